@@ -1,0 +1,16 @@
+"""Music from noise, every line of the arithmetic in front of you.
+
+    recordings --audio.log_mel--> (frames, 128) --data--> windows --train--> unet --sample--> log-mel
+                                                                                   --audio.griffin_lim--> sound
+
+audio       sound files, STFT, mel filter bank, Griffin-Lim, the embedded music
+nn          layers with their backward passes
+unet        the network that predicts the noise
+diffusion   schedules, the forward process, samplers
+optim       AdamW and the moving average of the weights
+fad         the Frechet distance between two sets of clips
+data train sample experiments      the commands: python -m ddim_from_scratch.NAME --help
+backend tree config                what all of them stand on
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,144 @@
+"""The short-time Fourier transform and its least-squares inverse.
+
+`stft` makes exactly the frames of `tf.signal.stft`: frame m covers samples m*hop .. m*hop + frame_length,
+nothing is centred, each frame is multiplied by a periodic Hann window and lies at the left of an FFT of
+n_fft points. With `pad_end` zeros follow the signal, so that there are ceil(n / hop) frames.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from ..backend import Array, array_module, empty, fft_module, parallel
+
+BLOCK = 128  # frames transformed at a time: their spectra (128 x 513 complex64, half a MiB) stay in cache
+
+
+@lru_cache
+def hann(n: int) -> np.ndarray:
+    """The periodic Hann window w[i] = 1/2 - 1/2 cos(2 pi i / n): float64 (n,), read-only. w[0] is 0."""
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)
+    window.flags.writeable = False
+    return window
+
+
+def stft(
+    samples: Array, frame_length: int = 640, hop_length: int = 320, n_fft: int = 1024, pad_end: bool = True
+) -> Array:
+    """S[m, k] = sum_i w[i] x[m hop + i] exp(-2 pi j k i / n_fft), for k = 0 .. n_fft / 2.
+
+    samples: (..., n) float32 or float64; leading axes are a batch.
+    Returns (..., frames, n_fft // 2 + 1), complex64 for float32 and complex128 for float64.
+    frames is ceil(n / hop) with `pad_end`, else the number of whole frames, 1 + (n - frame_length) // hop.
+    Raises ValueError for samples that are not floating point, or lengths that do not fit together.
+    """
+    check_lengths(frame_length, hop_length, n_fft)
+    frames = frame(samples, frame_length, hop_length, pad_end)
+    spectrum = empty((*frames.shape[:-1], n_fft // 2 + 1), samples, np.result_type(samples.dtype, np.complex64))
+
+    def transform(rows: slice) -> None:
+        spectrum[..., rows, :] = windowed_rfft(frames[..., rows, :], n_fft)
+
+    parallel(transform, blocks(frames.shape[-2]))
+    return spectrum
+
+
+def istft(
+    spectrum: Array,
+    frame_length: int = 640,
+    hop_length: int = 320,
+    n_fft: int = 1024,
+    length: int | None = None,
+    floor: float = 0.0,
+) -> Array:
+    """The signal whose STFT is nearest to `spectrum`: x = sum_m w y_m / sum_m w^2 (Griffin & Lim 1984, eq. 6).
+
+    y_m is the inverse FFT of frame m, cut to the window's length and moved to its place.
+
+    spectrum: (..., frames, n_fft // 2 + 1) complex; need not be the STFT of any signal.
+    length: samples to return, cut or padded with zeros; default (frames - 1) * hop_length + frame_length.
+    floor: the least value to divide by. At the default 0, istft(stft(x)) is x, except for samples that no
+        window sees, which are 0: x[0] always, since w[0] = 0. The next few are seen through w ~ 1e-5 only:
+        where `spectrum` is not the STFT of a signal, a floor of 0.1 or so keeps them from growing without bound.
+    Returns (..., length), float32 for complex64 and float64 for complex128.
+    """
+    check_lengths(frame_length, hop_length, n_fft)
+    if spectrum.shape[-1] != n_fft // 2 + 1:
+        raise ValueError(
+            f"n_fft {n_fft} goes with spectra of {n_fft // 2 + 1} bins, not {spectrum.shape[-1]}: pass the n_fft of stft"
+        )
+    count = spectrum.shape[-2]
+    frames = empty((*spectrum.shape[:-1], frame_length), spectrum, spectrum.real.dtype)
+    window = array_module(spectrum).asarray(hann(frame_length), frames.dtype)
+
+    def transform(rows: slice) -> None:
+        y = fft_module(spectrum).irfft(spectrum[..., rows, :], n=n_fft)
+        frames[..., rows, :] = y[..., :frame_length] * window
+
+    parallel(transform, blocks(count))
+    covered = (count - 1) * hop_length + frame_length
+    weight = overlap_add(np.broadcast_to(hann(frame_length) ** 2, (count, frame_length)), hop_length)
+    weight = np.maximum(weight, max(floor, np.finfo(frames.dtype).tiny))
+    samples = overlap_add(frames, hop_length)
+    samples /= array_module(samples).asarray(weight, samples.dtype)
+    return fit(samples[..., :covered], length or covered)
+
+
+def frame(samples: Array, frame_length: int, hop_length: int, pad_end: bool) -> Array:
+    """Overlapping frames (..., frames, frame_length) of samples (..., n): a view, nothing is copied twice."""
+    if samples.dtype.kind != "f":
+        raise ValueError(f"samples are {samples.dtype}, not float: scale them to [-1, 1], e.g. int16 / 32768")
+    n = samples.shape[-1]
+    if n == 0 or (n < frame_length and not pad_end):
+        raise ValueError(f"{n} samples hold no frame of {frame_length}: pass a longer signal")
+    count = -(-n // hop_length) if pad_end else 1 + (n - frame_length) // hop_length
+    padded = fit(samples, (count - 1) * hop_length + frame_length)
+    *batch, step = padded.strides
+    return array_module(samples).lib.stride_tricks.as_strided(
+        padded, (*padded.shape[:-1], count, frame_length), (*batch, hop_length * step, step)
+    )
+
+
+def windowed_rfft(frames: Array, n_fft: int) -> Array:
+    """The spectra (..., n_fft // 2 + 1) of frames (..., frame_length), Hann-windowed and padded to n_fft."""
+    window = array_module(frames).asarray(hann(frames.shape[-1]), frames.dtype)
+    return fft_module(frames).rfft(frames * window, n=n_fft)
+
+
+def overlap_add(frames: Array, hop_length: int) -> Array:
+    """Add frames (..., count, frame_length) up, hop_length apart: (..., at least what they cover).
+
+    Every frame is cut into pieces of one hop. Piece i of frame m belongs to block m + i of the signal, so
+    the i-th pieces of all frames are added at once.
+    """
+    *batch, count, frame_length = frames.shape
+    pieces = -(-frame_length // hop_length)
+    signal = array_module(frames).zeros((*batch, count + pieces - 1, hop_length), frames.dtype)
+    for i in range(pieces):
+        piece = frames[..., i * hop_length : (i + 1) * hop_length]
+        signal[..., i : i + count, : piece.shape[-1]] += piece
+    return signal.reshape(*batch, -1)
+
+
+def fit(samples: Array, length: int) -> Array:
+    """samples (..., n) cut or padded with zeros at the end to (..., length)."""
+    missing = length - samples.shape[-1]
+    if missing <= 0:
+        return samples[..., :length]
+    return array_module(samples).pad(samples, [(0, 0)] * (samples.ndim - 1) + [(0, missing)])
+
+
+def blocks(count: int) -> list[slice]:
+    """Slices of `BLOCK` frames that together cover 0 .. count."""
+    return [slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
+
+
+def check_lengths(frame_length: int, hop_length: int, n_fft: int) -> None:
+    """Raise ValueError unless 0 < frame_length <= n_fft and 0 < hop_length."""
+    if not 0 < frame_length <= n_fft or hop_length < 1:
+        raise ValueError(
+            f"frame_length {frame_length}, hop_length {hop_length}, n_fft {n_fft} do not fit together: "
+            "a frame must be shorter than the FFT and the hop at least 1"
+        )

@@ -1,0 +1,107 @@
+"""Recordings in and out: any format that libsndfile reads, at any rate, becomes mono float32 at 16 kHz."""
+
+from __future__ import annotations
+
+import os
+import struct
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from .mel import SR
+
+SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff"}
+STREAMED = {0, 0xFFFFFFFF}  # data sizes that a WAV writer leaves when it cannot go back to the header
+
+
+class AudioError(ValueError):
+    """A recording that cannot be used; one line that names the file and says what to do about it."""
+
+
+def load_audio(path: str | Path, sr: int = SR) -> np.ndarray:
+    """Read a recording, average its channels, and resample it (soxr, high quality).
+
+    path: WAV, FLAC, OGG, MP3, AIFF or whatever else libsndfile reads. sr: the rate to return, Hz.
+    Returns float32 (n,), in about [-1, 1]: resampling and lossy formats can overshoot a little.
+    Raises AudioError if the file is missing, empty, cut short, not audio, or holds no or non-finite samples.
+    """
+    try:
+        if os.path.getsize(path) == 0:
+            raise AudioError(f"{path} is empty (0 bytes): download or copy it again")
+        check_riff_size(path)
+        with soundfile.SoundFile(path) as file:
+            samples = file.read(dtype="float32", always_2d=True)  # (n, channels)
+            rate, promised = file.samplerate, file.frames
+    except FileNotFoundError:
+        raise AudioError(f"{path} does not exist: check the path") from None
+    except OSError as error:
+        raise AudioError(f"{path} cannot be opened ({error.strerror}): pass a file that you may read") from None
+    except soundfile.LibsndfileError as error:
+        raise AudioError(
+            f"{path} is damaged or not audio ({error.error_string.rstrip('.')}): "
+            "replace it, or convert it to WAV or FLAC"
+        ) from None
+    if len(samples) < promised:
+        raise AudioError(f"{path} is cut short ({len(samples)} of {promised} samples): download or copy it again")
+    if not np.isfinite(samples).all():
+        raise AudioError(f"{path} contains NaN or infinite samples: export it again, or leave it out")
+    samples = samples.mean(axis=1)
+    if rate != sr:
+        samples = soxr.resample(samples, rate, sr, quality="HQ")
+    if len(samples) == 0:
+        raise AudioError(f"{path} holds no samples at {sr} Hz: record it again, or leave it out")
+    return samples
+
+
+def write_wav(path: str | Path, samples: np.ndarray, sr: int = SR) -> None:
+    """Write samples (n,), floats clipped to [-1, 1], as a mono 16-bit WAV file.
+
+    Atomic: after a crash there is the old file or the new one, whole.
+    Raises ValueError if samples are not one-dimensional and finite.
+    """
+    if samples.ndim != 1 or not np.isfinite(samples).all():
+        raise ValueError(f"{path}: samples must be finite and of shape (n,), not {samples.shape}: check their source")
+    pcm = np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16)
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w+b") as file:
+            soundfile.write(file, pcm, sr, format="WAV", subtype="PCM_16")
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def find_audio(folder: str | Path) -> list[Path]:
+    """Every recording in `folder` and the folders within it, by suffix, in sorted order.
+
+    Raises AudioError if there is no such folder. The list may be empty.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise AudioError(f"{folder} is not a folder: check the path")
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
+def check_riff_size(path: str | Path) -> None:
+    """Raise AudioError if `path` is a WAV file that ends before its samples do; libsndfile would not say so.
+
+    A WAV file is "RIFF", a size, "WAVE", and then chunks: a name of 4 bytes, a size of 4, so many bytes.
+    """
+    with open(path, "rb") as file:
+        end = os.fstat(file.fileno()).st_size
+        header = file.read(12)
+        if header[:4] != b"RIFF" or header[8:] != b"WAVE":
+            return
+        while len(chunk := file.read(8)) == 8:
+            name, size = struct.unpack("<4sI", chunk)
+            here = end - file.tell()
+            if name == b"data":
+                if size > here and size not in STREAMED:
+                    raise AudioError(f"{path} is cut short ({here} of {size} bytes): download or copy it again")
+                return
+            file.seek(size + size % 2, os.SEEK_CUR)  # chunks are padded to even length

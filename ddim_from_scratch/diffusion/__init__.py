@@ -1,0 +1,19 @@
+"""Diffusion: noise schedules, the forward process, samplers. Functions of arrays; no network is imported here.
+
+Time t runs 1..T. `alpha_bar` has T + 1 values, alpha_bar[0] = 1 (the clean data), decreasing with t.
+A sampler takes `eps_model(x, t)` and yields every x on the way.
+"""
+
+from .process import predict_x0, q_sample
+from .samplers import ddim, uniform_tau
+from .schedule import angle_schedule, cosine_schedule, linear_schedule
+
+__all__ = [
+    "angle_schedule",
+    "cosine_schedule",
+    "ddim",
+    "linear_schedule",
+    "predict_x0",
+    "q_sample",
+    "uniform_tau",
+]

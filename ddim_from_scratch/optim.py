@@ -1,0 +1,51 @@
+"""AdamW, and the exponential moving average of the weights. Both work in place, leaf by leaf."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import tree
+from .backend import array_module, parallel
+from .tree import Tree
+
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7  # Keras' defaults
+
+
+def init_moments(params: Tree) -> Tree:
+    """Zero first and second moments: {"m": tree, "v": tree}."""
+    return {name: tree.map(lambda p: array_module(p).zeros_like(p), params) for name in ("m", "v")}
+
+
+def adamw(params: Tree, grads: Tree, moments: Tree, step: int, learning_rate: float, weight_decay: float) -> None:
+    """One step of Adam with decoupled weight decay (Loshchilov and Hutter 2019, algorithm 2), as Keras writes it.
+
+    step: 1 at the first call. Changes `params` and `moments`.
+        m = beta_1 m + (1 - beta_1) g        v = beta_2 v + (1 - beta_2) g^2
+        p = p - rate decay p - rate sqrt(1 - beta_2^step) / (1 - beta_1^step) m / (sqrt(v) + epsilon)
+    """
+    rate = learning_rate * float(np.sqrt(1 - BETA_2**step)) / (1 - BETA_1**step)
+
+    def leaf(p_g_m_v: tuple) -> None:
+        p, g, m, v = p_g_m_v
+        m *= BETA_1
+        m += (1 - BETA_1) * g
+        v *= BETA_2
+        v += (1 - BETA_2) * g * g
+        p *= 1 - learning_rate * weight_decay
+        p -= rate * m / (array_module(p).sqrt(v) + EPSILON)
+
+    leaves = (tree.flatten(t) for t in (params, grads, moments["m"], moments["v"]))
+    p, g, m, v = leaves
+    parallel(leaf, [(p[name], g[name], m[name], v[name]) for name in p])
+
+
+def update_average(average: Tree, current: Tree, decay: float) -> None:
+    """average = decay average + (1 - decay) current, in place, for every leaf of `average`."""
+    values = tree.flatten(current)
+
+    def leaf(name_a: tuple) -> None:
+        name, a = name_a
+        a *= decay
+        a += (1 - decay) * values[name]
+
+    parallel(leaf, tree.flatten(average).items())

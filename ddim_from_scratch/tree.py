@@ -1,0 +1,87 @@
+"""Nested dicts of arrays: parameters, gradients, optimizer moments, checkpoints.
+
+A tree is a dict whose values are trees or arrays. Gradients have the same shape of tree as the
+parameters, so AdamW, EMA, checkpoints and device moves are each one call of `map`.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .backend import to_host
+
+Tree = dict[str, Any]
+
+
+class TreeError(ValueError):
+    """A file that is not a tree of ours; the message names it."""
+
+
+def map(function: Callable[..., Any], *trees: Tree) -> Tree:
+    """The tree of `function(a, b, ...)` over the leaves of one or more trees of the same shape."""
+    first = trees[0]
+    return {
+        key: map(function, *(t[key] for t in trees))
+        if isinstance(first[key], Mapping)
+        else function(*(t[key] for t in trees))
+        for key in first
+    }
+
+
+def flatten(tree: Tree, prefix: str = "") -> dict[str, Any]:
+    """A flat dict from "a/b/c" to leaf, in the tree's order."""
+    flat = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}/")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def unflatten(flat: Mapping[str, Any]) -> Tree:
+    """The inverse of `flatten`."""
+    tree: Tree = {}
+    for path, leaf in flat.items():
+        *parents, name = path.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = leaf
+    return tree
+
+
+def save(path: str | Path, tree: Tree) -> None:
+    """Write `tree` as an `.npz` file, atomically: after a crash there is the old file or the new one, whole."""
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, **{key: to_host(leaf) for key, leaf in flatten(tree).items()})
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def load(path: str | Path) -> Tree:
+    """Read a tree that `save` wrote. Never unpickles.
+
+    Raises FileNotFoundError, or TreeError if the file is cut short or is something else.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return unflatten({key: file[key] for key in file.files})
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+        raise TreeError(f"{path} is damaged or not an npz file ({error})") from None
