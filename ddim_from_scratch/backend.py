@@ -20,6 +20,8 @@ import numpy as np
 import scipy.fft
 from threadpoolctl import threadpool_limits
 
+from .config import UserError
+
 try:
     import cupy
 except ImportError:
@@ -28,7 +30,7 @@ except ImportError:
 Array = np.ndarray  # or cupy.ndarray: the two have the same interface
 
 
-class BackendError(RuntimeError):
+class BackendError(UserError):
     """The device that was asked for is not there; the message says what to install."""
 
 
@@ -82,6 +84,7 @@ def require_gpu() -> None:
 
 _workers: ThreadPoolExecutor | None = None
 _worker_count = 1
+_in_worker = threading.local()
 
 
 def available_cores() -> int:
@@ -98,12 +101,16 @@ def threads(count: int | None = None) -> Iterator[None]:
     global _workers, _worker_count, _buffers
     outer = _workers, _worker_count, _buffers
     count = count or available_cores()
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(count) as pool:
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(count, initializer=_mark_worker) as pool:
         _workers, _worker_count, _buffers = pool, count, defaultdict(list)
         try:
             yield
         finally:
             _workers, _worker_count, _buffers = outer
+
+
+def _mark_worker() -> None:
+    _in_worker.yes = True
 
 
 def worker_count() -> int:
@@ -114,10 +121,10 @@ def worker_count() -> int:
 def parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
     """`[function(item) for item in items]`, over the threads of the enclosing `threads` context.
 
-    `function` must not call `parallel` itself.
+    Within such a thread it runs serially.
     """
     items = list(items)
-    if _workers is None or _worker_count == 1 or len(items) < 2:
+    if _worker_count == 1 or len(items) < 2 or getattr(_in_worker, "yes", False):
         return [function(item) for item in items]
     return list(_workers.map(function, items))
 

@@ -6,8 +6,6 @@ parameters, so AdamW, EMA, checkpoints and device moves are each one call of `ma
 
 from __future__ import annotations
 
-import os
-import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from .backend import to_host
+from .config import UserError, replacing
 
 Tree = dict[str, Any]
 
 
-class TreeError(ValueError):
+class TreeError(UserError):
     """A file that is not a tree of ours; the message names it."""
 
 
@@ -60,17 +59,8 @@ def unflatten(flat: Mapping[str, Any]) -> Tree:
 
 def save(path: str | Path, tree: Tree) -> None:
     """Write `tree` as an `.npz` file, atomically: after a crash there is the old file or the new one, whole."""
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **{key: to_host(leaf) for key, leaf in flatten(tree).items()})
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        np.savez(file, **{key: to_host(leaf) for key, leaf in flatten(tree).items()})
 
 
 def load(path: str | Path) -> Tree:

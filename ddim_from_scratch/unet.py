@@ -27,7 +27,6 @@ from .nn.attention import (
     multi_head_attention,
     multi_head_attention_backward,
 )
-from .nn.conv import conv2d, conv2d_backward
 from .nn.embedding import DIMENSIONS, sinusoidal_embedding
 from .nn.init import glorot_uniform
 from .nn.norm import batch_norm, batch_norm_backward, batch_norm_inference
@@ -37,6 +36,7 @@ from .nn.resize import (
     upsample_bilinear,
     upsample_bilinear_backward,
 )
+from .nn.winograd import conv2d, conv2d_backward
 from .tree import Tree
 
 HEADS, HEAD_DIM = 4, 1

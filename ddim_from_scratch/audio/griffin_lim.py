@@ -1,11 +1,13 @@
 """Griffin-Lim: from a log-mel spectrogram back to sound, with no training.
 
-A log-mel spectrogram lacks two things: the phases, and how each mel bin's magnitude divides among its FFT bins.
-Both come from one demand: neighbouring frames overlap, so few spectra are the STFT of any signal at all.
-The algorithm goes back and forth between the spectra that are, and the spectra that have the wanted mel bins.
+A log-mel spectrogram lacks two things: the phases, and how a mel bin's magnitude divides among FFT bins.
+Both come from one demand: frames overlap, so only few spectra are the STFT of any signal at all. The
+algorithm goes back and forth between the spectra that are, and the spectra that have the wanted mel bins.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -19,40 +21,41 @@ FLOOR = 0.1  # of istft: the first samples of a clip, which the window hardly se
 def griffin_lim(
     log_mel: Array, iterations: int = 64, momentum: float = 0.99, rng: np.random.Generator | int = 0
 ) -> Array:
-    """Sound whose log-mel spectrogram is close to `log_mel`: fast Griffin-Lim (Perraudin et al. 2013, alg. 2).
+    """Sound whose log-mel spectrogram is close to `log_mel`: fast Griffin-Lim (Perraudin et al. 2013).
 
     Every iteration projects the spectrum onto the STFTs of signals, goes on in the direction of the last
-    change (`momentum`; 0 is Griffin & Lim 1984), keeps the phases, and rescales the magnitudes so that their mel
-    bins are right again. The published algorithm takes the magnitudes as known; here only their mel bins
-    are, and rescaling in every iteration, where the others invert the mel matrix once, brings the mean error of
-    log-mels of classical music from 0.037 to 0.023 (64 iterations, momentum 0.99).
+    change to find the phases (`momentum`; 0 is Griffin & Lim 1984), and rescales the magnitudes towards the
+    wanted mel bins. The published algorithm takes magnitudes as known; here only their mel bins are.
+    Rescaling in every iteration, instead of inverting the mel matrix once before, brings the mean error of
+    log-mels of classical music from 0.037 to 0.023 (64 iterations).
 
     log_mel: (..., frames, 128), natural logarithms as `mel.log_mel` makes them; leading axes are a batch.
-    momentum: 0 .. 1; above 1 it diverges. rng: a generator, or a seed, for the first phases, which are the same
-        for every clip of a batch, so that a clip sounds the same alone and in company.
-    Returns float32 (..., frames * 320), 16 kHz. Loud input gives values beyond [-1, 1]; `write_wav` clips them.
+    momentum: 0 .. 1; beyond 1 it finds nothing.
+    rng: a generator, or a seed, for the first phases. They are the same for every clip of a batch, so that
+        a clip sounds the same alone and in company.
+    Returns float32 (..., frames * 320), 16 kHz. Values may lie beyond [-1, 1]; `write_wav` clips them.
     Raises ValueError for another shape, or for NaN or infinity.
     """
     xp = array_module(log_mel)
     if log_mel.ndim < 2 or log_mel.shape[-1] != N_MELS or 0 in log_mel.shape:
-        raise ValueError(f"log_mel has shape {log_mel.shape}, not (..., frames, {N_MELS}): transpose or reshape it")
+        raise ValueError(f"log_mel has shape {log_mel.shape}, not (..., frames, {N_MELS}): transpose it?")
     if not xp.isfinite(log_mel).all():
         raise ValueError("log_mel contains NaN or infinity: the model that made it has diverged")
-    target = xp.clip(xp.exp(log_mel.astype(np.float64)), MEL_MIN, MEL_MAX).astype(np.float32)
+    target = xp.exp(xp.clip(log_mel, math.log(MEL_MIN), math.log(MEL_MAX)).astype(np.float32))
     length = log_mel.shape[-2] * HOP_LENGTH
     matrix = mel_matrix()  # (513, 128)
-    total = matrix.sum(axis=1, keepdims=True)
-    spread = xp.asarray((matrix / np.maximum(total, 1e-9)).T, np.float32)  # each FFT bin: mean over its mel bins
-    flat = xp.asarray((matrix / matrix.sum(axis=0)).T, np.float32)  # each mel bin: evenly over its FFT bins
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1e-9)  # rows sum to 1, or to 0
+    share = xp.asarray(share.T, np.float32)  # an FFT bin's factor: the mean over its mel bins
+    flat = xp.asarray((matrix / matrix.sum(axis=0)).T, np.float32)  # a mel bin, evenly over its FFT bins
 
     phase = 2 * np.pi * np.random.default_rng(rng).random((log_mel.shape[-2], N_FFT // 2 + 1))
     spectrum = (target @ flat) * xp.asarray(np.exp(1j * phase), np.complex64)  # (..., frames, 513)
     previous = 0
     for _ in range(iterations):
         consistent = stft(istft(spectrum, length=length, floor=FLOOR))
-        spectrum = consistent + momentum * (consistent - previous)
+        spectrum = consistent + float(momentum) * (consistent - previous)
         magnitude = xp.abs(consistent)
-        magnitude *= (target / xp.maximum(to_mel(magnitude), MEL_MIN)) @ spread
+        magnitude *= (target / xp.maximum(to_mel(magnitude), MEL_MIN)) @ share
         spectrum *= magnitude / xp.maximum(xp.abs(spectrum), MEL_MIN)
         previous = consistent
     return istft(spectrum, length=length, floor=FLOOR)

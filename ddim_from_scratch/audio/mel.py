@@ -44,9 +44,9 @@ def mel_matrix(
 ) -> np.ndarray:
     """The matrix that sums FFT bins into mel bins, as `tf.signal.linear_to_mel_weight_matrix` makes it.
 
-    Column i is a triangle over the mel scale: 0 at edge i, 1 at edge i + 1, 0 at edge i + 2, of n_mels + 2 edges
-    equally spaced in mel from f_min_hz to f_max_hz. Its area is not normalised. Row 0, the constant part, is 0.
-    Low triangles are narrower than an FFT bin, so some of them hold one bin only.
+    Column i is a triangle over the mel scale: 0 at edge i, 1 at edge i + 1, 0 at edge i + 2, of n_mels + 2
+    edges equally spaced in mel from f_min_hz to f_max_hz. Its area is not normalised. Row 0, the constant
+    part, is 0. The lowest triangles are about as narrow as FFT bins: each holds one or two.
 
     Returns float64 (n_fft // 2 + 1, n_mels), cached and read-only.
     Raises ValueError unless 0 <= f_min_hz < f_max_hz <= sr / 2.

@@ -36,7 +36,8 @@ def stft(
     """
     check_lengths(frame_length, hop_length, n_fft)
     frames = frame(samples, frame_length, hop_length, pad_end)
-    spectrum = empty((*frames.shape[:-1], n_fft // 2 + 1), samples, np.result_type(samples.dtype, np.complex64))
+    dtype = np.result_type(samples.dtype, np.complex64)
+    spectrum = empty((*frames.shape[:-1], n_fft // 2 + 1), samples, dtype)
 
     def transform(rows: slice) -> None:
         spectrum[..., rows, :] = windowed_rfft(frames[..., rows, :], n_fft)
@@ -53,21 +54,21 @@ def istft(
     length: int | None = None,
     floor: float = 0.0,
 ) -> Array:
-    """The signal whose STFT is nearest to `spectrum`: x = sum_m w y_m / sum_m w^2 (Griffin & Lim 1984, eq. 6).
+    """x = sum_m w y_m / sum_m w^2, the signal with the STFT nearest to `spectrum` (Griffin & Lim 1984, eq. 6).
 
-    y_m is the inverse FFT of frame m, cut to the window's length and moved to its place.
+    y_m is the inverse FFT of frame m, cut to the window's length and moved, as w is, to its place.
 
     spectrum: (..., frames, n_fft // 2 + 1) complex; need not be the STFT of any signal.
     length: samples to return, cut or padded with zeros; default (frames - 1) * hop_length + frame_length.
     floor: the least value to divide by. At the default 0, istft(stft(x)) is x, except for samples that no
-        window sees, which are 0: x[0] always, since w[0] = 0. The next few are seen through w ~ 1e-5 only:
-        where `spectrum` is not the STFT of a signal, a floor of 0.1 or so keeps them from growing without bound.
+        window sees, which are 0: x[0] always, since w[0] = 0. The next few are seen through w ~ 1e-5 only;
+        where `spectrum` is not the STFT of a signal, a floor of 0.1 or so keeps them from blowing up.
     Returns (..., length), float32 for complex64 and float64 for complex128.
     """
     check_lengths(frame_length, hop_length, n_fft)
     if spectrum.shape[-1] != n_fft // 2 + 1:
         raise ValueError(
-            f"n_fft {n_fft} goes with spectra of {n_fft // 2 + 1} bins, not {spectrum.shape[-1]}: pass the n_fft of stft"
+            f"spectrum has {spectrum.shape[-1]} bins, not {n_fft // 2 + 1}: pass the n_fft that stft had"
         )
     count = spectrum.shape[-2]
     frames = empty((*spectrum.shape[:-1], frame_length), spectrum, spectrum.real.dtype)
@@ -83,7 +84,7 @@ def istft(
     weight = np.maximum(weight, max(floor, np.finfo(frames.dtype).tiny))
     samples = overlap_add(frames, hop_length)
     samples /= array_module(samples).asarray(weight, samples.dtype)
-    return fit(samples[..., :covered], length or covered)
+    return fit(samples[..., :covered], covered if length is None else length)
 
 
 def frame(samples: Array, frame_length: int, hop_length: int, pad_end: bool) -> Array:

@@ -11,13 +11,14 @@ import numpy as np
 import soundfile
 import soxr
 
+from ..config import UserError
 from .mel import SR
 
 SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff"}
 STREAMED = {0, 0xFFFFFFFF}  # data sizes that a WAV writer leaves when it cannot go back to the header
 
 
-class AudioError(ValueError):
+class AudioError(UserError):
     """A recording that cannot be used; one line that names the file and says what to do about it."""
 
 
@@ -30,7 +31,7 @@ def load_audio(path: str | Path, sr: int = SR) -> np.ndarray:
     """
     try:
         if os.path.getsize(path) == 0:
-            raise AudioError(f"{path} is empty (0 bytes): download or copy it again")
+            raise AudioError(f"{path} is empty (0 bytes): copy it again")
         check_riff_size(path)
         with soundfile.SoundFile(path) as file:
             samples = file.read(dtype="float32", always_2d=True)  # (n, channels)
@@ -38,14 +39,14 @@ def load_audio(path: str | Path, sr: int = SR) -> np.ndarray:
     except FileNotFoundError:
         raise AudioError(f"{path} does not exist: check the path") from None
     except OSError as error:
-        raise AudioError(f"{path} cannot be opened ({error.strerror}): pass a file that you may read") from None
+        raise AudioError(f"{path} cannot be opened ({error.strerror}): pass a readable file") from None
     except soundfile.LibsndfileError as error:
         raise AudioError(
             f"{path} is damaged or not audio ({error.error_string.rstrip('.')}): "
             "replace it, or convert it to WAV or FLAC"
         ) from None
     if len(samples) < promised:
-        raise AudioError(f"{path} is cut short ({len(samples)} of {promised} samples): download or copy it again")
+        raise AudioError(f"{path} is cut short ({len(samples)} of {promised} samples): copy it again")
     if not np.isfinite(samples).all():
         raise AudioError(f"{path} contains NaN or infinite samples: export it again, or leave it out")
     samples = samples.mean(axis=1)
@@ -63,7 +64,7 @@ def write_wav(path: str | Path, samples: np.ndarray, sr: int = SR) -> None:
     Raises ValueError if samples are not one-dimensional and finite.
     """
     if samples.ndim != 1 or not np.isfinite(samples).all():
-        raise ValueError(f"{path}: samples must be finite and of shape (n,), not {samples.shape}: check their source")
+        raise ValueError(f"{path}: samples of shape {samples.shape} must be (n,) and finite: not written")
     pcm = np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16)
     path = Path(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
@@ -102,6 +103,6 @@ def check_riff_size(path: str | Path) -> None:
             here = end - file.tell()
             if name == b"data":
                 if size > here and size not in STREAMED:
-                    raise AudioError(f"{path} is cut short ({here} of {size} bytes): download or copy it again")
+                    raise AudioError(f"{path} is cut short ({here} of {size} bytes): copy it again")
                 return
             file.seek(size + size % 2, os.SEEK_CUR)  # chunks are padded to even length

@@ -6,10 +6,11 @@ A sampler takes `eps_model(x, t)` and yields every x on the way.
 
 from .process import predict_x0, q_sample
 from .samplers import ddim, uniform_tau
-from .schedule import angle_schedule, cosine_schedule, linear_schedule
+from .schedule import continuous_cosine_alpha_bar, continuous_cosine_schedule, cosine_schedule, linear_schedule
 
 __all__ = [
-    "angle_schedule",
+    "continuous_cosine_alpha_bar",
+    "continuous_cosine_schedule",
     "cosine_schedule",
     "ddim",
     "linear_schedule",

@@ -9,17 +9,19 @@ from __future__ import annotations
 import numpy as np
 
 
-def angle_schedule(T: int, min_signal_rate: float = 0.02, max_signal_rate: float = 0.95) -> np.ndarray:
+def continuous_cosine_schedule(
+    T: int = 1000, min_signal_rate: float = 0.02, max_signal_rate: float = 0.95
+) -> np.ndarray:
     """The paper's schedule: signal_rate = cos(angle), angle linear in time. (T + 1,) alpha_bar.
 
     The end points are those of the Keras DDIM example. T values at t = 1..T sample the continuous
-    schedule of `angle_alpha_bar` at t / T; the clean data, alpha_bar[0] = 1, lie beyond its beginning.
+    schedule of `continuous_cosine_alpha_bar` at t / T; the clean data, alpha_bar[0] = 1, lie beyond its beginning.
     """
     times = np.arange(1, T + 1) / T
-    return np.concatenate([[1.0], angle_alpha_bar(times, min_signal_rate, max_signal_rate)])
+    return np.concatenate([[1.0], continuous_cosine_alpha_bar(times, min_signal_rate, max_signal_rate)])
 
 
-def angle_alpha_bar(time: np.ndarray, min_signal_rate: float, max_signal_rate: float) -> np.ndarray:
+def continuous_cosine_alpha_bar(time: np.ndarray, min_signal_rate: float, max_signal_rate: float) -> np.ndarray:
     """cos^2 of the angle that runs from acos(max_signal_rate) at time 0 to acos(min_signal_rate) at 1."""
     start, end = np.arccos(max_signal_rate), np.arccos(min_signal_rate)
     return np.cos(start + time * (end - start)) ** 2

@@ -46,7 +46,7 @@ def conv2d_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array]:
 
     def tile(n: int, top: int, bottom: int) -> tuple[Array, Array]:
         pixels = (bottom - top) * row
-        dy_padded = _padded_rows(dy, n, top, bottom, k).reshape(-1, d)
+        dy_padded = padded_rows(dy, n, top, bottom - top, k).reshape(-1, d)
         x_rows = empty((bottom - top, row, c), x)
         x_rows[:, :width] = x[n, top:bottom]
         x_rows[:, width:] = 0
@@ -79,7 +79,7 @@ def _correlate(x: Array, w: Array, b: Array) -> Array:
 
     def tile(n: int, top: int, bottom: int) -> None:
         pixels = (bottom - top) * row
-        padded = _padded_rows(x, n, top, bottom, k).reshape(-1, c)
+        padded = padded_rows(x, n, top, bottom - top, k).reshape(-1, c)
         total, product = empty((pixels, d), x), empty((pixels, d), x)
         for ky in range(k):
             for kx in range(k):
@@ -94,22 +94,22 @@ def _correlate(x: Array, w: Array, b: Array) -> Array:
     return y
 
 
-def _padded_rows(x: Array, n: int, top: int, bottom: int, k: int) -> Array:
-    """Rows top..bottom of sample n with the k//2 rows and columns around them, zero outside the array.
+def padded_rows(x: Array, n: int, top: int, rows: int, k: int) -> Array:
+    """`rows` rows of sample n from `top` on, with the k//2 rows and columns around them, zero outside the array.
 
-    One zero row follows, so that the last shifted view stays inside the buffer.
+    Returns (rows + k, W + k - 1, C): one zero row follows, so that the last shifted view stays inside the buffer.
     """
     _, height, width, c = x.shape
     border = k // 2
-    padded = empty((bottom - top + k, width + k - 1, c), x)
-    first, last = max(top - border, 0), min(bottom + border, height)
+    padded = empty((rows + k, width + k - 1, c), x)
+    first, last = max(top - border, 0), min(top + rows + border, height)
     above, inside = first - (top - border), last - first
     padded[:above] = 0
     padded[above + inside :] = 0
-    rows = padded[above : above + inside]
-    rows[:, :border] = 0
-    rows[:, border + width :] = 0
-    rows[:, border : border + width] = x[n, first:last]
+    filled = padded[above : above + inside]
+    filled[:, :border] = 0
+    filled[:, border + width :] = 0
+    filled[:, border : border + width] = x[n, first:last]
     return padded
 
 

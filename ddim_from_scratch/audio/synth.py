@@ -1,0 +1,265 @@
+"""The embedded music: a small corpus in GTZAN's layout, played by this file.
+
+    python -m ddim_from_scratch.audio.synth FOLDER
+
+Old tunes, written down below as note names, get a bass, broken or held chords, a key, a tempo and a timbre.
+A genre is a timbre. The same seed gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy.signal import lfilter
+
+from .wav import write_wav
+
+SR = 22050  # GTZAN's rate, samples a second
+TRACK_SECONDS = 30
+TONE_SECONDS = 4.0  # the longest note
+RELEASE_SECONDS = 0.08  # a note dies away within this time after its end
+LOUDNESS = 0.1  # root mean square of a track: -20 dB
+
+# The tunes: NAME or NAME:BEATS, one beat if not said; "-" is a rest and "|" a bar line, which means nothing.
+# Chords are letters, "m" for minor. All in the public domain.
+
+
+class Tune(NamedTuple):
+    melody: str
+    chords: str
+
+
+def arpeggios(bars: str) -> str:
+    """Bach's figure: a bar of five notes a b c d e is played as a b c d e c d e, twice, four notes a beat."""
+    figures = (bar.split() for bar in bars.split("|"))
+    return " ".join(f"{bar[i]}:.25" for bar in figures for i in (0, 1, 2, 3, 4, 2, 3, 4) * 2)
+
+
+TUNES = {
+    "Ode to Joy (Beethoven)": Tune(
+        "E4 E4 F4 G4 | G4 F4 E4 D4 | C4 C4 D4 E4 | E4:1.5 D4:.5 D4:2 |"
+        "E4 E4 F4 G4 | G4 F4 E4 D4 | C4 C4 D4 E4 | D4:1.5 C4:.5 C4:2 |"
+        "D4 D4 E4 C4 | D4 E4:.5 F4:.5 E4 C4 | D4 E4:.5 F4:.5 E4 D4 | C4 D4 G3:2 |"
+        "E4 E4 F4 G4 | G4 F4 E4 D4 | C4 C4 D4 E4 | D4:1.5 C4:.5 C4:2 |",
+        "C:4 | G:4 | C:4 | C:2 G:2 | C:4 | G:4 | C:4 | G:2 C:2 |"
+        "G:2 C:2 | G:2 C:2 | G:2 E:2 | Am:1 D:1 G:2 | C:4 | G:4 | C:4 | G:2 C:2 |",
+    ),
+    "Prelude in C, BWV 846 (Bach)": Tune(
+        arpeggios(
+            "C4 E4 G4 C5 E5 | C4 D4 A4 D5 F5 | B3 D4 G4 D5 F5 | C4 E4 G4 C5 E5 | C4 E4 A4 E5 A5 |"
+            "C4 D4 F#4 A4 D5 | B3 D4 G4 D5 G5 | B3 C4 E4 G4 C5 | A3 C4 E4 G4 C5 | D3 A3 D4 F#4 C5 |"
+            "G3 B3 D4 G4 B4 | G3 Bb3 E4 G4 C#5 | F3 A3 D4 A4 D5 | F3 Ab3 D4 F4 B4 | E3 G3 C4 G4 C5 |"
+            "E3 F3 A3 C4 F4 | D3 F3 A3 C4 F4 | G2 D3 G3 B3 F4 | C3 E3 G3 C4 E4"
+        ),
+        "-:76",
+    ),
+    "Greensleeves": Tune(
+        "A4 | C5:2 D5 | E5:1.5 F5:.5 E5 | D5:2 B4 | G4:1.5 A4:.5 B4 |"
+        "C5:2 A4 | A4:1.5 G#4:.5 A4 | B4:2 G#4 | E4:2 A4 |"
+        "C5:2 D5 | E5:1.5 F5:.5 E5 | D5:2 B4 | G4:1.5 A4:.5 B4 |"
+        "C5:1.5 B4:.5 A4 | G#4:1.5 F#4:.5 G#4 | A4:3 | A4:3 |"
+        "G5:3 | G5:1.5 F#5:.5 E5 | D5:2 B4 | G4:1.5 A4:.5 B4 | C5:2 A4 | A4:1.5 G#4:.5 A4 | B4:2 G#4 | E4:3 |"
+        "G5:3 | G5:1.5 F#5:.5 E5 | D5:2 B4 | G4:1.5 A4:.5 B4 |"
+        "C5:1.5 B4:.5 A4 | G#4:1.5 F#4:.5 G#4 | A4:3 | A4:2",
+        "-:1 | Am:3 | Am:3 | G:3 | G:3 | Am:3 | Am:3 | E:3 | E:3 |"
+        "Am:3 | Am:3 | G:3 | G:3 | Am:3 | E:3 | Am:3 | Am:3 |"
+        "C:3 | C:3 | G:3 | G:3 | Am:3 | Am:3 | E:3 | E:3 | C:3 | C:3 | G:3 | G:3 | Am:3 | E:3 | Am:3 | Am:2",
+    ),
+    "Frere Jacques": Tune(
+        "C4 D4 E4 C4 | C4 D4 E4 C4 | E4 F4 G4:2 | E4 F4 G4:2 | G4:.5 A4:.5 G4:.5 F4:.5 E4 C4 |"
+        "G4:.5 A4:.5 G4:.5 F4:.5 E4 C4 | C4 G3 C4:2 | C4 G3 C4:2",
+        "C G C:2 | C G C:2 | C G C:2 | C G C:2 | C:4 | C:4 | C G C:2 | C G C:2",
+    ),
+    "Ah, vous dirai-je, maman": Tune(
+        "C4 C4 G4 G4 | A4 A4 G4:2 | F4 F4 E4 E4 | D4 D4 C4:2 |"
+        "G4 G4 F4 F4 | E4 E4 D4:2 | G4 G4 F4 F4 | E4 E4 D4:2 |"
+        "C4 C4 G4 G4 | A4 A4 G4:2 | F4 F4 E4 E4 | D4 D4 C4:2",
+        "C:4 | F:2 C:2 | F:2 C:2 | G:2 C:2 | C:2 F:2 | C:2 G:2 | C:2 F:2 | C:2 G:2 |C:4 | F:2 C:2 | F:2 C:2 | G:2 C:2",
+    ),
+}
+
+
+class Note(NamedTuple):
+    midi: int  # semitones; 69 is A4, 440 Hz
+    start: float  # beats
+    beats: float
+    loudness: float
+
+
+# From names to notes.
+
+
+def timeline(text: str) -> Iterator[tuple[str, float, float]]:
+    """Each (name, start, beats) of a melody or a row of chords; rests are left out."""
+    start = 0.0
+    for token in text.replace("|", " ").split():
+        name, _, beats = token.partition(":")
+        if name != "-":
+            yield name, start, float(beats or 1)
+        start += float(beats or 1)
+
+
+def semitone(name: str) -> int:
+    """Semitones above C of a note name without octave: "C" is 0, "F#" 6, "Bb" 10."""
+    return (
+        {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}[name[0]] + name.count("#") - name.count("b")
+    )
+
+
+def score(tune: Tune, held: bool) -> list[Note]:
+    """The melody, and for each chord its root as bass and its triad: held, or broken into single beats."""
+    notes = [
+        Note(12 * (int(name[-1]) + 1) + semitone(name[:-1]), start, beats, 1.0)
+        for name, start, beats in timeline(tune.melody)
+    ]
+    for name, start, beats in timeline(tune.chords):
+        root = semitone(name.rstrip("m"))
+        bass = 41 + (root - 41) % 12  # 41 .. 52: F2 .. E3
+        triad = [53 + (root + interval - 53) % 12 for interval in (0, 3 if name.endswith("m") else 4, 7)]
+        notes.append(Note(bass, start, beats, 0.8))
+        if held:
+            notes += [Note(midi, start, beats, 0.35) for midi in triad]
+        else:
+            figure = sorted(triad)
+            for i in range(int(2 * beats)):  # low, high, middle, high: an Alberti bass in half beats
+                notes.append(Note(figure[(0, 2, 1, 2)[i % 4]], start + i / 2, 0.5, 0.45))
+    return notes
+
+
+# Timbres. Each makes one tone of TONE_SECONDS, float64, from a pitch; `play` cuts it to the note's length.
+
+
+def frequency_hz(midi: int) -> float:
+    """Equal temperament: A4 = 69 is 440 Hz, 12 semitones an octave."""
+    return 440.0 * 2 ** ((midi - 69) / 12)
+
+
+def plucked(midi: int) -> np.ndarray:
+    """A string (Karplus & Strong 1983): noise in a loop that is one period long and blunts it each time.
+
+    y[n] = x[n] + g (y[n - N] + y[n - N - 1]) / 2. The average delays by N and half a sample; a second
+    one, of weights 1 - fraction and fraction, makes up the rest of the period, so that high notes are in tune.
+    """
+    period = SR / frequency_hz(midi)
+    delay = int(period - 0.5)
+    fraction = period - 0.5 - delay
+    gain = 10 ** (-3 * period / (TONE_SECONDS * SR))  # -60 dB after TONE_SECONDS
+    loop = np.zeros(delay + 3)
+    loop[0] = 1
+    loop[delay:] -= gain * np.convolve([0.5, 0.5], [1 - fraction, fraction])
+    burst = np.zeros(int(TONE_SECONDS * SR))
+    burst[:delay] = np.random.default_rng(midi).uniform(-1, 1, delay)
+    return lfilter([1.0], loop, burst)
+
+
+def partials(midi: int, ratios: list[float], amplitudes: list[float], decays: list[float]) -> np.ndarray:
+    """sum_k a_k exp(-d_k t) sin(2 pi r_k f t), decays d in 1/s, leaving out partials above 0.45 SR."""
+    t = np.arange(int(TONE_SECONDS * SR)) / SR
+    f = frequency_hz(midi)
+    tone = np.zeros(len(t))
+    for ratio, amplitude, decay in zip(ratios, amplitudes, decays, strict=True):
+        if ratio * f < 0.45 * SR:
+            tone += amplitude * np.exp(-decay * t) * np.sin(2 * np.pi * ratio * f * t)
+    return tone * np.minimum(1, t / 0.005)  # an attack of 5 ms, without a click
+
+
+def organ(midi: int) -> np.ndarray:
+    """Pipes: whole-number partials that last as long as the key is down."""
+    return partials(midi, [1, 2, 3, 4, 6, 8], [1, 0.6, 0.35, 0.25, 0.12, 0.08], [0] * 6)
+
+
+def bells(midi: int) -> np.ndarray:
+    """A struck bar: partials that are not whole multiples, the higher the sooner gone."""
+    return partials(midi, [1, 2, 3.01, 4.1, 5.43], [1, 0.5, 0.3, 0.2, 0.12], [1.5, 2, 3, 5, 8])
+
+
+GENRES: dict[str, Callable[[int], np.ndarray]] = {"plucked": plucked, "organ": organ, "bells": bells}
+
+
+@lru_cache(maxsize=256)
+def tone(genre: str, midi: int) -> np.ndarray:
+    """The tone of a genre at a pitch, float32, its first half second at a root mean square of 1."""
+    wave = GENRES[genre](midi)
+    return (wave / np.sqrt(np.mean(wave[: SR // 2] ** 2))).astype(np.float32)
+
+
+def play(notes: list[Note], genre: str, transpose: int, beats_a_minute: float) -> np.ndarray:
+    """The notes, again and again for TRACK_SECONDS: float32 (n,) of root mean square `LOUDNESS`."""
+    n = TRACK_SECONDS * SR
+    track = np.zeros(n, np.float32)
+    beat_seconds = 60 / beats_a_minute
+    tune_seconds = max(note.start + note.beats for note in notes) * beat_seconds
+    release = np.linspace(1, 0, int(RELEASE_SECONDS * SR), dtype=np.float32)
+    for note in notes:
+        held = int(note.beats * beat_seconds * SR)
+        sound = note.loudness * tone(genre, note.midi + transpose)[: held + len(release)]
+        sound[-len(release) :] *= release
+        for again in np.arange(note.start * beat_seconds, TRACK_SECONDS, tune_seconds):
+            first = int(again * SR)
+            track[first : first + len(sound)] += sound[: n - first]
+    track[-len(release) :] *= release
+    scale = LOUDNESS / np.sqrt(np.mean(track**2))
+    return track * min(scale, 0.99 / np.abs(track).max())
+
+
+def write_corpus(folder: str | Path, tracks_per_genre: int = 4, seed: int = 0) -> list[Path]:
+    """Write FOLDER/genres/GENRE/GENRE.00000.wav and so on: 30 s, 22 050 Hz, mono, 16-bit, as in GTZAN.
+
+    Track i of every genre plays tune i (modulo their number), in a key and at a tempo drawn from `seed`.
+    Every file is written atomically. Returns the paths. Raises OSError if `folder` cannot be made.
+    """
+    rng = np.random.default_rng(seed)
+    tunes = list(TUNES.values())
+    paths = []
+    for genre in GENRES:
+        target = Path(folder) / "genres" / genre
+        target.mkdir(parents=True, exist_ok=True)
+        for i in range(tracks_per_genre):
+            transpose, tempo = int(rng.integers(-4, 5)), rng.uniform(80, 108)
+            notes = score(tunes[i % len(tunes)], held=genre == "organ")
+            paths.append(target / f"{genre}.{i:05d}.wav")
+            write_wav(paths[-1], play(notes, genre, transpose, tempo), SR)
+    return paths
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command; see --help."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ddim_from_scratch.audio.synth",
+        description="Write a small corpus of synthesised music in GTZAN's layout, to train on offline: "
+        f"{', '.join(GENRES)}; {TRACK_SECONDS} s a track, {SR} Hz, mono, 16-bit.",
+        epilog="example: python -m ddim_from_scratch.audio.synth data/embedded --tracks 5",
+    )
+    parser.add_argument(
+        "folder", type=Path, help="where genres/NAME/NAME.00000.wav and so on go; made if missing"
+    )
+    parser.add_argument(
+        "--tracks",
+        type=int,
+        default=4,
+        help=f"tracks a genre (default 4); {len(TUNES)} tunes, then other keys",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="draws keys and tempi; the same seed gives the same bytes"
+    )
+    arguments = parser.parse_args(argv)
+    if not 1 <= arguments.tracks <= 100000:
+        parser.error(f"--tracks is {arguments.tracks}: give a number from 1 to 100000")
+    if arguments.seed < 0:
+        parser.error(f"--seed is {arguments.seed}: give 0 or more")
+    try:
+        paths = write_corpus(arguments.folder, arguments.tracks, arguments.seed)
+    except OSError as error:
+        parser.error(
+            f"cannot write to {arguments.folder} ({error.strerror}): give a folder that you may write to"
+        )
+    print(f"{len(paths)} tracks of {TRACK_SECONDS} s in {arguments.folder / 'genres'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""The options of a training run: one frozen dataclass, the command line and the JSON file made from it.
+
+Also what every command shares: errors in one line, files replaced in one move.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+FRAMES_PER_SECOND = 50  # 16 000 Hz / 320 samples between frames
+N_MELS = 128
+
+SCHEDULES = ("continuous-cosine", "linear", "cosine")
+ATTENTIONS = ("none", "lowest", "all")
+
+
+class UserError(ValueError):
+    """What the user can mend. Commands print its one line, without a traceback, and exit with status 2."""
+
+
+def _option(default: Any, help: str, **settings: Any) -> Any:
+    return field(default=default, metadata={"help": help, **settings})
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides what a run computes. The defaults are the paper's, or its authors' code's.
+
+    Raises UserError, naming the option, its value and the remedy, if a value makes no sense.
+    """
+
+    data: str = _option("", "folder of recordings: WAV, FLAC, OGG or MP3, nested as you like", metavar="FOLDER")
+    limit: int | None = _option(None, "use the first N tracks only, in the order of their names", type=int, metavar="N")
+    window_seconds: float = _option(5.12, "length of a training window")
+    window_hop_seconds: float = _option(1.0, "time from the start of one window to the next one's")
+    windows_per_track: int = _option(20, "at most so many windows of a track, from its beginning")
+    widths: tuple[int, ...] = _option(
+        (32, 64, 96, 128), "channels at each level of the U-Net; the last is the bottom's", nargs="+", metavar="C"
+    )
+    block_depth: int = _option(2, "residual blocks in each block of the U-Net")
+    attention: str = _option(
+        "lowest", "attention in no up block, in the deepest, or, as the paper's text has it, in all", choices=ATTENTIONS
+    )
+    schedule: str = _option(
+        "continuous-cosine", "how noise grows with time: the paper's, DDPM's linear, Nichol's cosine", choices=SCHEDULES
+    )
+    min_signal_rate: float = _option(0.02, "signal left at the noisiest time (continuous-cosine)")
+    max_signal_rate: float = _option(0.95, "signal left at the cleanest time (continuous-cosine)")
+    epochs: int = _option(200, "passes over the training windows")
+    batch_size: int = _option(4, "windows in a step")
+    learning_rate: float = _option(3e-4, "AdamW's")
+    weight_decay: float = _option(1e-4, "AdamW's")
+    ema: float = _option(0.999, "decay of the moving average of the weights, with which samples are made")
+    seed: int = _option(0, "of the weights, the order of the windows and the noise")
+
+    def __post_init__(self) -> None:
+        if not self.data:
+            raise UserError("--data is missing: name a folder of recordings")
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise UserError(f"{flag(f.name)} is {value}: give a finite number")
+        at_least_one = ("windows_per_track", "block_depth", "epochs", "batch_size")
+        for name in (*at_least_one, *(("limit",) if self.limit is not None else ())):
+            _require(self, name, getattr(self, name) >= 1, "give 1 or more")
+        for name in ("window_seconds", "window_hop_seconds", "learning_rate"):
+            _require(self, name, getattr(self, name) > 0, "give a positive number")
+        _require(self, "weight_decay", self.weight_decay >= 0, "give 0 or more")
+        _require(self, "ema", 0 <= self.ema < 1, "give a number from 0 up to, not including, 1")
+        _require(self, "seed", self.seed >= 0, "give 0 or more")
+        _require(self, "widths", len(self.widths) >= 2 and min(self.widths) >= 1, "give two or more positive numbers")
+        _require(self, "attention", self.attention in ATTENTIONS, f"choose from {', '.join(ATTENTIONS)}")
+        _require(self, "schedule", self.schedule in SCHEDULES, f"choose from {', '.join(SCHEDULES)}")
+        if not 0 < self.min_signal_rate < self.max_signal_rate < 1:
+            raise UserError(
+                f"--min-signal-rate is {self.min_signal_rate} and --max-signal-rate {self.max_signal_rate}: "
+                "0 < minimum < maximum < 1 is needed, for example 0.02 and 0.95"
+            )
+        if round(self.window_hop_seconds * FRAMES_PER_SECOND) < 1:
+            raise UserError(f"--window-hop-seconds is {self.window_hop_seconds}: a frame is 0.02 s, give that or more")
+        if N_MELS % self.size_divisor:
+            raise UserError(
+                f"--widths has {len(self.widths)} levels, which halve {N_MELS} mel bins {len(self.widths) - 1} times: "
+                "give 8 levels or fewer"
+            )
+        self.frames("--window-seconds", self.window_seconds)
+
+    @property
+    def size_divisor(self) -> int:
+        """What the time and mel sizes must be divisible by: 2 to the number of halvings."""
+        return 2 ** (len(self.widths) - 1)
+
+    def frames(self, name: str, seconds: float) -> int:
+        """`seconds` in spectrogram frames. Raises UserError, naming the option, if the network can't halve them."""
+        if not (math.isfinite(seconds) and seconds > 0):
+            raise UserError(f"{name} is {seconds}: give a positive number")
+        frames = round(seconds * FRAMES_PER_SECOND)
+        if frames == 0 or frames % self.size_divisor:
+            below = max(frames // self.size_divisor, 1) * self.size_divisor
+            near = " or ".join(f"{n / FRAMES_PER_SECOND:g}" for n in (below, below + self.size_divisor))
+            raise UserError(
+                f"{name} {seconds:g} is {frames} frames, which the network can't halve {len(self.widths) - 1} times: "
+                f"give {near}"
+            )
+        return frames
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> Config:
+        """Raises UserError for anything that `to_json` could not have written."""
+        try:
+            values = json.loads(text)
+            values["widths"] = tuple(values["widths"])
+            return cls(**values)
+        except UserError:
+            raise
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(f"not a configuration of this version ({error}): train the run again") from None
+
+
+def flag(name: str) -> str:
+    """The command-line option of a field: "batch_size" to "--batch-size"."""
+    return "--" + name.replace("_", "-")
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[BinaryIO]:
+    """A binary file to write that takes the place of `path` in one move at the end of the `with` block.
+
+    After an error or a kill there is the old file or the new one, whole. The data are on the disk before the move.
+    """
+    path = Path(path)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are UserErrors, one line each, like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; {self.prog} --help lists the options")
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """Run a command's `main`: errors that the user can mend become one line on stderr and exit status 2."""
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (UserError, OSError, MemoryError) as error:
+        print(f"error: {error or 'out of memory: lower --batch-size or --widths'}", file=sys.stderr)
+        sys.exit(2)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """One option a field of Config. An option that is not given leaves no attribute in the namespace."""
+    for f in dataclasses.fields(Config):
+        settings = {"metavar": f.name.split("_")[-1].upper(), **f.metadata}
+        if "choices" in settings:
+            del settings["metavar"]
+        kind = int if f.name == "widths" else str if "choices" in settings else type(f.default)
+        settings.setdefault("type", kind)
+        default = " ".join(map(str, f.default)) if f.name == "widths" else f.default
+        if default or default == 0:
+            settings["help"] += f" (default: {default})"
+        parser.add_argument(flag(f.name), default=argparse.SUPPRESS, **settings)
+
+
+def _require(config: Config, name: str, holds: bool, remedy: str) -> None:
+    if not holds:
+        value = getattr(config, name)
+        raise UserError(f"{flag(name)} is {' '.join(map(str, value)) if name == 'widths' else value}: {remedy}")

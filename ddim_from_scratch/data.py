@@ -1,0 +1,102 @@
+"""Training data: a folder of recordings as windows of standardised log-mel spectrogram."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from .audio import AudioError, find_audio, load_audio, log_mel
+from .audio.mel import MEL_MAX, MEL_MIN
+from .backend import parallel
+from .config import FRAMES_PER_SECOND, Config, UserError
+
+LOG_MIN, LOG_MAX = np.log([MEL_MIN, MEL_MAX], dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """Standardisation of each mel bin by the training set's statistics. mean, std: float32 (128,)."""
+
+    mean: np.ndarray
+    std: np.ndarray
+
+    def standardise(self, log_mels: np.ndarray) -> np.ndarray:
+        """(..., 128) natural logarithms to zero mean and unit variance."""
+        return (log_mels - self.mean) / self.std
+
+    def restore(self, x: np.ndarray) -> np.ndarray:
+        """The inverse, kept within the log-mel contract's range, which a bad sample can leave."""
+        return np.clip(x * self.std + self.mean, LOG_MIN, LOG_MAX)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Equally long windows of tracks, cut when they are asked for: overlapping ones share their memory.
+
+    tracks: log-mels, float32 (frames, 128) each. starts: int (n, 2), a window's track and first frame.
+    """
+
+    tracks: list[np.ndarray]
+    starts: np.ndarray
+    frames: int
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def take(self, indices: Iterable[int]) -> np.ndarray:
+        """The log-mels of the windows of these indices: float32 (n, frames, 128)."""
+        return np.stack([self.tracks[t][start : start + self.frames] for t, start in self.starts[indices]])
+
+    def scaler(self) -> Scaler:
+        """Mean and standard deviation of each mel bin over all frames of all windows."""
+        total, squares = np.zeros(128), np.zeros(128)
+        for i in range(len(self)):
+            window = self.take([i])[0].astype(np.float64)
+            total += window.mean(axis=0)
+            squares += (window**2).mean(axis=0)
+        mean = total / len(self)
+        # A bin that never changes (above the recording's bandwidth, say) would be divided by 0.
+        std = np.sqrt(np.maximum(squares / len(self) - mean**2, 1e-6))
+        return Scaler(mean.astype(np.float32), std.astype(np.float32))
+
+
+def load_windows(config: Config) -> Windows:
+    """Every window of every readable track in `config.data`, however nested.
+
+    Tracks that cannot be read, are silent or shorter than a window are skipped with a warning on stderr.
+    Raises UserError if nothing is left.
+    """
+    paths = find_audio(config.data)[: config.limit]
+    frames = config.frames("--window-seconds", config.window_seconds)
+    hop = round(config.window_hop_seconds * FRAMES_PER_SECOND)
+    with tqdm(total=len(paths), desc="reading tracks", unit="track") as bar:
+
+        def read(path: Path) -> np.ndarray | AudioError:
+            try:
+                track = log_mel(load_audio(path))
+                if len(track) < frames:
+                    raise AudioError(f"{path} lasts {len(track) / FRAMES_PER_SECOND:.2f} s, less than a window")
+                if track.max() <= LOG_MIN:
+                    raise AudioError(f"{path} is silent")
+                return track[: frames + hop * (config.windows_per_track - 1)].copy()
+            except AudioError as error:
+                return error
+            finally:
+                bar.update()
+
+        results = parallel(read, paths)
+    for result in results:
+        if isinstance(result, AudioError):
+            print(f"warning: skipped: {result}", file=sys.stderr)
+    tracks = [result for result in results if not isinstance(result, AudioError)]
+    if not tracks:
+        raise UserError(
+            f"{config.data}: none of its {len(paths)} tracks can be used ({results[-1]}): see --window-seconds"
+        )
+    starts = [(t, s) for t, track in enumerate(tracks) for s in range(0, len(track) - frames + 1, hop)]
+    return Windows(tracks, np.array(starts), frames)

@@ -1,0 +1,158 @@
+"""3x3 convolution with half the multiplications: Winograd's F(4, 3) along the height.
+
+Four outputs of a three-tap filter need 12 multiplications when computed one by one. Taken as a product of
+polynomials, evaluated at the six points 0, 1, -1, 2, -2 and infinity, they need 6 (Winograd 1980;
+Lavin and Gray 2016):
+
+    y = A^T [(G w) * (B^T x)]        x: 6 rows, w: 3 taps, y: 4 rows, * elementwise
+
+B^T takes windows of six rows, four apart, to the six points; G does so with the filter; A^T returns to rows.
+Here each "row" is a whole row of pixels and channels, and * is a matrix product over the channels for each
+of the six points. The three taps along the width are three shifted products, added up, as in conv.py: 18
+products on a quarter of the rows instead of 9 on all of them.
+
+Only one axis is transformed: in both, F(4x4, 3x3) would save another half of the products, but spends it on
+transforms at these channel numbers, and loses another decimal digit. This one loses about one to rounding.
+
+The backward pass meets the same six points. The input's gradient is the same algorithm with the filter
+mirrored. The filter's three taps are F(3, 4): windows of six rows of dy against groups of four rows of x.
+The points decide B, so both read the same B^T dy.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from ..backend import Array, array_module, empty, parallel, worker_count
+from . import conv
+from .conv import TILE_PIXELS, padded_rows
+
+POINTS = (0, 1, -1, 2, -2)  # and infinity
+GROUP = 4  # rows of output from a window of 6 rows of input
+
+
+def _evaluation(taps: int) -> np.ndarray:
+    """(6, taps): a polynomial with so many coefficients to its values at the points; its last one at infinity."""
+    return np.vstack([np.vander(POINTS, taps, increasing=True), np.eye(taps)[-1]])
+
+
+# A product of polynomials is: evaluate both factors, multiply the values, interpolate. A filter that slides
+# over its input is the transpose of that: interpolate^T the input, multiply, evaluate^T.
+# SCALE moves the fractions of the interpolation from x, which is large, to w, which is small.
+SCALE = np.array([4, -6, -6, 24, 24, 1])[:, None]
+B_T = np.linalg.inv(_evaluation(6)).T * SCALE  # (6, 6), integers
+G = _evaluation(3) / SCALE  # (6, 3)
+A_T = _evaluation(4).T  # (4, 6)
+
+
+def conv2d(x: Array, w: Array, b: Array) -> tuple[Array, tuple]:
+    """`conv.conv2d`, by Winograd's algorithm where k = 3 and x is a NumPy array. Shapes and cache as there."""
+    return (_correlate(x, w, b), (x, w)) if _applies(x, w) else conv.conv2d(x, w, b)
+
+
+def conv2d_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array]:
+    """`conv.conv2d_backward`, by the same choice. Shapes as there."""
+    return _backward(dy, *cache) if _applies(*cache) else conv.conv2d_backward(dy, cache)
+
+
+def _applies(x: Array, w: Array) -> bool:
+    return w.shape[0] == 3 and array_module(x) is np
+
+
+def _backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
+    n_samples, height, width, c = x.shape
+    row, d = width + 2, w.shape[-1]
+    mirrored = w[::-1, ::-1].swapaxes(2, 3)  # (3, 3, D, C)
+    u = _filter_at_points(mirrored)
+    dx = empty(x.shape, x)
+
+    def tile(n: int, top: int, groups: int) -> tuple[Array, Array]:
+        rows = min(groups * GROUP, height - top)
+        dy_points = _windows_at_points(dy, n, top, groups)
+        _write_rows(dx[n, top : top + rows], _products(dy_points, u, groups * row), 0)
+
+        x_rows = empty((groups * GROUP, row, c), x)
+        x_rows[:rows, :width] = x[n, top : top + rows]
+        x_rows[rows:] = 0
+        x_rows[:, width:] = 0
+        x_points = empty((6, groups * row, c), x)
+        x_groups = x_rows.reshape(groups, GROUP, row * c)
+        np.matmul(A_T.T.astype(x.dtype), x_groups, out=x_points.reshape(6, groups, row * c).swapaxes(0, 1))
+        du = empty((3, 6, c, d), x)
+        for kx in range(3):
+            np.matmul(x_points.swapaxes(1, 2), dy_points[:, kx : kx + groups * row], out=du[kx])
+        dy_rows = dy[n, top : top + rows].reshape(-1, d)
+        return du, np.ones(len(dy_rows), dy.dtype) @ dy_rows
+
+    du, db = (sum(s[1:], s[0]) for s in zip(*parallel(lambda t: tile(*t), _tiles(x)), strict=True))
+    # F(3, 4): its filter is x, so SCALE, which _windows_at_points has put into dy, is taken out here.
+    dw = np.einsum("xicd,ik->kxcd", du, G.astype(x.dtype))
+    return dx, np.ascontiguousarray(dw[::-1, ::-1]), db
+
+
+def _correlate(x: Array, w: Array, b: Array) -> Array:
+    n_samples, height, width, _ = x.shape
+    u = _filter_at_points(w)
+    y = empty((n_samples, height, width, w.shape[-1]), x)
+
+    def tile(n: int, top: int, groups: int) -> None:
+        x_points = _windows_at_points(x, n, top, groups)
+        _write_rows(y[n, top : top + groups * GROUP], _products(x_points, u, groups * (width + 2)), b)
+
+    parallel(lambda t: tile(*t), _tiles(x))
+    return y
+
+
+def _filter_at_points(w: Array) -> Array:
+    """G w along the height: (3, 3, C, D) to (3 taps along the width, 6, C, D)."""
+    return np.einsum("ik,kxcd->xicd", G.astype(w.dtype), w)
+
+
+def _windows_at_points(x: Array, n: int, top: int, groups: int) -> Array:
+    """B^T x of the windows that start at rows top - 1, top + 3, ...: (6, groups * (W + 2) + 2, C).
+
+    The last two pixels are there to be shifted over; what they hold ends in pixels that are dropped.
+    """
+    padded = padded_rows(x, n, top, groups * GROUP, 3)
+    _, row, c = padded.shape
+    points = empty((6, groups * row + 2, c), x)
+    points[:, groups * row :] = 0
+    line, item = padded.strides[0], x.itemsize
+    windows = as_strided(padded, (groups, 6, row * c), (GROUP * line, line, item), writeable=False)
+    out = points[:, : groups * row].reshape(6, groups, row * c)
+    np.matmul(B_T.astype(x.dtype), windows, out=out.swapaxes(0, 1))
+    return points
+
+
+def _products(points: Array, u: Array, pixels: int) -> Array:
+    """The sum over the width's taps of shifted products: (6, pixels, D)."""
+    total, product = (empty((6, pixels, u.shape[-1]), points) for _ in range(2))
+    for kx in range(3):
+        np.matmul(points[:, kx : kx + pixels], u[kx], out=product if kx else total)
+        if kx:
+            total += product
+    return total
+
+
+def _write_rows(y: Array, products: Array, b: Array | int) -> None:
+    """y = A^T products + b, dropping the two meaningless pixels of each row, and rows beyond y's."""
+    rows, width, d = y.shape
+    row = width + 2
+    groups = products.shape[1] // row
+    out = empty((groups, GROUP, row * d), products)
+    np.matmul(A_T.astype(products.dtype), products.reshape(6, groups, row * d).swapaxes(0, 1), out=out)
+    np.add(out.reshape(groups * GROUP, row, d)[:rows, :width], b, out=y)
+
+
+def _tiles(x: Array) -> list[tuple[int, int, int]]:
+    """(sample, first row, groups of rows) of each tile, at least one a thread."""
+    n_samples, height, width, _ = x.shape
+    all_groups = -(-height // GROUP)
+    per_thread = -(-n_samples * all_groups // worker_count())
+    groups = max(1, min(all_groups, per_thread, TILE_PIXELS // (GROUP * (width + 2))))
+    return [
+        (n, first * GROUP, min(groups, all_groups - first))
+        for n in range(n_samples)
+        for first in range(0, all_groups, groups)
+    ]

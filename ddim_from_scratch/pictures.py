@@ -1,0 +1,66 @@
+"""Pictures of spectrograms and of training, with matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+
+from .config import FRAMES_PER_SECOND, replacing
+
+SMOOTHING = 50  # steps
+
+
+def save_log_mels(path: str | Path, rows: Mapping[str, Sequence[np.ndarray]]) -> None:
+    """A grid of log-mel spectrograms, one labelled row for each key, on one colour scale. Each is (frames, 128)."""
+    columns = max(len(clips) for clips in rows.values())
+    every_value = np.concatenate([np.ravel(clip) for clips in rows.values() for clip in clips])
+    low, high = np.percentile(every_value, [1, 99.8])
+    figure, axes = plt.subplots(
+        len(rows), columns, figsize=(3 * columns + 0.6, 2.3 * len(rows) + 0.4), squeeze=False, layout="constrained"
+    )
+    for row, (label, clips) in zip(axes, rows.items(), strict=True):
+        for axis in row[len(clips) :]:
+            axis.axis("off")
+        for axis, clip in zip(row, clips, strict=False):
+            image = axis.imshow(
+                np.asarray(clip).T,
+                origin="lower",
+                aspect="auto",
+                cmap="magma",
+                vmin=low,
+                vmax=high,
+                extent=(0, len(clip) / FRAMES_PER_SECOND, 0, clip.shape[1]),
+                interpolation="nearest",
+            )
+            axis.tick_params(labelsize=8)
+        row[0].set_ylabel(f"{label}\nmel bin", fontsize=10)
+    for axis in axes[-1]:
+        axis.set_xlabel("time (s)", fontsize=9)
+    figure.colorbar(image, ax=axes, label="ln(mel magnitude)", fraction=0.02, pad=0.01)
+    _save(figure, path)
+
+
+def save_losses(path: str | Path, steps: np.ndarray, losses: Mapping[str, np.ndarray]) -> None:
+    """A curve for each loss: every step as a dot, a running mean as a line, on a logarithmic scale."""
+    figure, axis = plt.subplots(figsize=(7, 4), layout="constrained")
+    for name, values in losses.items():
+        window = min(SMOOTHING, len(values))
+        mean = np.convolve(values, np.full(window, 1 / window), "valid")
+        (line,) = axis.plot(steps[window - 1 :], mean, label=name)
+        axis.plot(steps, values, ".", markersize=1.5, alpha=0.3, color=line.get_color())
+    axis.axhline(1, color="grey", linewidth=0.8, linestyle="--", label="noise loss of predicting zero")
+    axis.set(xlabel="step", ylabel="mean squared error", yscale="log")
+    axis.legend(frameon=False)
+    _save(figure, path)
+
+
+def _save(figure: plt.Figure, path: str | Path) -> None:
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=100)
+    plt.close(figure)

@@ -1,0 +1,114 @@
+"""Make new music with a trained run.
+
+    python -m ddim_from_scratch.sample --run runs/mine --num 4 --steps 50
+
+Noise is turned into log-mel spectrograms by DDIM with the averaged weights, and those into sound.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from . import tree
+from .audio import griffin_lim, write_wav
+from .backend import Array, available_cores, require_gpu, threads, to_device, to_host
+from .config import N_MELS, Parser, UserError, run_command
+from .data import Scaler
+from .diffusion import ddim, uniform_tau
+from .pictures import save_log_mels
+from .train import T, alpha_bar_table, load_checkpoint
+from .tree import Tree
+from .unet import unet
+
+CLIPS_AT_ONCE = 8  # bounds the memory, whatever --num is
+PICTURED = 8
+
+
+def network_eps_model(network: Tree, alpha_bar: np.ndarray) -> Callable[[Array, int], Array]:
+    """A trained network {"params", "statistics"} as the function eps_model(x, t) that samplers take."""
+
+    def eps_model(x: Array, t: int) -> Array:
+        return unet(network["params"], network["statistics"], x, np.full(len(x), 1 - alpha_bar[t]))[0]
+
+    return eps_model
+
+
+def sample_log_mels(
+    network: Tree,
+    scaler: Scaler,
+    alpha_bar: np.ndarray,
+    num: int,
+    frames: int,
+    steps: int,
+    eta: float,
+    rng: np.random.Generator,
+    device: str = "cpu",
+) -> np.ndarray:
+    """`num` new log-mel spectrograms by DDIM: float32 (num, frames, 128), natural logarithms."""
+    eps_model, tau = network_eps_model(network, alpha_bar), uniform_tau(T, steps)
+    clips = []
+    with tqdm(total=-(-num // CLIPS_AT_ONCE) * steps, desc="sampling", unit="step") as bar:
+        for start in range(0, num, CLIPS_AT_ONCE):
+            shape = (min(CLIPS_AT_ONCE, num - start), frames, N_MELS, 1)
+            x_T = to_device(rng.standard_normal(shape, dtype=np.float32), device)
+            for i, x in enumerate(ddim(eps_model, x_T, alpha_bar, tau, eta, rng)):
+                bar.update(i > 0)  # the first is x_T
+            clips.append(to_host(x)[..., 0])
+    return scaler.restore(np.concatenate(clips))
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = Parser(
+        prog="python -m ddim_from_scratch.sample",
+        description="Make new music with a trained run: a WAV file (16 kHz) a clip, and a picture of them all.",
+        epilog="example: python -m ddim_from_scratch.sample --run runs/mine --num 4 --steps 100",
+    )
+    parser.add_argument("--run", type=Path, required=True, help="folder that the training wrote")
+    parser.add_argument("--num", type=int, default=4, help="how many clips (default: 4)")
+    parser.add_argument("--steps", type=int, default=50, help=f"DDIM steps, 1 to {T}; more is finer (default: 50)")
+    parser.add_argument("--eta", type=float, default=0.0, help="fresh noise a step: 0 is DDIM, 1 is DDPM (default: 0)")
+    parser.add_argument("--seconds", type=float, help="length of a clip (default: the training windows')")
+    parser.add_argument("--out", type=Path, help="folder for the files (default: RUN/samples)")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
+    parser.add_argument("--threads", type=int, default=available_cores(), help="CPU threads (default: every core)")
+    parser.add_argument("--gpu", action="store_true", help="sample on a GPU with CuPy")
+    args = parser.parse_args(argv)
+    for name, least in (("num", 1), ("steps", 1), ("seed", 0), ("threads", 1)):
+        if getattr(args, name) < least:
+            raise UserError(f"--{name} is {getattr(args, name)}: give {least} or more")
+    if args.steps > T:
+        raise UserError(f"--steps is {args.steps}: the schedule has {T} times, give that or fewer")
+    if not 0 <= args.eta <= 1:
+        raise UserError(f"--eta is {args.eta}: give a number from 0 (DDIM) to 1 (DDPM)")
+    return args
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse(argv)
+    device = "gpu" if args.gpu else "cpu"
+    if args.gpu:
+        require_gpu()
+    checkpoint = load_checkpoint(args.run)
+    config, scaler = checkpoint["config"], Scaler(**checkpoint["scaler"])
+    frames = config.frames("--seconds", config.window_seconds if args.seconds is None else args.seconds)
+    out = args.out or args.run / "samples"
+    out.mkdir(parents=True, exist_ok=True)
+    with threads(args.threads):
+        network = tree.map(lambda leaf: to_device(leaf, device), checkpoint["state"]["average"])
+        rng = np.random.default_rng(args.seed)
+        log_mels = sample_log_mels(
+            network, scaler, alpha_bar_table(config), args.num, frames, args.steps, args.eta, rng, device
+        )
+        for i, clip in enumerate(tqdm(log_mels, desc="inverting to sound", unit="clip")):
+            write_wav(out / f"sample_{i:03d}.wav", griffin_lim(clip))
+    save_log_mels(out / "samples.png", {"generated": log_mels[:PICTURED]})
+    print(f"{args.num} clips of {frames / 50:g} s in {out}/sample_*.wav, their picture in {out}/samples.png")
+
+
+if __name__ == "__main__":
+    run_command(main)
