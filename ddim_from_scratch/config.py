@@ -161,6 +161,23 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; {self.prog} --help lists the options")
 
 
+def at_least(least: int) -> Callable[[str], int]:
+    """An argparse type: whole numbers from `least` on."""
+
+    def whole_number(text: str) -> int:
+        if (value := int(text)) < least:
+            raise argparse.ArgumentTypeError(f"{value} is too small: give {least} or more")
+        return value
+
+    return whole_number
+
+
+def add_hardware_options(parser: argparse.ArgumentParser) -> None:
+    """--threads and --gpu, which change where a command computes, not what."""
+    parser.add_argument("--threads", type=at_least(1), metavar="N", help="CPU threads (default: every core)")
+    parser.add_argument("--gpu", action="store_true", help="compute on a GPU, with CuPy")
+
+
 def run_command(main: Callable[[], None]) -> None:
     """Run a command's `main`: errors that the user can mend become one line on stderr and exit status 2."""
     try:

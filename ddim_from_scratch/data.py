@@ -72,6 +72,8 @@ def load_windows(config: Config) -> Windows:
     Raises UserError if nothing is left.
     """
     paths = find_audio(config.data)[: config.limit]
+    if not paths:
+        raise UserError(f"{config.data} holds no WAV, FLAC, OGG or MP3 file: check the path")
     frames = config.frames("--window-seconds", config.window_seconds)
     hop = round(config.window_hop_seconds * FRAMES_PER_SECOND)
     with tqdm(total=len(paths), desc="reading tracks", unit="track") as bar:

@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from . import tree
 from .audio import griffin_lim, write_wav
-from .backend import Array, available_cores, require_gpu, threads, to_device, to_host
-from .config import N_MELS, Parser, UserError, run_command
+from .backend import Array, require_gpu, threads, to_device, to_host
+from .config import N_MELS, Parser, UserError, add_hardware_options, at_least, run_command
 from .data import Scaler
 from .diffusion import ddim, uniform_tau
 from .pictures import save_log_mels
@@ -56,8 +56,8 @@ def sample_log_mels(
         for start in range(0, num, CLIPS_AT_ONCE):
             shape = (min(CLIPS_AT_ONCE, num - start), frames, N_MELS, 1)
             x_T = to_device(rng.standard_normal(shape, dtype=np.float32), device)
-            for i, x in enumerate(ddim(eps_model, x_T, alpha_bar, tau, eta, rng)):
-                bar.update(i > 0)  # the first is x_T
+            for x in ddim(eps_model, x_T, alpha_bar, tau, eta, rng):
+                bar.update(x is not x_T)
             clips.append(to_host(x)[..., 0])
     return scaler.restore(np.concatenate(clips))
 
@@ -69,18 +69,16 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         epilog="example: python -m ddim_from_scratch.sample --run runs/mine --num 4 --steps 100",
     )
     parser.add_argument("--run", type=Path, required=True, help="folder that the training wrote")
-    parser.add_argument("--num", type=int, default=4, help="how many clips (default: 4)")
-    parser.add_argument("--steps", type=int, default=50, help=f"DDIM steps, 1 to {T}; more is finer (default: 50)")
+    parser.add_argument("--num", type=at_least(1), default=4, help="how many clips (default: 4)")
+    parser.add_argument(
+        "--steps", type=at_least(1), default=50, help=f"DDIM steps, 1 to {T}; more is finer (default: 50)"
+    )
     parser.add_argument("--eta", type=float, default=0.0, help="fresh noise a step: 0 is DDIM, 1 is DDPM (default: 0)")
     parser.add_argument("--seconds", type=float, help="length of a clip (default: the training windows')")
     parser.add_argument("--out", type=Path, help="folder for the files (default: RUN/samples)")
-    parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
-    parser.add_argument("--threads", type=int, default=available_cores(), help="CPU threads (default: every core)")
-    parser.add_argument("--gpu", action="store_true", help="sample on a GPU with CuPy")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="of the noise (default: 0)")
+    add_hardware_options(parser)
     args = parser.parse_args(argv)
-    for name, least in (("num", 1), ("steps", 1), ("seed", 0), ("threads", 1)):
-        if getattr(args, name) < least:
-            raise UserError(f"--{name} is {getattr(args, name)}: give {least} or more")
     if args.steps > T:
         raise UserError(f"--steps is {args.steps}: the schedule has {T} times, give that or fewer")
     if not 0 <= args.eta <= 1:

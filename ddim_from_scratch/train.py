@@ -19,8 +19,8 @@ import numpy as np
 from tqdm import tqdm
 
 from . import tree
-from .backend import Array, available_cores, require_gpu, threads, to_device, to_host
-from .config import Config, Parser, UserError, add_options, flag, replacing, run_command
+from .backend import Array, require_gpu, threads, to_device, to_host
+from .config import Config, Parser, UserError, add_hardware_options, add_options, flag, replacing, run_command
 from .data import Scaler, Windows, load_windows
 from .diffusion import (
     continuous_cosine_alpha_bar,
@@ -227,8 +227,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--run", type=Path, required=True, help="folder for the run's files")
     parser.add_argument("--resume", action="store_true", help="continue the run; only --epochs and --data may differ")
     add_options(parser)
-    parser.add_argument("--threads", type=int, default=available_cores(), help="CPU threads (default: every core)")
-    parser.add_argument("--gpu", action="store_true", help="train on a GPU with CuPy")
+    add_hardware_options(parser)
     return parser.parse_args(argv)
 
 

@@ -54,7 +54,7 @@ def istft(
     length: int | None = None,
     floor: float = 0.0,
 ) -> Array:
-    """x = sum_m w y_m / sum_m w^2, the signal with the STFT nearest to `spectrum` (Griffin & Lim 1984, eq. 6).
+    """x = sum_m w y_m / sum_m w^2: its STFT is the nearest to `spectrum` (Griffin & Lim 1984, eq. 6).
 
     y_m is the inverse FFT of frame m, cut to the window's length and moved, as w is, to its place.
 

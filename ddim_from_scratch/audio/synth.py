@@ -24,6 +24,7 @@ TRACK_SECONDS = 30
 TONE_SECONDS = 4.0  # the longest note
 RELEASE_SECONDS = 0.08  # a note dies away within this time after its end
 LOUDNESS = 0.1  # root mean square of a track: -20 dB
+HISS = 1e-3  # of the room, against a note's 1: without it the quiet bins would show rounding noise
 
 # The tunes: NAME or NAME:BEATS, one beat if not said; "-" is a rest and "|" a bar line, which means nothing.
 # Chords are letters, "m" for minor. All in the public domain.
@@ -79,7 +80,8 @@ TUNES = {
         "C4 C4 G4 G4 | A4 A4 G4:2 | F4 F4 E4 E4 | D4 D4 C4:2 |"
         "G4 G4 F4 F4 | E4 E4 D4:2 | G4 G4 F4 F4 | E4 E4 D4:2 |"
         "C4 C4 G4 G4 | A4 A4 G4:2 | F4 F4 E4 E4 | D4 D4 C4:2",
-        "C:4 | F:2 C:2 | F:2 C:2 | G:2 C:2 | C:2 F:2 | C:2 G:2 | C:2 F:2 | C:2 G:2 |C:4 | F:2 C:2 | F:2 C:2 | G:2 C:2",
+        "C:4 | F:2 C:2 | F:2 C:2 | G:2 C:2 | C:2 F:2 | C:2 G:2 | C:2 F:2 | C:2 G:2 |"
+        "C:4 | F:2 C:2 | F:2 C:2 | G:2 C:2",
     ),
 }
 
@@ -140,10 +142,11 @@ def frequency_hz(midi: int) -> float:
 
 
 def plucked(midi: int) -> np.ndarray:
-    """A string (Karplus & Strong 1983): noise in a loop that is one period long and blunts it each time.
+    """A string (Karplus & Strong 1983): noise in a loop, one period long, that blunts it each time.
 
     y[n] = x[n] + g (y[n - N] + y[n - N - 1]) / 2. The average delays by N and half a sample; a second
-    one, of weights 1 - fraction and fraction, makes up the rest of the period, so that high notes are in tune.
+    one, of weights 1 - fraction and fraction, makes up the rest of the period: high notes are in tune. The noise has harmonics k of random phase and
+    size 1 / k, as a string pulled aside has, where theirs is white: a softer attack.
     """
     period = SR / frequency_hz(midi)
     delay = int(period - 0.5)
@@ -153,7 +156,9 @@ def plucked(midi: int) -> np.ndarray:
     loop[0] = 1
     loop[delay:] -= gain * np.convolve([0.5, 0.5], [1 - fraction, fraction])
     burst = np.zeros(int(TONE_SECONDS * SR))
-    burst[:delay] = np.random.default_rng(midi).uniform(-1, 1, delay)
+    harmonics = np.arange(1, delay // 2 + 1)  # none at 0: the loop would keep a constant for ever
+    phases = np.exp(2j * np.pi * np.random.default_rng(midi).random(len(harmonics)))
+    burst[:delay] = np.fft.irfft([0, *(phases / harmonics)], n=delay)
     return lfilter([1.0], loop, burst)
 
 
@@ -183,15 +188,17 @@ GENRES: dict[str, Callable[[int], np.ndarray]] = {"plucked": plucked, "organ": o
 
 @lru_cache(maxsize=256)
 def tone(genre: str, midi: int) -> np.ndarray:
-    """The tone of a genre at a pitch, float32, its first half second at a root mean square of 1."""
+    """The tone of a genre at a pitch, float32, its first tenth of a second at a root mean square of 1."""
     wave = GENRES[genre](midi)
-    return (wave / np.sqrt(np.mean(wave[: SR // 2] ** 2))).astype(np.float32)
+    return (wave / np.sqrt(np.mean(wave[: SR // 10] ** 2))).astype(np.float32)
 
 
-def play(notes: list[Note], genre: str, transpose: int, beats_a_minute: float) -> np.ndarray:
+def play(
+    notes: list[Note], genre: str, transpose: int, beats_a_minute: float, rng: np.random.Generator
+) -> np.ndarray:
     """The notes, again and again for TRACK_SECONDS: float32 (n,) of root mean square `LOUDNESS`."""
     n = TRACK_SECONDS * SR
-    track = np.zeros(n, np.float32)
+    track = HISS * rng.standard_normal(n, np.float32)
     beat_seconds = 60 / beats_a_minute
     tune_seconds = max(note.start + note.beats for note in notes) * beat_seconds
     release = np.linspace(1, 0, int(RELEASE_SECONDS * SR), dtype=np.float32)
@@ -223,7 +230,7 @@ def write_corpus(folder: str | Path, tracks_per_genre: int = 4, seed: int = 0) -
             transpose, tempo = int(rng.integers(-4, 5)), rng.uniform(80, 108)
             notes = score(tunes[i % len(tunes)], held=genre == "organ")
             paths.append(target / f"{genre}.{i:05d}.wav")
-            write_wav(paths[-1], play(notes, genre, transpose, tempo), SR)
+            write_wav(paths[-1], play(notes, genre, transpose, tempo, rng), SR)
     return paths
 
 

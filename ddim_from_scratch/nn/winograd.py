@@ -61,7 +61,7 @@ def _applies(x: Array, w: Array) -> bool:
 
 
 def _backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
-    n_samples, height, width, c = x.shape
+    _, height, width, c = x.shape
     row, d = width + 2, w.shape[-1]
     mirrored = w[::-1, ::-1].swapaxes(2, 3)  # (3, 3, D, C)
     u = _filter_at_points(mirrored)

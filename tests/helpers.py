@@ -1,0 +1,168 @@
+"""What several test files need: an error measure, and every differentiable part of the network in one form."""
+
+import importlib
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from ddim_from_scratch import tree
+from ddim_from_scratch.nn import conv, winograd
+from ddim_from_scratch.nn.activation import swish, swish_backward
+from ddim_from_scratch.nn.attention import (
+    attention,
+    attention_backward,
+    init_multi_head_attention,
+    multi_head_attention,
+    multi_head_attention_backward,
+)
+from ddim_from_scratch.nn.loss import mean_squared_error
+from ddim_from_scratch.nn.norm import batch_norm, batch_norm_backward
+from ddim_from_scratch.nn.resize import (
+    average_pool,
+    average_pool_backward,
+    upsample_bilinear,
+    upsample_bilinear_backward,
+)
+from ddim_from_scratch.unet import (
+    concatenate_channels,
+    init_unet,
+    residual_block,
+    residual_block_backward,
+    split_channels,
+    unet,
+    unet_backward,
+)
+
+
+def reference(name: str):
+    """A library to compare with. Without it the test is skipped, or fails if DDIM_REQUIRE_REFERENCES is set."""
+    return importlib.import_module(name) if os.environ.get("DDIM_REQUIRE_REFERENCES") else pytest.importorskip(name)
+
+
+def relative_error(a, b, scale: float = 0.0) -> float:
+    """max |a - b| / max |b|; `scale` stands in where b is zero in theory."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    assert a.shape == b.shape, f"{a.shape} is not {b.shape}"
+    return float(np.abs(a - b).max() / max(np.abs(b).max(), scale))
+
+
+class Layer(NamedTuple):
+    """forward(*arguments) -> y, cache; backward(dy, cache) -> a gradient for each argument (or the first few)."""
+
+    forward: Callable
+    backward: Callable
+    shapes: dict[str, tuple[int, ...]]
+
+    def arguments(self, rng: np.random.Generator, dtype=np.float64) -> list[np.ndarray]:
+        """Unit Gaussians; weights so scaled that layers keep that size."""
+        scales = [np.prod(s[:-1]) ** -0.5 if name.endswith("w") else 1.0 for name, s in self.shapes.items()]
+        shapes = self.shapes.values()
+        return [(c * rng.standard_normal(s)).astype(dtype) for s, c in zip(shapes, scales, strict=True)]
+
+
+def one(function: Callable) -> Callable:
+    """A backward pass with one gradient, as a tuple."""
+    return lambda dy, cache: (function(dy, cache),)
+
+
+def uncached(forward: Callable, backward: Callable, *shape: int) -> Layer:
+    return Layer(lambda x: (forward(x), None), lambda dy, _: (backward(dy),), {"x": shape})
+
+
+def convolution(k: int, n: int, height: int, width: int, c: int, d: int, module=conv) -> Layer:
+    shapes = {"x": (n, height, width, c), "w": (k, k, c, d), "b": (d,)}
+    return Layer(module.conv2d, module.conv2d_backward, shapes)
+
+
+def multi_head(heads: int, head_dim: int, channels: int, memory_channels: int) -> Layer:
+    template = init_multi_head_attention(np.random.default_rng(0), channels, memory_channels, heads, head_dim)
+    names = list(tree.flatten(template))
+
+    def forward(x, memory, *leaves):
+        return multi_head_attention(tree.unflatten(dict(zip(names, leaves, strict=True))), x, memory, heads)
+
+    def backward(dy, cache):
+        dx, dmemory, grads = multi_head_attention_backward(dy, cache)
+        flat = tree.flatten(grads)
+        return dx, dmemory, *(flat[name] for name in names)
+
+    shapes = {"x": (2, 3, 4, channels), "memory": (2, 3, 4, memory_channels)}
+    return Layer(forward, backward, shapes | {name: leaf.shape for name, leaf in tree.flatten(template).items()})
+
+
+def residual(inputs: int, outputs: int) -> Layer:
+    shapes = {"conv1/w": (3, 3, inputs, outputs), "conv1/b": (outputs,)}
+    shapes |= {"conv2/w": (3, 3, outputs, outputs), "conv2/b": (outputs,)}
+    if inputs != outputs:
+        shapes |= {"shortcut/w": (1, 1, inputs, outputs), "shortcut/b": (outputs,)}
+
+    def forward(x, *leaves):
+        y, cache, _ = residual_block(tree.unflatten(dict(zip(shapes, leaves, strict=True))), {}, x, True)
+        return y, cache
+
+    def backward(dy, cache):
+        dx, grads = residual_block_backward(dy, cache)
+        flat = tree.flatten(grads)
+        return dx, *(flat[name] for name in shapes)
+
+    return Layer(forward, backward, {"x": (2, 4, 3, inputs)} | shapes)
+
+
+def network(attention: str, widths=(3, 4, 5), block_depth: int = 1, size=(8, 4), n: int = 2) -> Layer:
+    params, statistics = init_unet(np.random.default_rng(0), widths, block_depth, attention)
+    shapes = {name: leaf.shape for name, leaf in tree.flatten(params).items()}
+    noise_variance = np.linspace(0.2, 0.7, n)
+
+    def forward(x, *leaves):
+        params = tree.unflatten(dict(zip(shapes, leaves, strict=True)))
+        eps, caches, _ = unet(params, statistics, x, noise_variance, training=True)
+        return eps, (params, caches)
+
+    def backward(dy, cache):
+        dx, grads = unet_backward(dy, *cache)
+        flat = tree.flatten(grads)
+        return dx, *(flat[name] for name in shapes)
+
+    return Layer(forward, backward, {"x": (n, *size, 1)} | shapes)
+
+
+def squared_error(prediction, target):
+    loss, gradient = mean_squared_error(prediction, target)
+    return np.asarray(loss), gradient
+
+
+LAYERS = {
+    "conv2d 1x1": convolution(1, 2, 5, 7, 3, 4),
+    "conv2d 3x3": convolution(3, 2, 5, 7, 3, 4),
+    "conv2d 5x5": convolution(5, 1, 7, 4, 2, 3),
+    "conv2d 3x3, one channel, one sample": convolution(3, 1, 6, 5, 1, 1),
+    "conv2d 5x5, larger than the plane": convolution(5, 1, 1, 2, 2, 2),
+    "conv2d 3x3, Winograd": convolution(3, 2, 9, 7, 3, 4, winograd),
+    "conv2d 3x3, Winograd, less than one window": convolution(3, 1, 2, 1, 1, 1, winograd),
+    "batch_norm": Layer(lambda x: batch_norm(x)[:2], one(batch_norm_backward), {"x": (3, 5, 4, 3)}),
+    "batch_norm, one sample": Layer(lambda x: batch_norm(x)[:2], one(batch_norm_backward), {"x": (1, 3, 3, 1)}),
+    "swish": Layer(swish, one(swish_backward), {"x": (2, 3, 5, 2)}),
+    "average_pool": uncached(average_pool, average_pool_backward, 2, 6, 4, 3),
+    "upsample_bilinear": uncached(upsample_bilinear, upsample_bilinear_backward, 2, 5, 3, 2),
+    "upsample_bilinear, one pixel": uncached(upsample_bilinear, upsample_bilinear_backward, 1, 1, 1, 2),
+    "concatenate_channels": Layer(
+        lambda a, b, c: (concatenate_channels(a, b, c), None),
+        lambda dy, _: tuple(split_channels(dy, 2, 1)),
+        {"a": (2, 3, 2, 2), "b": (2, 3, 2, 1), "c": (2, 3, 2, 3)},
+    ),
+    "attention": Layer(attention, attention_backward, {"q": (2, 7, 3), "k": (2, 5, 3), "v": (2, 5, 3)}),
+    "multi_head_attention": multi_head(heads=4, head_dim=1, channels=3, memory_channels=5),
+    "multi_head_attention, wide heads": multi_head(heads=2, head_dim=3, channels=4, memory_channels=2),
+    "mean_squared_error": Layer(
+        squared_error, lambda dy, gradient: (dy * gradient,), {"prediction": (2, 3, 4), "target": (2, 3, 4)}
+    ),
+    "residual_block": residual(3, 3),
+    "residual_block, new width": residual(3, 4),
+    "unet, attention none": network("none"),
+    "unet, attention lowest": network("lowest"),
+    "unet, attention all": network("all"),
+    "unet, two residual blocks a block": network("all", widths=(2, 3), block_depth=2, size=(4, 2)),
+}

@@ -1,0 +1,250 @@
+"""The commands, as a user runs them: train, resume, sample, compare; and all that a user can get wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import soundfile
+
+from ddim_from_scratch import experiments, sample, train, tree
+from ddim_from_scratch.audio import load_audio
+from ddim_from_scratch.config import UserError
+
+TINY = [
+    "--window-seconds",
+    "0.64",
+    "--window-hop-seconds",
+    "0.32",
+    "--widths",
+    "4",
+    "4",
+    "--attention",
+    "none",
+    "--batch-size",
+    "2",
+]
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recordings")
+    t = np.arange(2 * 16000) / 16000
+    for i, hz in enumerate((220, 330, 440)):
+        soundfile.write(folder / f"tone{i}.wav", 0.3 * np.sin(2 * np.pi * hz * t) * np.sin(3 * t) ** 2, 16000)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(recordings, tmp_path_factory):
+    """A run of two epochs with four samples. Tests that change it work on a copy."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    train.main([*f"--data {recordings} --run {folder} --epochs 2".split(), *TINY])
+    sample.main(f"--run {folder} --num 4 --steps 3".split())
+    return folder
+
+
+def copy(run, tmp_path):
+    target = tmp_path / "copy"
+    target.mkdir()
+    for name in ("checkpoint.npz", "config.json", "log.csv"):
+        (target / name).write_bytes((run / name).read_bytes())
+    return target
+
+
+def test_training_leaves_all_its_files(run):
+    assert {p.name for p in run.iterdir()} >= {"checkpoint.npz", "config.json", "log.csv", "loss.png", "samples"}
+    rows = train.read_log(run / "log.csv")
+    assert [row[0] for row in rows] == list(range(1, len(rows) + 1))
+    assert {row[1] for row in rows} == {1, 2}
+    assert rows[0][2] == pytest.approx(1, abs=0.2)  # the zero-initialised output predicts no noise
+    assert json.loads((run / "config.json").read_text())["widths"] == [4, 4]
+
+
+def test_samples_are_sound_of_the_asked_length(run, tmp_path):
+    sample.main(f"--run {run} --num 3 --steps 2 --seconds 1.28 --eta 1 --out {tmp_path}".split())
+    files = sorted(tmp_path.glob("*.wav"))
+    assert len(files) == 3
+    for file in files:
+        assert soundfile.info(file).samplerate == 16000
+        samples = load_audio(file)
+        assert len(samples) == 64 * 320
+        assert np.isfinite(samples).all()
+    assert (tmp_path / "samples.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_same_seed_gives_the_same_sound_and_another_does_not(run, tmp_path):
+    for name, seed in (("a", 5), ("b", 5), ("c", 6)):
+        sample.main(f"--run {run} --num 1 --steps 2 --seed {seed} --out {tmp_path / name}".split())
+    a, b, c = ((tmp_path / name / "sample_000.wav").read_bytes() for name in "abc")
+    assert a == b != c
+
+
+def test_compare_measures_all_five_sets(run, capsys):
+    experiments.main(["compare", "--run", str(run)])
+    metrics = json.loads((run / "metrics.json").read_text())
+    distance = metrics["distance"]
+    assert set(distance) == {"noise", "untrained", "generated", "griffin_lim", "real"}
+    assert all(np.isfinite(value) and value >= 0 for value in distance.values())
+    assert distance["real"] < distance["noise"] < distance["untrained"]
+    assert metrics["clips_per_set"] == 4
+    assert "noise" in capsys.readouterr().out
+    assert (run / "comparison.png").exists()
+
+
+def test_a_resumed_run_equals_one_that_never_stopped(recordings, run, tmp_path):
+    whole = tmp_path / "whole"
+    train.main([*f"--data {recordings} --run {whole} --epochs 3".split(), *TINY])
+    resumed = copy(run, tmp_path)
+    train.main(f"--run {resumed} --resume --epochs 3".split())
+    a, b = (tree.flatten(tree.load(folder / "checkpoint.npz")) for folder in (whole, resumed))
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+    columns = [[row[:4] for row in train.read_log(folder / "log.csv")] for folder in (whole, resumed)]
+    assert columns[0] == columns[1]
+
+
+def test_a_killed_run_resumes_from_its_last_epoch(recordings, tmp_path):
+    command = [sys.executable, "-m", "ddim_from_scratch.train", "--data", recordings, "--run", tmp_path / "run"]
+    process = subprocess.Popen([*command, "--epochs", "100000", *TINY], stderr=subprocess.DEVNULL)
+    try:
+        while not (tmp_path / "run/checkpoint.npz").exists():
+            assert process.poll() is None
+            time.sleep(0.02)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    done = int(train.load_checkpoint(tmp_path / "run")["step"])
+    epochs = done // 7 + 1
+    train.main(f"--run {tmp_path / 'run'} --resume --epochs {epochs}".split())
+    assert int(train.load_checkpoint(tmp_path / "run")["step"]) == epochs * 7
+
+
+def test_a_loss_that_becomes_infinite_stops_the_run_and_keeps_the_checkpoint(recordings, run, tmp_path, monkeypatch):
+    folder = copy(run, tmp_path)
+    before = (folder / "checkpoint.npz").read_bytes()
+    monkeypatch.setattr(train, "mean_squared_error", lambda a, b: (float("inf"), a))
+    with pytest.raises(UserError, match=r"loss of step 15 is inf.*last good epoch"):
+        train.main(f"--run {folder} --resume --epochs 3".split())
+    assert (folder / "checkpoint.npz").read_bytes() == before
+
+
+def test_weights_that_become_nan_are_not_saved(recordings, run, tmp_path, monkeypatch):
+    folder = copy(run, tmp_path)
+    before = (folder / "checkpoint.npz").read_bytes()
+    adamw = train.adamw
+
+    def poisoned(params, *rest):
+        adamw(params, *rest)
+        params["output"]["b"][:] = np.nan if rest[2] == 21 else 0
+
+    monkeypatch.setattr(train, "adamw", poisoned)
+    with pytest.raises(UserError, match="non-finite by step 21"):
+        train.main(f"--run {folder} --resume --epochs 3".split())
+    assert (folder / "checkpoint.npz").read_bytes() == before
+
+
+def damage(kind, run, tmp_path):
+    folder = copy(run, tmp_path)
+    path = folder / "checkpoint.npz"
+    if kind == "cut short":
+        path.write_bytes(path.read_bytes()[:-1000])
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "of another program":
+        np.savez(path, weights=np.zeros(3))
+    elif kind == "pickled":
+        np.savez(path, config=np.array([{}], dtype=object))
+    elif kind == "of another configuration":
+        checkpoint = tree.load(path)
+        config = json.loads(str(checkpoint["config"])) | {"widths": [4, 8]}
+        tree.save(path, checkpoint | {"config": np.array(json.dumps(config))})
+    elif kind == "missing":
+        path.unlink()
+    return folder
+
+
+@pytest.mark.parametrize(
+    "kind", ["cut short", "empty", "of another program", "pickled", "of another configuration", "missing"]
+)
+def test_a_bad_checkpoint_is_named_in_one_line(kind, run, tmp_path):
+    folder = damage(kind, run, tmp_path)
+    for command in (
+        lambda: sample.main(["--run", str(folder)]),
+        lambda: train.main(f"--run {folder} --resume".split()),
+    ):
+        with pytest.raises(UserError, match=r"checkpoint\.npz") as error:
+            command()
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ("--epochs 0", "--epochs is 0"),
+        ("--epochs -3", "--epochs is -3"),
+        ("--batch-size 0", "--batch-size is 0"),
+        ("--window-seconds 5", "--window-seconds 5"),
+        ("--threads 0", "--threads"),
+        ("--learning-rate x", "--learning-rate"),
+        ("--colour red", "--colour"),
+    ],
+)
+def test_a_bad_training_option_is_named(arguments, named, recordings, tmp_path):
+    with pytest.raises(UserError, match=named):
+        train.main(f"--data {recordings} --run {tmp_path / 'run'} {arguments}".split())
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", ["--num 0", "--steps 0", "--steps 1001", "--eta -0.1", "--eta 2", "--seconds 0", "--seconds 0.06"]
+)
+def test_a_bad_sampling_option_is_named(arguments, run, tmp_path):
+    with pytest.raises(UserError, match=arguments.split()[0]):
+        sample.main(f"--run {run} --out {tmp_path / 'out'} {arguments}".split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_resuming_with_another_option_is_refused(run):
+    with pytest.raises(UserError, match=r"--batch-size is 3, but .* was begun with 2"):
+        train.main(f"--run {run} --resume --batch-size 3".split())
+
+
+def test_resuming_on_other_recordings_is_refused(recordings, run, tmp_path):
+    (tmp_path / "fewer").mkdir()
+    (tmp_path / "fewer/a.wav").write_bytes((recordings / "tone0.wav").read_bytes())
+    with pytest.raises(UserError, match="15 windows"):
+        train.main(f"--run {copy(run, tmp_path)} --resume --epochs 3 --data {tmp_path / 'fewer'}".split())
+
+
+def test_a_trained_run_is_not_overwritten(recordings, run):
+    before = (run / "checkpoint.npz").read_bytes()
+    with pytest.raises(UserError, match="--resume"):
+        train.main(f"--data {recordings} --run {run}".split())
+    assert (run / "checkpoint.npz").read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["train --run {run} --resume", "sample --run {run}"])
+def test_gpu_without_cupy_says_what_to_install(command, run, monkeypatch):
+    monkeypatch.setattr("ddim_from_scratch.backend.cupy", None)
+    name, *arguments = f"{command} --gpu".format(run=run).split()
+    with pytest.raises(UserError, match="pip install"):
+        {"train": train, "sample": sample}[name].main(arguments)
+
+
+def test_as_a_process_an_error_is_one_line_and_status_2(tmp_path):
+    environment = os.environ | {"PYTHONWARNINGS": "error::RuntimeWarning"}
+    result = subprocess.run(
+        [sys.executable, "-m", "ddim_from_scratch.sample", "--run", tmp_path / "absent"],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert "absent" in result.stderr

@@ -1,0 +1,96 @@
+"""Options: defaults, validation, the JSON file and the command line made from one dataclass."""
+
+import pytest
+
+from ddim_from_scratch.config import Config, Parser, UserError, add_options, replacing, run_command
+
+
+def test_defaults_are_the_papers():
+    config = Config(data="x")
+    assert config.widths == (32, 64, 96, 128)
+    assert (config.block_depth, config.attention, config.schedule) == (2, "lowest", "continuous-cosine")
+    assert (config.learning_rate, config.weight_decay, config.ema) == (3e-4, 1e-4, 0.999)
+    assert (config.min_signal_rate, config.max_signal_rate) == (0.02, 0.95)
+    assert (config.window_seconds, config.window_hop_seconds, config.windows_per_track) == (5.12, 1.0, 20)
+
+
+def test_json_round_trip():
+    config = Config(data="x", widths=(8, 16), limit=3)
+    assert Config.from_json(config.to_json()) == config
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"widths": [1, 2], "surprise": 1}', '{"widths": 3}', "null"])
+def test_foreign_json_is_refused(text):
+    with pytest.raises(UserError):
+        Config.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("data", ""),
+        ("limit", 0),
+        ("epochs", 0),
+        ("batch_size", -1),
+        ("block_depth", 0),
+        ("learning_rate", 0.0),
+        ("learning_rate", float("nan")),
+        ("weight_decay", -1e-4),
+        ("ema", 1.0),
+        ("min_signal_rate", 0.0),
+        ("min_signal_rate", 0.96),
+        ("max_signal_rate", 1.0),
+        ("window_seconds", 0.0),
+        ("window_seconds", 5.0),
+        ("window_hop_seconds", 0.001),
+        ("widths", (32,)),
+        ("widths", (32, 0)),
+        ("widths", (1,) * 9),
+        ("attention", "some"),
+        ("schedule", "none"),
+        ("seed", -1),
+    ],
+)
+def test_senseless_values_are_named(option, value):
+    with pytest.raises(UserError) as error:
+        Config(**{"data": "x", option: value})
+    assert "--" + option.replace("_", "-") in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_indivisible_length_names_its_neighbours():
+    with pytest.raises(UserError, match=r"give 4\.96 or 5\.12"):
+        Config(data="x").frames("--seconds", 5.0)
+
+
+def test_command_line_sets_only_what_is_given():
+    parser = Parser()
+    add_options(parser)
+    given = vars(parser.parse_args(["--data", "x", "--widths", "8", "16", "--epochs", "3"]))
+    assert given == {"data": "x", "widths": [8, 16], "epochs": 3}
+    with pytest.raises(UserError, match="epochs"):
+        parser.parse_args(["--epochs", "many"])
+
+
+@pytest.mark.parametrize("error", [UserError("the file x is bad"), FileNotFoundError(2, "no such file", "x")])
+def test_run_command_prints_one_line_and_exits_with_2(error, capsys):
+    def main():
+        raise error
+
+    with pytest.raises(SystemExit) as stop:
+        run_command(main)
+    assert stop.value.code == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_replacing_keeps_the_old_file_after_an_error(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with pytest.raises(RuntimeError), replacing(path) as file:
+        file.write(b"half of the n")
+        raise RuntimeError
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+    with replacing(path) as file:
+        file.write(b"new")
+    assert path.read_bytes() == b"new"

@@ -1,0 +1,78 @@
+"""Windows of recordings: which are cut, what is skipped, and the statistics they are standardised with."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from ddim_from_scratch.audio import load_audio, log_mel
+from ddim_from_scratch.config import Config, UserError
+from ddim_from_scratch.data import load_windows
+
+
+def config(folder, **options):
+    return Config(data=str(folder), window_seconds=0.64, window_hop_seconds=0.2, widths=(4, 4, 4), **options)
+
+
+@pytest.fixture
+def recordings(tmp_path, rng):
+    for name, seconds in (("a/b/long.wav", 3.0), ("a/short.flac", 1.0)):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / name, 0.1 * rng.standard_normal(int(seconds * 16000)), 16000)
+    return tmp_path
+
+
+def test_windows_are_slices_of_each_tracks_log_mel(recordings):
+    windows = load_windows(config(recordings))
+    track = log_mel(load_audio(recordings / "a/b/long.wav"))
+    assert windows.frames == 32
+    assert windows.starts.tolist() == [[0, s] for s in range(0, 150 - 31, 10)] + [[1, 0], [1, 10]]
+    np.testing.assert_array_equal(windows.take([3])[0], track[30:62])
+
+
+def test_limit_and_windows_per_track(recordings):
+    assert len(load_windows(config(recordings, limit=1, windows_per_track=5))) == 5
+
+
+def test_standardised_windows_have_zero_mean_and_unit_variance(recordings):
+    windows = load_windows(config(recordings))
+    scaler = windows.scaler()
+    x = scaler.standardise(windows.take(range(len(windows))))
+    np.testing.assert_allclose(x.mean(axis=(0, 1)), 0, atol=1e-4)
+    np.testing.assert_allclose(x.std(axis=(0, 1)), 1, atol=1e-4)
+    assert x.dtype == np.float32
+    np.testing.assert_allclose(scaler.restore(x), windows.take(range(len(windows))), atol=1e-4)
+
+
+def test_restore_stays_within_the_contract(recordings):
+    scaler = load_windows(config(recordings)).scaler()
+    wild = scaler.restore(np.array([[-1e9] * 128, [1e9] * 128], np.float32))
+    np.testing.assert_allclose(wild[:, 0], np.log([1e-5, 1e8]), rtol=1e-6)
+
+
+def test_unusable_tracks_are_skipped_and_named(recordings, capsys):
+    (recordings / "empty.wav").write_bytes(b"")
+    (recordings / "text.mp3").write_text("not audio")
+    whole = (recordings / "a/b/long.wav").read_bytes()
+    (recordings / "cut.wav").write_bytes(whole[: len(whole) // 2])
+    soundfile.write(recordings / "silent.wav", np.zeros(32000), 16000)
+    soundfile.write(recordings / "brief.wav", np.ones(1000), 16000)
+    soundfile.write(recordings / "nan.wav", np.full(32000, np.nan, np.float32), 16000, subtype="FLOAT")
+    assert len(load_windows(config(recordings)).tracks) == 2
+    warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
+    for name in ("empty.wav", "text.mp3", "cut.wav", "silent.wav", "brief.wav", "nan.wav"):
+        assert sum(name in line for line in warnings) == 1
+
+
+@pytest.mark.parametrize("content", ["nothing", "no audio", "silence"])
+def test_a_folder_without_music_is_an_error(tmp_path, content):
+    if content == "no audio":
+        (tmp_path / "notes.txt").write_text("")
+    if content == "silence":
+        soundfile.write(tmp_path / "silent.wav", np.zeros(32000), 16000)
+    with pytest.raises(UserError, match=str(tmp_path)):
+        load_windows(config(tmp_path))
+
+
+def test_a_missing_folder_is_an_error(tmp_path):
+    with pytest.raises(UserError, match="absent"):
+        load_windows(config(tmp_path / "absent"))

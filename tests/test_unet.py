@@ -1,0 +1,187 @@
+"""The U-Net against the same network built from Keras layers: sizes, outputs, gradients, moving statistics."""
+
+import numpy as np
+import pytest
+from helpers import reference, relative_error
+
+from ddim_from_scratch import backend, tree
+from ddim_from_scratch.nn.embedding import DIMENSIONS, sinusoidal_embedding
+from ddim_from_scratch.optim import update_average
+from ddim_from_scratch.unet import init_unet, size_divisor, unet, unet_backward
+
+COUNTS = {  # total with moving statistics, and trainable, of the paper's network in Keras
+    ("none", 2): (1_953_377, 1_950_497),
+    ("none", 4): (3_896_033, 3_890_337),
+    ("lowest", 2): (2_172_441, 2_169_113),
+    ("lowest", 4): (4_303_089, 4_296_561),
+    ("all", 2): (2_309_961, 2_306_121),
+    ("all", 4): (4_546_705, 4_539_281),
+}
+
+
+def count(leaves):
+    return sum(leaf.size for leaf in tree.flatten(leaves).values())
+
+
+@pytest.mark.parametrize(("attention", "block_depth"), COUNTS)
+def test_parameter_counts_are_those_of_the_paper_s_network(attention, block_depth, rng):
+    params, statistics = init_unet(rng, block_depth=block_depth, attention=attention)
+    assert (count(params) + count(statistics), count(params)) == COUNTS[attention, block_depth]
+    assert {leaf.dtype for leaf in tree.flatten({"p": params, "s": statistics}).values()} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_fresh_network_predicts_zero(training, rng):
+    params, statistics = init_unet(rng, (4, 6, 8), 1, "all")
+    x = rng.standard_normal((2, 8, 4, 1)).astype(np.float32)
+    eps, caches, _ = unet(params, statistics, x, np.array([0.1, 0.9]), training)
+    assert eps.shape == x.shape and not eps.any()
+    assert bool(caches) == training
+
+
+@pytest.mark.parametrize("shape", [(6, 8), (8, 6), (7, 7)])
+def test_a_plane_that_cannot_be_halved_is_refused_by_number(shape, rng):
+    params, statistics = init_unet(rng, (4, 6, 8), 1, "none")
+    assert size_divisor(params) == 4
+    with pytest.raises(ValueError, match=rf"{shape[0]} frames x {shape[1]} mels .* divisible by 4"):
+        unet(params, statistics, np.zeros((1, *shape, 1), np.float32), np.array([0.5]))
+
+
+def test_samples_do_not_see_each_other_at_inference(rng):
+    params, statistics = randomised(*init_unet(rng, (4, 6, 8), 2, "all"), rng)
+    x = rng.standard_normal((3, 8, 16, 1)).astype(np.float32)
+    levels = np.array([0.1, 0.5, 0.9])
+    together = unet(params, statistics, x, levels)[0]
+    for i in range(3):
+        alone = unet(params, statistics, x[i : i + 1], levels[i : i + 1])[0]
+        assert relative_error(alone[0], together[i]) < 1e-5
+
+
+def randomised(params, statistics, rng):
+    """Biases and the output layer away from zero, statistics away from (0, 1)."""
+    params = tree.unflatten(
+        {
+            name: leaf + 0.1 * rng.standard_normal(leaf.shape).astype(np.float32)
+            if name.endswith("/b") or name == "output/w"
+            else leaf
+            for name, leaf in tree.flatten(params).items()
+        }
+    )
+    return params, tree.map(lambda s: s + 0.2 * rng.random(s.shape, dtype=np.float32), statistics)
+
+
+def keras_unet(widths, block_depth, attention, height, width):
+    """The paper's network as the Keras DDIM example writes it, attention added; layers named by our paths."""
+    keras = reference("keras")
+    layers = keras.layers
+
+    def residual_block(x, channels, name):
+        shortcut = x
+        if x.shape[3] != channels:
+            shortcut = layers.Conv2D(channels, 1, name=f"{name}_shortcut")(x)
+        x = layers.BatchNormalization(center=False, scale=False, name=f"{name}_norm")(x)
+        x = layers.Conv2D(channels, 3, padding="same", activation="swish", name=f"{name}_conv1")(x)
+        x = layers.Conv2D(channels, 3, padding="same", name=f"{name}_conv2")(x)
+        return layers.Add()([x, shortcut])
+
+    noisy = keras.Input((height, width, 1))
+    embedding = keras.Input((1, 1, DIMENSIONS))
+    x = layers.Conv2D(widths[0], 1, name="input")(noisy)
+    x = layers.Concatenate()([x, layers.UpSampling2D((height, width), interpolation="nearest")(embedding)])
+    skips = []
+    for level, channels in enumerate(widths[:-1]):
+        for i in range(block_depth):
+            x = residual_block(x, channels, f"down{level}_block{i}")
+            skips.append(x)
+        x = layers.AveragePooling2D(pool_size=2)(x)
+    for i in range(block_depth):
+        x = residual_block(x, widths[-1], f"bottom_block{i}")
+    deepest = len(widths) - 2
+    for level in reversed(range(len(widths) - 1)):
+        x = layers.UpSampling2D(size=2, interpolation="bilinear")(x)
+        for i in range(block_depth):
+            name, skip = f"up{level}_block{i}", skips.pop()
+            parts = [x, skip]
+            if attention == "all" or (attention == "lowest" and level == deepest):
+                heads = layers.MultiHeadAttention(4, 1, attention_axes=(1, 2), name=f"{name}_attention")
+                parts.append(heads(query=x, value=skip, key=skip))
+            x = residual_block(layers.Concatenate()(parts), widths[level], name)
+    x = layers.Conv2D(1, 1, kernel_initializer="zeros", name="output")(x)
+    return keras.Model([noisy, embedding], x)
+
+
+def variables(model):
+    """(our path, Keras variable) of everything in the model."""
+    ours = {"kernel": "w", "bias": "b", "moving_mean": "mean", "moving_variance": "variance"}
+    for variable in model.variables:
+        if "seed" in variable.path:
+            continue
+        layer, *inner, kind = variable.path.split("/")
+        inner = [{"attention_output": "output"}.get(part, part) for part in inner]
+        path = [*layer.split("_"), *inner, ours[kind]]
+        yield "/".join(part for part in path if part != "norm"), variable
+
+
+def copy_to_keras(model, params, statistics):
+    leaves = tree.flatten(params) | tree.flatten(statistics)
+    for name, variable in variables(model):
+        variable.assign(leaves.pop(name).reshape(variable.shape))
+    assert not leaves, f"Keras' network has no {list(leaves)}"
+
+
+CASES = {
+    "no attention": ((8, 12, 16), 2, "none", 32, 16),
+    "attention in the lowest block": ((8, 12, 16), 2, "lowest", 32, 16),
+    "attention in all blocks": ((8, 12, 16), 2, "all", 32, 16),
+    "one level, one residual block": ((6, 8), 1, "all", 6, 10),
+    "the paper's widths": ((32, 64, 96, 128), 2, "lowest", 64, 32),
+}
+
+
+@pytest.fixture
+def keras_in_float64():
+    """Keras' float32 results lie further from the truth than ours; its float64 ones are the truth."""
+    config = reference("keras").config
+    before = config.dtype_policy(), config.floatx()
+    config.set_dtype_policy("float64")
+    config.set_floatx("float64")
+    yield
+    config.set_dtype_policy(before[0])
+    config.set_floatx(before[1])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_network_is_keras_network(case, rng, keras_in_float64):
+    tf = reference("tensorflow")
+    widths, block_depth, attention, height, width = CASES[case]
+    params, statistics = randomised(*init_unet(rng, widths, block_depth, attention), rng)
+    x, d_eps = rng.standard_normal((2, 2, height, width, 1)).astype(np.float32)
+    noise_variance = np.array([0.05, 0.8])
+
+    model = keras_unet(*CASES[case])
+    copy_to_keras(model, params, statistics)
+    inputs = [tf.constant(x, tf.float64), tf.constant(sinusoidal_embedding(noise_variance)[:, None, None])]
+    expected = {"inference": model(inputs, training=False)}
+    with tf.GradientTape() as tape:
+        tape.watch(inputs[0])
+        expected["training"] = model(inputs, training=True)  # moves the statistics
+        loss = tf.reduce_sum(expected["training"] * d_eps)
+    names, trainable = zip(*((n, v) for n, v in variables(model) if v.trainable), strict=True)
+    expected["dx"], *gradients = tape.gradient(loss, [inputs[0], *(v.value for v in trainable)])
+    expected |= dict(zip(names, gradients, strict=True))
+    expected |= {name: v.value for name, v in variables(model) if not v.trainable}
+
+    for dtype, tolerance in [(np.float32, 5e-4), (np.float64, 3e-6)]:  # Keras resizes in float32 all the same
+        p, s = (tree.map(lambda leaf, dtype=dtype: leaf.astype(dtype), t) for t in (params, statistics))
+        with backend.threads(2):
+            result = {"inference": unet(p, s, x.astype(dtype), noise_variance)[0]}
+            eps, caches, batch_statistics = unet(p, s, x.astype(dtype), noise_variance, training=True)
+            dx, grads = unet_backward(d_eps.astype(dtype), p, caches)
+            update_average(s, batch_statistics, 0.99)
+        result |= {"training": eps, "dx": dx} | tree.flatten(grads) | tree.flatten(s)
+        assert result.keys() == expected.keys()
+        for name, value in expected.items():
+            # Softmax ignores a constant added to its scores: the key's bias has gradient zero, and rounding noise.
+            scale = float(np.abs(expected["dx"]).max()) if name.endswith("key/b") else 0
+            error = relative_error(result[name].reshape(value.shape), value, scale)
+            assert error < tolerance, f"{name} in {np.dtype(dtype)}: {error:.1e}"
