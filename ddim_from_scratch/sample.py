@@ -96,7 +96,7 @@ def main(argv: list[str] | None = None) -> None:
     frames = config.frames("--seconds", config.window_seconds if args.seconds is None else args.seconds)
     out = args.out or args.run / "samples"
     out.mkdir(parents=True, exist_ok=True)
-    with threads(args.threads):
+    with threads(1 if args.gpu else args.threads):  # a GPU has its own
         network = tree.map(lambda leaf: to_device(leaf, device), checkpoint["state"]["average"])
         rng = np.random.default_rng(args.seed)
         log_mels = sample_log_mels(

@@ -251,7 +251,7 @@ def main(argv: list[str] | None = None) -> None:
         config = Config(**options)
         if checkpoint_path(args.run).exists():
             raise UserError(f"{args.run} holds a trained run: add --resume to continue it, or choose another --run")
-    with threads(args.threads):
+    with threads(1 if args.gpu else args.threads):  # a GPU has its own
         windows = load_windows(config)
         args.run.mkdir(parents=True, exist_ok=True)
         with replacing(args.run / "config.json") as file:

@@ -44,7 +44,7 @@ def reference(name: str):
 
 def relative_error(a, b, scale: float = 0.0) -> float:
     """max |a - b| / max |b|; `scale` stands in where b is zero in theory."""
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    a, b = (np.asarray(z, np.complex128 if np.iscomplexobj(z) else np.float64) for z in (a, b))
     assert a.shape == b.shape, f"{a.shape} is not {b.shape}"
     return float(np.abs(a - b).max() / max(np.abs(b).max(), scale))
 

@@ -46,7 +46,8 @@ def mel_matrix(
 
     Column i is a triangle over the mel scale: 0 at edge i, 1 at edge i + 1, 0 at edge i + 2, of n_mels + 2
     edges equally spaced in mel from f_min_hz to f_max_hz. Its area is not normalised. Row 0, the constant
-    part, is 0. The lowest triangles are about as narrow as FFT bins: each holds one or two.
+    part, is 0, since no triangle begins below 0 Hz. The lowest triangles are about as narrow as FFT bins:
+    each holds one or two.
 
     Returns float64 (n_fft // 2 + 1, n_mels), cached and read-only.
     Raises ValueError unless 0 <= f_min_hz < f_max_hz <= sr / 2.
@@ -59,7 +60,6 @@ def mel_matrix(
     rising = (bins - left) / (centre - left)
     falling = (right - bins) / (right - centre)
     matrix = np.maximum(0, np.minimum(rising, falling))  # (n_fft // 2 + 1, n_mels)
-    matrix[0] = 0
     matrix.flags.writeable = False
     return matrix
 

@@ -67,9 +67,7 @@ def istft(
     """
     check_lengths(frame_length, hop_length, n_fft)
     if spectrum.shape[-1] != n_fft // 2 + 1:
-        raise ValueError(
-            f"spectrum has {spectrum.shape[-1]} bins, not {n_fft // 2 + 1}: pass the n_fft that stft had"
-        )
+        raise ValueError(f"spectrum has {spectrum.shape[-1]} bins, not {n_fft // 2 + 1}: pass the n_fft that stft had")
     count = spectrum.shape[-2]
     frames = empty((*spectrum.shape[:-1], frame_length), spectrum, spectrum.real.dtype)
     window = array_module(spectrum).asarray(hann(frame_length), frames.dtype)

@@ -80,8 +80,7 @@ TUNES = {
         "C4 C4 G4 G4 | A4 A4 G4:2 | F4 F4 E4 E4 | D4 D4 C4:2 |"
         "G4 G4 F4 F4 | E4 E4 D4:2 | G4 G4 F4 F4 | E4 E4 D4:2 |"
         "C4 C4 G4 G4 | A4 A4 G4:2 | F4 F4 E4 E4 | D4 D4 C4:2",
-        "C:4 | F:2 C:2 | F:2 C:2 | G:2 C:2 | C:2 F:2 | C:2 G:2 | C:2 F:2 | C:2 G:2 |"
-        "C:4 | F:2 C:2 | F:2 C:2 | G:2 C:2",
+        "C:4 | F:2 C:2 | F:2 C:2 | G:2 C:2 | C:2 F:2 | C:2 G:2 | C:2 F:2 | C:2 G:2 | C:4 | F:2 C:2 | F:2 C:2 | G:2 C:2",
     ),
 }
 
@@ -108,9 +107,7 @@ def timeline(text: str) -> Iterator[tuple[str, float, float]]:
 
 def semitone(name: str) -> int:
     """Semitones above C of a note name without octave: "C" is 0, "F#" 6, "Bb" 10."""
-    return (
-        {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}[name[0]] + name.count("#") - name.count("b")
-    )
+    return {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}[name[0]] + name.count("#") - name.count("b")
 
 
 def score(tune: Tune, held: bool) -> list[Note]:
@@ -145,8 +142,8 @@ def plucked(midi: int) -> np.ndarray:
     """A string (Karplus & Strong 1983): noise in a loop, one period long, that blunts it each time.
 
     y[n] = x[n] + g (y[n - N] + y[n - N - 1]) / 2. The average delays by N and half a sample; a second
-    one, of weights 1 - fraction and fraction, makes up the rest of the period: high notes are in tune. The noise has harmonics k of random phase and
-    size 1 / k, as a string pulled aside has, where theirs is white: a softer attack.
+    one, of weights 1 - fraction and fraction, makes up the rest of the period: high notes are in tune.
+    Their noise is white; here harmonic k has size 1 / k, as on a string pulled aside: a softer attack.
     """
     period = SR / frequency_hz(midi)
     delay = int(period - 0.5)
@@ -193,9 +190,7 @@ def tone(genre: str, midi: int) -> np.ndarray:
     return (wave / np.sqrt(np.mean(wave[: SR // 10] ** 2))).astype(np.float32)
 
 
-def play(
-    notes: list[Note], genre: str, transpose: int, beats_a_minute: float, rng: np.random.Generator
-) -> np.ndarray:
+def play(notes: list[Note], genre: str, transpose: int, beats_a_minute: float, rng: np.random.Generator) -> np.ndarray:
     """The notes, again and again for TRACK_SECONDS: float32 (n,) of root mean square `LOUDNESS`."""
     n = TRACK_SECONDS * SR
     track = HISS * rng.standard_normal(n, np.float32)
@@ -242,18 +237,14 @@ def main(argv: list[str] | None = None) -> None:
         f"{', '.join(GENRES)}; {TRACK_SECONDS} s a track, {SR} Hz, mono, 16-bit.",
         epilog="example: python -m ddim_from_scratch.audio.synth data/embedded --tracks 5",
     )
-    parser.add_argument(
-        "folder", type=Path, help="where genres/NAME/NAME.00000.wav and so on go; made if missing"
-    )
+    parser.add_argument("folder", type=Path, help="where genres/NAME/NAME.00000.wav and so on go; made if missing")
     parser.add_argument(
         "--tracks",
         type=int,
         default=4,
         help=f"tracks a genre (default 4); {len(TUNES)} tunes, then other keys",
     )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="draws keys and tempi; the same seed gives the same bytes"
-    )
+    parser.add_argument("--seed", type=int, default=0, help="draws keys and tempi; the same seed gives the same bytes")
     arguments = parser.parse_args(argv)
     if not 1 <= arguments.tracks <= 100000:
         parser.error(f"--tracks is {arguments.tracks}: give a number from 1 to 100000")
@@ -262,9 +253,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         paths = write_corpus(arguments.folder, arguments.tracks, arguments.seed)
     except OSError as error:
-        parser.error(
-            f"cannot write to {arguments.folder} ({error.strerror}): give a folder that you may write to"
-        )
+        parser.error(f"cannot write to {arguments.folder} ({error.strerror}): give a folder that you may write to")
     print(f"{len(paths)} tracks of {TRACK_SECONDS} s in {arguments.folder / 'genres'}")
 
 

@@ -15,7 +15,7 @@ from ..config import UserError
 from .mel import SR
 
 SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff"}
-STREAMED = {0, 0xFFFFFFFF}  # data sizes that a WAV writer leaves when it cannot go back to the header
+STREAMED = 0xFFFFFFFF  # the data size in a WAV file whose writer could not go back to the header
 
 
 class AudioError(UserError):
@@ -102,7 +102,7 @@ def check_riff_size(path: str | Path) -> None:
             name, size = struct.unpack("<4sI", chunk)
             here = end - file.tell()
             if name == b"data":
-                if size > here and size not in STREAMED:
+                if size > here and size != STREAMED:
                     raise AudioError(f"{path} is cut short ({here} of {size} bytes): copy it again")
                 return
             file.seek(size + size % 2, os.SEEK_CUR)  # chunks are padded to even length

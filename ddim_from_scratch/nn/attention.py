@@ -138,7 +138,9 @@ def init_multi_head_attention(
 
 
 def _linear(x: Array, w: Array, b: Array) -> tuple[Array, tuple]:
-    return x @ w + b, (x, w)
+    y = x.reshape(-1, x.shape[-1]) @ w
+    y += b
+    return y.reshape(*x.shape[:-1], -1), (x, w)
 
 
 def _linear_backward(dy: Array, cache: tuple) -> tuple[Array, Tree]:

@@ -136,7 +136,7 @@ def test_results_do_not_depend_on_the_number_of_threads():
     for name in alone:
         # Softmax ignores a constant added to its scores: the key's bias has gradient zero, and rounding noise.
         scale = np.abs(alone["x"]).max() if name.endswith("key/b") else 0
-        assert relative_error(together[name], alone[name], scale) < 1e-4, name
+        assert relative_error(together[name], alone[name], scale) < 3e-4, name
 
 
 def test_results_are_the_same_bit_for_bit_with_the_same_number_of_threads():

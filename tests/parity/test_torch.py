@@ -1,0 +1,114 @@
+"""Layers, the optimizer and the moving average against PyTorch: outputs, and gradients by its autograd."""
+
+import numpy as np
+import pytest
+from helpers import LAYERS, convolution, reference, relative_error
+
+from ddim_from_scratch import backend, tree
+from ddim_from_scratch.nn import winograd
+from ddim_from_scratch.nn.attention import attention, attention_backward
+from ddim_from_scratch.optim import EPSILON, adamw, init_moments, update_average
+
+
+def channels_first(function):
+    """A function of (N, C, H, W) tensors as one of (N, H, W, C)."""
+    return lambda x: function(x.movedim(3, 1)).movedim(1, 3)
+
+
+def torch_convolution(F, x, w, b):
+    return channels_first(lambda x: F.conv2d(x, w.permute(3, 2, 0, 1), b, padding="same"))(x)
+
+
+def torch_batch_norm(F, x):
+    return channels_first(lambda x: F.batch_norm(x, None, None, training=True, eps=1e-3))(x)
+
+
+def torch_upsample(F, x):
+    return channels_first(lambda x: F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False))(x)
+
+
+CASES = {
+    **{f"conv2d {k}x{k}": (convolution(k, 2, 11, 9, 6, 8), torch_convolution) for k in (1, 3, 5)},
+    "conv2d 3x3, Winograd": (convolution(3, 2, 11, 9, 6, 8, winograd), torch_convolution),
+    "batch_norm": (LAYERS["batch_norm"], torch_batch_norm),
+    "swish": (LAYERS["swish"], lambda F, x: F.silu(x)),
+    "average_pool": (LAYERS["average_pool"], lambda F, x: channels_first(lambda x: F.avg_pool2d(x, 2))(x)),
+    "upsample_bilinear": (LAYERS["upsample_bilinear"], torch_upsample),
+    "attention": (LAYERS["attention"], lambda F, q, k, v: F.scaled_dot_product_attention(q, k, v)),
+    "mean_squared_error": (LAYERS["mean_squared_error"], lambda F, p, t: F.mse_loss(p, t)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_layer_is_its_torch_function(name, rng):
+    torch = reference("torch")
+    layer, function = CASES[name]
+    arguments = layer.arguments(rng, np.float32)
+    y, cache = layer.forward(*arguments)
+    dy = rng.standard_normal(y.shape).astype(np.float32)
+    gradients = layer.backward(dy, cache)
+
+    tensors = [torch.tensor(a, requires_grad=True) for a in arguments]
+    expected = function(torch.nn.functional, *tensors)
+    expected.backward(torch.tensor(dy))
+    assert relative_error(y, expected.detach()) < 1e-5
+    for argument, gradient, tensor in zip(layer.shapes, gradients, tensors, strict=False):
+        assert relative_error(gradient, tensor.grad) < 1e-5, argument
+
+
+def test_attention_over_many_tiles_is_torch_s(rng):
+    torch = reference("torch")
+    q, do = rng.standard_normal((2, 4, 700, 2)).astype(np.float32)
+    k, v = rng.standard_normal((2, 4, 2500, 2)).astype(np.float32)
+    tensors = [torch.tensor(a, requires_grad=True) for a in (q, k, v)]
+    expected = torch.nn.functional.scaled_dot_product_attention(*tensors)
+    expected.backward(torch.tensor(do))
+    with backend.threads(2):
+        o, cache = attention(q, k, v)
+        gradients = attention_backward(do, cache)
+    assert relative_error(o, expected.detach()) < 1e-4
+    for gradient, tensor in zip(gradients, tensors, strict=True):
+        assert relative_error(gradient, tensor.grad) < 1e-4
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_adamw_is_torch_s_up_to_where_epsilon_stands(weight_decay, rng):
+    """Torch adds epsilon to sqrt(v / (1 - beta_2^t)), Keras and we add it to sqrt(v).
+
+    With EPSILON / sqrt(1 - beta_2^t) given to torch at step t, the two are the same.
+    """
+    torch = reference("torch")
+    params = {
+        "a": {"w": rng.standard_normal((4, 3)).astype(np.float32)},
+        "b": rng.standard_normal(5).astype(np.float32),
+    }
+    tensors = [torch.tensor(p.copy(), requires_grad=True) for p in tree.flatten(params).values()]
+    optimizer = torch.optim.AdamW(tensors, lr=0.01, betas=(0.9, 0.999), weight_decay=weight_decay)
+    moments = init_moments(params)
+    for step in range(1, 7):
+        grads = tree.map(lambda p, step=step: rng.standard_normal(p.shape).astype(np.float32) * 10.0**-step, params)
+        adamw(params, grads, moments, step, 0.01, weight_decay)
+        optimizer.param_groups[0]["eps"] = EPSILON / (1 - 0.999**step) ** 0.5
+        for tensor, g in zip(tensors, tree.flatten(grads).values(), strict=True):
+            tensor.grad = torch.tensor(g)
+        optimizer.step()
+        for p, tensor in zip(tree.flatten(params).values(), tensors, strict=True):
+            assert relative_error(p, tensor.detach()) < 1e-5
+
+
+def test_the_average_is_torch_s(rng):
+    torch = reference("torch")
+    model = torch.nn.Linear(4, 3)
+    averaged = torch.optim.swa_utils.AveragedModel(
+        model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.9), use_buffers=True
+    )
+    averaged.update_parameters(model)  # the first call copies
+    average = {name: p.detach().numpy().copy() for name, p in model.named_parameters()}
+    for _ in range(5):
+        with torch.no_grad():
+            for p in model.parameters():
+                p += torch.tensor(rng.standard_normal(p.shape), dtype=p.dtype)
+        averaged.update_parameters(model)
+        update_average(average, {name: p.detach().numpy() for name, p in model.named_parameters()}, 0.9)
+    for name, p in averaged.module.named_parameters():
+        assert relative_error(average[name], p.detach()) < 1e-5

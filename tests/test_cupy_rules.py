@@ -1,0 +1,190 @@
+"""The package keeps CuPy's rules, shown without a GPU by a strict stand-in: see fake_cupy.py."""
+
+import fake_cupy
+import numpy as np
+import pytest
+from fake_cupy import FakeArray, transfers
+from helpers import LAYERS, relative_error
+
+from ddim_from_scratch import backend, tree
+from ddim_from_scratch.audio import griffin_lim, istft, log_mel, stft
+from ddim_from_scratch.config import Config
+from ddim_from_scratch.diffusion import ddim, linear_schedule, predict_x0, q_sample, uniform_tau
+from ddim_from_scratch.nn.norm import batch_norm_inference
+from ddim_from_scratch.optim import adamw, init_moments, update_average
+from ddim_from_scratch.train import init_state, train_step
+from ddim_from_scratch.unet import init_unet, unet, unet_backward
+
+
+@pytest.fixture(autouse=True)
+def cupy(monkeypatch):
+    return fake_cupy.install(monkeypatch)
+
+
+def put(leaves):
+    """A tree, list or array on the device, uncounted."""
+    if isinstance(leaves, dict):
+        return tree.map(put, leaves)
+    return [put(leaf) for leaf in leaves] if isinstance(leaves, list | tuple) else FakeArray(leaves.copy())
+
+
+def assert_same(device, host, tolerance=1e-5, scale=0.0):
+    assert type(device) is FakeArray, f"fell back to the host: {type(device)}"
+    assert device.dtype == host.dtype
+    assert relative_error(device._host, host, scale) < tolerance
+
+
+def test_the_stand_in_is_as_strict_as_cupy(cupy):
+    host, device = np.ones(3, np.float32), cupy.ones(3, np.float32)
+    for mix in [
+        lambda: host + device,
+        lambda: device + host,
+        lambda: device.__iadd__(host),
+        lambda: host.__iadd__(device),
+        lambda: np.add(host, device),
+        lambda: np.concatenate([host, device]),
+        lambda: cupy.add(device, host),
+        lambda: cupy.exp(host),
+        lambda: device.__setitem__(slice(None), host),
+        lambda: host.__setitem__(slice(None), device),
+        lambda: device[np.array([0, 1])],
+        lambda: np.asarray(device),
+        lambda: np.array([device]),
+        lambda: np.cross(device, device),
+    ]:
+        with pytest.raises((TypeError, ValueError)):
+            mix()
+    for fine in [np.exp(device), device * 2.0, np.sum(device), device[0], sum([device, device]), 1 - device]:
+        assert type(fine) is FakeArray and fine.dtype == np.float32
+    assert (np.float64(2) * device).dtype == np.float64  # a NumPy number is no Python number
+    assert not transfers and float(device.sum()) == 3 and transfers["sync"] == 1
+    assert np.isnan(cupy.empty(2)._host).all()
+    with pytest.raises(AttributeError, match="fake_cupy"):
+        cupy.sctypes  # noqa: B018
+
+
+@pytest.mark.parametrize("name", [name for name in LAYERS if name != "mean_squared_error"])
+def test_every_layer_runs_on_the_device_and_agrees_with_numpy(name, rng):
+    layer = LAYERS[name]
+    arguments = layer.arguments(rng)
+    y, cache = layer.forward(*arguments)
+    dy = rng.standard_normal(y.shape)
+    gradients = layer.backward(dy, cache)
+    device_y, device_cache = layer.forward(*put(arguments))
+    assert_same(device_y, y)
+    for argument, a, b in zip(layer.shapes, layer.backward(put(dy), device_cache), gradients, strict=False):
+        assert_same(a, b, scale=1.0 if argument.endswith("key/b") else 0.0)
+    assert transfers["to host"] == transfers["sync"] == 0
+    assert transfers["to device"] <= name.startswith("unet")  # the embedding
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_pass_through_the_network_moves_nothing_but_the_embedding(threads, rng):
+    params, statistics = init_unet(rng, (4, 6, 8), 2, "all")
+    x = rng.standard_normal((3, 8, 4, 1)).astype(np.float32)
+    params, statistics, x = put(params), put(statistics), put(x)
+    with backend.threads(threads):
+        unet(params, statistics, x, np.array([0.1, 0.5, 0.9]))
+        assert transfers == {"to device": 1}
+        transfers.clear()
+        eps, caches, batch_statistics = unet(params, statistics, x, np.array([0.1, 0.5, 0.9]), training=True)
+        dx, grads = unet_backward(eps, params, caches)
+    assert transfers == {"to device": 1}
+    for leaf in (eps, dx, *tree.flatten(grads).values(), *tree.flatten(batch_statistics).values()):
+        assert type(leaf) is FakeArray and leaf.dtype == np.float32
+    assert {n: g.shape for n, g in tree.flatten(grads).items()} == {n: p.shape for n, p in tree.flatten(params).items()}
+
+
+def test_inference_agrees_with_numpy(rng):
+    params, statistics = init_unet(rng, (4, 6, 8), 1, "all")
+    params["output"]["w"] += 0.1
+    x, levels = rng.standard_normal((2, 8, 4, 1)).astype(np.float32), np.array([0.2, 0.7])
+    assert_same(unet(put(params), put(statistics), put(x), levels)[0], unet(params, statistics, x, levels)[0])
+    assert_same(
+        batch_norm_inference(put(x), put({"mean": np.ones(1, "f"), "variance": np.ones(1, "f")})),
+        batch_norm_inference(x, {"mean": np.ones(1, "f"), "variance": np.ones(1, "f")}),
+    )
+
+
+def test_adamw_and_the_average_agree_with_numpy(rng):
+    params = {"a": {"w": rng.standard_normal((3, 4)).astype(np.float32)}, "b": np.ones(2, np.float32)}
+    grads = tree.map(lambda p: rng.standard_normal(p.shape).astype(np.float32), params)
+    device_params, device_grads = put(params), put(grads)
+    moments, device_moments = init_moments(params), init_moments(device_params)
+    average, device_average = tree.map(np.zeros_like, params), tree.map(np.zeros_like, device_params)
+    for step in (1, 2):
+        adamw(params, grads, moments, step, 0.1, 0.1)
+        adamw(device_params, device_grads, device_moments, step, 0.1, 0.1)
+        update_average(average, params, 0.9)
+        update_average(device_average, device_params, 0.9)
+    for device, host in [(device_params, params), (device_moments, moments), (device_average, average)]:
+        for a, b in zip(tree.flatten(device).values(), tree.flatten(host).values(), strict=True):
+            assert_same(a, b)
+    assert not transfers
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_sampling_on_the_device_sees_the_noise_of_the_host(eta, rng):
+    x_T, alpha_bar = rng.standard_normal((2, 3, 4)).astype(np.float32), linear_schedule(100)
+
+    def run(x):
+        generator = ddim(lambda x, t: x * (t / 200), x, alpha_bar, uniform_tau(100, 5), eta, np.random.default_rng(7))
+        return list(generator)
+
+    for a, b in zip(run(put(x_T)), run(x_T), strict=True):
+        assert_same(a, b)
+    assert transfers["to host"] == transfers["sync"] == 0
+
+
+@pytest.mark.parametrize("function", [q_sample, predict_x0])
+@pytest.mark.parametrize("place", [put, np.copy], ids=["levels on the device", "levels on the host"])
+def test_the_forward_process_agrees_with_numpy(function, place, rng):
+    x, eps = rng.standard_normal((2, 3, 4, 2)).astype(np.float32)
+    levels = np.array([0.9, 0.5, 0.1])
+    assert_same(function(put(x), place(levels), put(eps)), function(x, levels, eps))
+
+
+def test_a_training_step_agrees_with_numpy_and_reads_back_its_losses_only(rng):
+    config = Config(data="somewhere", widths=(4, 6, 8), block_depth=1, attention="lowest", learning_rate=1e-2)
+    state = init_state(config, np.random.default_rng(0))
+    device_state = put(state)
+    x0 = rng.standard_normal((2, 8, 4, 1)).astype(np.float32)
+    device_x0 = put(x0)
+    for step in (1, 2):
+        losses = train_step(state, x0, config, step, np.random.default_rng(step))
+        transfers.clear()
+        device_losses = train_step(device_state, device_x0, config, step, np.random.default_rng(step))
+        assert device_losses == pytest.approx(losses, rel=1e-4)
+        assert transfers["to host"] == 0 and transfers["sync"] <= 2
+        assert transfers["to device"] <= 4  # noise, its levels, the embedding
+    for name, leaf in tree.flatten(device_state["average"]).items():
+        assert_same(leaf, tree.flatten(state["average"])[name], tolerance=1e-4, scale=1e-3)
+
+
+def test_trees_move_to_the_device_and_back(rng, tmp_path):
+    params = {"a": {"w": rng.standard_normal((3, 4))}, "b": np.ones(2, np.float32)}
+    device = tree.map(lambda leaf: backend.to_device(leaf, "gpu"), params)
+    assert transfers == {"to device": 2}
+    assert all(type(leaf) is FakeArray for leaf in tree.flatten(device).values())
+    tree.save(tmp_path / "a.npz", device)
+    for name, leaf in tree.flatten(tree.load(tmp_path / "a.npz")).items():
+        np.testing.assert_array_equal(leaf, tree.flatten(params)[name])
+    assert type(backend.to_device(device["b"], "cpu")) is np.ndarray
+
+
+def test_spectrograms_agree_with_numpy(rng):
+    samples = rng.standard_normal(6400).astype(np.float32)
+    spectrum = stft(samples)
+    assert_same(stft(put(samples)), spectrum)
+    assert_same(istft(put(spectrum)), istft(spectrum))
+    assert_same(log_mel(put(samples)), log_mel(samples))
+    assert transfers["to host"] == 0
+    mel = log_mel(samples)
+    assert_same(griffin_lim(put(mel), iterations=2), griffin_lim(mel, iterations=2), tolerance=1e-3)
+    assert transfers["to host"] == 0
+
+
+def test_a_device_that_is_not_there_is_explained(cupy, monkeypatch):
+    monkeypatch.setattr(cupy, "is_available", lambda: False)
+    with pytest.raises(backend.BackendError, match="nvidia-smi"):
+        backend.to_device(np.ones(2), "gpu")
