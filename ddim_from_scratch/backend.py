@@ -13,12 +13,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import lru_cache
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.fft
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from .config import UserError
 
@@ -82,9 +83,20 @@ def require_gpu() -> None:
 # use every core; on the narrow matrices of this network they beat BLAS's own threads, which are
 # limited to one meanwhile (two by two is slower than one).
 
-_workers: ThreadPoolExecutor | None = None
-_worker_count = 1
-_in_worker = threading.local()
+
+class _Context(NamedTuple):
+    """What `threads` provides: to its caller's thread, and, without the pool, to each thread of the pool."""
+
+    pool: ThreadPoolExecutor | None
+    count: int
+    buffers: dict[int, list[np.ndarray]]
+
+
+class _Local(threading.local):
+    context: _Context | None = None
+
+
+_local = _Local()
 
 
 def available_cores() -> int:
@@ -92,60 +104,73 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@lru_cache
+def _blas() -> ThreadpoolController:
+    """The BLAS libraries of this process; finding them takes a millisecond, limiting them does not."""
+    return ThreadpoolController()
+
+
 @contextmanager
 def threads(count: int | None = None) -> Iterator[None]:
     """Within this context `parallel` uses `count` threads (default: every core) and `empty` reuses memory.
 
-    The caller's BLAS settings are restored on leaving.
+    It holds for the thread that opens it. The process's BLAS setting is restored on leaving.
     """
-    global _workers, _worker_count, _buffers
-    outer = _workers, _worker_count, _buffers
+    outer = _local.context
     count = count or available_cores()
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(count, initializer=_mark_worker) as pool:
-        _workers, _worker_count, _buffers = pool, count, defaultdict(list)
+    buffers: dict[int, list[np.ndarray]] = defaultdict(list)
+
+    def join() -> None:
+        _local.context = _Context(None, 1, buffers)
+
+    with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(count, initializer=join) as pool:
+        _local.context = _Context(pool, count, buffers)
         try:
             yield
         finally:
-            _workers, _worker_count, _buffers = outer
-
-
-def _mark_worker() -> None:
-    _in_worker.yes = True
+            _local.context = outer
 
 
 def worker_count() -> int:
     """How many threads `parallel` uses here."""
-    return _worker_count
+    return _local.context.count if _local.context else available_cores()
 
 
 def parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-    """`[function(item) for item in items]`, over the threads of the enclosing `threads` context.
+    """`[function(item) for item in items]`, over the threads of the enclosing `threads` context, or of a brief one.
 
-    Within such a thread it runs serially.
+    Within one of those threads it runs serially.
     """
     items = list(items)
-    if _worker_count == 1 or len(items) < 2 or getattr(_in_worker, "yes", False):
+    if len(items) < 2 or worker_count() == 1:
         return [function(item) for item in items]
-    return list(_workers.map(function, items))
+    if _local.context is None:
+        with threads():
+            return parallel(function, items)
+    return list(_local.context.pool.map(function, items))
 
 
 def blocks(x: Array, bytes_per_block: int = 1 << 19) -> list[slice]:
-    """Slices that cut the first axis of `x` into pieces that stay in a core's L2 cache, one a thread at least.
+    """Slices that cut the first axis of `x` into pieces that stay in a core's L2 cache, and occupy every thread.
 
     One piece in all on a GPU, where a kernel does its own cutting.
     """
     length = len(x)
     if array_module(x) is not np or length == 0:
         return [slice(0, length)]
-    pieces = max(-(-x.nbytes // bytes_per_block), min(_worker_count, length))
+    pieces = max(-(-x.nbytes // bytes_per_block), min(worker_count(), length))
     step = -(-length // pieces)
     return [slice(start, min(start + step, length)) for start in range(0, length, step)]
+
+
+def samples(x: Array) -> list[slice]:
+    """Slices of the first axis of `x`, one a sample; one in all on a GPU, which prefers few, large kernels."""
+    return [slice(i, i + 1) for i in range(len(x))] if array_module(x) is np else [slice(None)]
 
 
 # Memory. A training step asks for the same arrays again and again, and fresh pages from the kernel
 # cost as much as the arithmetic on them. A buffer that nobody refers to any more is given out again.
 
-_buffers: dict[int, list[np.ndarray]] | None = None
 _buffers_lock = threading.Lock()
 
 
@@ -156,11 +181,11 @@ def empty(shape: tuple[int, ...], like: Array, dtype: Any = None) -> Array:
     """
     dtype = np.dtype(dtype or like.dtype)
     xp = array_module(like)
-    if xp is not np or _buffers is None:
+    if xp is not np or _local.context is None:
         return xp.empty(shape, dtype)
     size = int(np.prod(shape)) * dtype.itemsize
     with _buffers_lock:
-        kept = _buffers[size]
+        kept = _local.context.buffers[size]
         for i in range(len(kept)):
             # Views refer to their buffer: 2 means the list and getrefcount's argument, no view.
             if sys.getrefcount(kept[i]) == 2:

@@ -20,7 +20,8 @@ import itertools
 
 import numpy as np
 
-from .backend import Array, array_module, empty, parallel
+from .backend import Array, array_module, empty, parallel, samples
+from .config import ATTENTIONS
 from .nn.activation import swish, swish_backward
 from .nn.attention import (
     init_multi_head_attention,
@@ -52,7 +53,10 @@ def init_unet(
 
     widths: channels at each level, the last for the bottom. attention: "none"; "lowest", in the deepest up
     block, as the authors' code has it; "all", in every up block, as the paper's text says.
+    Raises ValueError for another attention.
     """
+    if attention not in ATTENTIONS:
+        raise ValueError(f"attention is {attention!r}: choose from {', '.join(ATTENTIONS)}")
 
     def conv(k: int, inputs: int, outputs: int) -> Tree:
         w = glorot_uniform(rng, (k, k, inputs, outputs))
@@ -238,13 +242,13 @@ def concatenate_channels(*arrays: Array) -> Array:
     """(N, H, W, C_1), (N, H, W, C_2) ... to (N, H, W, C_1 + C_2 + ...)."""
     y = empty((*arrays[0].shape[:3], sum(a.shape[3] for a in arrays)), arrays[0])
 
-    def sample(n: int) -> None:
+    def copy(part: slice) -> None:
         start = 0
         for a in arrays:
-            y[n, ..., start : start + a.shape[3]] = a[n]
+            y[part, ..., start : start + a.shape[3]] = a[part]
             start += a.shape[3]
 
-    parallel(sample, range(len(y)))
+    parallel(copy, samples(y))
     return y
 
 
@@ -253,21 +257,22 @@ def split_channels(dy: Array, *widths: int) -> list[Array]:
     bounds = [0, *np.cumsum(widths).tolist(), dy.shape[3]]
     parts = [empty((*dy.shape[:3], stop - start), dy) for start, stop in itertools.pairwise(bounds)]
 
-    def sample(n: int) -> None:
-        for part, start in zip(parts, bounds[:-1], strict=True):
-            part[n] = dy[n, ..., start : start + part.shape[3]]
+    def copy(part: slice) -> None:
+        for a, start in zip(parts, bounds[:-1], strict=True):
+            a[part] = dy[part, ..., start : start + a.shape[3]]
 
-    parallel(sample, range(len(dy)))
+    parallel(copy, samples(dy))
     return parts
 
 
 def add_in_place(a: Array, b: Array) -> Array:
     """a += b, over threads. a, b: (N, ...) of the same shape. Returns a."""
 
-    def sample(n: int) -> None:
-        a[n] += b[n].reshape(a[n].shape)
+    def add(part: slice) -> None:
+        target = a[part]
+        target += b[part].reshape(target.shape)
 
-    parallel(sample, range(len(a)))
+    parallel(add, samples(a))
     return a
 
 

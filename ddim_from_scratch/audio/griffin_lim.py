@@ -10,9 +10,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
-from ..backend import Array, array_module
+from ..backend import Array, array_module, threads, worker_count
 from .mel import HOP_LENGTH, MEL_MAX, MEL_MIN, N_FFT, N_MELS, mel_matrix, to_mel
 from .stft import istft, stft
 
@@ -52,7 +51,7 @@ def griffin_lim(
     phase = 2 * np.pi * np.random.default_rng(rng).random((log_mel.shape[-2], N_FFT // 2 + 1))
     spectrum = (target @ flat) * xp.asarray(np.exp(1j * phase), np.complex64)  # (..., frames, 513)
     previous = 0
-    with threadpool_limits(1, user_api="blas"):  # BLAS's own threads only slow down matrices this narrow
+    with threads(worker_count()):
         for _ in range(iterations):
             consistent = stft(istft(spectrum, length=length, floor=FLOOR))
             spectrum = consistent + float(momentum) * (consistent - previous)

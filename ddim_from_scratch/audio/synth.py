@@ -8,7 +8,6 @@ A genre is a timbre. The same seed gives the same bytes.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.signal import lfilter
 
+from ..config import Parser, at_least, run_command
 from .wav import write_wav
 
 SR = 22050  # GTZAN's rate, samples a second
@@ -230,32 +230,21 @@ def write_corpus(folder: str | Path, tracks_per_genre: int = 4, seed: int = 0) -
 
 
 def main(argv: list[str] | None = None) -> None:
-    """The command; see --help."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m ddim_from_scratch.audio.synth",
         description="Write a small corpus of synthesised music in GTZAN's layout, to train on offline: "
         f"{', '.join(GENRES)}; {TRACK_SECONDS} s a track, {SR} Hz, mono, 16-bit.",
         epilog="example: python -m ddim_from_scratch.audio.synth data/embedded --tracks 5",
     )
     parser.add_argument("folder", type=Path, help="where genres/NAME/NAME.00000.wav and so on go; made if missing")
-    parser.add_argument(
-        "--tracks",
-        type=int,
-        default=4,
-        help=f"tracks a genre (default 4); {len(TUNES)} tunes, then other keys",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="draws keys and tempi; the same seed gives the same bytes")
-    arguments = parser.parse_args(argv)
-    if not 1 <= arguments.tracks <= 100000:
-        parser.error(f"--tracks is {arguments.tracks}: give a number from 1 to 100000")
-    if arguments.seed < 0:
-        parser.error(f"--seed is {arguments.seed}: give 0 or more")
-    try:
-        paths = write_corpus(arguments.folder, arguments.tracks, arguments.seed)
-    except OSError as error:
-        parser.error(f"cannot write to {arguments.folder} ({error.strerror}): give a folder that you may write to")
-    print(f"{len(paths)} tracks of {TRACK_SECONDS} s in {arguments.folder / 'genres'}")
+    tracks_help = f"tracks a genre (default: 4); {len(TUNES)} tunes, then other keys"
+    parser.add_argument("--tracks", type=at_least(1), default=4, help=tracks_help)
+    seed_help = "draws keys and tempi; the same seed gives the same bytes (default: 0)"
+    parser.add_argument("--seed", type=at_least(0), default=0, help=seed_help)
+    args = parser.parse_args(argv)
+    paths = write_corpus(args.folder, args.tracks, args.seed)
+    print(f"{len(paths)} tracks of {TRACK_SECONDS} s in {args.folder / 'genres'}")
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import struct
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import soxr
 
-from ..config import UserError
+from ..config import UserError, replacing
 from .mel import SR
 
 SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff"}
@@ -66,15 +65,8 @@ def write_wav(path: str | Path, samples: np.ndarray, sr: int = SR) -> None:
     if samples.ndim != 1 or not np.isfinite(samples).all():
         raise ValueError(f"{path}: samples of shape {samples.shape} must be (n,) and finite: not written")
     pcm = np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16)
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w+b") as file:
-            soundfile.write(file, pcm, sr, format="WAV", subtype="PCM_16")
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        soundfile.write(file, pcm, sr, format="WAV", subtype="PCM_16")
 
 
 def find_audio(folder: str | Path) -> list[Path]:

@@ -37,8 +37,9 @@ def ddim(
     Yields len(tau) arrays, the first x_T, the last the sample.
     """
     tau = np.asarray(tau)
-    if len(tau) < 2 or tau[0] != 0 or np.any(np.diff(tau) <= 0) or tau[-1] >= len(alpha_bar):
-        raise ValueError(f"tau must increase from 0 to at most T = {len(alpha_bar) - 1}; it is {tau}")
+    integers = tau.ndim == 1 and tau.dtype.kind in "iu"
+    if not integers or len(tau) < 2 or tau[0] != 0 or np.any(np.diff(tau) <= 0) or tau[-1] >= len(alpha_bar):
+        raise ValueError(f"tau must be integers that increase from 0 to at most T = {len(alpha_bar) - 1}; it is {tau}")
     if not 0 <= eta <= 1:
         raise ValueError(f"eta is {eta}: it must lie between 0 (DDIM) and 1 (DDPM)")
     if eta > 0 and rng is None:

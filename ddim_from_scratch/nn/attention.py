@@ -73,11 +73,12 @@ def attention_backward(do: Array, cache: tuple) -> tuple[Array, Array, Array]:
             for columns in _tiles(k, KEY_TILE):
                 p = _product(q_constant[b, rows], k_one[b, columns].T)
                 xp.exp(p, out=p)
-                dv[b, columns] += p.T @ do[b, rows]
+                dv_tile, dq_tile, dk_tile = dv[b, columns], dq[b, rows], dk[b, columns]
+                dv_tile += p.T @ do[b, rows]
                 ds = _product(do_constant[b, rows], v_one[b, columns].T)
                 ds *= p
-                dq[b, rows] += ds @ k[b, columns]
-                dk[b, columns] += ds.T @ q[b, rows]
+                dq_tile += ds @ k[b, columns]
+                dk_tile += ds.T @ q[b, rows]
 
     parallel(head, range(len(q)))
     dq /= math.sqrt(q.shape[-1])

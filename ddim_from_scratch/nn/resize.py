@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..backend import Array, empty, parallel
+from ..backend import Array, array_module, empty, parallel, samples
 
 
 def average_pool(x: Array) -> Array:
@@ -10,13 +10,12 @@ def average_pool(x: Array) -> Array:
     n, height, width, channels = x.shape
     y = empty((n, height // 2, width // 2, channels), x)
 
-    def sample(i: int) -> None:
-        rows = x[i, 0::2] + x[i, 1::2]
-        y[i] = rows[:, 0::2]
-        y[i] += rows[:, 1::2]
-        y[i] *= 0.25
+    def some(part: slice) -> None:
+        rows = x[part, 0::2] + x[part, 1::2]
+        out = array_module(x).add(rows[:, :, 0::2], rows[:, :, 1::2], out=y[part])
+        out *= 0.25
 
-    parallel(sample, range(n))
+    parallel(some, samples(x))
     return y
 
 
@@ -25,13 +24,13 @@ def average_pool_backward(dy: Array) -> Array:
     n, height, width, channels = dy.shape
     dx = empty((n, 2 * height, 2 * width, channels), dy)
 
-    def sample(i: int) -> None:
-        quarter = dy[i] * 0.25
+    def some(part: slice) -> None:
+        quarter = dy[part] * 0.25
         for row in (0, 1):
             for column in (0, 1):
-                dx[i, row::2, column::2] = quarter
+                dx[part, row::2, column::2] = quarter
 
-    parallel(sample, range(n))
+    parallel(some, samples(dy))
     return dx
 
 
@@ -45,11 +44,12 @@ def upsample_bilinear(x: Array) -> Array:
     n, height, width, channels = x.shape
     y = empty((n, 2 * height, 2 * width, channels), x)
 
-    def sample(i: int) -> None:
-        tall = _double_rows(x[i], empty((2 * height, width, channels), x))
-        _double_rows(tall.swapaxes(0, 1), y[i].swapaxes(0, 1))
+    def some(part: slice) -> None:
+        tall = empty((len(x[part]), 2 * height, width, channels), x)
+        _double_rows(x[part], tall)
+        _double_rows(tall.swapaxes(1, 2), y[part].swapaxes(1, 2))
 
-    parallel(sample, range(n))
+    parallel(some, samples(x))
     return y
 
 
@@ -58,36 +58,42 @@ def upsample_bilinear_backward(dy: Array) -> Array:
     n, height, width, channels = dy.shape
     dx = empty((n, height // 2, width // 2, channels), dy)
 
-    def sample(i: int) -> None:
-        narrow = empty((height, width // 2, channels), dy)
-        _halve_rows(dy[i].swapaxes(0, 1), narrow.swapaxes(0, 1))
-        _halve_rows(narrow, dx[i])
+    def some(part: slice) -> None:
+        narrow = empty((len(dy[part]), height, width // 2, channels), dy)
+        _halve_rows(dy[part].swapaxes(1, 2), narrow.swapaxes(1, 2))
+        _halve_rows(narrow, dx[part])
 
-    parallel(sample, range(n))
+    parallel(some, samples(dy))
     return dx
 
 
-def _double_rows(x: Array, y: Array) -> Array:
+def _double_rows(x: Array, y: Array) -> None:
+    """Interpolate along axis 1, from x into y."""
     quarter = x * 0.25
-    even, odd = y[0::2], y[1::2]
+    even, odd = y[:, 0::2], y[:, 1::2]
     even[...] = x
     even -= quarter
     odd[...] = even
-    even[1:] += quarter[:-1]
-    even[:1] += quarter[:1]
-    odd[:-1] += quarter[1:]
-    odd[-1:] += quarter[-1:]
-    return y
+    for target, source in (
+        (even[:, 1:], quarter[:, :-1]),
+        (even[:, :1], quarter[:, :1]),
+        (odd[:, :-1], quarter[:, 1:]),
+        (odd[:, -1:], quarter[:, -1:]),
+    ):
+        target += source
 
 
-def _halve_rows(dy: Array, dx: Array) -> Array:
-    even, odd = dy[0::2], dy[1::2]
+def _halve_rows(dy: Array, dx: Array) -> None:
+    """The transpose of `_double_rows`, from dy into dx."""
+    even, odd = dy[:, 0::2], dy[:, 1::2]
     dx[...] = even
     dx += odd
     dx *= 3
-    dx[:-1] += even[1:]
-    dx[:1] += even[:1]
-    dx[1:] += odd[:-1]
-    dx[-1:] += odd[-1:]
+    for target, source in (
+        (dx[:, :-1], even[:, 1:]),
+        (dx[:, :1], even[:, :1]),
+        (dx[:, 1:], odd[:, :-1]),
+        (dx[:, -1:], odd[:, -1:]),
+    ):
+        target += source
     dx *= 0.25
-    return dx

@@ -21,6 +21,7 @@ from ddim_from_scratch.audio.synth import (
     tone,
     write_corpus,
 )
+from ddim_from_scratch.config import UserError
 
 
 def test_layout_and_determinism(tmp_path):
@@ -82,13 +83,11 @@ def test_play_puts_a_note_where_and_as_high_as_it_is_written():
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["x", "--tracks", "0"], "--tracks is 0"), (["x", "--seed", "-1"], "--seed is -1"), ([], "folder")],
+    [(["x", "--tracks", "0"], "--tracks"), (["x", "--seed", "-1"], "--seed"), ([], "folder")],
 )
-def test_the_command_explains_a_wrong_argument(arguments, message, capsys):
-    with pytest.raises(SystemExit) as caught:
+def test_the_command_explains_a_wrong_argument(arguments, message):
+    with pytest.raises(UserError, match=message):
         main(arguments)
-    assert caught.value.code == 2
-    assert message in capsys.readouterr().err
 
 
 def test_the_command_explains_a_folder_it_cannot_make(tmp_path):
@@ -96,8 +95,8 @@ def test_the_command_explains_a_folder_it_cannot_make(tmp_path):
     command = [sys.executable, "-m", "ddim_from_scratch.audio.synth", str(tmp_path / "file")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "cannot write to" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert str(tmp_path / "file") in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_the_command_writes(tmp_path, capsys):
