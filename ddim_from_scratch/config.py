@@ -21,6 +21,7 @@ FRAMES_PER_SECOND = 50  # 16 000 Hz / 320 samples between frames
 N_MELS = 128
 
 SCHEDULES = ("continuous-cosine", "linear", "cosine")
+PREDICTIONS = ("eps", "v")
 ATTENTIONS = ("none", "lowest", "all")
 
 
@@ -54,6 +55,11 @@ class Config:
     schedule: str = _option(
         "continuous-cosine", "how noise grows with time: the paper's, DDPM's linear, Nichol's cosine", choices=SCHEDULES
     )
+    prediction: str = _option(
+        "eps",
+        "what the network predicts: the noise, or v, which learns faster where noise is strong",
+        choices=PREDICTIONS,
+    )
     min_signal_rate: float = _option(0.02, "signal left at the noisiest time (continuous-cosine)")
     max_signal_rate: float = _option(0.95, "signal left at the cleanest time (continuous-cosine)")
     epochs: int = _option(200, "passes over the training windows")
@@ -80,6 +86,7 @@ class Config:
         _require(self, "seed", self.seed >= 0, "give 0 or more")
         _require(self, "widths", len(self.widths) >= 2 and min(self.widths) >= 1, "give two or more positive numbers")
         _require(self, "attention", self.attention in ATTENTIONS, f"choose from {', '.join(ATTENTIONS)}")
+        _require(self, "prediction", self.prediction in PREDICTIONS, f"choose from {', '.join(PREDICTIONS)}")
         _require(self, "schedule", self.schedule in SCHEDULES, f"choose from {', '.join(SCHEDULES)}")
         if not 0 < self.min_signal_rate < self.max_signal_rate < 1:
             raise UserError(

@@ -9,6 +9,7 @@ an untrained network on one, real music on the other.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 
@@ -17,15 +18,16 @@ from tqdm import tqdm
 
 from .audio import find_audio, griffin_lim, load_audio, log_mel
 from .backend import parallel, threads
-from .config import N_MELS, Parser, UserError, at_least, replacing, run_command
+from .config import FRAMES_PER_SECOND, N_MELS, Parser, UserError, at_least, replacing, run_command
 from .data import Scaler, Windows, load_windows
 from .fad import frechet_distance, gaussian, log_mel_statistics
 from .pictures import save_log_mels
 from .sample import sample_log_mels
-from .train import alpha_bar_table, init_state, load_checkpoint, read_log
+from .train import init_state, load_checkpoint, read_log
 
 EMBEDDING = "mean and standard deviation over time of each log-mel bin"
 PICTURED = 4
+UNTRAINED_STEPS = 5  # a fresh network's output layer is zero, so few steps give what many would
 
 
 def through_sound(log_mels: np.ndarray, label: str) -> np.ndarray:
@@ -63,9 +65,13 @@ def compare(run: Path) -> dict:
     """
     checkpoint = load_checkpoint(run)
     config, scaler = checkpoint["config"], Scaler(**checkpoint["scaler"])
-    windows = load_windows(config)
     rng = np.random.default_rng(config.seed)
     files = find_audio(run / "samples") if (run / "samples").is_dir() else []
+    samples = [log_mel(load_audio(file)) for file in files]
+    if len({len(sample) for sample in samples}) != 1:
+        raise UserError(f"{run / 'samples'} must hold clips of one length: ddim_from_scratch.sample makes them")
+    # Windows as long as the samples, whatever length the network was trained on.
+    windows = load_windows(dataclasses.replace(config, window_seconds=len(samples[0]) / FRAMES_PER_SECOND))
     chosen = rng.permutation(apart(windows))
     n = min(len(files), len(chosen) // 2)
     if n < 2:
@@ -73,16 +79,15 @@ def compare(run: Path) -> dict:
             f"{run / 'samples'} has {len(files)} clips and {config.data} {len(chosen)} windows apart: 2 clips and "
             "4 windows are needed (python -m ddim_from_scratch.sample --num 16)"
         )
-    samples = [log_mel(load_audio(file)) for file in files[:n]]
+    samples = np.stack(samples[:n])
     one_half, other_half = windows.take(chosen[:n]), windows.take(chosen[n : 2 * n])
     noise = scaler.restore(rng.standard_normal((n, windows.frames, N_MELS), dtype=np.float32))
-    # A fresh network's output layer is zero, so a single step gives what a thousand would.
     fresh = init_state(config, rng)["average"]
-    untrained = sample_log_mels(fresh, scaler, alpha_bar_table(config), n, windows.frames, 1, 0.0, rng)
+    untrained = sample_log_mels(fresh, scaler, config, n, windows.frames, UNTRAINED_STEPS, 0.0, rng)
     sets = {
         "noise": through_sound(noise, "noise"),
         "untrained": through_sound(untrained, "untrained"),
-        "generated": np.stack(samples),
+        "generated": samples,
         "griffin_lim": through_sound(other_half, "training clips"),
         "real": other_half,
     }

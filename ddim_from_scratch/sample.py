@@ -16,10 +16,10 @@ from tqdm import tqdm
 
 from . import tree
 from .audio import griffin_lim, write_wav
-from .backend import Array, require_gpu, threads, to_device, to_host
-from .config import N_MELS, Parser, UserError, add_hardware_options, at_least, run_command
+from .backend import Array, array_module, require_gpu, threads, to_device, to_host
+from .config import N_MELS, Config, Parser, UserError, add_hardware_options, at_least, run_command
 from .data import Scaler
-from .diffusion import ddim, uniform_tau
+from .diffusion import ddim, eps_of_velocity, uniform_tau
 from .pictures import save_log_mels
 from .train import T, alpha_bar_table, load_checkpoint
 from .tree import Tree
@@ -29,11 +29,14 @@ CLIPS_AT_ONCE = 8  # bounds the memory, whatever --num is
 PICTURED = 8
 
 
-def network_eps_model(network: Tree, alpha_bar: np.ndarray) -> Callable[[Array, int], Array]:
+def network_eps_model(network: Tree, config: Config) -> Callable[[Array, int], Array]:
     """A trained network {"params", "statistics"} as the function eps_model(x, t) that samplers take."""
+    alpha_bar = alpha_bar_table(config)
 
     def eps_model(x: Array, t: int) -> Array:
-        return unet(network["params"], network["statistics"], x, np.full(len(x), 1 - alpha_bar[t]))[0]
+        levels = np.full(len(x), alpha_bar[t])
+        output = unet(network["params"], network["statistics"], x, 1 - levels)[0]
+        return output if config.prediction == "eps" else eps_of_velocity(x, array_module(x).asarray(levels), output)
 
     return eps_model
 
@@ -41,7 +44,7 @@ def network_eps_model(network: Tree, alpha_bar: np.ndarray) -> Callable[[Array, 
 def sample_log_mels(
     network: Tree,
     scaler: Scaler,
-    alpha_bar: np.ndarray,
+    config: Config,
     num: int,
     frames: int,
     steps: int,
@@ -50,7 +53,7 @@ def sample_log_mels(
     device: str = "cpu",
 ) -> np.ndarray:
     """`num` new log-mel spectrograms by DDIM: float32 (num, frames, 128), natural logarithms."""
-    eps_model, tau = network_eps_model(network, alpha_bar), uniform_tau(T, steps)
+    eps_model, alpha_bar, tau = network_eps_model(network, config), alpha_bar_table(config), uniform_tau(T, steps)
     clips = []
     with tqdm(total=-(-num // CLIPS_AT_ONCE) * steps, desc="sampling", unit="step") as bar:
         for start in range(0, num, CLIPS_AT_ONCE):
@@ -99,9 +102,7 @@ def main(argv: list[str] | None = None) -> None:
     with threads(1 if args.gpu else args.threads):  # a GPU has its own
         network = tree.map(lambda leaf: to_device(leaf, device), checkpoint["state"]["average"])
         rng = np.random.default_rng(args.seed)
-        log_mels = sample_log_mels(
-            network, scaler, alpha_bar_table(config), args.num, frames, args.steps, args.eta, rng, device
-        )
+        log_mels = sample_log_mels(network, scaler, config, args.num, frames, args.steps, args.eta, rng, device)
         for i, clip in enumerate(tqdm(log_mels, desc="inverting to sound", unit="clip")):
             write_wav(out / f"sample_{i:03d}.wav", griffin_lim(clip))
     save_log_mels(out / "samples.png", {"generated": log_mels[:PICTURED]})

@@ -26,9 +26,11 @@ from .diffusion import (
     continuous_cosine_alpha_bar,
     continuous_cosine_schedule,
     cosine_schedule,
+    eps_of_velocity,
     linear_schedule,
     predict_x0,
     q_sample,
+    velocity,
 )
 from .nn.loss import mean_squared_error
 from .optim import adamw, init_moments, update_average
@@ -63,7 +65,9 @@ def init_state(config: Config, rng: np.random.Generator) -> Tree:
 
 
 def train_step(state: Tree, x0: Array, config: Config, step: int, rng: np.random.Generator) -> tuple[float, float]:
-    """One step of AdamW on the noise loss. Changes `state`. Returns the noise and the reconstruction loss.
+    """One step of AdamW. Changes `state`. Returns the noise loss and the reconstruction loss.
+
+    The noise loss is what is trained; with config.prediction "v" the error of v is, and the noise loss is watched.
 
     x0: (N, frames, 128, 1), standardised, on the device of `state`. step: 1 at the first call.
     """
@@ -74,12 +78,18 @@ def train_step(state: Tree, x0: Array, config: Config, step: int, rng: np.random
     levels = to_device(alpha_bar, device)
 
     x_t = q_sample(x0, levels, eps)
-    eps_pred, caches, batch_statistics = unet(params, statistics, x_t, 1 - alpha_bar, training=True)
-    noise_loss, d_eps_pred = mean_squared_error(eps_pred, eps)
+    output, caches, batch_statistics = unet(params, statistics, x_t, 1 - alpha_bar, training=True)
+    if config.prediction == "eps":
+        noise_loss, d_output = mean_squared_error(output, eps)
+        eps_pred = output
+    else:
+        _, d_output = mean_squared_error(output, velocity(x0, levels, eps))
+        eps_pred = eps_of_velocity(x_t, levels, output)
+        noise_loss, _ = mean_squared_error(eps_pred, eps)
     reconstruction_loss, _ = mean_squared_error(predict_x0(x_t, levels, eps_pred), x0)
     if not np.isfinite(noise_loss):
         raise FloatingPointError(f"the loss of step {step} is {noise_loss}")
-    _, grads = unet_backward(d_eps_pred, params, caches)
+    _, grads = unet_backward(d_output, params, caches)
 
     adamw(params, grads, state["moments"], step, config.learning_rate, config.weight_decay)
     update_average(statistics, batch_statistics, BATCH_NORM_MOMENTUM)

@@ -24,7 +24,7 @@ TRACK_SECONDS = 30
 TONE_SECONDS = 4.0  # the longest note
 RELEASE_SECONDS = 0.08  # a note dies away within this time after its end
 LOUDNESS = 0.1  # root mean square of a track: -20 dB
-HISS = 1e-3  # of the room, against a note's 1: without it the quiet bins would show rounding noise
+HISS = 5e-4  # of the room, against a note's 1: without it the quiet bins would show rounding noise
 
 # The tunes: NAME or NAME:BEATS, one beat if not said; "-" is a rest and "|" a bar line, which means nothing.
 # Chords are letters, "m" for minor. All in the public domain.
@@ -159,7 +159,7 @@ def plucked(midi: int) -> np.ndarray:
     return lfilter([1.0], loop, burst)
 
 
-def partials(midi: int, ratios: list[float], amplitudes: list[float], decays: list[float]) -> np.ndarray:
+def partials(midi: int, ratios: np.ndarray, amplitudes: np.ndarray, decays: np.ndarray) -> np.ndarray:
     """sum_k a_k exp(-d_k t) sin(2 pi r_k f t), decays d in 1/s, leaving out partials above 0.45 SR."""
     t = np.arange(int(TONE_SECONDS * SR)) / SR
     f = frequency_hz(midi)
@@ -171,13 +171,15 @@ def partials(midi: int, ratios: list[float], amplitudes: list[float], decays: li
 
 
 def organ(midi: int) -> np.ndarray:
-    """Pipes: whole-number partials that last as long as the key is down."""
-    return partials(midi, [1, 2, 3, 4, 6, 8], [1, 0.6, 0.35, 0.25, 0.12, 0.08], [0] * 6)
+    """A reed pipe: whole-number partials of size 1 / k that last as long as the key is down."""
+    k = np.arange(1, 13)
+    return partials(midi, k, 1 / k, np.zeros(len(k)))
 
 
 def bells(midi: int) -> np.ndarray:
-    """A struck bar: partials that are not whole multiples, the higher the sooner gone."""
-    return partials(midi, [1, 2, 3.01, 4.1, 5.43], [1, 0.5, 0.3, 0.2, 0.12], [1.5, 2, 3, 5, 8])
+    """A struck bar: partials stretched by its stiffness, the higher the sooner gone."""
+    k = np.arange(1, 41)
+    return partials(midi, k * np.sqrt(1 + 0.004 * k**2), 1 / k**0.8, 1.5 + 0.6 * k)
 
 
 GENRES: dict[str, Callable[[int], np.ndarray]] = {"plucked": plucked, "organ": organ, "bells": bells}
@@ -209,7 +211,7 @@ def play(notes: list[Note], genre: str, transpose: int, beats_a_minute: float, r
     return track * min(scale, 0.99 / np.abs(track).max())
 
 
-def write_corpus(folder: str | Path, tracks_per_genre: int = 4, seed: int = 0) -> list[Path]:
+def write_corpus(folder: str | Path, tracks_per_genre: int = len(TUNES), seed: int = 0) -> list[Path]:
     """Write FOLDER/genres/GENRE/GENRE.00000.wav and so on: 30 s, 22 050 Hz, mono, 16-bit, as in GTZAN.
 
     Track i of every genre plays tune i (modulo their number), in a key and at a tempo drawn from `seed`.
@@ -237,8 +239,8 @@ def main(argv: list[str] | None = None) -> None:
         epilog="example: python -m ddim_from_scratch.audio.synth data/embedded --tracks 5",
     )
     parser.add_argument("folder", type=Path, help="where genres/NAME/NAME.00000.wav and so on go; made if missing")
-    tracks_help = f"tracks a genre (default: 4); {len(TUNES)} tunes, then other keys"
-    parser.add_argument("--tracks", type=at_least(1), default=4, help=tracks_help)
+    tracks_help = f"tracks a genre (default: {len(TUNES)}); {len(TUNES)} tunes, then other keys"
+    parser.add_argument("--tracks", type=at_least(1), default=len(TUNES), help=tracks_help)
     seed_help = "draws keys and tempi; the same seed gives the same bytes (default: 0)"
     parser.add_argument("--seed", type=at_least(0), default=0, help=seed_help)
     args = parser.parse_args(argv)

@@ -20,6 +20,18 @@ def predict_x0(x_t: Array, alpha_bar: Array, eps: Array) -> Array:
     return (x_t - noise_rate * eps) / signal_rate
 
 
+def velocity(x0: Array, alpha_bar: Array, eps: Array) -> Array:
+    """v = sqrt(alpha_bar) eps - sqrt(1 - alpha_bar) x0 (Salimans and Ho 2022, appendix D). Shapes as in `q_sample`."""
+    signal_rate, noise_rate = _rates(x0, alpha_bar)
+    return signal_rate * eps - noise_rate * x0
+
+
+def eps_of_velocity(x_t: Array, alpha_bar: Array, v: Array) -> Array:
+    """The noise in x_t if its velocity is v: eps = sqrt(alpha_bar) v + sqrt(1 - alpha_bar) x_t."""
+    signal_rate, noise_rate = _rates(x_t, alpha_bar)
+    return signal_rate * v + noise_rate * x_t
+
+
 def _rates(x: Array, alpha_bar: Array) -> tuple[Array, Array]:
     """signal_rate and noise_rate in x's dtype, shaped to be broadcast over all axes but the first."""
     xp = array_module(x)
