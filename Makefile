@@ -7,7 +7,7 @@ DEMO_DATA := build/embedded
 # signal rates are the paper's tuned ones.
 DEMO_OPTIONS := --window-seconds 1.28 --window-hop-seconds 0.64 --windows-per-track 45 \
   --widths 16 32 64 96 --block-depth 1 --attention none --prediction v \
-  --min-signal-rate 0.195 --max-signal-rate 0.933 --learning-rate 2e-3 --ema 0.99 --epochs 24
+  --min-signal-rate 0.195 --max-signal-rate 0.933 --learning-rate 2e-3 --ema 0.99 --epochs 28
 
 .PHONY: help demo test lint parity clean
 
@@ -21,7 +21,7 @@ demo: .venv/.installed ## music from noise in six minutes: data, training, sampl
 	$(BIN)/python -m ddim_from_scratch.sample --run $(RUN) --num 12 --seconds 5.12 --steps 40
 	$(BIN)/python -m ddim_from_scratch.experiments compare --run $(RUN)
 
-test: .venv/.installed-test ## the tests, TensorFlow, SciPy and librosa as references
+test: .venv/.installed-test ## the tests, with TensorFlow, Keras and SciPy as references
 	$(BIN)/python -m pytest --ignore=tests/parity
 
 lint: .venv/.installed-test ## ruff's checks and format

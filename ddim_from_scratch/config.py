@@ -190,6 +190,7 @@ def run_command(main: Callable[[], None]) -> None:
     try:
         main()
     except KeyboardInterrupt:
+        print("interrupted: a run continues from its last checkpoint with --resume", file=sys.stderr)
         sys.exit(130)
     except (UserError, OSError, MemoryError) as error:
         print(f"error: {error or 'out of memory: lower --batch-size or --widths'}", file=sys.stderr)

@@ -68,7 +68,6 @@ def train_step(state: Tree, x0: Array, config: Config, step: int, rng: np.random
     """One step of AdamW. Changes `state`. Returns the noise loss and the reconstruction loss.
 
     The noise loss is what is trained; with config.prediction "v" the error of v is, and the noise loss is watched.
-
     x0: (N, frames, 128, 1), standardised, on the device of `state`. step: 1 at the first call.
     """
     params, statistics = state["network"]["params"], state["network"]["statistics"]
@@ -120,6 +119,8 @@ def train(config: Config, windows: Windows, run: Path, resume: bool = False, dev
     state = tree.map(lambda leaf: to_device(leaf, device), state)
     log = Log(run / "log.csv", step)
     first_epoch = step // steps_per_epoch
+    if first_epoch >= config.epochs:
+        raise UserError(f"{run} has been trained for {first_epoch} epochs already: give a larger --epochs")
 
     with tqdm(total=config.epochs * steps_per_epoch, initial=step, desc="training", unit="step") as bar:
         for epoch in range(first_epoch, config.epochs):
@@ -232,7 +233,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         description="Train the denoiser on a folder of recordings: WAV, FLAC, OGG or MP3, nested as you like. "
         "Defaults are the paper's. Sample from the run with python -m ddim_from_scratch.sample --run RUN.",
         epilog="example: python -m ddim_from_scratch.train --data recordings/ --run runs/mine --epochs 50. "
-        "A loss of 1.0 is what a network that has learnt nothing scores; well below 0.3 it draws music.",
+        "A loss of 1.0 is what a network that has learnt nothing scores; well below 0.2 it begins to draw music.",
     )
     parser.add_argument("--run", type=Path, required=True, help="folder for the run's files")
     parser.add_argument("--resume", action="store_true", help="continue the run; only --epochs and --data may differ")

@@ -65,6 +65,14 @@ def test_training_leaves_all_its_files(run):
     assert json.loads((run / "config.json").read_text())["widths"] == [4, 4]
 
 
+@pytest.mark.parametrize("options", ["--prediction v", "--schedule linear", "--schedule cosine --attention all"])
+def test_other_recipes_train_and_sample(options, recordings, tmp_path):
+    train.main([*f"--data {recordings} --run {tmp_path} --epochs 1".split(), *TINY, *options.split()])
+    sample.main(f"--run {tmp_path} --num 2 --steps 4".split())
+    assert np.isfinite(load_audio(tmp_path / "samples/sample_001.wav")).all()
+    assert train.read_log(tmp_path / "log.csv")[-1][2] < 1.5
+
+
 def test_samples_are_sound_of_the_asked_length(run, tmp_path):
     sample.main(f"--run {run} --num 3 --steps 2 --seconds 1.28 --eta 1 --out {tmp_path}".split())
     files = sorted(tmp_path.glob("*.wav"))

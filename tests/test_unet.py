@@ -171,7 +171,7 @@ def test_network_is_keras_network(case, rng, keras_in_float64):
     expected |= dict(zip(names, gradients, strict=True))
     expected |= {name: v.value for name, v in variables(model) if not v.trainable}
 
-    for dtype, tolerance in [(np.float32, 5e-4), (np.float64, 3e-6)]:  # Keras resizes in float32 all the same
+    for dtype, tolerance in [(np.float32, 1e-4), (np.float64, 3e-6)]:  # Keras resizes in float32 all the same
         p, s = (tree.map(lambda leaf, dtype=dtype: leaf.astype(dtype), t) for t in (params, statistics))
         with backend.threads(2):
             result = {"inference": unet(p, s, x.astype(dtype), noise_variance)[0]}
@@ -184,4 +184,6 @@ def test_network_is_keras_network(case, rng, keras_in_float64):
             # Softmax ignores a constant added to its scores: the key's bias has gradient zero, and rounding noise.
             scale = float(np.abs(expected["dx"]).max()) if name.endswith("key/b") else 0
             error = relative_error(result[name].reshape(value.shape), value, scale)
-            assert error < tolerance, f"{name} in {np.dtype(dtype)}: {error:.1e}"
+            # In the gradients of attention Keras' own float32 is up to 5e-4 from its float64, ours up to 2e-4.
+            limit = 3e-4 if dtype == np.float32 and "attention" in name else tolerance
+            assert error < limit, f"{name} in {np.dtype(dtype)}: {error:.1e}"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ddim_from_scratch.diffusion import linear_schedule, predict_x0, q_sample
+from ddim_from_scratch.diffusion import eps_of_velocity, linear_schedule, predict_x0, q_sample, velocity
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-4), (np.float64, 1e-12)])
@@ -29,3 +29,13 @@ def test_noisy_data_of_unit_variance_have_unit_variance(rng):
     x0, eps = rng.standard_normal((2, 3, 100_000))
     x_t = q_sample(x0, np.array([0.9, 0.5, 0.1]), eps)
     np.testing.assert_allclose(x_t.var(axis=1), 1, atol=0.02)
+
+
+def test_velocity_and_noise_say_the_same(rng):
+    x0, eps = rng.standard_normal((2, 3, 4, 5))
+    alpha_bar = np.array([0.01, 0.5, 0.99])
+    x_t = q_sample(x0, alpha_bar, eps)
+    v = velocity(x0, alpha_bar, eps)
+    np.testing.assert_allclose(eps_of_velocity(x_t, alpha_bar, v), eps, rtol=1e-12)
+    # x_t and v are x0 and eps turned by one angle.
+    np.testing.assert_allclose(x_t**2 + v**2, x0**2 + eps**2, rtol=1e-12)
