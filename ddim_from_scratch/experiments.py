@@ -25,7 +25,7 @@ from .pictures import save_log_mels
 from .sample import sample_log_mels
 from .train import init_state, load_checkpoint, read_log
 
-EMBEDDING = "mean and standard deviation over time of each log-mel bin"
+EMBEDDING = "mean, standard deviation and frame-to-frame change of each log-mel bin"
 PICTURED = 4
 UNTRAINED_STEPS = 5  # a fresh network's output layer is zero, so few steps give what many would
 

@@ -6,8 +6,11 @@ import numpy as np
 
 
 def log_mel_statistics(log_mels: np.ndarray) -> np.ndarray:
-    """The mean and the standard deviation over time of each log-mel bin: (n, frames, 128) to (n, 256).
+    """Three numbers for each log-mel bin: (n, frames, 128) to (n, 384).
 
-    It needs no pretrained network. It hears loudness, timbre and how much the sound moves, but no melody.
+    Its mean and standard deviation over time, and the standard deviation of its change from frame to frame,
+    which tells noise from music of the same spectrum. It needs no pretrained network. It hears loudness,
+    timbre and how the sound moves, but no melody.
     """
-    return np.concatenate([log_mels.mean(axis=1), log_mels.std(axis=1)], axis=1)
+    change = np.diff(log_mels, axis=1)
+    return np.concatenate([log_mels.mean(axis=1), log_mels.std(axis=1), change.std(axis=1)], axis=1)

@@ -79,6 +79,14 @@ def test_bad_shapes_and_values_are_refused(rng):
 def test_statistics_of_log_mels_are_per_clip_and_bin(rng):
     clips = rng.standard_normal((2, 50, 128))
     embedding = log_mel_statistics(clips)
-    assert embedding.shape == (2, 256)
+    assert embedding.shape == (2, 384)
     assert embedding[1, 5] == pytest.approx(clips[1, :, 5].mean())
     assert embedding[1, 128 + 5] == pytest.approx(clips[1, :, 5].std())
+    assert embedding[1, 256 + 5] == pytest.approx((clips[1, 1:, 5] - clips[1, :-1, 5]).std())
+
+
+def test_statistics_tell_frames_in_order_from_the_same_frames_shuffled(rng):
+    ordered = np.sort(rng.standard_normal((8, 50, 128)), axis=1)
+    shuffled = rng.permuted(ordered, axis=1)
+    a, b = gaussian(log_mel_statistics(ordered)), gaussian(log_mel_statistics(shuffled))
+    assert frechet_distance(*a, *b) > 10 * frechet_distance(*a, *a) + 10
