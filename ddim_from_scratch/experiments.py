@@ -110,8 +110,8 @@ MEANING = {
     "noise": "standardised noise, made audible",
     "untrained": "what the network drew before training",
     "generated": "the new music",
-    "griffin_lim": "training clips, inverted to sound as the new music is: no sample can do better",
-    "real": "other training clips: two halves of the same music",
+    "griffin_lim": "other training clips, through Griffin-Lim as the new music is",
+    "real": "the same clips as they are: how far two halves of the music lie apart",
 }
 
 
@@ -119,6 +119,7 @@ def report(run: Path, metrics: dict) -> str:
     """The numbers of `compare` in words."""
     lines = [f"Frechet distance from {metrics['clips_per_set']} training clips, lower is nearer ({EMBEDDING}):"]
     lines += [f"  {value:12.1f}  {name:12s} {MEANING[name]}" for name, value in metrics["distance"].items()]
+    lines.append("So few clips of real music are not at 0 either: read the others against that.")
     before, after = metrics["noise_loss"].values()
     lines.append(f"Noise loss {before:.3f} at first, {after:.3f} at last; 1.0 is a network that has learnt nothing.")
     lines.append(f"Listen to {run}/samples/*.wav; look at {run}/comparison.png and {run}/loss.png.")
