@@ -17,7 +17,7 @@ from tqdm import tqdm
 from . import tree
 from .audio import griffin_lim, write_wav
 from .backend import Array, array_module, require_gpu, threads, to_device, to_host
-from .config import N_MELS, Config, Parser, UserError, add_hardware_options, at_least, run_command
+from .config import FRAMES_PER_SECOND, N_MELS, Config, Parser, UserError, add_hardware_options, at_least, run_command
 from .data import Scaler
 from .diffusion import ddim, eps_of_velocity, uniform_tau
 from .pictures import save_log_mels
@@ -106,7 +106,8 @@ def main(argv: list[str] | None = None) -> None:
         for i, clip in enumerate(tqdm(log_mels, desc="inverting to sound", unit="clip")):
             write_wav(out / f"sample_{i:03d}.wav", griffin_lim(clip))
     save_log_mels(out / "samples.png", {"generated": log_mels[:PICTURED]})
-    print(f"{args.num} clips of {frames / 50:g} s in {out}/sample_*.wav, their picture in {out}/samples.png")
+    length = f"{frames / FRAMES_PER_SECOND:g} s"
+    print(f"{args.num} clips of {length} in {out}/sample_*.wav, their picture in {out}/samples.png")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import csv
 import dataclasses
 import json
 import time
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,7 @@ BATCH_NORM_MOMENTUM = 0.99  # Keras' default
 LOG_COLUMNS = ("step", "epoch", "noise_loss", "reconstruction_loss", "seconds")
 
 
+@lru_cache
 def alpha_bar_table(config: Config) -> np.ndarray:
     """The run's schedule for samplers: (T + 1,), alpha_bar[0] = 1."""
     if config.schedule == "continuous-cosine":
@@ -96,16 +98,15 @@ def train_step(state: Tree, x0: Array, config: Config, step: int, rng: np.random
     return noise_loss, reconstruction_loss
 
 
-def train(config: Config, windows: Windows, run: Path, resume: bool = False, device: str = "cpu") -> None:
-    """Train from the run's checkpoint, or from fresh weights, up to config.epochs, saving after every epoch.
+def train(config: Config, windows: Windows, run: Path, checkpoint: Tree | None = None, device: str = "cpu") -> None:
+    """Train from what `load_checkpoint` returned, or from fresh weights, up to config.epochs, saving after every epoch.
 
     Raises UserError if the loss or the weights become non-finite; the last good checkpoint stays.
     """
     rng = np.random.default_rng(config.seed)
     batch_size = min(config.batch_size, len(windows))
     steps_per_epoch = len(windows) // batch_size  # what is left over goes into another epoch's batches
-    if resume:
-        checkpoint = load_checkpoint(run)
+    if checkpoint:
         state, scaler = checkpoint["state"], Scaler(**checkpoint["scaler"])
         rng.bit_generator.state = json.loads(str(checkpoint["random"]))
         step = int(checkpoint["step"])
@@ -121,6 +122,9 @@ def train(config: Config, windows: Windows, run: Path, resume: bool = False, dev
     first_epoch = step // steps_per_epoch
     if first_epoch >= config.epochs:
         raise UserError(f"{run} has been trained for {first_epoch} epochs already: give a larger --epochs")
+    run.mkdir(parents=True, exist_ok=True)
+    with replacing(run / "config.json") as file:
+        file.write(config.to_json().encode())
 
     with tqdm(total=config.epochs * steps_per_epoch, initial=step, desc="training", unit="step") as bar:
         for epoch in range(first_epoch, config.epochs):
@@ -249,8 +253,9 @@ def main(argv: list[str] | None = None) -> None:
         options["widths"] = tuple(options["widths"])
     if args.gpu:
         require_gpu()
-    if args.resume:
-        saved = load_checkpoint(args.run)["config"]
+    checkpoint = load_checkpoint(args.run) if args.resume else None
+    if checkpoint:
+        saved = checkpoint["config"]
         for name, value in options.items():
             if name not in ("epochs", "data") and value != getattr(saved, name):
                 raise UserError(
@@ -263,11 +268,7 @@ def main(argv: list[str] | None = None) -> None:
         if checkpoint_path(args.run).exists():
             raise UserError(f"{args.run} holds a trained run: add --resume to continue it, or choose another --run")
     with threads(1 if args.gpu else args.threads):  # a GPU has its own
-        windows = load_windows(config)
-        args.run.mkdir(parents=True, exist_ok=True)
-        with replacing(args.run / "config.json") as file:
-            file.write(config.to_json().encode())
-        train(config, windows, args.run, args.resume, "gpu" if args.gpu else "cpu")
+        train(config, load_windows(config), args.run, checkpoint, "gpu" if args.gpu else "cpu")
 
 
 if __name__ == "__main__":
