@@ -142,6 +142,13 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def cache_folder() -> Path:
+    """Where converted weights and embeddings are kept: DDIM_CACHE, or ddim_from_scratch in the user's cache folder."""
+    if folder := os.environ.get("DDIM_CACHE"):
+        return Path(folder)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "ddim_from_scratch")
+
+
 @contextmanager
 def replacing(path: str | Path) -> Iterator[BinaryIO]:
     """A binary file to write that takes the place of `path` in one move at the end of the `with` block.

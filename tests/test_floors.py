@@ -8,7 +8,7 @@ import pytest
 import ddim_from_scratch
 
 ROOT = Path(ddim_from_scratch.__file__).parent
-GROUND = {"backend", "tree", "config"}
+GROUND = {"backend", "tree", "config", "hub"}
 MIDDLE = {"audio", "nn", "diffusion"}  # each knows the ground and itself
 UPPER = {"unet", "optim", "fad"}
 TOP = {"data", "train", "sample", "tune", "experiments", "pictures"}
