@@ -41,7 +41,7 @@ def test_a_download_that_fails_is_one_line_and_leaves_nothing(monkeypatch, tmp_p
             raise OSError("<urlopen error\nno route>")
 
     monkeypatch.setitem(sys.modules, "tensorflow_hub", TensorflowHub)
-    with pytest.raises(UserError, match="no route.*Kaggle") as caught:
+    with pytest.raises(UserError, match=r"no route.*Kaggle") as caught:
         hub.download(hub.SOUNDSTREAM)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "tfhub").exists()
