@@ -52,14 +52,60 @@ def mel_matrix(
     Returns float64 (n_fft // 2 + 1, n_mels), cached and read-only.
     Raises ValueError unless 0 <= f_min_hz < f_max_hz <= sr / 2.
     """
+    check_range(f_min_hz, f_max_hz, sr)
+    bins = hz_to_mel(np.linspace(0, sr / 2, n_fft // 2 + 1))
+    edges = np.linspace(hz_to_mel(f_min_hz), hz_to_mel(f_max_hz), n_mels + 2)
+    matrix = triangles(bins, edges)
+    matrix.flags.writeable = False
+    return matrix
+
+
+def triangles(bins: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Column i rises from 0 at edges[i] to 1 at edges[i + 1] and falls to 0 at edges[i + 2].
+
+    bins: (n,), where to read the triangles. edges: (m + 2,), increasing, on the same scale. Returns (n, m).
+    """
+    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
+    rising = (bins[:, None] - left) / (centre - left)
+    falling = (right - bins[:, None]) / (right - centre)
+    return np.maximum(0, np.minimum(rising, falling))
+
+
+def check_range(f_min_hz: float, f_max_hz: float, sr: int) -> None:
+    """Raise ValueError unless 0 <= f_min_hz < f_max_hz <= sr / 2."""
     if not 0 <= f_min_hz < f_max_hz <= sr / 2:
         raise ValueError(f"mel range {f_min_hz}..{f_max_hz} Hz must be increasing and within 0..{sr / 2} Hz")
-    bins = hz_to_mel(np.linspace(0, sr / 2, n_fft // 2 + 1))[:, None]
-    edges = np.linspace(hz_to_mel(f_min_hz), hz_to_mel(f_max_hz), n_mels + 2)
-    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
-    rising = (bins - left) / (centre - left)
-    falling = (right - bins) / (right - centre)
-    matrix = np.maximum(0, np.minimum(rising, falling))  # (n_fft // 2 + 1, n_mels)
+
+
+# The other mel scale in use, of Slaney's Auditory Toolbox (1998) and of librosa: 3 mel for every 200 Hz up to
+# 1000 Hz, which is 15 mel, and from there 27 mel for every factor of 6.4.
+SLANEY_KNEE_HZ, SLANEY_KNEE = 1000.0, 15.0
+SLANEY_RATE = 27 / np.log(6.4)
+
+
+def hz_to_slaney_mel(hz: float | np.ndarray) -> np.ndarray:
+    """Slaney's mel scale, in float64."""
+    above = SLANEY_KNEE + SLANEY_RATE * np.log(np.maximum(hz, SLANEY_KNEE_HZ) / SLANEY_KNEE_HZ)
+    return np.where(np.less(hz, SLANEY_KNEE_HZ), np.multiply(hz, 3 / 200), above)
+
+
+def slaney_mel_to_hz(mel: float | np.ndarray) -> np.ndarray:
+    """The inverse of `hz_to_slaney_mel`."""
+    above = SLANEY_KNEE_HZ * np.exp((np.maximum(mel, SLANEY_KNEE) - SLANEY_KNEE) / SLANEY_RATE)
+    return np.where(np.less(mel, SLANEY_KNEE), np.multiply(mel, 200 / 3), above)
+
+
+@lru_cache
+def slaney_mel_matrix(n_fft: int, n_mels: int, sr: int, f_min_hz: float, f_max_hz: float) -> np.ndarray:
+    """The matrix that sums FFT bins into Slaney mel bins, as `librosa.filters.mel` makes it.
+
+    The edges are equally spaced in mel, the triangles between them straight in Hz, each of area 1 Hz: white
+    noise is as loud in wide ones as in narrow ones. Returns and raises as `mel_matrix` does.
+    """
+    check_range(f_min_hz, f_max_hz, sr)
+    bins_hz = np.linspace(0, sr / 2, n_fft // 2 + 1)
+    edges_hz = slaney_mel_to_hz(np.linspace(hz_to_slaney_mel(f_min_hz), hz_to_slaney_mel(f_max_hz), n_mels + 2))
+    matrix = triangles(bins_hz, edges_hz) * (2 / (edges_hz[2:] - edges_hz[:-2]))
     matrix.flags.writeable = False
     return matrix
 

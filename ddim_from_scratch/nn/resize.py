@@ -1,6 +1,8 @@
-"""Average pooling and bilinear upsampling by two, the U-Net's way down and up."""
+"""Average pooling and bilinear upsampling by two, the U-Net's way down and up; max pooling for pretrained networks."""
 
 from __future__ import annotations
+
+import numpy as np
 
 from ..backend import Array, array_module, empty, parallel, samples
 
@@ -32,6 +34,28 @@ def average_pool_backward(dy: Array) -> Array:
 
     parallel(some, samples(dy))
     return dx
+
+
+def max_pool(x: Array, size: tuple[int, int] = (2, 2), stride: tuple[int, int] = (2, 2)) -> Array:
+    """The largest value in each window of `size`, windows `stride` apart and none over the edge (VALID).
+
+    x: (N, H, W, C). Returns (N, (H - size[0]) // stride[0] + 1, (W - size[1]) // stride[1] + 1, C).
+    Forward only: it serves networks that were trained elsewhere.
+    """
+    n, *plane, channels = x.shape
+    height, width = ((length - k) // step + 1 for length, k, step in zip(plane, size, stride, strict=True))
+    y = empty((n, height, width, channels), x)
+
+    def some(part: slice) -> None:
+        for i, j in np.ndindex(size):
+            place = x[part, i :: stride[0], j :: stride[1]][:, :height, :width]
+            if i == j == 0:
+                y[part] = place
+            else:
+                array_module(x).maximum(y[part], place, out=y[part])
+
+    parallel(some, samples(x))
+    return y
 
 
 def upsample_bilinear(x: Array) -> Array:

@@ -2,9 +2,17 @@
 
 import numpy as np
 import pytest
+from helpers import reference
 
 from ddim_from_scratch.audio import log_mel, mel_matrix
-from ddim_from_scratch.audio.mel import hz_to_mel, mel_to_hz, to_mel
+from ddim_from_scratch.audio.mel import (
+    hz_to_mel,
+    hz_to_slaney_mel,
+    mel_to_hz,
+    slaney_mel_matrix,
+    slaney_mel_to_hz,
+    to_mel,
+)
 from ddim_from_scratch.backend import threads
 
 SECOND = np.arange(16000) / 16000
@@ -41,6 +49,21 @@ def test_same_matrix_as_tensorflow():
         tf.signal.linear_to_mel_weight_matrix(64, 257, 16000, 125.0, 7500.0, tf.float64),
     )
     np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-12)
+
+
+def test_slaney_mel_scale():
+    np.testing.assert_allclose(hz_to_slaney_mel([200.0, 1000.0, 6400.0]), [3, 15, 42], rtol=1e-12)
+    hz = np.linspace(0, 8000, 99)
+    np.testing.assert_allclose(slaney_mel_to_hz(hz_to_slaney_mel(hz)), hz, atol=1e-9)
+
+
+@pytest.mark.parametrize("arguments", [(512, 96, 16000, 0.0, 8000.0), (1024, 40, 22050, 125.0, 7500.0)])
+def test_same_slaney_matrix_as_librosa(arguments):
+    n_fft, n_mels, sr, f_min_hz, f_max_hz = arguments
+    expected = reference("librosa").filters.mel(
+        sr=sr, n_fft=n_fft, n_mels=n_mels, fmin=f_min_hz, fmax=f_max_hz, dtype=np.float64
+    )
+    np.testing.assert_allclose(slaney_mel_matrix(*arguments), expected.T, rtol=1e-10, atol=1e-12)
 
 
 def test_to_mel_is_the_whole_product():
@@ -111,6 +134,7 @@ def test_errors_say_what_was_given(samples, message):
         log_mel(samples)
 
 
-def test_mel_matrix_refuses_a_range_above_half_the_rate():
+@pytest.mark.parametrize("matrix", [mel_matrix, slaney_mel_matrix])
+def test_mel_matrices_refuse_a_range_above_half_the_rate(matrix):
     with pytest.raises(ValueError, match=r"0\.\.4000\.0 Hz"):
-        mel_matrix(sr=8000, f_max_hz=8000.0)
+        matrix(512, 64, 8000, 0.0, 8000.0)

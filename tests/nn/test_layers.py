@@ -10,6 +10,7 @@ from ddim_from_scratch.nn.gradcheck import gradient_error
 from ddim_from_scratch.nn.init import glorot_uniform
 from ddim_from_scratch.nn.loss import mean_squared_error
 from ddim_from_scratch.nn.norm import EPSILON, batch_norm, batch_norm_inference
+from ddim_from_scratch.nn.resize import max_pool
 
 CONVOLUTIONS = [name for name in LAYERS if name.startswith("conv2d")]
 LINEAR = [*CONVOLUTIONS, "average_pool", "upsample_bilinear", "concatenate_channels"]
@@ -93,6 +94,20 @@ def test_conv2d_is_its_definition(k, module, shape, rng, small_tiles):
         if 0 <= row < height and 0 <= column < width:
             expected[:, i, j] += x[:, row, column] @ w[ky, kx]
     assert relative_error(module.conv2d(x, w, b)[0], expected + b) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("size", "stride"), [((2, 2), (2, 2)), ((4, 1), (2, 2)), ((4, 4), (4, 4)), ((3, 2), (1, 3)), ((1, 1), (2, 1))]
+)
+def test_max_pool_is_its_definition(size, stride, rng):
+    x = rng.standard_normal((2, 9, 7, 3))
+    y = max_pool(x, size, stride)
+    height, width = (9 - size[0]) // stride[0] + 1, (7 - size[1]) // stride[1] + 1
+    expected = np.empty((2, height, width, 3))
+    for i, j in np.ndindex(height, width):
+        top, left = i * stride[0], j * stride[1]
+        expected[:, i, j] = x[:, top : top + size[0], left : left + size[1]].max(axis=(1, 2))
+    np.testing.assert_array_equal(y, expected)
 
 
 def test_batch_norm_uses_the_biased_variance_and_keeps_precision_far_from_zero(rng):
