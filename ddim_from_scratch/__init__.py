@@ -8,7 +8,7 @@ nn          layers with their backward passes
 unet        the network that predicts the noise
 diffusion   schedules, the forward process, samplers
 optim       AdamW and the moving average of the weights
-fad         the Frechet distance between two sets of clips
+fad         the Frechet distance between two sets of clips, and a pretrained listener
 data train sample experiments      the commands: python -m ddim_from_scratch.NAME --help
 backend tree config                what all of them stand on
 """

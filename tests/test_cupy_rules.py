@@ -1,5 +1,7 @@
 """The package keeps CuPy's rules, shown without a GPU by a strict stand-in: see fake_cupy.py."""
 
+import importlib
+
 import fake_cupy
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from ddim_from_scratch import backend, tree
 from ddim_from_scratch.audio import griffin_lim, istft, log_mel, stft
 from ddim_from_scratch.config import Config
 from ddim_from_scratch.diffusion import ddim, linear_schedule, predict_x0, q_sample, uniform_tau
+from ddim_from_scratch.fad import load_musicnn, musicnn, musicnn_patches
 from ddim_from_scratch.nn.norm import batch_norm_inference
 from ddim_from_scratch.optim import adamw, init_moments, update_average
 from ddim_from_scratch.train import init_state, train_step
@@ -182,6 +185,20 @@ def test_spectrograms_agree_with_numpy(rng):
     mel = log_mel(samples)
     assert_same(griffin_lim(put(mel), iterations=2), griffin_lim(mel, iterations=2), tolerance=1e-3)
     assert transfers["to host"] == 0
+
+
+def test_the_tagger_agrees_with_numpy(rng, monkeypatch):
+    monkeypatch.setattr(importlib.import_module("ddim_from_scratch.fad.musicnn"), "DEVICE_PATCHES", 2)
+    samples = 0.1 * rng.standard_normal(150_000).astype(np.float32)  # three patches
+    patches = musicnn_patches(samples)
+    device_patches = musicnn_patches(put(samples))
+    assert_same(device_patches, patches)
+    params = put(load_musicnn())
+    transfers.clear()
+    for device, host in zip(musicnn(params, device_patches), musicnn(load_musicnn(), patches), strict=True):
+        assert_same(device, host, tolerance=1e-4)
+    assert not transfers
+    assert len(musicnn_patches(put(samples[:100]))) == 0
 
 
 def test_a_device_that_is_not_there_is_explained(cupy, monkeypatch):

@@ -1,0 +1,152 @@
+"""MTT_vgg of musicnn (Pons and Serra 2019): what is heard in three seconds of music, and where that places them.
+
+A small network that was trained to tag the MagnaTagATune recordings: guitar, slow, no vocals. Its last layer
+before the tags is an embedding for the Frechet distance. Unlike VGGish's, its weights may be passed on (ISC
+licence, musicnn_mtt_vgg.LICENSE), so they lie beside this file and nothing is downloaded.
+
+    samples --musicnn_patches--> (n, 187, 96) --musicnn--> 50 tags, 256 features
+
+Architecture and front end are those of the musicnn 0.1.0 package.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from .. import tree
+from ..audio.mel import SR, slaney_mel_matrix
+from ..audio.stft import blocks, frame, windowed_rfft
+from ..backend import Array, array_module, empty, parallel
+from ..config import UserError
+from ..nn.norm import batch_norm_inference
+from ..nn.resize import max_pool
+from ..nn.winograd import conv2d
+
+N_FFT = 512  # samples: 32 ms
+HOP_LENGTH = 256
+N_MELS = 96
+PATCH_FRAMES = 187  # 3 s
+PATCH_SAMPLES = (PATCH_FRAMES - 1) * HOP_LENGTH  # the least that has so many frames, 2.976 s
+FEATURES = 256
+POOLS = (((4, 1), (2, 2)), ((2, 2), (2, 2)), ((2, 2), (2, 2)), ((2, 2), (2, 2)), ((4, 4), (4, 4)))  # size, stride
+DEVICE_PATCHES = 16  # through the network at a time on a GPU: the largest activations take 150 MB each
+
+WEIGHTS = Path(__file__).with_name("musicnn_mtt_vgg.npz")
+
+# fmt: off
+TAGS = (
+    "guitar", "classical", "slow", "techno", "strings", "drums", "electronic", "rock", "fast", "piano",
+    "ambient", "beat", "violin", "vocal", "synth", "female", "indian", "opera", "male", "singing",
+    "vocals", "no vocals", "harpsichord", "loud", "quiet", "flute", "woman", "male vocal", "no vocal", "pop",
+    "soft", "sitar", "solo", "man", "classic", "choir", "voice", "new age", "dance", "male voice",
+    "female vocal", "beats", "harp", "cello", "no voice", "weird", "country", "metal", "female voice", "choral",
+)
+# fmt: on
+
+
+def musicnn_patches(samples: Array) -> Array:
+    """log10(10000 |STFT|^2 @ mel matrix + 1) of frames centred on every 256th sample, in patches end to end.
+
+    samples: (n,) float32 or float64 (computed in that precision), mono, 16 kHz, in [-1, 1]. The signal is
+        mirrored at its ends, so that the first frame is centred on sample 0 (librosa, at the time).
+    Returns float32 (patches, 187, 96). A patch needs 47 616 samples (2.976 s); what is left over at the end
+        is dropped, and of a shorter signal nothing is left: (0, 187, 96).
+    Raises ValueError if samples are not one-dimensional, floating point and finite.
+
+    musicnn rounds the powers to float16 first. Where they are above 6.55, as in music recorded at full loudness,
+    10000 times them is infinity there, and the network computes with NaN. Here they stay float32. Where float16
+    holds them all, tags differ by less than 1e-4.
+    """
+    xp = array_module(samples)
+    if samples.ndim != 1 or samples.dtype.kind != "f":
+        raise ValueError(f"samples are {samples.dtype} of shape {samples.shape}: pass one mono signal, float, (n,)")
+    if not xp.isfinite(samples).all():
+        raise ValueError("samples contain NaN or infinity: repair the recording or leave it out")
+    count = (len(samples) // HOP_LENGTH + 1) // PATCH_FRAMES
+    patches = empty((count, PATCH_FRAMES, N_MELS), samples, np.float32)
+    if count == 0:
+        return patches
+    centred = xp.pad(samples, N_FFT // 2, mode="reflect")
+    frames = frame(centred, N_FFT, HOP_LENGTH, pad_end=False)[: count * PATCH_FRAMES]
+    matrix = xp.asarray(slaney_mel_matrix(N_FFT, N_MELS, SR, 0.0, SR / 2), samples.dtype)
+    rows = patches.reshape(-1, N_MELS)
+
+    def transform(block: slice) -> None:
+        power = xp.abs(windowed_rfft(frames[block], N_FFT)) ** 2  # (frames, 257)
+        rows[block] = xp.log10(10000 * (power @ matrix) + 1)
+
+    parallel(transform, blocks(len(frames)))
+    return patches
+
+
+def musicnn(params: tree.Tree, patches: Array) -> tuple[Array, Array]:
+    """What is heard in each patch.
+
+    params: of `load_musicnn`, on the device of `patches`. patches: float32 (n, 187, 96) of `musicnn_patches`.
+    Returns the probability of each of `TAGS` (n, 50), and the features that they are read from (n, 256): for
+    the patch's first half and its second, the 128 channels of the last pooling, musicnn's "pool5".
+    """
+    tags = empty((len(patches), len(TAGS)), patches)
+    features = empty((len(patches), FEATURES), patches)
+    step = 1 if array_module(patches) is np else DEVICE_PATCHES
+
+    def some(first: int) -> None:
+        part = slice(first, first + step)
+        features[part] = _features(params, patches[part])
+        tags[part] = _sigmoid(features[part] @ params["dense"]["w"] + params["dense"]["b"])
+
+    parallel(some, range(0, len(patches), step))
+    return tags, features
+
+
+def _features(params: tree.Tree, patches: Array) -> Array:
+    """Five times: convolution, ReLU, batch normalisation, max pooling. (n, 187, 96) to (n, 256)."""
+    xp = array_module(patches)
+    x = _normalise(patches[..., None], params["norm0"])  # (n, 187, 96, 1)
+    for i, (size, stride) in enumerate(POOLS, start=1):
+        x, _ = conv2d(x, **params[f"conv{i}"])  # 128 channels
+        xp.maximum(x, 0, out=x)
+        x = max_pool(_normalise(x, params[f"norm{i}"]), size, stride)  # 92 x 48, 46 x 24, 23 x 12, 11 x 6, 2 x 1
+    return x.reshape(len(x), FEATURES)
+
+
+def _normalise(x: Array, params: tree.Tree) -> Array:
+    """Batch normalisation with scale gamma and centre beta."""
+    y = batch_norm_inference(x, params)
+    y *= params["gamma"]
+    y += params["beta"]
+    return y
+
+
+def _sigmoid(x: Array) -> Array:
+    return 0.5 * array_module(x).tanh(0.5 * x) + 0.5  # 1 / (1 + exp(-x)), which could overflow
+
+
+@lru_cache
+def load_musicnn() -> tree.Tree:
+    """The weights that come with this package: float32 NumPy arrays, cached and read-only.
+
+    norm0 .. norm5: mean, variance, gamma, beta. conv1 .. conv5: w, b. dense: w (256, 50), b.
+    """
+    params = tree.load(WEIGHTS)
+    for leaf in tree.flatten(params).values():
+        leaf.flags.writeable = False
+    return params
+
+
+def top_tags(samples: np.ndarray, k: int = 5) -> list[tuple[str, float]]:
+    """The k likeliest tags of a recording with their probability, averaged over its patches, likeliest first.
+
+    samples: as for `musicnn_patches`. Raises UserError if they are less than a patch.
+    """
+    patches = musicnn_patches(samples)
+    if len(patches) == 0:
+        raise UserError(
+            f"{len(samples)} samples ({len(samples) / SR:.2f} s) are less than the {PATCH_SAMPLES / SR:.2f} s "
+            "that the tagger listens to: give a longer recording"
+        )
+    tags = musicnn(load_musicnn(), patches)[0].mean(axis=0)
+    return [(TAGS[i], float(tags[i])) for i in np.argsort(-tags)[:k]]
