@@ -1,0 +1,169 @@
+"""VGGish (Hershey et al. 2017): the network whose embeddings the Frechet audio distance is defined on.
+
+    samples --vggish_examples--> (n, 96, 64) log-mel patches of 0.96 s --vggish--> (n, 128)
+
+The numbers are those of the published model (TF-Hub google/vggish/1). Its log-mel is not the one that the
+diffusion model draws: shorter windows, fewer mel bins, an offset in place of a clip.
+
+All convolutions are 3x3, and most have so many channels that the products outweigh everything else. So they
+use Winograd's F(4x4, 3x3): the one-dimensional algorithm of nn/winograd.py along both axes, 36 products for
+a tile of 16 outputs, where 144 are needed one by one. Only the forward pass is here: VGGish is not trained.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..audio.mel import SR, mel_matrix
+from ..audio.stft import blocks, frame, windowed_rfft
+from ..backend import Array, array_module, empty, parallel
+from ..backend import blocks as parts
+from ..nn import winograd
+from ..tree import Tree
+
+FRAME_LENGTH = 400  # samples: 25 ms
+HOP_LENGTH = 160  # samples: 10 ms
+N_FFT = 512
+N_MELS = 64
+F_MIN_HZ = 125.0
+F_MAX_HZ = 7500.0
+LOG_OFFSET = 0.01  # added to mel magnitudes before the logarithm
+PATCH_FRAMES = 96  # 0.96 s; patches do not overlap
+EMBEDDING_SIZE = 128
+
+CONVOLUTIONS = {"conv1": 2, "conv2": 2, "conv3_1": 1, "conv3_2": 2, "conv4_1": 1, "conv4_2": 2}  # and their pooling
+PATCHES = 64  # go through the network at a time: the dense layers' 270 MB of weights are read once for all of them
+BLOCK_BYTES = 6 << 20  # of Winograd's points that a thread has in hand; fewer would reread the deep layers' filters
+
+# Both axes at once: A^T X A, read as a vector, is (A^T kron A^T) times X read as a vector.
+B_T, G, A_T = (np.kron(matrix, matrix) for matrix in (winograd.B_T, winograd.G, winograd.A_T))  # (36, 36), ...
+
+
+def vggish_examples(samples: Array) -> Array:
+    """The log-mel patches that VGGish looks at: ln(|STFT(samples)| @ mel_matrix + 0.01), cut every 96 frames.
+
+    samples: (n,) float32 or float64 (computed in that precision), mono, 16 000 Hz, in [-1, 1].
+    Returns float32 (patches, 96, 64). A patch needs 15 600 samples and the next one begins after 15 360; what
+    is left over at the end is not heard. Fewer samples than one patch needs give (0, 96, 64).
+    Raises ValueError if samples are not one-dimensional, floating point and finite.
+    """
+    if samples.ndim != 1:
+        raise ValueError(f"samples have shape {samples.shape}, not (n,): pass one mono signal at a time")
+    if samples.dtype.kind != "f":
+        raise ValueError(f"samples are {samples.dtype}, not float: scale them to [-1, 1], e.g. int16 / 32768")
+    xp = array_module(samples)
+    if not xp.isfinite(samples).all():
+        raise ValueError("samples contain NaN or infinity: repair the recording or leave it out")
+    patches = max(len(samples) - FRAME_LENGTH + HOP_LENGTH, 0) // (HOP_LENGTH * PATCH_FRAMES)
+    log_mel = empty((patches * PATCH_FRAMES, N_MELS), samples, np.float32)
+    if patches:
+        frames = frame(samples, FRAME_LENGTH, HOP_LENGTH, pad_end=False)
+        matrix = xp.asarray(mel_matrix(N_FFT, N_MELS, SR, F_MIN_HZ, F_MAX_HZ), samples.dtype)  # (257, 64)
+
+        def transform(rows: slice) -> None:
+            log_mel[rows] = xp.log(xp.abs(windowed_rfft(frames[rows], N_FFT)) @ matrix + LOG_OFFSET)
+
+        parallel(transform, blocks(len(log_mel)))
+    return log_mel.reshape(patches, PATCH_FRAMES, N_MELS)
+
+
+def vggish(params: Tree, examples: Array) -> Array:
+    """The embeddings of patches: the last dense layer, before any activation.
+
+    params: as `weights.load_vggish` returns them, {"conv1": {"w": (3, 3, 1, 64), "b": (64,)}, ...}; a tree of
+        narrower layers works too.
+    examples: (n, 96, 64) float32, from `vggish_examples`. Preparing the filters costs as much as two patches:
+        pass the patches of many clips at once.
+    Returns (n, 128). Raises ValueError for other shapes.
+    """
+    if examples.ndim != 3 or examples.shape[1:] != (PATCH_FRAMES, N_MELS):
+        raise ValueError(f"examples have shape {examples.shape}, not (n, 96, 64): make them with vggish_examples")
+    points = parallel(lambda layer: filter_at_points(params[layer]["w"]), CONVOLUTIONS)
+    filters = dict(zip(CONVOLUTIONS, points, strict=True))
+    embeddings = empty((len(examples), len(params["fc2"]["b"])), examples)
+    for start in range(0, len(examples), PATCHES):
+        x = examples[start : start + PATCHES, :, :, None]
+        for layer, pool in CONVOLUTIONS.items():
+            x = conv_relu_pool(x, filters[layer], params[layer]["b"], pool)  # ... (n, 6, 4, 512)
+        x = x.reshape(len(x), -1)
+        for layer in ("fc1_1", "fc1_2"):
+            x = dense(params[layer], x)
+            x *= x > 0
+        embeddings[start : start + PATCHES] = dense(params["fc2"], x)
+    return embeddings
+
+
+def conv_relu_pool(x: Array, filter_points: Array, b: Array, pool: int) -> Array:
+    """max over squares of pool x pool pixels of max(0, w * x + b), for a 3x3 filter w, SAME padding, stride 1.
+
+    x: (N, H, W, C), H and W divisible by 4. filter_points: (36, C, D), from `filter_at_points`. b: (D,).
+    pool: 1 or 2. Returns (N, H / pool, W / pool, D).
+
+    A tile of 4 x 4 outputs needs 6 x 6 inputs. Each of its four squares is pooled first, since adding b and
+    cutting at 0 leave the largest the largest: that is then done on a quarter of the pixels.
+    """
+    xp = array_module(x)
+    n, height, width, c = x.shape
+    d = filter_points.shape[-1]
+    down, across, size = height // 4, width // 4, 4 // pool
+    y = empty((n, height // pool, width // pool, d), x)
+
+    def some(part: slice) -> None:
+        m = len(x[part])
+        padded = empty((m, height + 2, width + 2, c), x)
+        padded[:, [0, -1]] = 0
+        padded[:, :, [0, -1]] = 0
+        padded[:, 1:-1, 1:-1] = x[part]
+        sample, row, pixel, channel = padded.strides
+        windows = empty((6, 6, m, down, across, c), x)
+        windows[...] = xp.lib.stride_tricks.as_strided(
+            padded, windows.shape, (row, pixel, sample, 4 * row, 4 * pixel, channel)
+        )
+        points = times(B_T, windows).reshape(36, -1, c)
+        products = xp.matmul(points, filter_points, out=empty((36, points.shape[1], d), x))
+        tiles = times(A_T, products).reshape(4, 4, m, down, across, d)
+        if pool == 2:
+            tiles = xp.maximum(tiles[0::2], tiles[1::2])
+            tiles = xp.maximum(tiles[:, 0::2], tiles[:, 1::2])
+        tiles += b
+        out = y[part].reshape(m, down, size, across, size, d)
+        xp.maximum(tiles.transpose(2, 3, 0, 4, 1, 5), 0, out=out)
+
+    bytes_a_patch = 36 * down * across * (c + d) * x.itemsize
+    parallel(some, parts(x, max(BLOCK_BYTES * x.nbytes // (n * bytes_a_patch), 1)))
+    return y
+
+
+def filter_at_points(w: Array) -> Array:
+    """G w G^T: a filter (3, 3, C, D) at Winograd's 6 x 6 points, (36, C, D)."""
+    return times(G, w).reshape(36, *w.shape[2:])
+
+
+def times(matrix: np.ndarray, x: Array) -> Array:
+    """matrix (m, k) @ x, whose first axes are k long together: (m, everything else)."""
+    xp = array_module(x)
+    x = x.reshape(matrix.shape[1], -1)
+    return xp.matmul(xp.asarray(matrix, x.dtype), x, out=empty((len(matrix), x.shape[1]), x))
+
+
+def dense(params: Tree, x: Array) -> Array:
+    """x @ w + b. x: (n, C). w: (C, D). b: (D,). Each thread reads its own columns of w, which is the large one."""
+    w, b = params["w"], params["b"]
+    y = empty((len(x), len(b)), x)
+
+    def some(columns: slice) -> None:
+        y[:, columns] = x @ w[:, columns] + b[columns]
+
+    parallel(some, parts(w.T, w.nbytes))
+    return y
+
+
+def postprocess(embeddings: Array, pca: Tree) -> Array:
+    """The 8-bit embeddings of AudioSet's own release: whitened, clipped to [-2, 2], quantised to 0..255.
+
+    embeddings: (n, 128), from `vggish`. pca: {"eigen_vectors": (128, 128), one a row, "means": (128,)}, from
+    `weights.load_vggish_pca`. Returns uint8 (n, 128); fractions are dropped, as Google's code does, where
+    torchvggish rounds. The Frechet distance is taken of embeddings without this.
+    """
+    whitened = (embeddings - pca["means"]) @ pca["eigen_vectors"].T
+    return ((whitened.clip(-2, 2) + 2) * (255 / 4)).astype("uint8")

@@ -1,0 +1,204 @@
+"""VGGish's weights: read from TensorFlow's or PyTorch's files once, kept as an .npz file of our own after that.
+
+Without a conversion at hand TensorFlow or PyTorch is imported; with one, neither.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import hub, tree
+from ..config import UserError, cache_folder
+from ..tree import Tree
+
+
+class Layer(NamedTuple):
+    """The shape of a layer's weights, ours and TensorFlow's, and what the published files call the layer."""
+
+    shape: tuple[int, ...]
+    tensorflow: str  # tensorflow/models, vggish_slim.py
+    torch: str  # torchvggish 0.2
+
+
+LAYERS = {
+    "conv1": Layer((3, 3, 1, 64), "conv1", "features.0"),
+    "conv2": Layer((3, 3, 64, 128), "conv2", "features.3"),
+    "conv3_1": Layer((3, 3, 128, 256), "conv3/conv3_1", "features.6"),
+    "conv3_2": Layer((3, 3, 256, 256), "conv3/conv3_2", "features.8"),
+    "conv4_1": Layer((3, 3, 256, 512), "conv4/conv4_1", "features.11"),
+    "conv4_2": Layer((3, 3, 512, 512), "conv4/conv4_2", "features.13"),
+    "fc1_1": Layer((12288, 4096), "fc1/fc1_1", "embeddings.0"),
+    "fc1_2": Layer((4096, 4096), "fc1/fc1_2", "embeddings.2"),
+    "fc2": Layer((4096, 128), "fc2", "embeddings.4"),
+}
+OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"  # where a TensorFlow 2 checkpoint keeps its variables' names
+
+
+def load_vggish(source: str | Path | None = None) -> Tree:
+    """VGGish's parameters, {"conv1": {"w": (3, 3, 1, 64), "b": (64,)}, ..., "fc2": ...}, float32.
+
+    source: None for the published model, wherever it is: converted, in TF-Hub's or Kaggle's cache, or else
+        downloaded. Or a file or folder of the user's: a SavedModel's folder, a TensorFlow checkpoint
+        (vggish_model.ckpt), a state dict of torchvggish (.pth), an .npz that this function wrote.
+    The conversion is kept in `cache_folder()`, under a name that changes with the source's path, size and time.
+    Raises UserError, naming the file and the remedy, for files that are missing, damaged or another model's.
+    """
+    if source is None:
+        return _load_published()
+    source = Path(source)
+    if source.suffix == ".npz":
+        return _checked(tree.flatten(tree.load(_existing(source))), source)
+    return _load_converted(source, "vggish")
+
+
+def vggish_at_hand() -> bool:
+    """Whether `load_vggish()` needs no network: the published model is converted, or in a cache of its own."""
+    return bool(_published_conversions()) or hub.find(hub.VGGISH) is not None
+
+
+def load_vggish_pca(source: str | Path) -> Tree:
+    """What `vggish.postprocess` needs: {"eigen_vectors": (128, 128), "means": (128,)}, float32.
+
+    source: Google's vggish_pca_params.npz, or torchvggish's file of the same arrays (.pth).
+    """
+    source = _existing(Path(source))
+    arrays = tree.load(source) if source.suffix == ".npz" else _torch_arrays(source)
+    try:
+        vectors, means = (np.asarray(arrays[f"pca_{name}"], np.float32) for name in ("eigen_vectors", "means"))
+    except KeyError as error:
+        raise UserError(f"{source} has no array {error}: name vggish_pca_params.npz or its PyTorch form") from None
+    if vectors.shape != (128, 128) or means.size != 128:
+        raise UserError(f"{source}: {vectors.shape} vectors and {means.shape} means are not VGGish's, 128 of 128")
+    return {"eigen_vectors": vectors, "means": means.reshape(128)}
+
+
+def _load_published() -> Tree:
+    # TF-Hub's cache is a temporary folder by default: the conversion outlives it.
+    conversions = _published_conversions()
+    folder = hub.find(hub.VGGISH)
+    if folder is None and conversions:
+        return _checked(tree.flatten(tree.load(conversions[-1])), conversions[-1])
+    try:
+        return _load_converted(folder or hub.download(hub.VGGISH), "vggish-published")
+    except UserError as error:
+        raise UserError(f"{error}; --embedding musicnn works without a download") from None
+
+
+def _published_conversions() -> list[Path]:
+    """The newest last."""
+    return sorted(cache_folder().glob("vggish-published-*.npz"), key=lambda path: path.stat().st_mtime_ns)
+
+
+def _load_converted(source: Path, name: str) -> Tree:
+    """The conversion of `source`, made now unless there is one that is whole."""
+    files = _weight_files(source)
+    stamps = [(str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    cached = cache_folder() / f"{name}-{hashlib.sha256(repr(stamps).encode()).hexdigest()[:16]}.npz"
+    try:
+        return _checked(tree.flatten(tree.load(cached)), cached)
+    except (FileNotFoundError, UserError):
+        pass
+    params = _checked(_from_torch(source) if source.suffix in (".pth", ".pt") else _from_tensorflow(source), source)
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    tree.save(cached, params)
+    return params
+
+
+def _weight_files(source: Path) -> list[Path]:
+    """The files that hold a source's numbers. A TensorFlow checkpoint may be a file, or a prefix of several."""
+    if source.is_dir():
+        if not hub.is_saved_model(source):
+            raise UserError(f"{source} is no SavedModel (no saved_model.pb in it): name the folder that has one")
+        files = sorted((source / "variables").glob("variables.*"))
+    else:
+        files = [source] if source.is_file() else sorted(source.parent.glob(source.name + ".*"))
+    return files or [_existing(source)]
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise UserError(f"{path} does not exist: name VGGish's SavedModel folder, .ckpt, .pth or .npz file")
+    return path
+
+
+def _from_tensorflow(source: Path) -> dict[str, np.ndarray]:
+    """Ours from "vggish/conv1/weights", "vggish/conv1/biases", ... of a checkpoint or SavedModel."""
+    arrays = _tensorflow_arrays(source / "variables" / "variables" if source.is_dir() else source)
+    flat = {}
+    for layer, names in LAYERS.items():
+        for leaf, theirs in {"w": "weights", "b": "biases"}.items():
+            ending = f"/{names.tensorflow}/{theirs}"
+            if found := [name for name in arrays if f"/{name}".endswith(ending)]:
+                flat[f"{layer}/{leaf}"] = arrays[found[0]]
+    return flat
+
+
+def _tensorflow_arrays(prefix: Path) -> dict[str, np.ndarray]:
+    """The weights and biases of a checkpoint, by the names of their variables."""
+    try:
+        import tensorflow as tf
+        from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
+    except ImportError as error:
+        raise UserError(
+            f"{prefix}: reading it, once, needs TensorFlow ({error}): pip install 'ddim_from_scratch[hub]'"
+        ) from None
+    try:
+        reader = tf.train.load_checkpoint(str(prefix))
+        keys = {name: name for name in reader.get_variable_to_shape_map()}
+        if OBJECT_GRAPH in keys:  # TensorFlow 2 files a variable under its place in the program, not its name
+            graph = TrackableObjectGraph.FromString(reader.get_tensor(OBJECT_GRAPH))
+            keys = {a.full_name: a.checkpoint_key for node in graph.nodes for a in node.attributes}
+        return {name: reader.get_tensor(key) for name, key in keys.items() if name.endswith(("/weights", "/biases"))}
+    except Exception as error:  # TensorFlow raises a dozen kinds
+        raise _damaged(prefix, error) from None
+
+
+def _from_torch(source: Path) -> dict[str, np.ndarray]:
+    """Ours from "features.0.weight", ... of torchvggish, which keeps outputs first: (D, C, 3, 3) and (D, C).
+
+    It flattens the last convolution's output in the order of N H W C as we do, so nothing else moves.
+    """
+    arrays = _torch_arrays(source)
+    flat = {}
+    for layer, names in LAYERS.items():
+        if (w := arrays.get(f"{names.torch}.weight")) is not None and w.ndim > 1:
+            flat[f"{layer}/w"] = np.moveaxis(w, (0, 1), (-1, -2))
+        if (b := arrays.get(f"{names.torch}.bias")) is not None:
+            flat[f"{layer}/b"] = b
+    return flat
+
+
+def _torch_arrays(source: Path) -> dict[str, np.ndarray]:
+    try:
+        import torch
+    except ImportError as error:
+        raise UserError(f"{source}: reading it, once, needs PyTorch ({error}): pip install torch") from None
+    try:
+        state = torch.load(source, map_location="cpu", weights_only=True)
+        return {name: np.asarray(value) for name, value in state.items()}
+    except Exception as error:  # pickle, zipfile and PyTorch raise a dozen kinds
+        raise _damaged(source, error) from None
+
+
+def _damaged(source: Path, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())[:200]
+    return UserError(f"{source} is damaged or of another kind ({reason}): download it again")
+
+
+def _checked(flat: dict[str, np.ndarray], source: Path) -> Tree:
+    """The tree of exactly VGGish's arrays. Raises UserError if one is missing, or is another shape or no float."""
+    shapes = {f"{layer}/w": names.shape for layer, names in LAYERS.items()}
+    shapes |= {f"{layer}/b": names.shape[-1:] for layer, names in LAYERS.items()}
+    for name, shape in shapes.items():
+        if name not in flat:
+            raise UserError(f"{source} has no {name}: these are not VGGish's weights, or not all; download them again")
+        if flat[name].shape != shape or flat[name].dtype.kind != "f":
+            raise UserError(
+                f"{source}: {name} is {flat[name].dtype} {flat[name].shape}, VGGish's is float32 {shape}: "
+                "these are another model's weights"
+            )
+    return tree.unflatten({name: np.ascontiguousarray(flat[name], np.float32) for name in shapes})

@@ -1,0 +1,378 @@
+"""VGGish against TensorFlow's: patches, embeddings, and weights from every kind of file that holds them.
+
+TensorFlow builds the network as TF-Hub's was built and exported, with random weights. Where only the files
+matter, the layers are a sixteenth as wide.
+"""
+
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from helpers import reference, relative_error
+
+from ddim_from_scratch import backend, hub, tree
+from ddim_from_scratch.config import UserError
+from ddim_from_scratch.fad import load_vggish, load_vggish_pca, postprocess, vggish, vggish_at_hand, vggish_examples
+
+network = importlib.import_module("ddim_from_scratch.fad.vggish")  # the package's name of it is the function
+weights = importlib.import_module("ddim_from_scratch.fad.weights")
+
+SECOND = np.arange(16000) / 16000
+SOUNDS = {
+    "noise": 0.1 * np.random.default_rng(0).standard_normal(80_000),
+    "sine": np.sin(2 * np.pi * 1000 * np.arange(80_000) / 16000),
+    "clicks": np.where(np.arange(80_000) % 4000 == 1234, 1.0, 0.0),
+    "silence": np.zeros(80_000),
+}
+
+
+def narrow_layers():
+    return {
+        name: layer._replace(shape=tuple(size // 16 if size >= 64 else size for size in layer.shape))
+        for name, layer in weights.LAYERS.items()
+    }
+
+
+def random_params(layers):
+    """Biases as large as what they are added to; weights so scaled (He et al. 2015) that this lasts to the end."""
+    rng = np.random.default_rng(0)
+    return {
+        name: {
+            "w": rng.standard_normal(layer.shape, np.float32) * np.float32((2 / np.prod(layer.shape[:-1])) ** 0.5),
+            "b": rng.standard_normal(layer.shape[-1:], np.float32),
+        }
+        for name, layer in layers.items()
+    }
+
+
+def variable_names(layers):
+    """From ours to TensorFlow's."""
+    leaves = {"w": "weights", "b": "biases"}
+    return {
+        f"{name}/{leaf}": f"vggish/{layer.tensorflow}/{theirs}"
+        for name, layer in layers.items()
+        for leaf, theirs in leaves.items()
+    }
+
+
+def tensorflow_examples(tf, waveform):
+    magnitude = tf.abs(tf.signal.stft(waveform, 400, 160, 512))
+    matrix = tf.signal.linear_to_mel_weight_matrix(64, 257, 16000, 125.0, 7500.0, tf.float64)
+    log_mel = tf.math.log(magnitude @ tf.cast(matrix, magnitude.dtype) + 0.01)
+    return tf.signal.frame(log_mel, 96, 96, axis=0)
+
+
+def save_model(tf, folder, params, layers):
+    """A SavedModel with the interface and the variables of TF-Hub's: waveform (n,) to embeddings (patches, 128)."""
+    variables = []
+
+    def remember(create, **settings):
+        variables.append(create(**settings))
+        return variables[-1]
+
+    def layer(x, name, activation=tf.nn.relu):
+        shape = params[name]["w"].shape
+        with tf.compat.v1.variable_scope(f"vggish/{layers[name].tensorflow}"):
+            w = tf.compat.v1.get_variable("weights", shape, initializer=tf.compat.v1.zeros_initializer())
+            b = tf.compat.v1.get_variable("biases", shape[-1:], initializer=tf.compat.v1.zeros_initializer())
+        return activation((tf.nn.conv2d(x, w, 1, "SAME") if len(shape) == 4 else x @ w) + b)
+
+    def embed(waveform):
+        with tf.variable_creator_scope(remember):
+            x = tensorflow_examples(tf, waveform)[..., None]
+            for name in ["conv1", "pool", "conv2", "pool", "conv3_1", "conv3_2", "pool", "conv4_1", "conv4_2", "pool"]:
+                x = tf.nn.max_pool2d(x, 2, 2, "VALID") if name == "pool" else layer(x, name)
+            x = tf.reshape(x, (-1, params["fc1_1"]["w"].shape[0]))
+            return layer(layer(layer(x, "fc1_1"), "fc1_2"), "fc2", tf.identity)
+
+    class Exported(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed = tf.compat.v1.wrap_function(embed, [tf.TensorSpec([None], tf.float32)])
+            self.held = variables
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)])
+        def __call__(self, waveform):
+            return self.embed(waveform)
+
+    module = Exported()
+    theirs = {name: leaf for leaf, name in variable_names(layers).items()}
+    for variable in variables:
+        variable.assign(tree.flatten(params)[theirs[variable.name.removesuffix(":0")]])
+    tf.saved_model.save(module, str(folder))
+
+
+@pytest.fixture(autouse=True)
+def own_caches(monkeypatch, tmp_path):
+    for variable in ("DDIM_CACHE", "TFHUB_CACHE_DIR", "KAGGLEHUB_CACHE"):
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """Random parameters of a VGGish that is a sixteenth as wide."""
+    monkeypatch.setattr(weights, "LAYERS", narrow_layers())
+    return random_params(weights.LAYERS)
+
+
+def assert_equal_trees(ours, theirs):
+    ours, theirs = tree.flatten(ours), tree.flatten(theirs)
+    assert ours.keys() == theirs.keys()
+    for name, leaf in ours.items():
+        assert leaf.dtype == np.float32
+        np.testing.assert_array_equal(leaf, theirs[name], err_msg=name)
+
+
+def conversions(tmp_path):
+    return sorted((tmp_path / "DDIM_CACHE").glob("*"))
+
+
+# The patches.
+
+
+@pytest.mark.parametrize("sound", SOUNDS)
+def test_patches_are_tensorflow_s(sound):
+    """In float32 a quiet bin beside a loud one holds the FFT's rounding, theirs as ours: there, before the logarithm."""
+    tf = reference("tensorflow")
+    single, double = SOUNDS[sound].astype(np.float32), SOUNDS[sound]
+    ours = vggish_examples(single)
+    assert ours.dtype == np.float32 and ours.shape == (5, 96, 64)
+    assert relative_error(np.exp(ours), np.exp(tensorflow_examples(tf, single))) < 1e-6
+    assert relative_error(vggish_examples(double), tensorflow_examples(tf, double)) < 1e-7
+
+
+@pytest.mark.parametrize(("n", "patches"), [(0, 0), (399, 0), (15_599, 0), (15_600, 1), (30_959, 1), (30_960, 2)])
+def test_a_patch_takes_15600_samples_and_the_next_begins_after_15360(n, patches):
+    assert vggish_examples(np.zeros(n, np.float32)).shape == (patches, 96, 64)
+
+
+def test_the_second_patch_is_the_first_of_the_sound_from_its_beginning():
+    x = SOUNDS["noise"]
+    np.testing.assert_array_equal(vggish_examples(x)[1], vggish_examples(x[15_360:])[0])
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (np.zeros((2, 16000)), r"shape \(2, 16000\)"),
+        (np.zeros(16000, np.int16), "int16"),
+        (np.zeros(100, np.int16), "int16"),
+        (np.full(16000, np.nan), "NaN"),
+    ],
+)
+def test_what_is_no_sound_is_refused(samples, message):
+    with pytest.raises(ValueError, match=message):
+        vggish_examples(samples)
+
+
+# The network.
+
+
+@pytest.fixture
+def full(tmp_path, monkeypatch):
+    """A SavedModel of the full width, and a cache for its conversion: 600 MB that do not outlive the test."""
+    folder = tmp_path / "full"
+    monkeypatch.setenv("DDIM_CACHE", str(folder / "cache"))
+    save_model(reference("tensorflow"), folder, random_params(weights.LAYERS), weights.LAYERS)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_embeddings_of_a_waveform_are_those_of_tf_hub_s_load(full):
+    samples = np.concatenate([SOUNDS["noise"], SOUNDS["sine"][:16000]]).astype(np.float32)
+    expected = reference("tensorflow_hub").load(str(full))(samples)
+    embeddings = vggish(load_vggish(full), vggish_examples(samples))
+    assert embeddings.dtype == np.float32 and embeddings.shape == (6, 128)
+    assert relative_error(embeddings, expected) < 1e-4
+    assert np.ptp(expected, axis=0).min() > 1e-3  # the patches differ, in every dimension
+
+    code = f"""
+import sys
+sys.modules["tensorflow"] = sys.modules["torch"] = None  # importing them raises ImportError
+from ddim_from_scratch.fad import load_vggish
+print(load_vggish({str(full)!r})["fc2"]["w"].sum())
+"""
+    again = subprocess.run([sys.executable, "-c", code], env=os.environ, capture_output=True, text=True, check=True)
+    assert float(again.stdout) == load_vggish(full)["fc2"]["w"].sum()
+
+
+def definition(params, x):
+    """VGGish as it is written down, in float64: every layer one sum, none of them Winograd's."""
+    x = x[..., None]
+    for name in ["conv1", "pool", "conv2", "pool", "conv3_1", "conv3_2", "pool", "conv4_1", "conv4_2", "pool"]:
+        if name == "pool":
+            n, height, width, c = x.shape
+            x = x.reshape(n, height // 2, 2, width // 2, 2, c).max(axis=(2, 4))
+        else:
+            padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
+            windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (1, 2))  # (n, H, W, C, 3, 3)
+            x = np.maximum(np.einsum("nhwcij,ijcd->nhwd", windows, params[name]["w"]) + params[name]["b"], 0)
+    x = x.reshape(len(x), -1)
+    for name in ("fc1_1", "fc1_2"):
+        x = np.maximum(x @ params[name]["w"] + params[name]["b"], 0)
+    return x @ params["fc2"]["w"] + params["fc2"]["b"]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_network_is_its_definition_in_any_chunks_and_threads(narrow, threads, rng, monkeypatch):
+    params, examples = tree.map(np.float64, narrow), rng.standard_normal((5, 96, 64))
+    expected = definition(params, examples)
+    for name, value in {"PATCHES": 3, "BLOCK_BYTES": 1}.items():
+        with backend.threads(threads):
+            assert relative_error(vggish(params, examples), expected) < 1e-11
+            assert relative_error(vggish(narrow, examples.astype(np.float32)), expected) < 2e-5
+        monkeypatch.setattr(network, name, value)
+
+
+def test_no_patches_have_no_embeddings_and_other_shapes_are_refused(narrow):
+    assert vggish(narrow, np.zeros((0, 96, 64), np.float32)).shape == (0, 8)
+    with pytest.raises(ValueError, match=r"\(64, 96\), not \(n, 96, 64\)"):
+        vggish(narrow, np.zeros((64, 96), np.float32))
+
+
+def test_arguments_are_left_as_they_were(narrow, rng):
+    examples = rng.standard_normal((2, 96, 64)).astype(np.float32)
+    params_before, before = tree.map(np.copy, narrow), examples.copy()
+    vggish(narrow, examples)
+    np.testing.assert_array_equal(examples, before)
+    assert_equal_trees(narrow, params_before)
+
+
+def test_postprocessing_whitens_clips_and_quantises(rng, tmp_path):
+    rotation, _ = np.linalg.qr(rng.standard_normal((128, 128)))
+    means = rng.standard_normal(128)
+    path = tmp_path / "vggish_pca_params.npz"
+    np.savez(path, pca_eigen_vectors=rotation, pca_means=means)
+    pca = load_vggish_pca(path)
+    # Along the eigenvectors, by construction, from the mean:
+    along = np.linspace(-3, 3, 128)
+    (quantised,) = postprocess((means + along @ rotation)[None], pca)
+    assert quantised.dtype == np.uint8
+    assert np.abs(quantised - np.clip((along + 2) / 4 * 255, 0, 255)).max() <= 1
+    np.testing.assert_array_equal(postprocess(means[None], {**pca, "means": means}), 127)  # 127.5, cut off
+
+    np.savez(path, pca_eigen_vectors=rotation)
+    with pytest.raises(UserError, match="pca_means"):
+        load_vggish_pca(path)
+    np.savez(path, pca_eigen_vectors=rotation[:3], pca_means=means)
+    with pytest.raises(UserError, match=r"\(3, 128\)"):
+        load_vggish_pca(path)
+
+
+@pytest.mark.skipif(not vggish_at_hand(), reason="VGGish's published weights are not on this machine")
+def test_the_published_weights_give_the_published_numbers(monkeypatch):
+    """The smoke test of tensorflow/models: 3 s of a sine of 1 kHz, its figures and its tolerance of 10 %."""
+    monkeypatch.undo()
+    embeddings = vggish(load_vggish(), vggish_examples(np.sin(2 * np.pi * 1000 * np.arange(48_000) / 16000)))
+    np.testing.assert_allclose([embeddings.mean(), embeddings.std()], [0.000657, 0.343], rtol=0.1)
+
+
+# The weights.
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_weights_from_a_tensorflow_1_checkpoint(narrow, version, tmp_path):
+    tf = reference("tensorflow")
+    path = tmp_path / "vggish_model.ckpt"
+    names = variable_names(weights.LAYERS)
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        for ours, leaf in tree.flatten(narrow).items():
+            tf.compat.v1.get_variable(names[ours], initializer=leaf)
+            tf.compat.v1.get_variable(f"{names[ours]}/Adam", initializer=np.zeros_like(leaf))
+        session.run(tf.compat.v1.global_variables_initializer())
+        tf.compat.v1.train.Saver(write_version=version).save(session, str(path))
+    assert path.exists() == (version == 1)  # version 2 is a prefix of several files
+    assert_equal_trees(load_vggish(path), narrow)
+
+
+def test_a_converted_model_is_read_without_tensorflow_until_the_source_changes(narrow, tmp_path, monkeypatch):
+    tf = reference("tensorflow")
+    folder = tmp_path / "model"
+    save_model(tf, folder, narrow, weights.LAYERS)
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "tensorflow", None)
+        with pytest.raises(UserError, match=r"needs TensorFlow .*ddim_from_scratch\[hub\]"):
+            load_vggish(folder)
+    assert_equal_trees(load_vggish(folder), narrow)
+    (converted,) = conversions(tmp_path)
+    assert_equal_trees(load_vggish(converted), narrow)
+
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "tensorflow", None)
+        assert_equal_trees(load_vggish(folder), narrow)
+    converted.write_bytes(converted.read_bytes()[:1000])
+    assert_equal_trees(load_vggish(folder), narrow)  # converted again
+
+    other = tree.map(lambda leaf: leaf + 1, narrow)
+    save_model(tf, folder, other, weights.LAYERS)
+    assert_equal_trees(load_vggish(folder), other)
+
+
+def test_the_published_model_is_found_and_its_conversion_outlives_it(narrow, tmp_path):
+    assert not vggish_at_hand()
+    folder = tmp_path / "KAGGLEHUB_CACHE/models" / hub.VGGISH.kaggle
+    save_model(reference("tensorflow"), folder, narrow, weights.LAYERS)
+    assert vggish_at_hand()
+    assert_equal_trees(load_vggish(), narrow)
+    (folder / "saved_model.pb").unlink()
+    assert vggish_at_hand()
+    assert_equal_trees(load_vggish(), narrow)
+
+
+def test_without_weights_the_user_learns_how_to_get_them(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_hub", None)
+    with pytest.raises(UserError, match=r"VGGish .*pip install .*--embedding musicnn") as caught:
+        load_vggish()
+    assert "\n" not in str(caught.value)
+
+
+def test_an_interrupted_conversion_leaves_nothing(narrow, tmp_path, monkeypatch):
+    folder = tmp_path / "model"
+    save_model(reference("tensorflow"), folder, narrow, weights.LAYERS)
+
+    def interrupted(file, **arrays):
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        load_vggish(folder)
+    assert not conversions(tmp_path)
+
+
+def test_a_download_cut_short_is_named(narrow, tmp_path):
+    folder = tmp_path / "model"
+    save_model(reference("tensorflow"), folder, narrow, weights.LAYERS)
+    data = folder / "variables/variables.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:100_000])
+    with pytest.raises(UserError, match=r"variables is damaged .*download it again") as caught:
+        load_vggish(folder)
+    assert "\n" not in str(caught.value)
+    data.with_name("variables.index").unlink()
+    with pytest.raises(UserError, match="damaged"):
+        load_vggish(folder)
+    (folder / "saved_model.pb").unlink()
+    with pytest.raises(UserError, match=r"saved_model\.pb"):
+        load_vggish(folder)
+    assert not conversions(tmp_path)
+
+
+def test_files_of_our_own_are_checked(narrow, tmp_path):
+    path = tmp_path / "mine.npz"
+    tree.save(path, narrow)
+    assert_equal_trees(load_vggish(path), narrow)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"mine\.npz is damaged"):
+        load_vggish(path)
+    tree.save(path, {name: leaves for name, leaves in narrow.items() if name != "fc2"})
+    with pytest.raises(UserError, match=r"mine\.npz has no fc2/w"):
+        load_vggish(path)
+    tree.save(path, narrow | {"conv2": {"w": narrow["conv2"]["w"].swapaxes(2, 3), "b": narrow["conv2"]["b"]}})
+    with pytest.raises(UserError, match=r"conv2/w is float32 \(3, 3, 8, 4\), VGGish's is float32 \(3, 3, 4, 8\)"):
+        load_vggish(path)
+    with pytest.raises(UserError, match=r"nowhere\.ckpt does not exist"):
+        load_vggish(tmp_path / "nowhere.ckpt")
