@@ -28,7 +28,7 @@ lint: .venv/.installed-test ## ruff's checks and format
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
-parity: .venv-parity/.installed ## the comparisons with PyTorch, in an environment of their own
+parity: .venv-parity/.installed ## the comparisons with PyTorch and its kin, in an environment of their own
 	.venv-parity/bin/python -m pytest tests/parity
 
 clean: ## remove environments, built data and runs
@@ -47,4 +47,6 @@ clean: ## remove environments, built data and runs
 .venv-parity/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv-parity
 	.venv-parity/bin/pip install --quiet --editable '.[parity]'
+	# Their requirements would bring other builds of PyTorch; their distances need none of those.
+	.venv-parity/bin/pip install --quiet --no-deps fadtk==1.1.0 frechet-audio-distance==0.3.4
 	touch $@

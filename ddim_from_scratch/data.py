@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .audio import AudioError, find_audio, load_audio, log_mel
-from .audio.mel import MEL_MAX, MEL_MIN
+from .audio.mel import HOP_LENGTH, MEL_MAX, MEL_MIN
 from .backend import parallel
 from .config import FRAMES_PER_SECOND, Config, UserError
 
@@ -39,11 +39,13 @@ class Windows:
     """Equally long windows of tracks, cut when they are asked for: overlapping ones share their memory.
 
     tracks: log-mels, float32 (frames, 128) each. starts: int (n, 2), a window's track and first frame.
+    paths: the tracks' recordings.
     """
 
     tracks: list[np.ndarray]
     starts: np.ndarray
     frames: int
+    paths: list[Path]
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -51,6 +53,17 @@ class Windows:
     def take(self, indices: Iterable[int]) -> np.ndarray:
         """The log-mels of the windows of these indices: float32 (n, frames, 128)."""
         return np.stack([self.tracks[t][start : start + self.frames] for t, start in self.starts[indices]])
+
+    def sound(self, indices: Iterable[int]) -> np.ndarray:
+        """The recordings themselves in the windows of these indices: float32 (n, frames * 320), 16 kHz."""
+        starts = self.starts[indices]
+        samples = np.zeros((len(starts), self.frames * HOP_LENGTH), np.float32)
+        for track in np.unique(starts[:, 0]):
+            recording = load_audio(self.paths[track])
+            for row in np.flatnonzero(starts[:, 0] == track):
+                window = recording[starts[row, 1] * HOP_LENGTH :][: samples.shape[1]]
+                samples[row, : len(window)] = window  # the last frame of a track may reach over its end
+        return samples
 
     def scaler(self) -> Scaler:
         """Mean and standard deviation of each mel bin over all frames of all windows."""
@@ -95,10 +108,11 @@ def load_windows(config: Config) -> Windows:
     for result in results:
         if isinstance(result, AudioError):
             print(f"warning: skipped: {result}", file=sys.stderr)
-    tracks = [result for result in results if not isinstance(result, AudioError)]
+    usable = [i for i, result in enumerate(results) if not isinstance(result, AudioError)]
+    tracks = [results[i] for i in usable]
     if not tracks:
         raise UserError(
             f"{config.data}: none of its {len(paths)} tracks can be used ({results[-1]}): see --window-seconds"
         )
     starts = [(t, s) for t, track in enumerate(tracks) for s in range(0, len(track) - frames + 1, hop)]
-    return Windows(tracks, np.array(starts), frames)
+    return Windows(tracks, np.array(starts), frames, [paths[i] for i in usable])

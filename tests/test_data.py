@@ -29,6 +29,16 @@ def test_windows_are_slices_of_each_tracks_log_mel(recordings):
     np.testing.assert_array_equal(windows.take([3])[0], track[30:62])
 
 
+def test_the_sound_of_windows_has_their_log_mel(recordings):
+    windows = load_windows(config(recordings))
+    chosen = [13, 3]
+    sound = windows.sound(chosen)
+    assert sound.shape == (2, 32 * 320)
+    # Their last frame looks beyond the window.
+    for samples, expected in zip(sound, windows.take(chosen), strict=True):
+        np.testing.assert_allclose(log_mel(samples)[:-1], expected[:-1], atol=1e-4)
+
+
 def test_limit_and_windows_per_track(recordings):
     assert len(load_windows(config(recordings, limit=1, windows_per_track=5))) == 5
 

@@ -1,16 +1,182 @@
-"""Embeddings: what places a clip in the space where sets of clips are compared."""
+"""Embeddings: what places a stretch of sound in the space where sets of clips are compared."""
 
 from __future__ import annotations
 
+import hashlib
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
 import numpy as np
+from tqdm import tqdm
+
+from .. import tree
+from ..audio import AudioError, load_audio, log_mel
+from ..audio.mel import SR
+from ..backend import Array, array_module, parallel, to_device, to_host
+from ..config import FRAMES_PER_SECOND, UserError, cache_folder
+from .musicnn import PATCH_SECONDS, load_musicnn, musicnn, musicnn_patches
+from .vggish import vggish, vggish_examples
+from .weights import load_vggish, vggish_at_hand
+
+NAMES = ("vggish", "musicnn", "mel")
+MUSICNN_HOP_FRAMES = 62  # from one patch to the next, about 1 s: a clip of 5 s has three
+VGGISH_SECONDS = 0.975  # 0.96 s of frames, and the last one's end
+CLIPS_AT_ONCE = 16  # go through a network together, which likes large batches; a killed run loses no more
+CODE_VERSION = 1  # part of every cache key: raised when the code's embeddings change
 
 
-def log_mel_statistics(log_mels: np.ndarray) -> np.ndarray:
+@dataclass(frozen=True)
+class Embedding:
+    """One of NAMES, ready to use: sound is cut into patches, and a network turns each into a vector.
+
+    seconds: what a clip must last to have one patch. patches: samples (n,) at 16 kHz to (m, ...).
+    network: (m, ...) to (m, D). digest: of the network's weights. device: where both compute.
+    """
+
+    name: str
+    seconds: float
+    patches: Callable[[Array], Array]
+    network: Callable[[Array], Array]
+    digest: str = ""
+    device: str = "cpu"
+
+    def check(self, samples: np.ndarray) -> np.ndarray:
+        """The clip itself. Raises AudioError if it is shorter than one patch."""
+        if (seconds := len(samples) / SR) < self.seconds:
+            raise AudioError(
+                f"a clip of {seconds:.2f} s is shorter than a patch of {self.name}, {self.seconds:.2f} s: "
+                "leave it out, or choose another --embedding"
+            )
+        return samples
+
+    def of_clips(self, clips: list[np.ndarray]) -> list[np.ndarray]:
+        """The embeddings, float32 (m, D) on the host, of each clip: samples (n,) at 16 kHz.
+
+        Raises AudioError if a clip is shorter than one patch.
+        """
+        patches = parallel(lambda clip: self.patches(to_device(self.check(clip), self.device)), clips)
+        embeddings = to_host(self.network(array_module(patches[0]).concatenate(patches)))
+        return np.split(embeddings, np.cumsum([len(some) for some in patches])[:-1])
+
+
+def load_embedding(name: str | None = None, weights: str | Path | None = None, device: str = "cpu") -> Embedding:
+    """The embedding of a name, or, without one, the best at hand: VGGish, as in the paper, else musicnn.
+
+    weights: VGGish's, in any form that `load_vggish` reads; default: wherever they are, or from TF-Hub.
+    Raises UserError if there is no such embedding, or its weights can't be had.
+    """
+    name = name or ("vggish" if vggish_at_hand() else "musicnn")
+    if name == "mel":
+        return Embedding(name, 1.0, mel_patches, log_mel_statistics, device=device)
+    if name == "vggish":
+        params, network, patches, seconds = load_vggish(weights), vggish, vggish_examples, VGGISH_SECONDS
+    elif name == "musicnn":
+        params, network, seconds = load_musicnn(), lambda *x: musicnn(*x)[1], PATCH_SECONDS
+        patches = partial(musicnn_patches, hop_frames=MUSICNN_HOP_FRAMES)
+    else:
+        raise UserError(f"there is no embedding {name!r}: choose from {', '.join(NAMES)}")
+    on_device = tree.map(lambda leaf: to_device(leaf, device), params)
+    return Embedding(name, seconds, patches, partial(network, on_device), digest(params), device)
+
+
+def mel_patches(samples: Array) -> Array:
+    """The log-mel spectrogram of each whole second: (m, 50, 128)."""
+    log_mels = log_mel(samples)
+    seconds = len(log_mels) // FRAMES_PER_SECOND
+    return log_mels[: seconds * FRAMES_PER_SECOND].reshape(seconds, FRAMES_PER_SECOND, -1)
+
+
+def log_mel_statistics(log_mels: Array) -> Array:
     """Three numbers for each log-mel bin: (n, frames, 128) to (n, 384).
 
     Its mean and standard deviation over time, and the standard deviation of its change from frame to frame,
     which tells noise from music of the same spectrum. It needs no pretrained network. It hears loudness,
     timbre and how the sound moves, but no melody.
     """
-    change = np.diff(log_mels, axis=1)
-    return np.concatenate([log_mels.mean(axis=1), log_mels.std(axis=1), change.std(axis=1)], axis=1)
+    change = log_mels[:, 1:] - log_mels[:, :-1]
+    parts = [log_mels.mean(axis=1), log_mels.std(axis=1), change.std(axis=1)]
+    return array_module(log_mels).concatenate(parts, axis=1)
+
+
+def digest(params: tree.Tree) -> str:
+    """A hash of every array's name, shape and bytes."""
+    sha = hashlib.sha256()
+    for name, leaf in tree.flatten(params).items():
+        sha.update(f"{name} {leaf.shape} {leaf.dtype}".encode())
+        sha.update(np.ascontiguousarray(leaf))
+    return sha.hexdigest()
+
+
+def embed_clips(embedding: Embedding, clips: list[np.ndarray], label: str) -> list[np.ndarray]:
+    """`embedding.of_clips` in groups, under a progress bar."""
+    return [one for group in groups(clips, f"{embedding.name} of {label}") for one in embedding.of_clips(group)]
+
+
+def embed_files(embedding: Embedding, paths: list[Path], label: str) -> dict[Path, np.ndarray]:
+    """The embeddings (m, D) of each recording, kept in the cache folder by the content of the file.
+
+    Recordings that can't be read or are shorter than a patch are left out, with a warning on stderr.
+    """
+    found = {}
+
+    def recall_or_read(path: Path) -> tuple[Path, np.ndarray | None] | AudioError:
+        """The recording's entry in the cache, and what must be embedded, if anything."""
+        try:
+            entry = cache_entry(embedding, path)
+            found[path] = recall(entry)
+            return entry, embedding.check(load_audio(path)) if found[path] is None else None
+        except AudioError as error:
+            return error if str(path) in str(error) else AudioError(f"{path}: {error}")
+        except OSError as error:
+            return AudioError(f"{path} cannot be read ({error.strerror})")
+
+    for group in groups(paths, f"{embedding.name} of {label}"):
+        results = dict(zip(group, parallel(recall_or_read, group), strict=True))
+        for path, error in results.items():
+            if isinstance(error, AudioError):
+                found.pop(path, None)
+                tqdm.write(f"warning: skipped: {error}", file=sys.stderr)
+        new = {path: result for path, result in results.items() if path in found and found[path] is None}
+        if new:
+            embedded = embedding.of_clips([samples for _, samples in new.values()])
+            for (path, (entry, _)), embeddings in zip(new.items(), embedded, strict=True):
+                found[path] = embeddings
+                keep(entry, embeddings)
+    return {path: found[path] for path in paths if path in found}
+
+
+def groups(items: list, label: str) -> Iterator[list]:
+    """`items` in groups of CLIPS_AT_ONCE, under a progress bar."""
+    with tqdm(total=len(items), desc=label, unit="clip") as bar:
+        for start in range(0, len(items), CLIPS_AT_ONCE):
+            group = items[start : start + CLIPS_AT_ONCE]
+            yield group
+            bar.update(len(group))
+
+
+def cache_entry(embedding: Embedding, path: Path) -> Path:
+    """Where the embeddings of a recording of this content are kept."""
+    content = hashlib.sha256(path.read_bytes()).hexdigest()
+    key = f"{CODE_VERSION} {embedding.name} {embedding.digest} {content}"
+    return cache_folder() / "embeddings" / f"{hashlib.sha256(key.encode()).hexdigest()}.npz"
+
+
+def recall(entry: Path) -> np.ndarray | None:
+    """What `keep` wrote, or None if there is nothing, or something damaged."""
+    try:
+        embeddings = tree.load(entry)["embeddings"]
+    except (FileNotFoundError, tree.TreeError, KeyError):
+        return None
+    return embeddings if embeddings.ndim == 2 and embeddings.dtype == np.float32 else None
+
+
+def keep(entry: Path, embeddings: np.ndarray) -> None:
+    """Write embeddings to the cache; where that can't be, say so and go on."""
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        tree.save(entry, {"embeddings": embeddings})
+    except OSError as error:
+        tqdm.write(f"warning: not cached ({error}): set DDIM_CACHE to a folder with room", file=sys.stderr)

@@ -20,7 +20,6 @@ from .. import tree
 from ..audio.mel import SR, slaney_mel_matrix
 from ..audio.stft import blocks, frame, windowed_rfft
 from ..backend import Array, array_module, empty, parallel
-from ..config import UserError
 from ..nn.norm import batch_norm_inference
 from ..nn.resize import max_pool
 from ..nn.winograd import conv2d
@@ -29,7 +28,7 @@ N_FFT = 512  # samples: 32 ms
 HOP_LENGTH = 256
 N_MELS = 96
 PATCH_FRAMES = 187  # 3 s
-PATCH_SAMPLES = (PATCH_FRAMES - 1) * HOP_LENGTH  # the least that has so many frames, 2.976 s
+PATCH_SECONDS = (PATCH_FRAMES - 1) * HOP_LENGTH / SR  # the least that has so many frames, 2.976
 FEATURES = 256
 POOLS = (((4, 1), (2, 2)), ((2, 2), (2, 2)), ((2, 2), (2, 2)), ((2, 2), (2, 2)), ((4, 4), (4, 4)))  # size, stride
 DEVICE_PATCHES = 16  # through the network at a time on a GPU: the largest activations take 150 MB each
@@ -47,39 +46,39 @@ TAGS = (
 # fmt: on
 
 
-def musicnn_patches(samples: Array) -> Array:
-    """log10(10000 |STFT|^2 @ mel matrix + 1) of frames centred on every 256th sample, in patches end to end.
+def musicnn_patches(samples: Array, hop_frames: int = PATCH_FRAMES) -> Array:
+    """log10(10000 |STFT|^2 @ mel matrix + 1) of frames centred on every 256th sample, in patches.
 
     samples: (n,) float32 or float64 (computed in that precision), mono, 16 kHz, in [-1, 1]. The signal is
         mirrored at its ends, so that the first frame is centred on sample 0 (librosa, at the time).
+    hop_frames: from one patch to the next; the default sets them end to end.
     Returns float32 (patches, 187, 96). A patch needs 47 616 samples (2.976 s); what is left over at the end
         is dropped, and of a shorter signal nothing is left: (0, 187, 96).
     Raises ValueError if samples are not one-dimensional, floating point and finite.
 
-    musicnn rounds the powers to float16 first. Where they are above 6.55, as in music recorded at full loudness,
-    10000 times them is infinity there, and the network computes with NaN. Here they stay float32. Where float16
-    holds them all, tags differ by less than 1e-4.
+    musicnn rounds the powers to float16 first, where 10000 times a power above 6.55 is infinite, and the tags of
+    that patch NaN: music recorded at full loudness gets there. Here powers stay float32. Where float16 holds
+    them all, tags differ by less than 1e-4.
     """
     xp = array_module(samples)
     if samples.ndim != 1 or samples.dtype.kind != "f":
         raise ValueError(f"samples are {samples.dtype} of shape {samples.shape}: pass one mono signal, float, (n,)")
     if not xp.isfinite(samples).all():
         raise ValueError("samples contain NaN or infinity: repair the recording or leave it out")
-    count = (len(samples) // HOP_LENGTH + 1) // PATCH_FRAMES
-    patches = empty((count, PATCH_FRAMES, N_MELS), samples, np.float32)
-    if count == 0:
-        return patches
+    count = (len(samples) // HOP_LENGTH + 1 - PATCH_FRAMES) // hop_frames + 1
+    if count < 1:
+        return empty((0, PATCH_FRAMES, N_MELS), samples, np.float32)
     centred = xp.pad(samples, N_FFT // 2, mode="reflect")
-    frames = frame(centred, N_FFT, HOP_LENGTH, pad_end=False)[: count * PATCH_FRAMES]
+    frames = frame(centred, N_FFT, HOP_LENGTH, pad_end=False)[: (count - 1) * hop_frames + PATCH_FRAMES]
     matrix = xp.asarray(slaney_mel_matrix(N_FFT, N_MELS, SR, 0.0, SR / 2), samples.dtype)
-    rows = patches.reshape(-1, N_MELS)
+    rows = empty((len(frames), N_MELS), samples, np.float32)
 
     def transform(block: slice) -> None:
         power = xp.abs(windowed_rfft(frames[block], N_FFT)) ** 2  # (frames, 257)
         rows[block] = xp.log10(10000 * (power @ matrix) + 1)
 
     parallel(transform, blocks(len(frames)))
-    return patches
+    return xp.stack([rows[start : start + PATCH_FRAMES] for start in range(0, count * hop_frames, hop_frames)])
 
 
 def musicnn(params: tree.Tree, patches: Array) -> tuple[Array, Array]:
@@ -89,17 +88,19 @@ def musicnn(params: tree.Tree, patches: Array) -> tuple[Array, Array]:
     Returns the probability of each of `TAGS` (n, 50), and the features that they are read from (n, 256): for
     the patch's first half and its second, the 128 channels of the last pooling, musicnn's "pool5".
     """
-    tags = empty((len(patches), len(TAGS)), patches)
     features = empty((len(patches), FEATURES), patches)
     step = 1 if array_module(patches) is np else DEVICE_PATCHES
 
     def some(first: int) -> None:
-        part = slice(first, first + step)
-        features[part] = _features(params, patches[part])
-        tags[part] = _sigmoid(features[part] @ params["dense"]["w"] + params["dense"]["b"])
+        features[first : first + step] = _features(params, patches[first : first + step])
 
     parallel(some, range(0, len(patches), step))
-    return tags, features
+    return tag_probabilities(params, features), features
+
+
+def tag_probabilities(params: tree.Tree, features: Array) -> Array:
+    """The probability of each of `TAGS`, (n, 50), from features (n, 256): a dense layer and a sigmoid."""
+    return _sigmoid(features @ params["dense"]["w"] + params["dense"]["b"])
 
 
 def _features(params: tree.Tree, patches: Array) -> Array:
@@ -137,16 +138,7 @@ def load_musicnn() -> tree.Tree:
     return params
 
 
-def top_tags(samples: np.ndarray, k: int = 5) -> list[tuple[str, float]]:
-    """The k likeliest tags of a recording with their probability, averaged over its patches, likeliest first.
-
-    samples: as for `musicnn_patches`. Raises UserError if they are less than a patch.
-    """
-    patches = musicnn_patches(samples)
-    if len(patches) == 0:
-        raise UserError(
-            f"{len(samples)} samples ({len(samples) / SR:.2f} s) are less than the {PATCH_SAMPLES / SR:.2f} s "
-            "that the tagger listens to: give a longer recording"
-        )
-    tags = musicnn(load_musicnn(), patches)[0].mean(axis=0)
-    return [(TAGS[i], float(tags[i])) for i in np.argsort(-tags)[:k]]
+def top_tags(probabilities: np.ndarray, k: int = 5) -> list[tuple[str, float]]:
+    """The k likeliest tags of a recording with their mean probability over its patches (n, 50), likeliest first."""
+    mean = probabilities.mean(axis=0)
+    return [(TAGS[i], float(mean[i])) for i in np.argsort(-mean)[:k]]

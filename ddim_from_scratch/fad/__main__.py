@@ -1,0 +1,171 @@
+"""The Frechet audio distance between two sets of recordings, and how far it can be trusted.
+
+python -m ddim_from_scratch.fad BACKGROUND EVAL
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from ..audio import find_audio
+from ..backend import require_gpu, threads
+from ..config import Parser, UserError, add_hardware_options, replacing, run_command
+from .embeddings import NAMES, Embedding, embed_files, load_embedding
+from .musicnn import load_musicnn, tag_probabilities, top_tags
+from .reliability import distance, floor, infinity, interval, rotated
+from .statistics import Set, holds_statistics, load_statistics, save_statistics
+from .weights import vggish_at_hand
+
+
+def find_recordings(path: Path) -> list[Path]:
+    """The recordings in a folder, or the one that `path` is itself."""
+    if path.is_dir():
+        return find_audio(path)
+    if not path.is_file():
+        raise UserError(f"{path} does not exist: give a folder of recordings, or statistics (.npz)")
+    return [path]
+
+
+def load_set(path: Path, embedding: Embedding) -> tuple[Set, list[str]]:
+    """A folder of recordings, or one recording, as a Set; and the recordings that were skipped."""
+    paths = find_recordings(path)
+    found = embed_files(embedding, paths, path.name)
+    n = sum(map(len, found.values()))
+    if n < 2:
+        raise UserError(
+            f"{path} has {n} embedding{'s' * (n != 1)} in {len(found)} usable of {len(paths)} recordings, and a "
+            f"covariance needs 2 or more: add recordings of {embedding.seconds:.2f} s or more"
+        )
+    return Set.of(list(found.values())), [str(path) for path in paths if path not in found]
+
+
+def print_tags(path: Path) -> None:
+    """What musicnn hears in each recording."""
+    params = load_musicnn()
+    for name, features in embed_files(load_embedding("musicnn"), find_recordings(path), "tags").items():
+        tags = ", ".join(
+            f"{tag} {probability:.2f}" for tag, probability in top_tags(tag_probabilities(params, features))
+        )
+        print(f"{name}: {tags}")
+
+
+def measure(background: Set, eval: Set, with_infinity: bool = False) -> dict:
+    """All that the command reports of two sets."""
+    rng = np.random.default_rng(0)
+    small_background, small_eval = rotated(background, eval)
+    extrapolation = infinity(small_background, small_eval, rng) if with_infinity else None
+    result = {
+        "fad": distance(background, eval),
+        "interval": interval(small_background, small_eval, rng),
+        "floor": floor(small_background, rng),
+        "fad_infinity": extrapolation and extrapolation._asdict(),
+        "dimension": len(background.mean),
+    }
+    for name, side in [("background", background), ("eval", eval)]:
+        result[f"n_{name}"] = side.n
+        result[f"clips_{name}"] = side.clips and len(side.clips)
+        result[f"rank_{name}"] = side.rank
+    return result
+
+
+def report(result: dict) -> str:
+    """What `measure` returned, in words."""
+    lines = [f"Frechet audio distance ({result['embedding']}): {result['fad']:.4g}"]
+    if result["interval"]:
+        low, high = result["interval"]
+        lines.append(f"  95 % interval      {low:.4g} to {high:.4g}, for other clips of the same kind")
+    if result["floor"] is not None:
+        half = result["clips_background"] // 2
+        lines.append(f"  real against real  {result['floor']:.4g}, two halves of the background, {half} clips each")
+    if result["fad_infinity"]:
+        score, slope, r_squared = result["fad_infinity"].values()
+        lines.append(f"  FAD-infinity       {score:.4g}, slope {slope:.4g}, r^2 {r_squared:.3f}")
+    for name in ("background", "eval"):
+        clips, n, rank = (result[f"{key}_{name}"] for key in ("clips", "n", "rank"))
+        size = "statistics" if clips is None else f"{clips} clips"
+        lines.append(f"  {name:10s}  {size}, {n or 'unknown'} embeddings, rank {rank} of {result['dimension']}")
+        if rank < result["dimension"]:
+            lines.append(
+                f"warning: the {name}'s covariance has rank {rank} of {result['dimension']}: the score mostly "
+                "says how few embeddings there are; compare it with sets of the same size only, or add clips"
+            )
+    if result["skipped"]:
+        lines.append(f"  skipped {len(result['skipped'])} recordings that could not be used, named above")
+    return "\n".join(lines)
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = Parser(
+        prog="python -m ddim_from_scratch.fad",
+        description="The Frechet audio distance between two sets of recordings: how far apart their embeddings lie, "
+        "seen as two Gaussians. Lower is nearer. Embeddings are kept in the user's cache folder (DDIM_CACHE).",
+        epilog="example: python -m ddim_from_scratch.fad gtzan/genres/classical runs/mine/samples --embedding musicnn. "
+        "Read the score against `real against real`: that is what the same music scores with so many clips.",
+    )
+    either = "folder of recordings, or statistics: an .npz with mu and sigma, a folder with mu.npy and cov.npy"
+    parser.add_argument("background", type=Path, help=f"real music: a {either}")
+    parser.add_argument("eval", type=Path, help="what is to be scored: the same")
+    parser.add_argument(
+        "--embedding", choices=NAMES, help="vggish: the paper's; musicnn: pretrained, comes along; mel: no network"
+    )
+    parser.add_argument(
+        "--weights", type=Path, help="VGGish's: a SavedModel folder, TF1 checkpoint, torchvggish .pth or .npz"
+    )
+    parser.add_argument("--infinity", action="store_true", help="also extrapolate to any number of embeddings")
+    parser.add_argument("--tags", action="store_true", help="print what musicnn hears in each clip")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to a file, too")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="write the background's statistics (.npz)")
+    add_hardware_options(parser)
+    args = parser.parse_args(argv)
+    if args.weights and args.embedding not in (None, "vggish"):
+        raise UserError(f"--weights are VGGish's, and --embedding is {args.embedding}: leave one out")
+    return args
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse(argv)
+    device = "gpu" if args.gpu else "cpu"
+    if args.gpu:
+        require_gpu()
+    name = args.embedding or "vggish"
+    paths = args.background, args.eval
+    sides, skipped = [], []
+    with threads(1 if args.gpu else args.threads):
+        if not all(map(holds_statistics, paths)):
+            if not (args.embedding or args.weights or vggish_at_hand()):
+                raise UserError(
+                    "VGGish, the paper's embedding, is not on this machine. --embedding vggish downloads it, or give "
+                    "--weights (a SavedModel, TF1 checkpoint or torchvggish .pth); --embedding musicnn works now"
+                )
+            embedding = load_embedding(name, args.weights, device)
+        for path in paths:
+            if holds_statistics(path):
+                sides.append(load_statistics(path, name))
+            else:
+                side, left_out = load_set(path, embedding)
+                sides.append(side)
+                skipped += left_out
+        background, eval = sides
+        if background.mean.shape != eval.mean.shape:
+            raise UserError(
+                f"{paths[0]} has {len(background.mean)} dimensions and {paths[1]} {len(eval.mean)}: "
+                "are both of one embedding?"
+            )
+        result = {"embedding": name} | measure(background, eval, args.infinity) | {"skipped": skipped}
+        for path in paths if args.tags else ():
+            if not holds_statistics(path):
+                print_tags(path)
+    print(report(result))
+    if args.json:
+        with replacing(args.json) as file:
+            file.write(json.dumps(result, indent=2).encode())
+    if args.save:
+        save_statistics(args.save, background, name)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,84 @@
+"""A set of clips as a Gaussian in the space of an embedding, and the files that hold one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .. import tree
+from ..config import UserError
+from .frechet import gaussian
+
+NAMES = [(mean, covariance) for mean in ("mu", "mean") for covariance in ("sigma", "cov")]
+
+
+@dataclass(frozen=True)
+class Set:
+    """mean (D,), covariance (D, D), float64.
+
+    n: the number of embeddings, None if unknown. clips: the embeddings (patches, D) of each clip, None if only
+    the statistics are known.
+    """
+
+    mean: np.ndarray
+    covariance: np.ndarray
+    n: int | None = None
+    clips: list[np.ndarray] | None = None
+
+    @classmethod
+    def of(cls, clips: list[np.ndarray]) -> Set:
+        """Raises ValueError if the clips have fewer than 2 embeddings in all."""
+        embeddings = np.concatenate(clips)
+        return cls(*gaussian(embeddings), len(embeddings), clips)
+
+    def take(self, indices: np.ndarray) -> Set:
+        """The set of the clips with these indices."""
+        return Set.of([self.clips[i] for i in indices])
+
+    @property
+    def rank(self) -> int:
+        """How many directions the covariance has seen: n embeddings see n - 1 at most."""
+        return int(np.linalg.matrix_rank(self.covariance, hermitian=True))
+
+
+def holds_statistics(path: Path) -> bool:
+    return path.suffix == ".npz" or (path / "mu.npy").is_file()
+
+
+def load_statistics(path: Path, embedding: str) -> Set:
+    """Read an .npz that has mu (or mean) and sigma (or cov), or a folder with mu.npy and cov.npy, as fadtk writes them.
+
+    The names may begin with "EMBEDDING.", so that a file can hold several. Never unpickles.
+    Raises UserError for a file that is missing, damaged, without such arrays, or of another embedding.
+    """
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as file:
+                pairs = [(prefix + m, prefix + c) for prefix in ("", f"{embedding}.") for m, c in NAMES]
+                found = [pair for pair in pairs if pair[0] in file and pair[1] in file]
+                if not found:
+                    raise UserError(f"{path} has no mu and sigma, nor {embedding}.mu and {embedding}.cov")
+                mean, covariance = (file[name] for name in found[0])
+                n = int(file["n"]) if "n" in file else None
+                made_by = str(file["embedding"]) if "embedding" in file else embedding
+        else:
+            mean, covariance = (np.load(path / name, allow_pickle=False) for name in ("mu.npy", "cov.npy"))
+            n, made_by = None, embedding
+    except (FileNotFoundError, UserError):
+        raise
+    except Exception as error:  # zipfile and NumPy raise a dozen kinds on damaged bytes
+        raise UserError(f"{path} is damaged or holds no statistics ({error}): copy it again") from None
+    if made_by != embedding:
+        raise UserError(f"{path} was made with {made_by}: give --embedding {made_by}")
+    if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)) or mean.dtype.kind + covariance.dtype.kind != "ff":
+        raise UserError(f"{path}: mean {mean.shape} and covariance {covariance.shape} are no (D,) and (D, D) floats")
+    if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
+        raise UserError(f"{path} contains NaN or infinity: make it again")
+    return Set(mean.astype(np.float64), covariance.astype(np.float64), n)
+
+
+def save_statistics(path: Path, clips: Set, embedding: str) -> None:
+    """Write what `load_statistics` reads."""
+    tree.save(path, {"mu": clips.mean, "sigma": clips.covariance, "n": clips.n, "embedding": embedding})

@@ -1,0 +1,175 @@
+"""python -m ddim_from_scratch.fad, as a user runs it: the numbers, the cache, and all that can be wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import soundfile
+
+from ddim_from_scratch.config import UserError
+from ddim_from_scratch.fad import embeddings, frechet_distance, gaussian, log_mel_statistics
+from ddim_from_scratch.fad.__main__ import main
+
+KEYS = "fad n_background n_eval rank_background rank_eval floor interval fad_infinity embedding"
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory):
+    """Two folders: chords in minor keys, and noise; of different rates, formats and channels."""
+    folder = tmp_path_factory.mktemp("music")
+    rng = np.random.default_rng(0)
+    for name in ("chords", "noise"):
+        (folder / name).mkdir()
+        for i, (rate, suffix) in enumerate([(16000, "wav"), (22050, "flac"), (44100, "wav"), (16000, "ogg")]):
+            t = np.arange(4 * rate) / rate
+            chord = sum(np.sin(2 * np.pi * hz * 2 ** (i / 12) * t) for hz in (220, 262, 330)) * np.cos(5 * t) ** 2
+            sound = chord / 10 if name == "chords" else 0.1 * rng.standard_normal(len(t))
+            soundfile.write(folder / name / f"{i}.{suffix}", np.stack([sound] * (1 + i % 2), axis=1), rate)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("DDIM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "tfhub"))
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "kaggle"))
+    return tmp_path / "cache"
+
+
+def score(tmp_path, *arguments):
+    main([*map(str, arguments), "--json", str(tmp_path / "score.json")])
+    return json.loads((tmp_path / "score.json").read_text())
+
+
+def test_mel_scores_are_the_distance_of_the_statistics_of_every_second(music, tmp_path):
+    from ddim_from_scratch.audio import load_audio, log_mel
+
+    result = score(tmp_path, music / "chords", music / "noise", "--embedding", "mel")
+    sides = []
+    for name in ("chords", "noise"):
+        log_mels = np.stack([log_mel(load_audio(path)) for path in sorted((music / name).iterdir())])
+        sides += gaussian(log_mel_statistics(log_mels.reshape(-1, 50, 128)))
+    assert result["fad"] == pytest.approx(frechet_distance(*sides), rel=1e-5)
+    assert result["n_background"] == result["n_eval"] == 16
+    assert result["clips_background"] == 4 and result["rank_background"] == 15
+    assert result.keys() >= set(KEYS.split())
+    assert result["embedding"] == "mel" and result["fad_infinity"] is None
+    low, high = result["interval"]
+    assert low < result["fad"] < high
+
+
+def test_musicnn_hears_that_noise_is_not_music(music, tmp_path, capsys):
+    result = score(tmp_path, music / "chords", music / "noise", "--embedding", "musicnn", "--tags")
+    assert result["fad"] > 2 * result["floor"] > 0
+    out = capsys.readouterr().out
+    assert "rank" in out and "warning" in out and "real against real" in out
+    assert "3.ogg" in out
+
+
+def test_infinity_is_reported_with_slope_and_r_squared(music, tmp_path, capsys):
+    result = score(tmp_path, music / "chords", music / "noise", "--embedding", "mel", "--infinity")
+    assert result["fad_infinity"].keys() == {"score", "slope", "r_squared"}
+    assert "FAD-infinity" in capsys.readouterr().out
+
+
+def test_a_second_call_computes_nothing_and_finds_the_same(music, tmp_path, monkeypatch):
+    arguments = (tmp_path, music / "chords", music / "noise", "--embedding", "mel")
+    first = score(*arguments)
+    monkeypatch.setattr(embeddings, "load_audio", lambda path: pytest.fail("computed again"))
+    assert score(*arguments) == first
+
+
+def test_another_content_or_embedding_is_another_entry_and_damage_is_mended(music, tmp_path, cache):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/one.wav").write_bytes((music / "chords/0.wav").read_bytes())
+    arguments = (tmp_path, tmp_path / "a", music / "noise", "--embedding", "mel")
+    first = score(*arguments)
+    entries = set(cache.rglob("*.npz"))
+    for entry in entries:
+        entry.write_bytes(entry.read_bytes()[:-30])
+    assert score(*arguments) == first
+    (tmp_path / "a/one.wav").write_bytes((music / "noise/0.wav").read_bytes())
+    assert score(*arguments)["fad"] != first["fad"]
+    assert set(cache.rglob("*.npz")) == entries  # noise/0.wav's is the same, chords/0.wav's stays
+    score(*arguments[:-1], "musicnn")
+    assert len(set(cache.rglob("*.npz"))) > len(entries)
+
+
+def test_a_killed_run_leaves_a_cache_of_whole_entries(music, tmp_path, cache):
+    command = [sys.executable, "-m", "ddim_from_scratch.fad", music / "chords", music / "noise", "--embedding", "mel"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not list(cache.rglob("*.npz")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    for entry in cache.rglob("*.npz"):
+        with np.load(entry) as file:
+            assert file["embeddings"].shape == (4, 384)
+    score(tmp_path, music / "chords", music / "noise", "--embedding", "mel")
+
+
+def test_statistics_take_the_place_of_recordings(music, tmp_path, capsys):
+    saved = tmp_path / "chords.npz"
+    first = score(tmp_path, music / "chords", music / "noise", "--embedding", "mel", "--save", saved)
+    second = score(tmp_path, saved, music / "noise", "--embedding", "mel")
+    assert second["fad"] == first["fad"] and second["n_background"] == 16
+    assert second["floor"] is None and second["clips_background"] is None and second["interval"]
+    assert score(tmp_path, saved, saved, "--embedding", "mel")["fad"] == pytest.approx(0, abs=1e-6)
+    with pytest.raises(UserError, match="--embedding mel"):
+        main([str(saved), str(saved), "--embedding", "musicnn"])
+
+
+def test_unusable_recordings_are_skipped_by_name_and_counted(music, tmp_path, capsys):
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for name in ("0.wav", "1.flac"):
+        (folder / name).write_bytes((music / "chords" / name).read_bytes())
+    (folder / "corrupt.wav").write_bytes(b"RIFF....WAVE")
+    (folder / "cut.wav").write_bytes((music / "chords/2.wav").read_bytes()[:5000])
+    soundfile.write(folder / "short.wav", np.zeros(8000), 16000)
+    result = score(tmp_path, folder, music / "noise", "--embedding", "mel")
+    assert result["clips_background"] == 2
+    assert sorted(os.path.basename(path) for path in result["skipped"]) == ["corrupt.wav", "cut.wav", "short.wav"]
+    captured = capsys.readouterr()
+    assert all(name in captured.err for name in ("corrupt.wav", "cut.wav", "short.wav"))
+    assert "skipped 3" in captured.out
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ("{chords} {missing}", "does not exist"),
+        ("{chords} {empty}", "0 embeddings in 0 usable of 0 recordings"),
+        ("{chords} {one}", "1 embedding in 1 usable of 1 recordings"),
+        ("{chords} {damaged}", "damaged"),
+        ("{chords} {nameless}", "no mu and sigma"),
+        ("{chords} {other}", "384 dimensions"),
+        ("{chords} {infinite}", "NaN"),
+        ("{chords} {square}", "mean .* covariance"),
+        ("{chords} {chords} --weights x.npz", "--weights are VGGish's"),
+    ],
+)
+def test_errors_name_the_file_and_the_remedy(arguments, message, music, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "one").mkdir()
+    soundfile.write(tmp_path / "one/short.wav", 0.1 * np.ones(20000), 16000)
+    (tmp_path / "damaged.npz").write_bytes(b"PK\x03\x04 and no more")
+    np.savez(tmp_path / "nameless.npz", a=np.ones(3))
+    np.savez(tmp_path / "other.npz", mu=np.ones(3), sigma=np.eye(3))
+    np.savez(tmp_path / "infinite.npz", mu=np.ones(384), sigma=np.full((384, 384), np.inf))
+    np.savez(tmp_path / "square.npz", mu=np.ones(384), sigma=np.eye(3))
+    places = {name: tmp_path / f"{name}.npz" for name in ("damaged", "nameless", "other", "infinite", "square")}
+    places |= {name: tmp_path / name for name in ("empty", "one", "missing")} | {"chords": music / "chords"}
+    with pytest.raises(UserError, match=message):
+        main([*arguments.format(**places).split(), "--embedding", "mel"])
+
+
+def test_without_vggish_s_weights_the_way_to_them_is_shown(music):
+    with pytest.raises(UserError, match="--embedding musicnn"):
+        main([str(music / "chords"), str(music / "noise")])
