@@ -55,13 +55,13 @@ def print_tags(path: Path) -> None:
 
 def measure(background: Set, eval: Set, with_infinity: bool = False) -> dict:
     """All that the command reports of two sets."""
-    rng = np.random.default_rng(0)
+    rngs = np.random.default_rng(0).spawn(3)  # the floor is the same with --infinity and without
     small_background, small_eval = rotated(background, eval)
-    extrapolation = infinity(small_background, small_eval, rng) if with_infinity else None
+    extrapolation = infinity(small_background, small_eval, rngs[2]) if with_infinity else None
     result = {
         "fad": distance(background, eval),
-        "interval": interval(small_background, small_eval, rng),
-        "floor": floor(small_background, rng),
+        "interval": interval(small_background, small_eval, rngs[0]),
+        "floor": floor(small_background, rngs[1]),
         "fad_infinity": extrapolation and extrapolation._asdict(),
         "dimension": len(background.mean),
     }

@@ -17,7 +17,7 @@ from .frechet import frechet_distance
 from .statistics import Set
 
 SPLITS = 10
-RESAMPLES = 200
+RESAMPLES = 100
 SIZES = 25  # as many as Gui et al. 2024 take ("Adapting Frechet audio distance for generative music evaluation")
 LARGEST_LEAST_SIZE = 500  # where they begin
 

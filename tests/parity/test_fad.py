@@ -4,9 +4,9 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from bench.theirs import PACKAGES, distance_of
 from helpers import reference
 
+from bench.theirs import PACKAGES, distance_of
 from ddim_from_scratch.fad import frechet_distance, gaussian
 
 
