@@ -12,7 +12,14 @@ from ddim_from_scratch import backend, tree
 from ddim_from_scratch.audio import griffin_lim, istft, log_mel, stft
 from ddim_from_scratch.config import Config
 from ddim_from_scratch.diffusion import ddim, linear_schedule, predict_x0, q_sample, uniform_tau
-from ddim_from_scratch.fad import load_musicnn, musicnn, musicnn_patches
+from ddim_from_scratch.fad import (
+    load_musicnn,
+    musicnn,
+    musicnn_patches,
+    postprocess,
+    vggish,
+    vggish_examples,
+)
 from ddim_from_scratch.nn.norm import batch_norm_inference
 from ddim_from_scratch.optim import adamw, init_moments, update_average
 from ddim_from_scratch.train import init_state, train_step
@@ -199,6 +206,28 @@ def test_the_tagger_agrees_with_numpy(rng, monkeypatch):
         assert_same(device, host, tolerance=1e-4)
     assert not transfers
     assert len(musicnn_patches(put(samples[:100]))) == 0
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_vggish_agrees_with_numpy_and_moves_nothing_but_tables(threads, rng):
+    samples = rng.standard_normal(31_000).astype(np.float32)
+    examples = vggish_examples(samples)
+    shapes = {"conv1": (3, 3, 1, 4), "conv2": (3, 3, 4, 5), "conv3_1": (3, 3, 5, 6), "conv3_2": (3, 3, 6, 6)}
+    shapes |= {"conv4_1": (3, 3, 6, 7), "conv4_2": (3, 3, 7, 2), "fc1_1": (48, 5), "fc1_2": (5, 4), "fc2": (4, 3)}
+    params = {
+        name: {"w": rng.standard_normal(shape).astype(np.float32), "b": np.ones(shape[-1], np.float32)}
+        for name, shape in shapes.items()
+    }
+    pca = {"eigen_vectors": np.eye(3, dtype=np.float32), "means": np.ones(3, np.float32)}
+    device_samples, device_examples, device_params, device_pca = map(put, (samples, examples, params, pca))
+    with backend.threads(threads):
+        assert_same(vggish_examples(device_samples), examples)
+        assert transfers["to host"] == 0 and transfers["sync"] == 1  # are all samples finite?
+        transfers.clear()
+        embeddings = vggish(device_params, device_examples)
+    assert set(transfers) <= {"to device"} and transfers["to device"] <= 3 * 6  # B^T, G and A^T of each convolution
+    assert_same(embeddings, vggish(params, examples))
+    assert_same(postprocess(embeddings, device_pca), postprocess(embeddings._host, pca))
 
 
 def test_a_device_that_is_not_there_is_explained(cupy, monkeypatch):

@@ -78,6 +78,7 @@ def vggish(params: Tree, examples: Array) -> Array:
     """
     if examples.ndim != 3 or examples.shape[1:] != (PATCH_FRAMES, N_MELS):
         raise ValueError(f"examples have shape {examples.shape}, not (n, 96, 64): make them with vggish_examples")
+    xp = array_module(examples)
     points = parallel(lambda layer: filter_at_points(params[layer]["w"]), CONVOLUTIONS)
     filters = dict(zip(CONVOLUTIONS, points, strict=True))
     embeddings = empty((len(examples), len(params["fc2"]["b"])), examples)
@@ -87,8 +88,7 @@ def vggish(params: Tree, examples: Array) -> Array:
             x = conv_relu_pool(x, filters[layer], params[layer]["b"], pool)  # ... (n, 6, 4, 512)
         x = x.reshape(len(x), -1)
         for layer in ("fc1_1", "fc1_2"):
-            x = dense(params[layer], x)
-            x *= x > 0
+            x = xp.maximum(dense(params[layer], x), 0)
         embeddings[start : start + PATCHES] = dense(params["fc2"], x)
     return embeddings
 
@@ -111,8 +111,8 @@ def conv_relu_pool(x: Array, filter_points: Array, b: Array, pool: int) -> Array
     def some(part: slice) -> None:
         m = len(x[part])
         padded = empty((m, height + 2, width + 2, c), x)
-        padded[:, [0, -1]] = 0
-        padded[:, :, [0, -1]] = 0
+        padded[:, 0] = padded[:, -1] = 0
+        padded[:, :, 0] = padded[:, :, -1] = 0
         padded[:, 1:-1, 1:-1] = x[part]
         sample, row, pixel, channel = padded.strides
         windows = empty((6, 6, m, down, across, c), x)
@@ -129,8 +129,8 @@ def conv_relu_pool(x: Array, filter_points: Array, b: Array, pool: int) -> Array
         out = y[part].reshape(m, down, size, across, size, d)
         xp.maximum(tiles.transpose(2, 3, 0, 4, 1, 5), 0, out=out)
 
-    bytes_a_patch = 36 * down * across * (c + d) * x.itemsize
-    parallel(some, parts(x, max(BLOCK_BYTES * x.nbytes // (n * bytes_a_patch), 1)))
+    growth = 36 / 16 * (1 + d / c)  # from the input to points and products
+    parallel(some, parts(x, int(BLOCK_BYTES / growth)))
     return y
 
 
