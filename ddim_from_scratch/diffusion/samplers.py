@@ -65,7 +65,7 @@ def ddim(
         raise ValueError("eta above 0 adds noise at every step: pass rng, a numpy.random.Generator")
     x = x_T
     yield x
-    for t, s, ab_t, ab_s in steps:
+    for t, _, ab_t, ab_s in steps:
         sigma = eta * ((1 - ab_s) / (1 - ab_t)) ** 0.5 * (1 - ab_t / ab_s) ** 0.5  # eq. 16
         eps = eps_model(x, t)
         x0 = predict_x0(x, ab_t, eps)  # eq. 9
@@ -82,7 +82,7 @@ def ddim_inversion(
 
     A step of DDIM from x_t to x_s uses eps(x_t, t). Going up, x_t is what is sought, so eps is taken at x_s (Song et
     al. 2021, section 4.3), then, with more `evaluations` a step, at the x_t found so far: a fixed-point iteration
-    (Pan et al. 2023, "AIDI") whose limit `ddim` brings back to x0 exactly.
+    (Pan et al. 2023, "AIDI"). Where the steps are short enough for it to converge, `ddim` goes back to x0 exactly.
     """
     if evaluations < 1:
         raise ValueError(f"evaluations is {evaluations}: a step needs 1 or more")

@@ -69,12 +69,14 @@ def quadratic_tau(T: int, steps: int) -> np.ndarray:
 def log_snr_tau(alpha_bar: np.ndarray, steps: int) -> np.ndarray:
     """From T to 1 in equal steps of log-SNR, and one to 0, where it is infinite (Lu et al. 2022, "DPM-Solver").
 
-    alpha_bar: (T + 1,), above 0. A time is rounded; where more than one step falls on it, they spread to its neighbours.
+    alpha_bar: (T + 1,), above 0. Times are rounded; where several steps fall on one, they spread to its neighbours.
     """
     T = len(alpha_bar) - 1
     _indices(T, steps)
     if alpha_bar[-1] <= 0:
-        raise ValueError(f"alpha_bar[{T}] is {alpha_bar[-1]}: its log-SNR is infinite, raise the schedule's end above 0")
+        raise ValueError(
+            f"alpha_bar[{T}] is {alpha_bar[-1]}: its log-SNR is infinite, raise the schedule's end above 0"
+        )
     levels = log_snr(alpha_bar[1:])
     wanted = np.linspace(levels[-1], levels[0], steps)[::-1]
     return _distinct(np.concatenate([[0], np.interp(-wanted, -levels, np.arange(1, T + 1))]), T)
