@@ -28,7 +28,7 @@ lint: .venv/.installed-test ## ruff's checks and format
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
-parity: .venv-parity/.installed ## the comparisons with PyTorch, in an environment of their own
+parity: .venv-parity/.installed ## the comparisons with PyTorch and diffusers, in an environment of their own
 	.venv-parity/bin/python -m pytest tests/parity
 
 clean: ## remove environments, built data and runs

@@ -68,8 +68,8 @@ def init_state(config: Config, rng: np.random.Generator) -> Tree:
 def train_step(state: Tree, x0: Array, config: Config, step: int, rng: np.random.Generator) -> tuple[float, float]:
     """One step of AdamW. Changes `state`. Returns the noise loss and the reconstruction loss.
 
-    Trained is the error of what config.prediction names. The noise loss is that of "eps"; with "v" or "x0" the
-    output is read as eps, and watched.
+    Trained is the error of what config.prediction names. The noise loss is that of "eps"; an output of "v" or "x0" is
+    read as eps for it, and it is watched only. (A network that says x0 = 0 scores the mean signal-to-noise ratio.)
     x0: (N, frames, 128, 1), standardised, on the device of `state`. step: 1 at the first call.
     """
     params, statistics = state["network"]["params"], state["network"]["statistics"]
