@@ -29,8 +29,8 @@ UFUNCS = words("""abs absolute add arctan2 ceil conj cos divide equal exp expm1 
 isfinite isnan less less_equal log log10 log1p logical_and logical_not logical_or matmul maximum minimum multiply
 negative not_equal power reciprocal rint sign sin sqrt square subtract tan tanh true_divide""")
 FUNCTIONS = words("""all amax amin angle any argmax argmin argsort broadcast_to clip concatenate cumsum diff dot einsum
-expand_dims flip inner isclose max mean min moveaxis outer pad percentile prod ravel repeat reshape roll sort
-split squeeze stack std sum swapaxes take tensordot tile trace transpose tril triu unique var where""")
+expand_dims flip inner isclose max mean min moveaxis outer pad prod ravel repeat reshape roll sort split squeeze stack
+std sum swapaxes take tensordot tile trace transpose tril triu unique var where""")
 CONSTANTS = words("""bool_ complex64 complex128 dtype e float16 float32 float64 inf int8 int16 int32 int64 nan ndim
 newaxis pi result_type uint8""")
 LINALG = words("cholesky eigh eigvalsh inv norm pinv qr solve svd")
@@ -223,6 +223,7 @@ def _build():
     ]:
         _fill_module(module, np, names, decorate)
     module.empty, module.empty_like, module.matmul = nan_filled(np.empty), nan_filled(np.empty_like), matmul
+    module.percentile = on_device(lambda *a, **k: np.percentile(*a, **k).astype(np.float64))  # older CuPy's dtype
     module.ndarray = FakeArray
     module.asnumpy = lambda a: a.get() if isinstance(a, FakeArray) else np.asarray(a)
     module.get_array_module = lambda *args: module if any(isinstance(a, FakeArray) for a in args) else np

@@ -95,9 +95,8 @@ def thresholded(eps_model: EpsModel, alpha_bar: np.ndarray, percentile: float = 
 
     def threshold(x0: Array) -> Array:
         xp = array_module(x0)
-        axes = tuple(range(1, x0.ndim))
-        most = xp.percentile(abs(x0), percentile, axis=axes, keepdims=True).astype(x0.dtype)
-        most = xp.maximum(most, limit)
+        most = xp.percentile(abs(x0), percentile, axis=tuple(range(1, x0.ndim)), keepdims=True)
+        most = xp.maximum(most, limit).astype(x0.dtype)  # percentile's is float64 in some versions
         return x0.clip(-most, most) * (limit / most)
 
     return _with_x0(eps_model, alpha_bar, threshold)
