@@ -21,7 +21,7 @@ FRAMES_PER_SECOND = 50  # 16 000 Hz / 320 samples between frames
 N_MELS = 128
 
 SCHEDULES = ("continuous-cosine", "linear", "cosine")
-PREDICTIONS = ("eps", "v")
+PREDICTIONS = ("eps", "v", "x0")
 ATTENTIONS = ("none", "lowest", "all")
 
 
@@ -57,7 +57,7 @@ class Config:
     )
     prediction: str = _option(
         "eps",
-        "what the network predicts: the noise, or v, which learns faster where noise is strong",
+        "what the network predicts: the noise; v, which learns faster where noise is strong; or the data",
         choices=PREDICTIONS,
     )
     min_signal_rate: float = _option(0.02, "signal left at the noisiest time (continuous-cosine)")

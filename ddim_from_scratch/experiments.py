@@ -83,7 +83,7 @@ def compare(run: Path) -> dict:
     one_half, other_half = windows.take(chosen[:n]), windows.take(chosen[n : 2 * n])
     noise = scaler.restore(rng.standard_normal((n, windows.frames, N_MELS), dtype=np.float32))
     fresh = init_state(config, rng)["average"]
-    untrained = sample_log_mels(fresh, scaler, config, n, windows.frames, UNTRAINED_STEPS, 0.0, rng)
+    untrained = sample_log_mels(fresh, scaler, config, n, windows.frames, UNTRAINED_STEPS, rng)
     sets = {
         "noise": through_sound(noise, "noise"),
         "untrained": through_sound(untrained, "untrained"),

@@ -24,14 +24,13 @@ from .backend import Array, require_gpu, threads, to_device, to_host
 from .config import Config, Parser, UserError, add_hardware_options, add_options, flag, replacing, run_command
 from .data import Scaler, Windows, load_windows
 from .diffusion import (
+    PREDICTIONS,
     continuous_cosine_alpha_bar,
     continuous_cosine_schedule,
     cosine_schedule,
-    eps_of_velocity,
     linear_schedule,
     predict_x0,
     q_sample,
-    velocity,
 )
 from .nn.loss import mean_squared_error
 from .optim import adamw, init_moments, update_average
@@ -69,7 +68,8 @@ def init_state(config: Config, rng: np.random.Generator) -> Tree:
 def train_step(state: Tree, x0: Array, config: Config, step: int, rng: np.random.Generator) -> tuple[float, float]:
     """One step of AdamW. Changes `state`. Returns the noise loss and the reconstruction loss.
 
-    The noise loss is what is trained; with config.prediction "v" the error of v is, and the noise loss is watched.
+    Trained is the error of what config.prediction names. The noise loss is that of "eps"; an output of "v" or "x0" is
+    read as eps for it, and it is watched only. (A network that says x0 = 0 scores the mean signal-to-noise ratio.)
     x0: (N, frames, 128, 1), standardised, on the device of `state`. step: 1 at the first call.
     """
     params, statistics = state["network"]["params"], state["network"]["statistics"]
@@ -80,12 +80,10 @@ def train_step(state: Tree, x0: Array, config: Config, step: int, rng: np.random
 
     x_t = q_sample(x0, levels, eps)
     output, caches, batch_statistics = unet(params, statistics, x_t, 1 - alpha_bar, training=True)
-    if config.prediction == "eps":
-        noise_loss, d_output = mean_squared_error(output, eps)
-        eps_pred = output
-    else:
-        _, d_output = mean_squared_error(output, velocity(x0, levels, eps))
-        eps_pred = eps_of_velocity(x_t, levels, output)
+    prediction = PREDICTIONS[config.prediction]
+    noise_loss, d_output = mean_squared_error(output, prediction.target(x0, levels, eps))
+    eps_pred = prediction.eps(x_t, levels, output)
+    if eps_pred is not output:
         noise_loss, _ = mean_squared_error(eps_pred, eps)
     reconstruction_loss, _ = mean_squared_error(predict_x0(x_t, levels, eps_pred), x0)
     if not np.isfinite(noise_loss):

@@ -1,4 +1,4 @@
-"""What several test files need: an error measure, and every differentiable part of the network in one form."""
+"""What several test files need: an error measure, and every layer and every sampler in one form."""
 
 import importlib
 import os
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ddim_from_scratch import tree
+from ddim_from_scratch.diffusion import ddim, ddpm, dpm_solver_pp_2m, heun
 from ddim_from_scratch.nn import conv, winograd
 from ddim_from_scratch.nn.activation import swish, swish_backward
 from ddim_from_scratch.nn.attention import (
@@ -166,3 +167,24 @@ LAYERS = {
     "unet, attention all": network("all"),
     "unet, two residual blocks a block": network("all", widths=(2, 3), block_depth=2, size=(4, 2)),
 }
+
+
+# Each sampler as (eps_model, x_T, alpha_bar, tau, rng) -> generator of x.
+ODE_SAMPLERS = {
+    "ddim": lambda eps_model, x_T, alpha_bar, tau, rng=None: ddim(eps_model, x_T, alpha_bar, tau),
+    "heun": lambda eps_model, x_T, alpha_bar, tau, rng=None: heun(eps_model, x_T, alpha_bar, tau),
+    "dpm++2m": lambda eps_model, x_T, alpha_bar, tau, rng=None: dpm_solver_pp_2m(eps_model, x_T, alpha_bar, tau),
+}
+SAMPLERS = {
+    **ODE_SAMPLERS,
+    "ddim, eta 0.5": lambda eps_model, x_T, alpha_bar, tau, rng: ddim(eps_model, x_T, alpha_bar, tau, 0.5, rng),
+    "ddim, eta 1": lambda eps_model, x_T, alpha_bar, tau, rng: ddim(eps_model, x_T, alpha_bar, tau, 1.0, rng),
+    "ddpm": lambda eps_model, x_T, alpha_bar, tau, rng: ddpm(eps_model, x_T, alpha_bar, rng, "posterior", tau),
+    "ddpm, beta": lambda eps_model, x_T, alpha_bar, tau, rng: ddpm(eps_model, x_T, alpha_bar, rng, "beta", tau),
+}
+
+
+def last(generator):
+    """The sample: the last of what a sampler yields."""
+    *_, x = generator
+    return x

@@ -48,6 +48,7 @@ def test_foreign_json_is_refused(text):
         ("widths", (1,) * 9),
         ("attention", "some"),
         ("schedule", "none"),
+        ("prediction", "noise"),
         ("seed", -1),
     ],
 )

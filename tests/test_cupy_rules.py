@@ -6,12 +6,25 @@ import fake_cupy
 import numpy as np
 import pytest
 from fake_cupy import FakeArray, transfers
-from helpers import LAYERS, relative_error
+from helpers import LAYERS, SAMPLERS, relative_error
 
 from ddim_from_scratch import backend, tree
 from ddim_from_scratch.audio import griffin_lim, istft, log_mel, stft
 from ddim_from_scratch.config import Config
-from ddim_from_scratch.diffusion import ddim, linear_schedule, predict_x0, q_sample, uniform_tau
+from ddim_from_scratch.diffusion import (
+    PREDICTIONS,
+    clipped,
+    ddim_inversion,
+    eps_of_x0,
+    gaussian_eps_model,
+    linear_schedule,
+    mixture_eps_model,
+    predict_x0,
+    q_sample,
+    thresholded,
+    uniform_tau,
+    velocity,
+)
 from ddim_from_scratch.fad import (
     load_musicnn,
     musicnn,
@@ -133,20 +146,51 @@ def test_adamw_and_the_average_agree_with_numpy(rng):
     assert not transfers
 
 
-@pytest.mark.parametrize("eta", [0.0, 1.0])
-def test_sampling_on_the_device_sees_the_noise_of_the_host(eta, rng):
+def inversion(eps_model, x, alpha_bar, tau, rng):
+    return ddim_inversion(eps_model, x, alpha_bar, tau, evaluations=2)
+
+
+@pytest.mark.parametrize("sampler", [*SAMPLERS.values(), inversion], ids=[*SAMPLERS, "inversion"])
+def test_sampling_on_the_device_sees_the_noise_of_the_host(sampler, rng):
     x_T, alpha_bar = rng.standard_normal((2, 3, 4)).astype(np.float32), linear_schedule(100)
 
     def run(x):
-        generator = ddim(lambda x, t: x * (t / 200), x, alpha_bar, uniform_tau(100, 5), eta, np.random.default_rng(7))
-        return list(generator)
+        return list(sampler(lambda x, t: x * (t / 200), x, alpha_bar, uniform_tau(100, 5), np.random.default_rng(7)))
 
     for a, b in zip(run(put(x_T)), run(x_T), strict=True):
         assert_same(a, b)
     assert transfers["to host"] == transfers["sync"] == 0
 
 
-@pytest.mark.parametrize("function", [q_sample, predict_x0])
+CLOUDS = [np.ones((2, 4), np.float32), np.array([0.1, 0.5], np.float32), np.array([0.3, 0.7], np.float32)]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda put, alpha_bar: gaussian_eps_model(0.5, 0.25, alpha_bar),
+        lambda put, alpha_bar: mixture_eps_model(*put(CLOUDS), alpha_bar),
+        lambda put, alpha_bar: clipped(lambda x, t: 0.1 * x, alpha_bar),
+        lambda put, alpha_bar: thresholded(lambda x, t: 0.1 * x, alpha_bar, 60.0),
+    ],
+    ids=["gaussian", "mixture", "clipped", "thresholded"],
+)
+def test_oracles_and_wrapped_models_agree_with_numpy(model, rng):
+    x, alpha_bar = rng.standard_normal((2, 3, 4)).astype(np.float32), linear_schedule(100)
+    assert_same(model(put, alpha_bar)(put(x), 70), model(list, alpha_bar)(x, 70))
+    assert transfers["to host"] == transfers["sync"] == 0
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_a_predictions_two_readings_agree_with_numpy(prediction, rng):
+    x, output = rng.standard_normal((2, 3, 4, 2)).astype(np.float32)
+    levels = np.array([0.9, 0.5, 0.1])
+    for function in PREDICTIONS[prediction]:
+        assert_same(function(put(x), put(levels), put(output)), function(x, levels, output))
+        assert_same(function(put(x), 0.3, put(output)), function(x, 0.3, output))
+
+
+@pytest.mark.parametrize("function", [q_sample, predict_x0, eps_of_x0, velocity])
 @pytest.mark.parametrize("place", [put, np.copy], ids=["levels on the device", "levels on the host"])
 def test_the_forward_process_agrees_with_numpy(function, place, rng):
     x, eps = rng.standard_normal((2, 3, 4, 2)).astype(np.float32)

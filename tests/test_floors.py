@@ -12,7 +12,7 @@ GROUND = {"backend", "tree", "config", "hub"}
 MIDDLE = {"audio", "nn", "diffusion"}  # each knows the ground and itself
 UPPER = {"unet", "optim", "fad"}
 TOP = {"data", "train", "sample", "tune", "experiments", "pictures"}
-FRAMEWORKS = {"tensorflow", "tensorflow_hub", "tf_keras", "keras", "torch", "torchaudio", "jax"}
+FRAMEWORKS = {"tensorflow", "tensorflow_hub", "tf_keras", "keras", "torch", "torchaudio", "diffusers", "jax"}
 
 FILES = sorted(ROOT.rglob("*.py"))
 

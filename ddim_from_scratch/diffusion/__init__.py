@@ -4,19 +4,57 @@ Time t runs 1..T. `alpha_bar` has T + 1 values, alpha_bar[0] = 1 (the clean data
 A sampler takes `eps_model(x, t)` and yields every x on the way.
 """
 
-from .process import eps_of_velocity, predict_x0, q_sample, velocity
-from .samplers import ddim, uniform_tau
-from .schedule import continuous_cosine_alpha_bar, continuous_cosine_schedule, cosine_schedule, linear_schedule
+from .oracle import gaussian_eps_model, mixture_eps_model
+from .process import (
+    PREDICTIONS,
+    EpsModel,
+    clipped,
+    eps_of_velocity,
+    eps_of_x0,
+    posterior,
+    predict_x0,
+    q_sample,
+    thresholded,
+    velocity,
+)
+from .samplers import ddim, ddim_inversion, ddpm, dpm_solver_pp_2m, heun
+from .schedule import (
+    alpha_bar_of_log_snr,
+    continuous_cosine_alpha_bar,
+    continuous_cosine_schedule,
+    cosine_schedule,
+    linear_schedule,
+    log_snr,
+    log_snr_tau,
+    quadratic_tau,
+    uniform_tau,
+)
 
 __all__ = [
+    "PREDICTIONS",
+    "EpsModel",
+    "alpha_bar_of_log_snr",
+    "clipped",
     "continuous_cosine_alpha_bar",
     "continuous_cosine_schedule",
     "cosine_schedule",
     "ddim",
+    "ddim_inversion",
+    "ddpm",
+    "dpm_solver_pp_2m",
     "eps_of_velocity",
+    "eps_of_x0",
+    "gaussian_eps_model",
+    "heun",
     "linear_schedule",
+    "log_snr",
+    "log_snr_tau",
+    "mixture_eps_model",
+    "posterior",
     "predict_x0",
     "q_sample",
+    "quadratic_tau",
+    "thresholded",
     "uniform_tau",
     "velocity",
 ]

@@ -1,7 +1,9 @@
-"""Noise schedules, as alpha_bar: the share of the variance at time t that is still signal.
+"""Noise schedules, as alpha_bar: the share of the variance at time t that is still signal. And walks through them.
 
 signal_rate = sqrt(alpha_bar), noise_rate = sqrt(1 - alpha_bar), so that a sample is
 signal_rate x0 + noise_rate eps. All in float64, on the host.
+
+A walk is DDIM's tau: integers 0 = tau_0 < tau_1 < ... < tau_S = T; samplers take any such array.
 """
 
 from __future__ import annotations
@@ -38,3 +40,56 @@ def cosine_schedule(T: int = 1000, s: float = 0.008, max_beta: float = 0.999) ->
     f = np.cos(np.pi / 2 * (np.arange(T + 1) / T + s) / (1 + s)) ** 2
     beta = np.minimum(1 - f[1:] / f[:-1], max_beta)
     return np.concatenate([[1.0], np.cumprod(1 - beta)])
+
+
+def log_snr(alpha_bar: np.ndarray | float) -> np.ndarray:
+    """log(signal_rate^2 / noise_rate^2), natural; infinite for alpha_bar 1 and 0."""
+    with np.errstate(divide="ignore"):
+        return np.log(alpha_bar) - np.log1p(-np.asarray(alpha_bar))
+
+
+def alpha_bar_of_log_snr(log_snr: np.ndarray | float) -> np.ndarray:
+    """The inverse of `log_snr`."""
+    return 1 / (1 + np.exp(-np.asarray(log_snr)))
+
+
+def uniform_tau(T: int, steps: int) -> np.ndarray:
+    """Equal steps; diffusers calls it "trailing".
+
+    Like every walk: (steps + 1,) integers; raises ValueError unless 1 <= steps <= T.
+    """
+    return _distinct(T * _indices(T, steps) / steps, T)
+
+
+def quadratic_tau(T: int, steps: int) -> np.ndarray:
+    """tau_i proportional to i^2: the steps are small near the data (Song et al. 2021, appendix D.2)."""
+    return _distinct(T * _indices(T, steps) ** 2 / steps**2, T)
+
+
+def log_snr_tau(alpha_bar: np.ndarray, steps: int) -> np.ndarray:
+    """From T to 1 in equal steps of log-SNR, and one to 0, where it is infinite (Lu et al. 2022, "DPM-Solver").
+
+    alpha_bar: (T + 1,), above 0. Times are rounded; where several steps fall on one, they spread to its neighbours.
+    """
+    T = len(alpha_bar) - 1
+    _indices(T, steps)
+    if alpha_bar[-1] <= 0:
+        raise ValueError(
+            f"alpha_bar[{T}] is {alpha_bar[-1]}: its log-SNR is infinite, raise the schedule's end above 0"
+        )
+    levels = log_snr(alpha_bar[1:])
+    wanted = np.linspace(levels[-1], levels[0], steps)[::-1]
+    return _distinct(np.concatenate([[0], np.interp(-wanted, -levels, np.arange(1, T + 1))]), T)
+
+
+def _indices(T: int, steps: int) -> np.ndarray:
+    if not 1 <= steps <= T:
+        raise ValueError(f"steps is {steps}: a schedule of T = {T} times can be walked in 1 to {T} steps")
+    return np.arange(steps + 1)
+
+
+def _distinct(times: np.ndarray, T: int) -> np.ndarray:
+    """Rising times from 0 to T, rounded, and moved by as little as makes them rise by 1 or more."""
+    i = np.arange(len(times))
+    tau = np.maximum.accumulate(np.round(times).astype(int) - i) + i
+    return np.minimum(tau, T - i[::-1])

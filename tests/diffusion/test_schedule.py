@@ -1,9 +1,20 @@
-"""Noise schedules against the papers' numbers."""
+"""Noise schedules against the papers' numbers, and the walks through them."""
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ddim_from_scratch.diffusion import continuous_cosine_schedule, cosine_schedule, linear_schedule
+from ddim_from_scratch.diffusion import (
+    alpha_bar_of_log_snr,
+    continuous_cosine_schedule,
+    cosine_schedule,
+    linear_schedule,
+    log_snr,
+    log_snr_tau,
+    quadratic_tau,
+    uniform_tau,
+)
 
 SCHEDULES = [linear_schedule, cosine_schedule, continuous_cosine_schedule]
 
@@ -38,3 +49,59 @@ def test_continuous_cosine_schedule_is_linear_in_the_angle_between_its_rates(rat
     angle = np.arccos(np.sqrt(continuous_cosine_schedule(T, least, most)[1:]))
     start, end = np.arccos(most), np.arccos(least)
     np.testing.assert_allclose(angle, start + (end - start) * np.arange(1, T + 1) / T, rtol=1e-12)
+
+
+def test_log_snr_is_twice_the_log_of_the_rates(rng):
+    alpha_bar = cosine_schedule(100)
+    signal_rate, noise_rate = np.sqrt(alpha_bar[1:]), np.sqrt(1 - alpha_bar[1:])
+    np.testing.assert_allclose(log_snr(alpha_bar[1:]), 2 * np.log(signal_rate / noise_rate), rtol=1e-9)
+    np.testing.assert_allclose(alpha_bar_of_log_snr(log_snr(alpha_bar)), alpha_bar, rtol=1e-12)
+    assert log_snr(1.0) == np.inf and log_snr(0.0) == -np.inf
+
+
+WALKS = {
+    "uniform": uniform_tau,
+    "quadratic": quadratic_tau,
+    "log-snr, linear": lambda T, steps: log_snr_tau(linear_schedule(T), steps),
+    "log-snr, cosine": lambda T, steps: log_snr_tau(continuous_cosine_schedule(T), steps),
+}
+
+
+@pytest.mark.parametrize("walk", WALKS.values(), ids=WALKS)
+@given(sizes=st.integers(1, 1000).flatmap(lambda T: st.tuples(st.just(T), st.integers(1, T))))
+def test_a_walk_rises_from_zero_to_T_in_the_asked_steps(walk, sizes):
+    T, steps = sizes
+    tau = walk(T, steps)
+    assert tau.shape == (steps + 1,) and np.issubdtype(tau.dtype, np.integer)
+    assert tau[0] == 0 and tau[-1] == T and np.all(np.diff(tau) > 0)
+
+
+def test_uniform_steps_are_equal_up_to_rounding():
+    np.testing.assert_array_equal(uniform_tau(1000, 8), np.arange(0, 1001, 125))
+    assert np.ptp(np.diff(uniform_tau(1000, 7))) == 1
+
+
+def test_quadratic_steps_are():
+    np.testing.assert_array_equal(quadratic_tau(1000, 10), 10 * np.arange(11) ** 2)
+    np.testing.assert_array_equal(quadratic_tau(1000, 100)[:6], np.arange(6))  # 0.1 i^2 would stand still
+
+
+def test_log_snr_steps_are_equal_where_the_schedule_is_fine_enough():
+    alpha_bar = linear_schedule(100_000, 1e-6, 2e-4)  # a hundred times as fine as DDPM's
+    tau = log_snr_tau(alpha_bar, 20)
+    assert tau[1] == 1
+    steps = np.diff(log_snr(alpha_bar[tau[1:]]))
+    np.testing.assert_allclose(steps[3:], np.ptp(log_snr(alpha_bar[[1, -1]])) / -19, rtol=0.02)
+    np.testing.assert_array_equal(log_snr_tau(alpha_bar, 1), [0, 100_000])
+
+
+@pytest.mark.parametrize("walk", WALKS.values(), ids=WALKS)
+@pytest.mark.parametrize("steps", [0, -1, 11])
+def test_more_steps_than_times_or_none_are_refused(walk, steps):
+    with pytest.raises(ValueError, match=f"steps is {steps}:"):
+        walk(10, steps)
+
+
+def test_equal_steps_to_an_infinite_log_snr_are_refused():
+    with pytest.raises(ValueError, match=r"alpha_bar\[2\] is 0.0"):
+        log_snr_tau(np.array([1.0, 0.5, 0.0]), 2)

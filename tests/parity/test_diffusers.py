@@ -1,0 +1,267 @@
+"""Schedules and samplers against the schedulers of the library diffusers: the same network, times and noise.
+
+diffusers counts time from 0 (its t is our t + 1) and hands its schedule round in float32; its products are replaced
+by ours in float64 so that a comparison can be sharp. Where it does something else than the papers, a test says what.
+"""
+
+import numpy as np
+import pytest
+from helpers import last, reference, relative_error
+
+from ddim_from_scratch.diffusion import (
+    PREDICTIONS,
+    clipped,
+    cosine_schedule,
+    ddim,
+    ddim_inversion,
+    ddpm,
+    dpm_solver_pp_2m,
+    heun,
+    linear_schedule,
+    predict_x0,
+    q_sample,
+    thresholded,
+    uniform_tau,
+    velocity,
+)
+
+ALPHA_BAR = linear_schedule(1000)
+KINDS = {"eps": "epsilon", "v": "v_prediction", "x0": "sample"}
+LINEAR = {"beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear", "num_train_timesteps": 1000}
+
+
+def output(x, t):
+    """What the network puts out, be it eps, v or x0: smooth, not linear in x, other at every t."""
+    return np.sin(2 * x + t / 300)
+
+
+def our_eps_model(prediction, alpha_bar=ALPHA_BAR):
+    return lambda x, t: PREDICTIONS[prediction].eps(x, alpha_bar[t], output(x, t))
+
+
+def scheduler_of(name, prediction="eps", **settings):
+    torch, diffusers = reference("torch"), reference("diffusers")
+    scheduler = getattr(diffusers, name)(**LINEAR, prediction_type=KINDS[prediction], **settings)
+    scheduler.alphas_cumprod = torch.tensor(ALPHA_BAR[1:])
+    return scheduler
+
+
+def walk(scheduler, x, step=lambda scheduler, *arguments: scheduler.step(*arguments), network=output):
+    """Every x of a diffusers loop, as NumPy arrays."""
+    torch = reference("torch")
+    x, xs = torch.tensor(x), [x]
+    for t in scheduler.timesteps:
+        scaled = scheduler.scale_model_input(x, t).numpy()
+        x = step(scheduler, torch.tensor(network(scaled, int(t) + 1)), t, x).prev_sample
+        xs.append(x.numpy())
+    return xs
+
+
+def drawn(generator, shape):
+    """The noise that our samplers draw, for theirs."""
+    return reference("torch").tensor(generator.standard_normal(shape, np.float32).astype(np.float64))
+
+
+def tau_of(scheduler):
+    """The times that a scheduler visits, as a tau of ours."""
+    visited = {int(t) + 1 for t in scheduler.timesteps}
+    return np.array([0, *sorted(visited)])
+
+
+def assert_same_walk(ours, theirs, tolerance):
+    ours = list(ours)
+    assert len(ours) == len(theirs)
+    for a, b in zip(ours, theirs, strict=True):
+        assert relative_error(a, b) < tolerance
+
+
+@pytest.mark.parametrize(("name", "schedule"), [("linear", linear_schedule), ("squaredcos_cap_v2", cosine_schedule)])
+def test_schedules(name, schedule):
+    theirs = reference("diffusers").DDPMScheduler(beta_schedule=name)
+    np.testing.assert_allclose(schedule(1000)[1:], theirs.alphas_cumprod, rtol=1e-3, atol=1e-7)  # a float32 product
+    np.testing.assert_allclose(1 - schedule(1000)[1:] / schedule(1000)[:-1], theirs.betas, rtol=1e-5)
+
+
+def test_forward_process(rng):
+    torch, scheduler = reference("torch"), scheduler_of("DDPMScheduler")
+    x0, eps = rng.standard_normal((2, 3, 8))
+    times = np.array([1, 500, 1000])
+    arguments = torch.tensor(x0), torch.tensor(eps), torch.tensor(times - 1)
+    assert relative_error(q_sample(x0, ALPHA_BAR[times], eps), scheduler.add_noise(*arguments)) < 1e-12
+    assert relative_error(velocity(x0, ALPHA_BAR[times], eps), scheduler.get_velocity(*arguments)) < 1e-12
+
+
+# DDPM
+
+
+def ddpm_walks(variance, monkeypatch, rng, prediction="eps", steps=1000, **settings):
+    """Ours and theirs. Their noise is drawn from a generator like ours."""
+    generator, x_T = np.random.default_rng(1), rng.standard_normal((2, 5))
+    module = reference("diffusers.schedulers.scheduling_ddpm")
+    monkeypatch.setattr(module, "randn_tensor", lambda shape, **_: drawn(generator, shape))
+    kind = {"posterior": "fixed_small", "beta": "fixed_large"}[variance]
+    scheduler = scheduler_of("DDPMScheduler", prediction, variance_type=kind, clip_sample=False, **settings)
+    scheduler.set_timesteps(steps)
+    tau = tau_of(scheduler)
+    ours = ddpm(our_eps_model(prediction), x_T, ALPHA_BAR, np.random.default_rng(1), variance, tau)
+    return list(ours), walk(scheduler, x_T)
+
+
+@pytest.mark.parametrize("prediction", KINDS)
+@pytest.mark.parametrize("variance", ["posterior", "beta"])
+def test_ddpm(variance, prediction, monkeypatch, rng):
+    assert_same_walk(*ddpm_walks(variance, monkeypatch, rng, prediction), 1e-9)
+
+
+@pytest.mark.parametrize("variance", ["posterior", "beta"])
+@pytest.mark.parametrize("spacing", ["leading", "linspace"])
+def test_ddpm_in_long_steps(spacing, variance, monkeypatch, rng):
+    assert_same_walk(*ddpm_walks(variance, monkeypatch, rng, steps=10, timestep_spacing=spacing), 1e-9)
+
+
+def test_diffusers_adds_noise_to_the_sample_if_the_last_step_is_long(monkeypatch, rng):
+    """DDPM's Algorithm 2 adds none in the last step; diffusers leaves it out at its t = 0 only."""
+    ours, theirs = ddpm_walks("beta", monkeypatch, rng, steps=10, timestep_spacing="trailing")
+    assert_same_walk(ours[:-1], theirs[:-1], 1e-9)
+    added = np.random.default_rng(1).standard_normal((10, 2, 5), np.float32)[-1]
+    np.testing.assert_allclose(theirs[-1] - ours[-1], (1 - ALPHA_BAR[100]) ** 0.5 * added, rtol=1e-6)
+
+
+# DDIM
+
+
+def ddim_walk(scheduler, x_T, eta=0.0, **settings):
+    generator = np.random.default_rng(1)
+
+    def step(scheduler, out, t, x):
+        return scheduler.step(out, t, x, eta=eta, variance_noise=drawn(generator, x.shape), **settings)
+
+    return walk(scheduler, x_T, step)
+
+
+@pytest.mark.parametrize("prediction", KINDS)
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize(("spacing", "steps"), [("leading", 10), ("leading", 7), ("trailing", 10), ("linspace", 1000)])
+def test_ddim(spacing, steps, eta, prediction, rng):
+    scheduler = scheduler_of("DDIMScheduler", prediction, timestep_spacing=spacing, clip_sample=False)
+    scheduler.set_timesteps(steps)
+    x_T = rng.standard_normal((2, 5))
+    ours = ddim(our_eps_model(prediction), x_T, ALPHA_BAR, tau_of(scheduler), eta, np.random.default_rng(1))
+    assert_same_walk(ours, ddim_walk(scheduler, x_T, eta), 1e-9)
+
+
+def test_trailing_is_our_uniform_walk_and_leading_never_visits_the_noisiest_time():
+    for spacing, expected in [("trailing", uniform_tau(1000, 10)), ("leading", [0, *range(1, 1000, 100)])]:
+        scheduler = scheduler_of("DDIMScheduler", timestep_spacing=spacing)
+        scheduler.set_timesteps(10)
+        np.testing.assert_array_equal(tau_of(scheduler), expected)
+
+
+@pytest.mark.parametrize(("spacing", "steps"), [("linspace", 10), ("trailing", 7)])
+def test_diffusers_ddim_steps_to_times_that_it_does_not_visit(spacing, steps, rng):
+    """A step goes T // S down, wherever the next time is: x is at one noise level, the scheduler takes it for another.
+
+    So even a network that knows the noise in x does not lead it to the data.
+    """
+    scheduler = scheduler_of("DDIMScheduler", timestep_spacing=spacing, clip_sample=False)
+    scheduler.set_timesteps(steps)
+    tau, landing = tau_of(scheduler), 1000 - 1000 // steps
+    assert landing not in tau
+    x0, eps = rng.standard_normal((2, 5))
+    x_T = q_sample(x0, ALPHA_BAR[1000], eps)
+    theirs = walk(scheduler, x_T, network=lambda x, t: eps)
+    np.testing.assert_allclose(theirs[1], q_sample(x0, ALPHA_BAR[landing], eps), rtol=1e-9)
+    np.testing.assert_allclose(last(ddim(lambda x, t: eps, x_T, ALPHA_BAR, tau)), x0, rtol=1e-9)
+    assert np.abs(theirs[-1] - x0).max() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("wrap", "settings"),
+    [
+        (lambda model: clipped(model, ALPHA_BAR, 0.7), {"clip_sample": True, "clip_sample_range": 0.7}),
+        (
+            lambda model: thresholded(model, ALPHA_BAR, 90.0),
+            {"thresholding": True, "dynamic_thresholding_ratio": 0.9, "sample_max_value": 1e9},
+        ),
+    ],
+    ids=["clipped", "thresholded"],
+)
+def test_x0_kept_in_range(wrap, settings, rng):
+    """With eps derived again, on request; by default diffusers keeps the eps that no longer belongs to x0."""
+    scheduler = scheduler_of("DDIMScheduler", timestep_spacing="trailing", **settings)
+    scheduler.set_timesteps(10)
+    x_T = rng.standard_normal((2, 5, 4, 3))
+    ours = list(ddim(wrap(our_eps_model("eps")), x_T, ALPHA_BAR, tau_of(scheduler)))
+    assert_same_walk(ours, ddim_walk(scheduler, x_T, use_clipped_model_output=True), 1e-9)
+    kept = ddim_walk(scheduler, x_T)
+    assert relative_error(kept[1], ours[1]) > 1e-2
+    # What it steps with: this x0 and this eps would have made another x_T.
+    eps = our_eps_model("eps")(x_T, 1000)
+    x0 = predict_x0(x_T, ALPHA_BAR[1000], wrap(lambda x, t: eps)(x_T, 1000))
+    np.testing.assert_allclose(kept[1], q_sample(x0, ALPHA_BAR[900], eps), rtol=1e-9)
+    assert relative_error(q_sample(x0, ALPHA_BAR[1000], eps), x_T) > 1e-2
+
+
+@pytest.mark.parametrize("prediction", ["eps", "v"])
+@pytest.mark.parametrize("spacing", ["leading", "trailing"])
+def test_ddim_inversion(spacing, prediction, rng):
+    """Both tell the network t for an x that is still at s. diffusers reads v as if it had been told s.
+
+    (At s = 0 it would divide a predicted x0 by a noise rate of zero.)
+    """
+    scheduler = scheduler_of("DDIMInverseScheduler", prediction, timestep_spacing=spacing, clip_sample=False)
+    scheduler.set_timesteps(10)
+    x0, tau = rng.standard_normal((2, 5)), tau_of(scheduler)
+    below = dict(zip(tau[1:].tolist(), tau[:-1].tolist(), strict=True))
+
+    def eps_model(x, t):
+        return PREDICTIONS[prediction].eps(x, ALPHA_BAR[below[t]], output(x, t))
+
+    assert_same_walk(ddim_inversion(eps_model, x0, ALPHA_BAR, tau), walk(scheduler, x0), 1e-9)
+
+
+# Second order
+
+
+@pytest.mark.parametrize("steps", [5, 20])
+@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
+@pytest.mark.parametrize("prediction", KINDS)
+def test_dpm_solver_pp_2m(prediction, spacing, steps, rng):
+    scheduler = scheduler_of("DPMSolverMultistepScheduler", prediction, timestep_spacing=spacing)
+    assert scheduler.config.solver_order == 2 and scheduler.config.final_sigmas_type == "zero"
+    scheduler.set_timesteps(steps)
+    x_T = rng.standard_normal((2, 5)).astype(np.float32)
+    ours = dpm_solver_pp_2m(our_eps_model(prediction), x_T, ALPHA_BAR, tau_of(scheduler))
+    assert_same_walk(ours, walk(scheduler, x_T), 1e-4)
+
+
+@pytest.mark.parametrize("lower_order_final", [False, True])
+def test_dpm_solver_pp_2m_that_ends_at_the_first_noise_level(lower_order_final, rng):
+    """With alpha_bar[0] = alpha_bar[1]. Of fewer than 15 steps diffusers can make the last DDIM's, for stability."""
+    scheduler = scheduler_of(
+        "DPMSolverMultistepScheduler", final_sigmas_type="sigma_min", lower_order_final=lower_order_final
+    )
+    scheduler.set_timesteps(10)
+    tau, alpha_bar = tau_of(scheduler), np.concatenate([ALPHA_BAR[1:2], ALPHA_BAR[1:]])
+    x_T = rng.standard_normal((2, 5)).astype(np.float32)
+    ours = list(dpm_solver_pp_2m(our_eps_model("eps"), x_T, alpha_bar, tau))
+    theirs = walk(scheduler, x_T)
+    if lower_order_final:
+        assert relative_error(ours[-1], theirs[-1]) > 1e-3
+        ours[-1] = last(ddim(our_eps_model("eps"), ours[-2], alpha_bar, tau[:2]))
+    assert_same_walk(ours, theirs, 1e-4)
+
+
+@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
+@pytest.mark.parametrize("prediction", ["eps", "v"])
+def test_heun(prediction, spacing, rng):
+    """diffusers walks in x / sqrt(alpha_bar), and yields the end of each Euler step as well."""
+    scheduler = scheduler_of("HeunDiscreteScheduler", prediction, timestep_spacing=spacing)
+    scheduler.set_timesteps(10)
+    tau = tau_of(scheduler)
+    signal_rates = ALPHA_BAR[tau[::-1]] ** 0.5
+    x_T = rng.standard_normal((2, 5))
+    theirs = walk(scheduler, x_T / signal_rates[0])
+    steps = [theirs[0], *theirs[2::2], theirs[-1]]
+    ours = heun(our_eps_model(prediction), x_T, ALPHA_BAR, tau)
+    assert_same_walk(ours, [x * rate for x, rate in zip(steps, signal_rates, strict=True)], 1e-4)
