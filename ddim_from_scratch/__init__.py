@@ -1,9 +1,9 @@
 """Music from noise, every line of the arithmetic in front of you.
 
     recordings --audio.log_mel--> (frames, 128) --data--> windows --train--> unet --sample--> log-mel
-                                                                                   --audio.griffin_lim--> sound
+                                                                                      --audio.inverter--> sound
 
-audio       sound files, STFT, mel filter bank, Griffin-Lim, the embedded music
+audio       sound files, STFT, mel filter bank, inverters (GAN, Griffin-Lim), the embedded music
 nn          layers with their backward passes
 unet        the network that predicts the noise
 diffusion   schedules, the forward process, samplers

@@ -1,9 +1,11 @@
 """Experiments on trained runs.
 
     python -m ddim_from_scratch.experiments compare --run runs/mine
+    python -m ddim_from_scratch.experiments ceiling --data recordings/ --run runs/mine
 
 `compare` says how far a run's samples are from its training music, on a scale that has both ends: noise and
-an untrained network on one, real music on the other.
+an untrained network on one, real music on the other. `ceiling` says how much of that distance is the
+inverter's: what real music loses when it becomes a log-mel spectrogram and sound again.
 """
 
 from __future__ import annotations
@@ -11,13 +13,17 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from .audio import find_audio, griffin_lim, load_audio, log_mel
-from .backend import parallel, threads
+from .audio import AudioError, find_audio, load_audio, log_mel
+from .audio.inverter import Inverter, add_inverter_option, load_inverter
+from .audio.mel import HOP_LENGTH
+from .backend import threads
 from .config import FRAMES_PER_SECOND, N_MELS, Parser, UserError, at_least, replacing, run_command
 from .data import Scaler, Windows, load_windows
 from .fad import frechet_distance, gaussian, log_mel_statistics
@@ -30,15 +36,9 @@ PICTURED = 4
 UNTRAINED_STEPS = 5  # a fresh network's output layer is zero, so few steps give what many would
 
 
-def through_sound(log_mels: np.ndarray, label: str) -> np.ndarray:
-    """The log-mels of the sound that Griffin-Lim makes of log-mels: (n, frames, 128) to the same."""
-    with tqdm(total=len(log_mels), desc=f"inverting {label}", unit="clip") as bar:
-
-        def clip(one: np.ndarray) -> np.ndarray:
-            bar.update()
-            return log_mel(griffin_lim(one))
-
-        return np.stack(parallel(clip, log_mels))
+def through_sound(invert: Inverter, log_mels: np.ndarray, label: str) -> np.ndarray:
+    """The log-mels of the sound that an inverter makes of log-mels: (n, frames, 128) to the same."""
+    return np.stack([log_mel(samples) for samples in invert(log_mels, label)])
 
 
 def apart(windows: Windows) -> np.ndarray:
@@ -57,7 +57,7 @@ def distances(reference: np.ndarray, sets: dict[str, np.ndarray]) -> dict[str, f
     return {name: frechet_distance(*background, *gaussian(log_mel_statistics(clips))) for name, clips in sets.items()}
 
 
-def compare(run: Path) -> dict:
+def compare(run: Path, invert: Inverter) -> dict:
     """Distances of noise, an untrained network, the run's samples and real music from the training music.
 
     All sets have the same number of clips, since the distance depends on it. Writes metrics.json and
@@ -85,10 +85,10 @@ def compare(run: Path) -> dict:
     fresh = init_state(config, rng)["average"]
     untrained = sample_log_mels(fresh, scaler, config, n, windows.frames, UNTRAINED_STEPS, rng)
     sets = {
-        "noise": through_sound(noise, "noise"),
-        "untrained": through_sound(untrained, "untrained"),
+        "noise": through_sound(invert, noise, "noise"),
+        "untrained": through_sound(invert, untrained, "untrained"),
         "generated": samples,
-        "griffin_lim": through_sound(other_half, "training clips"),
+        "inverted": through_sound(invert, other_half, "training clips"),
         "real": other_half,
     }
     rows = np.array(read_log(run / "log.csv"))
@@ -110,7 +110,7 @@ MEANING = {
     "noise": "standardised noise, made audible",
     "untrained": "what the network drew before training",
     "generated": "the new music",
-    "griffin_lim": "other training clips, through Griffin-Lim as the new music is",
+    "inverted": "other training clips, through the inverter as the new music is",
     "real": "the same clips as they are: how far two halves of the music lie apart",
 }
 
@@ -126,6 +126,84 @@ def report(run: Path, metrics: dict) -> str:
     return "\n".join(lines)
 
 
+def ceiling(
+    recordings: Sequence[np.ndarray],
+    generated: Sequence[np.ndarray],
+    invert: Inverter,
+    embed: Callable[[Sequence[np.ndarray]], np.ndarray],
+) -> dict:
+    """What an inverter makes of real log-mels: the best that any model which is heard through it can reach.
+
+    recordings, generated: clips of one length, a multiple of 320 samples, float32 (samples,), 16 kHz. There may
+        be none generated.
+    embed: clips to embeddings (n, D).
+
+    "distance" is the Frechet distance from one half of the recordings to: "inverted", these very recordings
+    after the inverter; "real", the other half as it is; "ceiling", the other half after the inverter, which is
+    what a perfect model's new music would be; "generated". All sets have "clips_per_set" clips, since the
+    distance depends on it. "log_mel_error" is the mean |log_mel(inverted) - log_mel(recording)|.
+    Raises UserError if a set would have fewer than 2 clips.
+    """
+    n = min(len(recordings) // 2, len(generated) or len(recordings))
+    if n < 2:
+        raise UserError(
+            f"{len(recordings)} clips of recordings and {len(generated)} generated: 4 and 2 are needed, more are better"
+        )
+    one_half, other_half = recordings[:n], recordings[n : 2 * n]
+    log_mels = np.stack([log_mel(clip) for clip in recordings[: 2 * n]])
+    sound = invert(log_mels, "real music")
+    sets = {"inverted": sound[:n], "real": other_half, "ceiling": sound[n:]}
+    if len(generated):
+        sets["generated"] = generated[:n]
+    background = gaussian(embed(one_half))
+    return {
+        "distance": {name: frechet_distance(*background, *gaussian(embed(clips))) for name, clips in sets.items()},
+        "log_mel_error": float(np.mean([np.abs(log_mel(x) - m).mean() for x, m in zip(sound, log_mels, strict=True)])),
+        "clips_per_set": n,
+    }
+
+
+def embed_by_log_mels(clips: Sequence[np.ndarray]) -> np.ndarray:
+    """`log_mel_statistics` of clips of one length."""
+    return log_mel_statistics(np.stack([log_mel(clip) for clip in clips]))
+
+
+def read_sets(data: Path, run: Path | None, count: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """At most `count` clips of the recordings in `data`, in random order, and a run's samples, all of one length.
+
+    The samples' length, or the paper's 5.12 s without a run. Recordings that cannot be read are skipped with a
+    warning on stderr.
+    """
+    generated = [load_audio(path) for path in find_audio(run / "samples")] if run else []
+    n = min(map(len, generated), default=256 * HOP_LENGTH) // HOP_LENGTH * HOP_LENGTH
+    clips = []
+    for path in tqdm(find_audio(data), desc="reading tracks", unit="track"):
+        try:
+            track = load_audio(path)
+        except AudioError as error:
+            print(f"warning: skipped: {error}", file=sys.stderr)
+            continue
+        clips += [track[i : i + n] for i in range(0, len(track) - n + 1, n)]
+    chosen = np.random.default_rng(0).permutation(len(clips))[:count]
+    return [clips[i] for i in chosen], [clip[:n] for clip in generated]
+
+
+CEILING_MEANING = {
+    "inverted": "the same recordings, inverted: the inverter's own damage",
+    "real": "other recordings, as they are",
+    "ceiling": "other recordings, inverted: what a perfect model would reach",
+    "generated": "the run's samples",
+}
+
+
+def report_ceiling(results: dict) -> str:
+    """The numbers of `ceiling` in words."""
+    lines = [f"Frechet distance from {results['clips_per_set']} clips of recordings, lower is nearer ({EMBEDDING}):"]
+    lines += [f"  {value:12.2f}  {name:12s} {CEILING_MEANING[name]}" for name, value in results["distance"].items()]
+    lines.append(f"Mean log-mel error of the inverted recordings: {results['log_mel_error']:.4f} (0.1 is 0.9 dB).")
+    return "\n".join(lines)
+
+
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = Parser(prog="python -m ddim_from_scratch.experiments", description="Experiments on trained runs.")
     commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
@@ -135,14 +213,28 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         description="Measures a run's samples against noise, an untrained network, and real music.",
     )
     command.add_argument("--run", type=Path, required=True, help="folder with a trained run and its samples")
-    command.add_argument("--threads", type=at_least(1), metavar="N", help="CPU threads (default: every core)")
+    bound = commands.add_parser(
+        "ceiling",
+        help="what real music loses in the inverter",
+        description="Inverts real log-mels and measures how far they are from the recordings, beside a run's samples.",
+    )
+    bound.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="folder of recordings")
+    bound.add_argument("--run", type=Path, help="folder with a trained run and its samples, to measure beside")
+    bound.add_argument("--clips", type=at_least(4), default=100, help="clips to use, half a set (default: 100)")
+    for either in (command, bound):
+        add_inverter_option(either)
+        either.add_argument("--threads", type=at_least(1), metavar="N", help="CPU threads (default: every core)")
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
+    invert = load_inverter(args.inverter)
     with threads(args.threads):
-        print(report(args.run, compare(args.run)))
+        if args.command == "compare":
+            print(report(args.run, compare(args.run, invert)))
+        else:
+            print(report_ceiling(ceiling(*read_sets(args.data, args.run, args.clips), invert, embed_by_log_mels)))
 
 
 if __name__ == "__main__":

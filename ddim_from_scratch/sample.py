@@ -2,7 +2,8 @@
 
     python -m ddim_from_scratch.sample --run runs/mine --num 4 --steps 50
 
-Noise is turned into log-mel spectrograms by DDIM, or another sampler, with the averaged weights, and those into sound.
+Noise is turned into log-mel spectrograms by DDIM, or another sampler, with the averaged weights, and those into
+sound by an inverter: see audio/inverter.py.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import numpy as np
 from tqdm import tqdm
 
 from . import tree
-from .audio import griffin_lim, write_wav
+from .audio import write_wav
+from .audio.inverter import add_inverter_option, load_inverter
 from .backend import Array, require_gpu, threads, to_device, to_host
 from .config import FRAMES_PER_SECOND, N_MELS, Config, Parser, UserError, add_hardware_options, at_least, run_command
 from .data import Scaler
@@ -119,6 +121,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="length of a clip (default: the training windows')")
     parser.add_argument("--out", type=Path, help="folder for the files (default: RUN/samples)")
     parser.add_argument("--seed", type=at_least(0), default=0, help="of the noise (default: 0)")
+    add_inverter_option(parser)
     add_hardware_options(parser)
     args = parser.parse_args(argv)
     if args.steps > T:
@@ -139,6 +142,7 @@ def main(argv: list[str] | None = None) -> None:
     checkpoint = load_checkpoint(args.run)
     config, scaler = checkpoint["config"], Scaler(**checkpoint["scaler"])
     frames = config.frames("--seconds", config.window_seconds if args.seconds is None else args.seconds)
+    invert = load_inverter(args.inverter, device)
     out = args.out or args.run / "samples"
     out.mkdir(parents=True, exist_ok=True)
     with threads(1 if args.gpu else args.threads):  # a GPU has its own
@@ -146,8 +150,8 @@ def main(argv: list[str] | None = None) -> None:
         rng = np.random.default_rng(args.seed)
         how = {"sampler": args.sampler, "spacing": args.spacing, "eta": args.eta}
         log_mels = sample_log_mels(network, scaler, config, args.num, frames, args.steps, rng, device, **how)
-        for i, clip in enumerate(tqdm(log_mels, desc="inverting to sound", unit="clip")):
-            write_wav(out / f"sample_{i:03d}.wav", griffin_lim(clip))
+        for i, samples in enumerate(invert(log_mels)):
+            write_wav(out / f"sample_{i:03d}.wav", samples)
     save_log_mels(out / "samples.png", {"generated": log_mels[:PICTURED]})
     length = f"{frames / FRAMES_PER_SECOND:g} s"
     print(f"{args.num} clips of {length} in {out}/sample_*.wav, their picture in {out}/samples.png")

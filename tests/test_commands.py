@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from ddim_from_scratch import experiments, sample, train, tree
-from ddim_from_scratch.audio import load_audio
+from ddim_from_scratch.audio import griffin_lim, load_audio, log_mel
 from ddim_from_scratch.config import UserError
 
 TINY = [
@@ -120,12 +120,43 @@ def test_compare_measures_all_five_sets(run, capsys):
     experiments.main(["compare", "--run", str(run)])
     metrics = json.loads((run / "metrics.json").read_text())
     distance = metrics["distance"]
-    assert set(distance) == {"noise", "untrained", "generated", "griffin_lim", "real"}
+    assert set(distance) == {"noise", "untrained", "generated", "inverted", "real"}
     assert all(np.isfinite(value) and value >= 0 for value in distance.values())
     assert distance["real"] < distance["noise"] < distance["untrained"]
     assert metrics["clips_per_set"] == 4
     assert "noise" in capsys.readouterr().out
     assert (run / "comparison.png").exists()
+
+
+def quieter(log_mels, label=""):
+    """An inverter that halves the loudness."""
+    return np.stack([griffin_lim(clip, iterations=8) for clip in log_mels]) / 2
+
+
+def test_the_ceiling_is_the_distance_that_the_inverter_makes(rng):
+    clips = [0.1 * rng.standard_normal(64 * 320).astype(np.float32) for _ in range(9)]
+    results = experiments.ceiling(clips, clips[:5], quieter, lambda clips: np.log([[np.std(clip)] for clip in clips]))
+    assert results["clips_per_set"] == 4  # half of 9
+    distance = results["distance"]
+    assert distance["generated"] == pytest.approx(0, abs=1e-9)
+    assert distance["real"] < 1e-3
+    assert distance["inverted"] == pytest.approx(np.log(2) ** 2, rel=0.1)
+    assert distance["ceiling"] == pytest.approx(np.log(2) ** 2, rel=0.1)
+    error = [np.abs(log_mel(quieter(log_mel(x)[None])[0]) - log_mel(x)).mean() for x in clips[:8]]
+    assert results["log_mel_error"] == pytest.approx(np.mean(error), rel=1e-3)
+    assert results["log_mel_error"] > 0.6
+    assert "generated" not in experiments.ceiling(clips, [], quieter, experiments.embed_by_log_mels)["distance"]
+
+
+def test_ceiling_cuts_recordings_as_long_as_the_samples(recordings, run, tmp_path, capsys):
+    (tmp_path / "track.wav").write_bytes((recordings / "tone0.wav").read_bytes())
+    (tmp_path / "cut short.wav").write_bytes((recordings / "tone0.wav").read_bytes()[:999])
+    with pytest.raises(UserError, match="3 clips of recordings and 4 generated"):  # of 0.64 s in 2 s
+        experiments.main(["ceiling", "--data", str(tmp_path), "--run", str(run)])
+    assert "skipped" in capsys.readouterr().err
+    experiments.main(["ceiling", "--data", str(recordings), "--run", str(run), "--inverter", "griffin-lim"])
+    report = capsys.readouterr().out
+    assert all(name in report for name in ("4 clips", "inverted", "ceiling", "generated", "log-mel error"))
 
 
 def test_a_resumed_run_equals_one_that_never_stopped(recordings, run, tmp_path):
@@ -246,6 +277,7 @@ def test_a_bad_training_option_is_named(arguments, named, recordings, tmp_path):
         "--spacing odd",
         "--seconds 0",
         "--seconds 0.06",
+        "--inverter x",
     ],
 )
 def test_a_bad_sampling_option_is_named(arguments, run, tmp_path):

