@@ -57,8 +57,8 @@ def gaussian_error(sampler, S):
     """Of x from x_T = 1 with data N(0, V), on the log-SNR grid; the ODE's exact solution is a scaling."""
     ab = log_snr_grid(S)
     x = last(sampler(gaussian_eps_model(0.0, V, ab), np.ones(1), ab, np.arange(S + 1)))
-    (exact,) = (((ab[0] * V + 1 - ab[0]) / (ab[-1] * V + 1 - ab[-1])) ** 0.5,)
-    return np.abs(x - exact).max()
+    exact = ((ab[0] * V + 1 - ab[0]) / (ab[-1] * V + 1 - ab[-1])) ** 0.5
+    return abs(x.item() - exact)
 
 
 def cumulative(x, ab):

@@ -78,8 +78,8 @@ def assert_same_walk(ours, theirs, tolerance):
 @pytest.mark.parametrize(("name", "schedule"), [("linear", linear_schedule), ("squaredcos_cap_v2", cosine_schedule)])
 def test_schedules(name, schedule):
     theirs = reference("diffusers").DDPMScheduler(beta_schedule=name)
-    np.testing.assert_allclose(schedule(1000)[1:], theirs.alphas_cumprod, rtol=1e-3, atol=1e-7)  # a float32 product
-    np.testing.assert_allclose(1 - schedule(1000)[1:] / schedule(1000)[:-1], theirs.betas, rtol=1e-5)
+    np.testing.assert_allclose(schedule(1000)[1:], theirs.alphas_cumprod, rtol=2e-5)  # theirs is a product in float32
+    np.testing.assert_allclose(1 - schedule(1000)[1:] / schedule(1000)[:-1], theirs.betas, rtol=1e-6)
 
 
 def test_forward_process(rng):
@@ -220,7 +220,7 @@ def test_ddim_inversion(spacing, prediction, rng):
     assert_same_walk(ddim_inversion(eps_model, x0, ALPHA_BAR, tau), walk(scheduler, x0), 1e-9)
 
 
-# Second order
+# Second order. These work with their own float32 table of noise levels: 1e-5 at most was measured.
 
 
 @pytest.mark.parametrize("steps", [5, 20])
@@ -232,7 +232,7 @@ def test_dpm_solver_pp_2m(prediction, spacing, steps, rng):
     scheduler.set_timesteps(steps)
     x_T = rng.standard_normal((2, 5)).astype(np.float32)
     ours = dpm_solver_pp_2m(our_eps_model(prediction), x_T, ALPHA_BAR, tau_of(scheduler))
-    assert_same_walk(ours, walk(scheduler, x_T), 1e-4)
+    assert_same_walk(ours, walk(scheduler, x_T), 2e-5)
 
 
 @pytest.mark.parametrize("lower_order_final", [False, True])
@@ -249,7 +249,7 @@ def test_dpm_solver_pp_2m_that_ends_at_the_first_noise_level(lower_order_final, 
     if lower_order_final:
         assert relative_error(ours[-1], theirs[-1]) > 1e-3
         ours[-1] = last(ddim(our_eps_model("eps"), ours[-2], alpha_bar, tau[:2]))
-    assert_same_walk(ours, theirs, 1e-4)
+    assert_same_walk(ours, theirs, 2e-5)
 
 
 @pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
@@ -264,4 +264,4 @@ def test_heun(prediction, spacing, rng):
     theirs = walk(scheduler, x_T / signal_rates[0])
     steps = [theirs[0], *theirs[2::2], theirs[-1]]
     ours = heun(our_eps_model(prediction), x_T, ALPHA_BAR, tau)
-    assert_same_walk(ours, [x * rate for x, rate in zip(steps, signal_rates, strict=True)], 1e-4)
+    assert_same_walk(ours, [x * rate for x, rate in zip(steps, signal_rates, strict=True)], 2e-5)
