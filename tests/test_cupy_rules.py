@@ -7,7 +7,8 @@ from fake_cupy import FakeArray, transfers
 from helpers import LAYERS, relative_error
 
 from ddim_from_scratch import backend, tree
-from ddim_from_scratch.audio import griffin_lim, istft, log_mel, stft
+from ddim_from_scratch.audio import griffin_lim, istft, load_inverter, log_mel, stft
+from ddim_from_scratch.audio.inverter import CLIPS_AT_ONCE
 from ddim_from_scratch.config import Config
 from ddim_from_scratch.diffusion import ddim, linear_schedule, predict_x0, q_sample, uniform_tau
 from ddim_from_scratch.nn.norm import batch_norm_inference
@@ -182,6 +183,13 @@ def test_spectrograms_agree_with_numpy(rng):
     mel = log_mel(samples)
     assert_same(griffin_lim(put(mel), iterations=2), griffin_lim(mel, iterations=2), tolerance=1e-3)
     assert transfers["to host"] == 0
+
+
+def test_the_inverter_takes_clips_to_the_device_in_batches(rng):
+    clips = np.stack([log_mel(x) for x in 0.1 * rng.standard_normal((CLIPS_AT_ONCE + 1, 640)).astype(np.float32)])
+    sound = load_inverter("griffin-lim", "gpu")(clips)
+    assert type(sound) is np.ndarray and transfers["to host"] == 2
+    assert relative_error(sound, load_inverter("griffin-lim")(clips)) < 1e-3
 
 
 def test_a_device_that_is_not_there_is_explained(cupy, monkeypatch):
