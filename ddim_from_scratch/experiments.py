@@ -147,7 +147,8 @@ def ceiling(
     n = min(len(recordings) // 2, len(generated) or len(recordings))
     if n < 2:
         raise UserError(
-            f"{len(recordings)} clips of recordings and {len(generated)} generated: 4 and 2 are needed, more are better"
+            f"{len(recordings)} clips of recordings and {len(generated)} generated: 4 and, beside a run, 2 are needed: "
+            "add recordings, or sample more or shorter clips"
         )
     one_half, other_half = recordings[:n], recordings[n : 2 * n]
     log_mels = np.stack([log_mel(clip) for clip in recordings[: 2 * n]])

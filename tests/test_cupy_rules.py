@@ -9,7 +9,8 @@ from fake_cupy import FakeArray, transfers
 from helpers import LAYERS, SAMPLERS, relative_error
 
 from ddim_from_scratch import backend, tree
-from ddim_from_scratch.audio import griffin_lim, istft, log_mel, stft
+from ddim_from_scratch.audio import griffin_lim, istft, load_inverter, log_mel, stft
+from ddim_from_scratch.audio.inverter import CLIPS_AT_ONCE
 from ddim_from_scratch.config import Config
 from ddim_from_scratch.diffusion import (
     PREDICTIONS,
@@ -272,6 +273,13 @@ def test_vggish_agrees_with_numpy_and_moves_nothing_but_tables(threads, rng):
     assert set(transfers) <= {"to device"} and transfers["to device"] <= 3 * 6  # B^T, G and A^T of each convolution
     assert_same(embeddings, vggish(params, examples))
     assert_same(postprocess(embeddings, device_pca), postprocess(embeddings._host, pca))
+
+
+def test_the_inverter_takes_clips_to_the_device_in_batches(rng):
+    clips = np.stack([log_mel(x) for x in 0.1 * rng.standard_normal((CLIPS_AT_ONCE + 1, 640)).astype(np.float32)])
+    sound = load_inverter("griffin-lim", "gpu")(clips)
+    assert type(sound) is np.ndarray and transfers["to host"] == 2
+    assert relative_error(sound, load_inverter("griffin-lim")(clips)) < 1e-3
 
 
 def test_a_device_that_is_not_there_is_explained(cupy, monkeypatch):

@@ -63,8 +63,8 @@ def load_inverter(name: str | None = None, device: str = "cpu") -> Inverter:
         name = SOUNDSTREAM if hub.find(hub.SOUNDSTREAM) and find_spec("tensorflow_hub") else GRIFFIN_LIM
         if name == GRIFFIN_LIM:
             print(
-                f"inverting with Griffin-Lim: {hub.SOUNDSTREAM.name} is not on this machine "
-                f"(--inverter {SOUNDSTREAM} downloads it)",
+                f"inverting with Griffin-Lim: {hub.SOUNDSTREAM.name}, or tensorflow_hub to run it, is not on this "
+                f"machine (--inverter {SOUNDSTREAM} fetches it, or says what is missing)",
                 file=sys.stderr,
             )
     if name == GRIFFIN_LIM:
@@ -74,6 +74,9 @@ def load_inverter(name: str | None = None, device: str = "cpu") -> Inverter:
             f"--inverter {name} is neither {SOUNDSTREAM}, {GRIFFIN_LIM} nor a folder with saved_model.pb: "
             "check the path"
         )
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # leave the rest of a GPU to CuPy
+    warnings.filterwarnings("ignore", "pkg_resources is deprecated")  # TF-Hub imports it
     folder = str(hub.download(hub.SOUNDSTREAM) if name == SOUNDSTREAM else name)
     return partial(_invert, partial(_decoder_clips, load_decoder(folder)))
 
@@ -83,12 +86,8 @@ def load_decoder(folder: str) -> Callable[[np.ndarray], np.ndarray]:
 
     Raises UserError without tensorflow_hub, or if the folder holds something else.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only
-    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # leave the rest of a GPU to CuPy
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # TF-Hub imports pkg_resources, which warns of its end
-            import tensorflow_hub
+        import tensorflow_hub
     except ImportError as error:
         raise UserError(
             f"a decoder needs tensorflow_hub ({error}): pip install 'ddim_from_scratch[hub]', "

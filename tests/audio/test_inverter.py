@@ -25,7 +25,7 @@ FLOOR = np.log(1e-5)
 @pytest.fixture(autouse=True)
 def caches(monkeypatch, tmp_path, request):
     """Empty caches, except for tests of the real decoder."""
-    if "soundstream" not in request.node.name:
+    if not request.node.name.endswith("[soundstream]"):
         monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "tfhub"))
         monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "kaggle"))
 
