@@ -24,12 +24,12 @@ from .audio import AudioError, find_audio, load_audio, log_mel
 from .audio.inverter import Inverter, add_inverter_option, load_inverter
 from .audio.mel import HOP_LENGTH
 from .backend import threads
+from .checkpoint import load_checkpoint, read_log
 from .config import FRAMES_PER_SECOND, N_MELS, Parser, UserError, at_least, replacing, run_command
 from .data import Scaler, Windows, load_windows
 from .fad import frechet_distance, gaussian, log_mel_statistics
+from .model import init_state, sample_log_mels
 from .pictures import save_log_mels
-from .sample import sample_log_mels
-from .train import init_state, load_checkpoint, read_log
 
 EMBEDDING = "mean, standard deviation and frame-to-frame change of each log-mel bin"
 PICTURED = 4

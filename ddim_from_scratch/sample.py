@@ -9,90 +9,21 @@ sound by an inverter: see audio/inverter.py.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from . import tree
 from .audio import write_wav
 from .audio.inverter import add_inverter_option, load_inverter
-from .backend import Array, require_gpu, threads, to_device, to_host
-from .config import FRAMES_PER_SECOND, N_MELS, Config, Parser, UserError, add_hardware_options, at_least, run_command
+from .backend import require_gpu, threads, to_device
+from .checkpoint import load_checkpoint
+from .config import FRAMES_PER_SECOND, Parser, UserError, add_hardware_options, at_least, run_command
 from .data import Scaler
-from .diffusion import (
-    PREDICTIONS,
-    EpsModel,
-    ddim,
-    ddpm,
-    dpm_solver_pp_2m,
-    heun,
-    log_snr_tau,
-    quadratic_tau,
-    uniform_tau,
-)
+from .model import SAMPLERS, SPACINGS, T, sample_log_mels
 from .pictures import save_log_mels
-from .train import T, alpha_bar_table, load_checkpoint
-from .tree import Tree
-from .unet import unet
 
-CLIPS_AT_ONCE = 8  # bounds the memory, whatever --num is
 PICTURED = 8
-
-# Each (eps_model, x_T, alpha_bar, tau, eta, rng) -> generator of x. eta is DDIM's, the others have none.
-SAMPLERS: dict[str, Callable[..., Iterator[Array]]] = {
-    "ddim": ddim,
-    "ddpm": lambda eps_model, x_T, alpha_bar, tau, eta, rng: ddpm(eps_model, x_T, alpha_bar, rng, tau=tau),
-    "heun": lambda eps_model, x_T, alpha_bar, tau, eta, rng: heun(eps_model, x_T, alpha_bar, tau),
-    "dpm++2m": lambda eps_model, x_T, alpha_bar, tau, eta, rng: dpm_solver_pp_2m(eps_model, x_T, alpha_bar, tau),
-}
-SPACINGS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
-    "uniform": lambda alpha_bar, steps: uniform_tau(T, steps),
-    "quadratic": lambda alpha_bar, steps: quadratic_tau(T, steps),
-    "log-snr": log_snr_tau,
-}
-
-
-def network_eps_model(network: Tree, config: Config) -> EpsModel:
-    """A trained network {"params", "statistics"} as the function eps_model(x, t) that samplers take."""
-    alpha_bar = alpha_bar_table(config)
-
-    def eps_model(x: Array, t: int) -> Array:
-        output = unet(network["params"], network["statistics"], x, np.full(len(x), 1 - alpha_bar[t]))[0]
-        return PREDICTIONS[config.prediction].eps(x, float(alpha_bar[t]), output)
-
-    return eps_model
-
-
-def sample_log_mels(
-    network: Tree,
-    scaler: Scaler,
-    config: Config,
-    num: int,
-    frames: int,
-    steps: int,
-    rng: np.random.Generator,
-    device: str = "cpu",
-    sampler: str = "ddim",
-    spacing: str = "uniform",
-    eta: float = 0.0,
-) -> np.ndarray:
-    """`num` new log-mel spectrograms: float32 (num, frames, 128), natural logarithms.
-
-    sampler: a key of SAMPLERS. spacing: of its steps, a key of SPACINGS. eta: DDIM's.
-    """
-    eps_model, alpha_bar = network_eps_model(network, config), alpha_bar_table(config)
-    tau = SPACINGS[spacing](alpha_bar, steps)
-    clips = []
-    with tqdm(total=-(-num // CLIPS_AT_ONCE) * steps, desc="sampling", unit="step") as bar:
-        for start in range(0, num, CLIPS_AT_ONCE):
-            shape = (min(CLIPS_AT_ONCE, num - start), frames, N_MELS, 1)
-            x_T = to_device(rng.standard_normal(shape, dtype=np.float32), device)
-            for x in SAMPLERS[sampler](eps_model, x_T, alpha_bar, tau, eta, rng):
-                bar.update(x is not x_T)
-            clips.append(to_host(x)[..., 0])
-    return scaler.restore(np.concatenate(clips))
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

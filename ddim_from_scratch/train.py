@@ -9,11 +9,9 @@ statistics, random state), log.csv (a row a step) and loss.png. --resume continu
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
 import json
 import time
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -21,48 +19,22 @@ from tqdm import tqdm
 
 from . import tree
 from .backend import Array, require_gpu, threads, to_device, to_host
+from .checkpoint import Log, checkpoint_path, load_checkpoint, read_log, save_checkpoint
 from .config import Config, Parser, UserError, add_hardware_options, add_options, flag, replacing, run_command
 from .data import Scaler, Windows, load_windows
 from .diffusion import (
     PREDICTIONS,
-    continuous_cosine_alpha_bar,
-    continuous_cosine_schedule,
-    cosine_schedule,
-    linear_schedule,
     predict_x0,
     q_sample,
 )
+from .model import draw_alpha_bar, init_state
 from .nn.loss import mean_squared_error
-from .optim import adamw, init_moments, update_average
+from .optim import adamw, update_average
 from .pictures import save_losses
 from .tree import Tree
-from .unet import init_unet, unet, unet_backward
+from .unet import unet, unet_backward
 
-T = 1000  # times in the discrete schedules, and in the table that samplers read
 BATCH_NORM_MOMENTUM = 0.99  # Keras' default
-LOG_COLUMNS = ("step", "epoch", "noise_loss", "reconstruction_loss", "seconds")
-
-
-@lru_cache
-def alpha_bar_table(config: Config) -> np.ndarray:
-    """The run's schedule for samplers: (T + 1,), alpha_bar[0] = 1."""
-    if config.schedule == "continuous-cosine":
-        return continuous_cosine_schedule(T, config.min_signal_rate, config.max_signal_rate)
-    return {"linear": linear_schedule, "cosine": cosine_schedule}[config.schedule](T)
-
-
-def draw_alpha_bar(config: Config, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Noise levels to train on, (n,): the continuous schedule at uniform times, a discrete one at uniform t in 1..T."""
-    if config.schedule == "continuous-cosine":
-        return continuous_cosine_alpha_bar(rng.random(n), config.min_signal_rate, config.max_signal_rate)
-    return alpha_bar_table(config)[rng.integers(1, T + 1, n)]
-
-
-def init_state(config: Config, rng: np.random.Generator) -> Tree:
-    """All that training changes: network {"params", "statistics"}, average (the same again) and moments."""
-    params, statistics = init_unet(rng, config.widths, config.block_depth, config.attention)
-    network = {"params": params, "statistics": statistics}
-    return {"network": network, "average": tree.map(np.copy, network), "moments": init_moments(params)}
 
 
 def train_step(state: Tree, x0: Array, config: Config, step: int, rng: np.random.Generator) -> tuple[float, float]:
@@ -148,79 +120,6 @@ def train(config: Config, windows: Windows, run: Path, checkpoint: Tree | None =
 def diverged(run: Path, what: str) -> str:
     saved = f"{checkpoint_path(run)} holds the last good epoch" if checkpoint_path(run).exists() else "nothing is saved"
     return f"training stopped: {what}; {saved}; train a new run with a lower --learning-rate"
-
-
-def checkpoint_path(run: Path) -> Path:
-    return run / "checkpoint.npz"
-
-
-def save_checkpoint(
-    run: Path, config: Config, state: Tree, scaler: Scaler, rng: np.random.Generator, step: int, windows: int
-) -> None:
-    """All that --resume and sampling need, in one file that is replaced in one move."""
-    tree.save(
-        checkpoint_path(run),
-        {
-            "config": np.array(config.to_json()),
-            "scaler": {"mean": scaler.mean, "std": scaler.std},
-            "step": np.array(step),
-            "windows": np.array(windows),
-            "random": np.array(json.dumps(rng.bit_generator.state)),
-            "state": state,
-        },
-    )
-
-
-def load_checkpoint(run: Path) -> Tree:
-    """The tree that `save_checkpoint` wrote, its "config" as a Config.
-
-    Raises UserError if there is none, if it is damaged, or if its weights are not of its configuration.
-    """
-    path = checkpoint_path(run)
-    try:
-        checkpoint = tree.load(path)
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist: train the run first (python -m ddim_from_scratch.train)") from None
-    try:
-        config = Config.from_json(str(checkpoint["config"]))
-        expected = tree.flatten(init_state(config, np.random.default_rng(0)))
-        found = tree.flatten(checkpoint["state"])
-        wrong = [name for name in expected if name not in found or found[name].shape != expected[name].shape]
-        if wrong or found.keys() != expected.keys() or checkpoint["scaler"]["mean"].shape != (128,):
-            raise UserError(f"{path} is not of its own configuration ({', '.join(wrong[:1]) or 'extra arrays'})")
-        json.loads(str(checkpoint["random"])), int(checkpoint["step"]), int(checkpoint["windows"])
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path} is not a checkpoint of ours (no {error}): train the run again") from None
-    return checkpoint | {"config": config}
-
-
-class Log:
-    """log.csv: a row a step, written when an epoch's checkpoint is. Rows after `step` are of an unsaved epoch."""
-
-    def __init__(self, path: Path, step: int) -> None:
-        self.path, self.rows = path, []
-        if step > 0 and path.exists():
-            self.rows = [row for row in read_log(path) if row[0] <= step]
-
-    def add(self, *row: float) -> None:
-        self.rows.append(row)
-
-    def recent_loss(self, steps: int = 50) -> float:
-        return float(np.mean([row[2] for row in self.rows[-steps:]]))
-
-    def write(self) -> None:
-        lines = [",".join(LOG_COLUMNS)]
-        lines += [f"{int(s)},{int(e)},{n:.6g},{r:.6g},{t:.4g}" for s, e, n, r, t in self.rows]
-        with replacing(self.path) as file:
-            file.write("\n".join([*lines, ""]).encode())
-
-
-def read_log(path: Path) -> list[tuple[float, ...]]:
-    """The rows of log.csv as numbers, in the order of LOG_COLUMNS."""
-    with open(path, newline="") as file:
-        return [tuple(map(float, row)) for row in list(csv.reader(file))[1:]]
 
 
 def plot_losses(run: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ddim_from_scratch import experiments, sample, train, tree
+from ddim_from_scratch import checkpoint, experiments, sample, train, tree
 from ddim_from_scratch.audio import load_audio, log_mel
 from ddim_from_scratch.config import UserError
 
@@ -58,7 +58,7 @@ def copy(run, tmp_path):
 
 def test_training_leaves_all_its_files(run):
     assert {p.name for p in run.iterdir()} >= {"checkpoint.npz", "config.json", "log.csv", "loss.png", "samples"}
-    rows = train.read_log(run / "log.csv")
+    rows = checkpoint.read_log(run / "log.csv")
     assert [row[0] for row in rows] == list(range(1, len(rows) + 1))
     assert {row[1] for row in rows} == {1, 2}
     assert rows[0][2] == pytest.approx(1, abs=0.2)  # the zero-initialised output predicts no noise
@@ -78,7 +78,7 @@ def test_other_recipes_train_and_sample(options, noise_loss, recordings, tmp_pat
     train.main([*f"--data {recordings} --run {tmp_path} --epochs 1".split(), *TINY, *options.split()])
     sample.main(f"--run {tmp_path} --num 2 --steps 4".split())
     assert np.isfinite(load_audio(tmp_path / "samples/sample_001.wav")).all()
-    assert train.read_log(tmp_path / "log.csv")[-1][2] < noise_loss
+    assert checkpoint.read_log(tmp_path / "log.csv")[-1][2] < noise_loss
 
 
 def test_every_sampler_and_spacing_goes_its_own_way(run, tmp_path, monkeypatch):
@@ -172,7 +172,7 @@ def test_a_resumed_run_equals_one_that_never_stopped(recordings, run, tmp_path):
     assert a.keys() == b.keys()
     for name in a:
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
-    columns = [[row[:4] for row in train.read_log(folder / "log.csv")] for folder in (whole, resumed)]
+    columns = [[row[:4] for row in checkpoint.read_log(folder / "log.csv")] for folder in (whole, resumed)]
     assert columns[0] == columns[1]
 
 
@@ -186,10 +186,10 @@ def test_a_killed_run_resumes_from_its_last_epoch(recordings, tmp_path):
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    done = int(train.load_checkpoint(tmp_path / "run")["step"])
+    done = int(checkpoint.load_checkpoint(tmp_path / "run")["step"])
     epochs = done // 7 + 1
     train.main(f"--run {tmp_path / 'run'} --resume --epochs {epochs}".split())
-    assert int(train.load_checkpoint(tmp_path / "run")["step"]) == epochs * 7
+    assert int(checkpoint.load_checkpoint(tmp_path / "run")["step"]) == epochs * 7
 
 
 def test_a_loss_that_becomes_infinite_stops_the_run_and_keeps_the_checkpoint(recordings, run, tmp_path, monkeypatch):

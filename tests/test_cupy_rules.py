@@ -34,9 +34,10 @@ from ddim_from_scratch.fad import (
     vggish,
     vggish_examples,
 )
+from ddim_from_scratch.model import init_state
 from ddim_from_scratch.nn.norm import batch_norm_inference
 from ddim_from_scratch.optim import adamw, init_moments, update_average
-from ddim_from_scratch.train import init_state, train_step
+from ddim_from_scratch.train import train_step
 from ddim_from_scratch.unet import init_unet, unet, unet_backward
 
 

@@ -1,0 +1,111 @@
+"""A configuration's network: its schedule, its weights, and what it draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+
+import numpy as np
+from tqdm import tqdm
+
+from . import tree
+from .backend import Array, to_device, to_host
+from .config import N_MELS, Config
+from .data import Scaler
+from .diffusion import (
+    PREDICTIONS,
+    EpsModel,
+    continuous_cosine_alpha_bar,
+    continuous_cosine_schedule,
+    cosine_schedule,
+    ddim,
+    ddpm,
+    dpm_solver_pp_2m,
+    heun,
+    linear_schedule,
+    log_snr_tau,
+    quadratic_tau,
+    uniform_tau,
+)
+from .optim import init_moments
+from .tree import Tree
+from .unet import init_unet, unet
+
+T = 1000  # times in the discrete schedules, and in the table that samplers read
+CLIPS_AT_ONCE = 8  # drawn together: bounds the memory, whatever their number
+
+# Each (eps_model, x_T, alpha_bar, tau, eta, rng) -> generator of x. eta is DDIM's, the others have none.
+SAMPLERS: dict[str, Callable[..., Iterator[Array]]] = {
+    "ddim": ddim,
+    "ddpm": lambda eps_model, x_T, alpha_bar, tau, eta, rng: ddpm(eps_model, x_T, alpha_bar, rng, tau=tau),
+    "heun": lambda eps_model, x_T, alpha_bar, tau, eta, rng: heun(eps_model, x_T, alpha_bar, tau),
+    "dpm++2m": lambda eps_model, x_T, alpha_bar, tau, eta, rng: dpm_solver_pp_2m(eps_model, x_T, alpha_bar, tau),
+}
+SPACINGS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
+    "uniform": lambda alpha_bar, steps: uniform_tau(T, steps),
+    "quadratic": lambda alpha_bar, steps: quadratic_tau(T, steps),
+    "log-snr": log_snr_tau,
+}
+
+
+@lru_cache
+def alpha_bar_table(config: Config) -> np.ndarray:
+    """The run's schedule for samplers: (T + 1,), alpha_bar[0] = 1."""
+    if config.schedule == "continuous-cosine":
+        return continuous_cosine_schedule(T, config.min_signal_rate, config.max_signal_rate)
+    return {"linear": linear_schedule, "cosine": cosine_schedule}[config.schedule](T)
+
+
+def draw_alpha_bar(config: Config, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Noise levels to train on, (n,): the continuous schedule at uniform times, a discrete one at uniform t in 1..T."""
+    if config.schedule == "continuous-cosine":
+        return continuous_cosine_alpha_bar(rng.random(n), config.min_signal_rate, config.max_signal_rate)
+    return alpha_bar_table(config)[rng.integers(1, T + 1, n)]
+
+
+def init_state(config: Config, rng: np.random.Generator) -> Tree:
+    """All that training changes: network {"params", "statistics"}, average (the same again) and moments."""
+    params, statistics = init_unet(rng, config.widths, config.block_depth, config.attention)
+    network = {"params": params, "statistics": statistics}
+    return {"network": network, "average": tree.map(np.copy, network), "moments": init_moments(params)}
+
+
+def network_eps_model(network: Tree, config: Config) -> EpsModel:
+    """A trained network {"params", "statistics"} as the function eps_model(x, t) that samplers take."""
+    alpha_bar = alpha_bar_table(config)
+
+    def eps_model(x: Array, t: int) -> Array:
+        output = unet(network["params"], network["statistics"], x, np.full(len(x), 1 - alpha_bar[t]))[0]
+        return PREDICTIONS[config.prediction].eps(x, float(alpha_bar[t]), output)
+
+    return eps_model
+
+
+def sample_log_mels(
+    network: Tree,
+    scaler: Scaler,
+    config: Config,
+    num: int,
+    frames: int,
+    steps: int,
+    rng: np.random.Generator,
+    device: str = "cpu",
+    sampler: str = "ddim",
+    spacing: str = "uniform",
+    eta: float = 0.0,
+) -> np.ndarray:
+    """`num` new log-mel spectrograms: float32 (num, frames, 128), natural logarithms.
+
+    sampler: a key of SAMPLERS. spacing: of its steps, a key of SPACINGS. eta: DDIM's.
+    """
+    eps_model, alpha_bar = network_eps_model(network, config), alpha_bar_table(config)
+    tau = SPACINGS[spacing](alpha_bar, steps)
+    clips = []
+    with tqdm(total=-(-num // CLIPS_AT_ONCE) * steps, desc="sampling", unit="step") as bar:
+        for start in range(0, num, CLIPS_AT_ONCE):
+            shape = (min(CLIPS_AT_ONCE, num - start), frames, N_MELS, 1)
+            x_T = to_device(rng.standard_normal(shape, dtype=np.float32), device)
+            for x in SAMPLERS[sampler](eps_model, x_T, alpha_bar, tau, eta, rng):
+                bar.update(x is not x_T)
+            clips.append(to_host(x)[..., 0])
+    return scaler.restore(np.concatenate(clips))
