@@ -15,6 +15,8 @@ from .model import init_state
 from .tree import Tree
 
 LOG_COLUMNS = ("step", "epoch", "noise_loss", "reconstruction_loss", "seconds")
+FAD_COLUMNS = ("step", "epoch", "fad")
+BEST = "best.npz"  # beside checkpoint.npz: the one whose samples were nearest to the recordings
 
 
 def checkpoint_path(run: Path) -> Path:
@@ -22,11 +24,11 @@ def checkpoint_path(run: Path) -> Path:
 
 
 def save_checkpoint(
-    run: Path, config: Config, state: Tree, scaler: Scaler, rng: np.random.Generator, step: int, windows: int
+    path: Path, config: Config, state: Tree, scaler: Scaler, rng: np.random.Generator, step: int, windows: int
 ) -> None:
     """All that --resume and sampling need, in one file that is replaced in one move."""
     tree.save(
-        checkpoint_path(run),
+        path,
         {
             "config": np.array(config.to_json()),
             "scaler": {"mean": scaler.mean, "std": scaler.std},
@@ -38,12 +40,12 @@ def save_checkpoint(
     )
 
 
-def load_checkpoint(run: Path) -> Tree:
-    """The tree that `save_checkpoint` wrote, its "config" as a Config.
+def load_checkpoint(run: Path, best: bool = False) -> Tree:
+    """The tree that `save_checkpoint` wrote, its "config" as a Config: the last one, or the best.
 
     Raises UserError if there is none, if it is damaged, or if its weights are not of its configuration.
     """
-    path = checkpoint_path(run)
+    path = run / BEST if best else checkpoint_path(run)
     try:
         checkpoint = tree.load(path)
     except FileNotFoundError:
@@ -66,6 +68,8 @@ def load_checkpoint(run: Path) -> Tree:
 class Log:
     """log.csv: a row a step, written when an epoch's checkpoint is. Rows after `step` are of an unsaved epoch."""
 
+    columns = LOG_COLUMNS
+
     def __init__(self, path: Path, step: int) -> None:
         self.path, self.rows = path, []
         if step > 0 and path.exists():
@@ -78,13 +82,27 @@ class Log:
         return float(np.mean([row[2] for row in self.rows[-steps:]]))
 
     def write(self) -> None:
-        lines = [",".join(LOG_COLUMNS)]
-        lines += [f"{int(s)},{int(e)},{n:.6g},{r:.6g},{t:.4g}" for s, e, n, r, t in self.rows]
+        lines = [",".join(self.columns), *(",".join(f"{value:.9g}" for value in row) for row in self.rows)]
         with replacing(self.path) as file:
             file.write("\n".join([*lines, ""]).encode())
 
 
+class FadLog(Log):
+    """fad.csv: a row each time that --fad-every measured, written at once."""
+
+    columns = FAD_COLUMNS
+
+    @property
+    def best(self) -> float:
+        """The lowest distance so far; infinite before the first."""
+        return min((row[2] for row in self.rows), default=np.inf)
+
+    def add(self, *row: float) -> None:
+        super().add(*row)
+        self.write()
+
+
 def read_log(path: Path) -> list[tuple[float, ...]]:
-    """The rows of log.csv as numbers, in the order of LOG_COLUMNS."""
+    """The rows of log.csv or fad.csv as numbers, in the order of LOG_COLUMNS or FAD_COLUMNS."""
     with open(path, newline="") as file:
         return [tuple(map(float, row)) for row in list(csv.reader(file))[1:]]

@@ -67,6 +67,9 @@ class Config:
     learning_rate: float = _option(3e-4, "AdamW's")
     weight_decay: float = _option(1e-4, "AdamW's")
     ema: float = _option(0.999, "decay of the moving average of the weights, with which samples are made")
+    fad_every: int = _option(
+        0, "measure the Frechet distance of a few samples every N epochs and keep the best; 0: never", metavar="N"
+    )
     seed: int = _option(0, "of the weights, the order of the windows and the noise")
 
     def __post_init__(self) -> None:
@@ -83,7 +86,8 @@ class Config:
             _require(self, name, getattr(self, name) > 0, "give a positive number")
         _require(self, "weight_decay", self.weight_decay >= 0, "give 0 or more")
         _require(self, "ema", 0 <= self.ema < 1, "give a number from 0 up to, not including, 1")
-        _require(self, "seed", self.seed >= 0, "give 0 or more")
+        for name in ("seed", "fad_every"):
+            _require(self, name, getattr(self, name) >= 0, "give 0 or more")
         _require(self, "widths", len(self.widths) >= 2 and min(self.widths) >= 1, "give two or more positive numbers")
         _require(self, "attention", self.attention in ATTENTIONS, f"choose from {', '.join(ATTENTIONS)}")
         _require(self, "prediction", self.prediction in PREDICTIONS, f"choose from {', '.join(PREDICTIONS)}")

@@ -54,6 +54,15 @@ class Windows:
         """The log-mels of the windows of these indices: float32 (n, frames, 128)."""
         return np.stack([self.tracks[t][start : start + self.frames] for t, start in self.starts[indices]])
 
+    def apart(self) -> np.ndarray:
+        """Indices of windows that do not overlap, so that two sets of them share no sound."""
+        chosen, last = [], (-1, 0)
+        for i, (track, start) in enumerate(self.starts):
+            if track != last[0] or start >= last[1]:
+                chosen.append(i)
+                last = track, start + self.frames
+        return np.array(chosen)
+
     def sound(self, indices: Iterable[int]) -> np.ndarray:
         """The recordings themselves in the windows of these indices: float32 (n, frames * 320), 16 kHz."""
         starts = self.starts[indices]

@@ -33,6 +33,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         epilog="example: python -m ddim_from_scratch.sample --run runs/mine --num 4 --steps 100",
     )
     parser.add_argument("--run", type=Path, required=True, help="folder that the training wrote")
+    parser.add_argument("--best", action="store_true", help="use the checkpoint that train --fad-every found best")
     parser.add_argument("--num", type=at_least(1), default=4, help="how many clips (default: 4)")
     parser.add_argument(
         "--sampler",
@@ -70,7 +71,7 @@ def main(argv: list[str] | None = None) -> None:
     device = "gpu" if args.gpu else "cpu"
     if args.gpu:
         require_gpu()
-    checkpoint = load_checkpoint(args.run)
+    checkpoint = load_checkpoint(args.run, args.best)
     config, scaler = checkpoint["config"], Scaler(**checkpoint["scaler"])
     frames = config.frames("--seconds", config.window_seconds if args.seconds is None else args.seconds)
     invert = load_inverter(args.inverter, device)

@@ -4,6 +4,7 @@
 
 The run folder gets config.json, checkpoint.npz (after every epoch: weights, moving average, optimizer,
 statistics, random state), log.csv (a row a step) and loss.png. --resume continues from the checkpoint.
+With --fad-every also fad.csv and best.npz, the checkpoint whose samples were nearest to the recordings.
 """
 
 from __future__ import annotations
@@ -12,22 +13,31 @@ import argparse
 import dataclasses
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from . import tree
-from .backend import Array, require_gpu, threads, to_device, to_host
-from .checkpoint import Log, checkpoint_path, load_checkpoint, read_log, save_checkpoint
-from .config import Config, Parser, UserError, add_hardware_options, add_options, flag, replacing, run_command
-from .data import Scaler, Windows, load_windows
-from .diffusion import (
-    PREDICTIONS,
-    predict_x0,
-    q_sample,
+from .audio import griffin_lim
+from .backend import Array, parallel, require_gpu, threads, to_device, to_host
+from .checkpoint import BEST, FadLog, Log, checkpoint_path, load_checkpoint, read_log, save_checkpoint
+from .config import (
+    FRAMES_PER_SECOND,
+    Config,
+    Parser,
+    UserError,
+    add_hardware_options,
+    add_options,
+    flag,
+    replacing,
+    run_command,
 )
-from .model import draw_alpha_bar, init_state
+from .data import Scaler, Windows, load_windows
+from .diffusion import PREDICTIONS, predict_x0, q_sample
+from .fad import Set, embed_clips, embed_set, frechet_distance, load_embedding
+from .model import draw_alpha_bar, init_state, sample_log_mels
 from .nn.loss import mean_squared_error
 from .optim import adamw, update_average
 from .pictures import save_losses
@@ -35,6 +45,10 @@ from .tree import Tree
 from .unet import unet, unet_backward
 
 BATCH_NORM_MOMENTUM = 0.99  # Keras' default
+
+# What --fad-every N draws: enough to see a trend, little beside N epochs of training.
+PROBE_CLIPS = 8
+PROBE_STEPS = 20
 
 
 def train_step(state: Tree, x0: Array, config: Config, step: int, rng: np.random.Generator) -> tuple[float, float]:
@@ -88,7 +102,8 @@ def train(config: Config, windows: Windows, run: Path, checkpoint: Tree | None =
     else:
         state, scaler, step = init_state(config, rng), windows.scaler(), 0
     state = tree.map(lambda leaf: to_device(leaf, device), state)
-    log = Log(run / "log.csv", step)
+    log, fad_log = Log(run / "log.csv", step), FadLog(run / "fad.csv", step)
+    probe = fad_probe(windows, scaler, config, device) if config.fad_every else None
     first_epoch = step // steps_per_epoch
     if first_epoch >= config.epochs:
         raise UserError(f"{run} has been trained for {first_epoch} epochs already: give a larger --epochs")
@@ -113,8 +128,36 @@ def train(config: Config, windows: Windows, run: Path, checkpoint: Tree | None =
             if not all(np.isfinite(to_host(leaf)).all() for leaf in tree.flatten(state).values()):
                 raise UserError(diverged(run, f"a weight became non-finite by step {step}"))
             log.write()
-            save_checkpoint(run, config, state, scaler, rng, step, len(windows))
+            saved = config, state, scaler, rng, step, len(windows)
+            save_checkpoint(checkpoint_path(run), *saved)
+            if probe and (epoch + 1) % config.fad_every == 0:
+                fad = probe(state["average"])
+                bar.write(f"epoch {epoch + 1}: Frechet distance {fad:.4g}, best so far {min(fad, fad_log.best):.4g}")
+                if fad < fad_log.best:
+                    save_checkpoint(run / BEST, *saved)
+                fad_log.add(step, epoch + 1, fad)
     plot_losses(run)
+
+
+def fad_probe(windows: Windows, scaler: Scaler, config: Config, device: str) -> Callable[[Tree], float]:
+    """A function that tells how far from the recordings a few samples of a network are, by the embedding at hand.
+
+    The noise it begins with is the same at every call, and the training's random numbers are left alone.
+    """
+    embedding = load_embedding(device=device)
+    background, _ = embed_set(embedding, windows.paths, config.data)
+    seconds = max(config.window_seconds, embedding.seconds)
+    frames = -(-round(seconds * FRAMES_PER_SECOND + 1) // config.size_divisor) * config.size_divisor
+
+    def probe(network: Tree) -> float:
+        rng = np.random.default_rng(config.seed)
+        log_mels = sample_log_mels(
+            network, scaler, config, PROBE_CLIPS, frames, PROBE_STEPS, rng, device, sampler="dpm++2m"
+        )
+        eval = Set.of(embed_clips(embedding, parallel(griffin_lim, log_mels), "samples"))
+        return frechet_distance(background.mean, background.covariance, eval.mean, eval.covariance)
+
+    return probe
 
 
 def diverged(run: Path, what: str) -> str:
@@ -137,7 +180,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "A loss of 1.0 is what a network that has learnt nothing scores; well below 0.2 it begins to draw music.",
     )
     parser.add_argument("--run", type=Path, required=True, help="folder for the run's files")
-    parser.add_argument("--resume", action="store_true", help="continue the run; only --epochs and --data may differ")
+    parser.add_argument(
+        "--resume", action="store_true", help="continue the run; only --epochs, --data and --fad-every may differ"
+    )
     add_options(parser)
     add_hardware_options(parser)
     return parser.parse_args(argv)
@@ -154,7 +199,7 @@ def main(argv: list[str] | None = None) -> None:
     if checkpoint:
         saved = checkpoint["config"]
         for name, value in options.items():
-            if name not in ("epochs", "data") and value != getattr(saved, name):
+            if name not in ("epochs", "data", "fad_every") and value != getattr(saved, name):
                 raise UserError(
                     f"{flag(name)} is {value}, but {args.run} was begun with {getattr(saved, name)}: "
                     "leave it out, or begin a new run"

@@ -12,14 +12,17 @@ import pytest
 import soundfile
 
 from ddim_from_scratch import checkpoint, experiments, sample, train, tree
-from ddim_from_scratch.audio import load_audio, log_mel
+from ddim_from_scratch.audio import griffin_lim, load_audio, load_inverter
 from ddim_from_scratch.config import UserError
+from ddim_from_scratch.fad import load_embedding
 
 TINY = [
     "--window-seconds",
     "0.64",
     "--window-hop-seconds",
     "0.32",
+    "--windows-per-track",
+    "5",
     "--widths",
     "4",
     "4",
@@ -33,7 +36,7 @@ TINY = [
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
     folder = tmp_path_factory.mktemp("recordings")
-    t = np.arange(2 * 16000) / 16000
+    t = np.arange(4 * 16000) / 16000
     for i, hz in enumerate((220, 330, 440)):
         soundfile.write(folder / f"tone{i}.wav", 0.3 * np.sin(2 * np.pi * hz * t) * np.sin(3 * t) ** 2, 16000)
     return folder
@@ -116,51 +119,69 @@ def test_the_same_seed_gives_the_same_sound_and_another_does_not(run, tmp_path):
     assert a == b != c
 
 
-def test_compare_measures_all_five_sets(run, capsys):
-    experiments.main(["compare", "--run", str(run)])
+def test_compare_measures_all_five_sets(run, tmp_path, capsys):
+    run = copy(run, tmp_path)
+    sample.main(f"--run {run} --num 4 --steps 3 --seconds 1".split())
+    experiments.main(["compare", "--run", str(run), "--embedding", "mel"])
     metrics = json.loads((run / "metrics.json").read_text())
-    distance = metrics["distance"]
-    assert set(distance) == {"noise", "untrained", "generated", "inverted", "real"}
-    assert all(np.isfinite(value) and value >= 0 for value in distance.values())
-    assert distance["real"] < distance["noise"] < distance["untrained"]
-    assert metrics["clips_per_set"] == 4
-    assert "noise" in capsys.readouterr().out
+    fad = metrics["fad"]
+    assert set(fad) == set(metrics["interval"]) == {"noise", "untrained", "generated", "ceiling", "real"}
+    assert all(np.isfinite(value) and value >= 0 for value in fad.values())
+    assert max(fad["real"], fad["ceiling"]) < fad["noise"] < fad["untrained"]
+    assert metrics["clips_per_set"] == 3 and metrics["embedding"] == "mel"
+    out = capsys.readouterr().out
+    assert "noise" in out and "ceiling" in out
     assert (run / "comparison.png").exists()
 
 
-def halving(clips):
-    """An inverter that knows these clips by heart, and plays them at half their loudness."""
-    table = {log_mel(clip).tobytes(): clip / 2 for clip in clips}
-    return lambda log_mels, label="": np.stack([table[one.tobytes()] for one in log_mels])
+def test_compare_says_when_samples_are_too_short_for_the_embedding(run):
+    with pytest.raises(UserError, match=r"0\.64 s is shorter than a patch of musicnn, 2\.98 s"):
+        experiments.main(["compare", "--run", str(run), "--embedding", "musicnn"])
 
 
-def loudness(clips):
-    return np.array([[np.log(np.std(clip))] for clip in clips])
+def quieter(log_mels, label=""):
+    """An inverter that halves the loudness."""
+    return np.stack([griffin_lim(clip, iterations=8) for clip in log_mels]) / 2
 
 
-def test_the_ceiling_is_the_distance_that_the_inverter_makes(rng):
-    clips = [0.1 * rng.standard_normal(64 * 320).astype(np.float32) for _ in range(9)]
-    results = experiments.ceiling(clips, clips[:5], halving(clips), loudness)
-    assert results["clips_per_set"] == 4  # half of 9
-    distance = results["distance"]
-    assert distance["generated"] == pytest.approx(0, abs=1e-9)
-    assert 0 < distance["real"] < 1e-3
-    assert distance["inverted"] == pytest.approx(np.log(2) ** 2, rel=1e-5)
-    assert distance["ceiling"] != distance["inverted"]
-    assert distance["ceiling"] == pytest.approx(np.log(2) ** 2, rel=0.05)
-    assert results["log_mel_error"] == pytest.approx(np.log(2), rel=1e-5)
-    assert "generated" not in experiments.ceiling(clips, [], halving(clips), loudness)["distance"]
+def test_the_ceiling_is_the_distance_that_the_inverter_makes(recordings):
+    """Halving lowers every log-mel by ln 2; mel's mean over time is one third of its numbers."""
+    embedding = load_embedding("mel")
+    worse = experiments.ceiling(str(recordings), 1.0, 9, quieter, embedding)
+    assert worse["clips_per_set"] == 6  # half of three recordings of 4 s
+    better = experiments.ceiling(str(recordings), 1.0, 9, load_inverter("griffin-lim"), embedding)
+    assert worse["fad"]["real"] == better["fad"]["real"] < better["fad"]["ceiling"] < worse["fad"]["ceiling"]
+    assert better["fad"]["inverted"] < worse["fad"]["inverted"]
+    assert better["log_mel_error"] < 0.3 < worse["log_mel_error"] < np.log(2) + 0.3
 
 
-def test_ceiling_cuts_recordings_as_long_as_the_samples(recordings, run, tmp_path, capsys):
-    (tmp_path / "track.wav").write_bytes((recordings / "tone0.wav").read_bytes())
-    (tmp_path / "cut short.wav").write_bytes((recordings / "tone0.wav").read_bytes()[:999])
-    with pytest.raises(UserError, match="3 clips of recordings and 4 generated"):  # of 0.64 s in 2 s
-        experiments.main(["ceiling", "--data", str(tmp_path), "--run", str(run)])
-    assert "skipped" in capsys.readouterr().err
-    experiments.main(["ceiling", "--data", str(recordings), "--run", str(run), "--inverter", "griffin-lim"])
+def test_ceiling_is_a_command(recordings, tmp_path, capsys):
+    experiments.main(f"ceiling --data {recordings} --seconds 1 --embedding mel --inverter griffin-lim".split())
     report = capsys.readouterr().out
-    assert all(name in report for name in ("4 clips", "inverted", "ceiling", "generated", "log-mel error"))
+    assert all(name in report for name in ("6 recordings (mel)", "inverted", "ceiling", "real", "log-mel"))
+    (tmp_path / "track.wav").write_bytes((recordings / "tone0.wav").read_bytes())
+    with pytest.raises(UserError, match="2 clips of 2 s"):
+        experiments.main(f"ceiling --data {tmp_path} --seconds 2 --embedding mel".split())
+
+
+def test_fad_every_logs_and_keeps_the_best(recordings, tmp_path, monkeypatch):
+    monkeypatch.setenv("DDIM_CACHE", str(tmp_path / "cache"))
+    plain, measured = tmp_path / "plain", tmp_path / "measured"
+    options = f"--data {recordings} --epochs 2 --learning-rate 1e-2".split()
+    train.main([*options, "--run", str(plain), *TINY])
+    monkeypatch.setattr(train, "load_embedding", lambda device: load_embedding("mel", device=device))
+    scores = iter([5.0, 3.0, 4.0])
+    monkeypatch.setattr(train, "frechet_distance", lambda *gaussians: next(scores))
+    train.main([*options, "--run", str(measured), "--fad-every", "1", *TINY])
+    train.main(f"--run {measured} --resume --epochs 3".split())
+    assert [row[1:] for row in checkpoint.read_log(measured / "fad.csv")] == [(1, 5), (2, 3), (3, 4)]
+    best = checkpoint.load_checkpoint(measured, best=True)
+    a, b = (tree.flatten(c["state"]) for c in (best, checkpoint.load_checkpoint(plain)))
+    for name in a:  # the second epoch's; measuring changes nothing
+        np.testing.assert_array_equal(a[name], b[name])
+    sample.main(f"--run {measured} --best --num 1 --steps 2".split())
+    with pytest.raises(UserError, match=r"best\.npz does not exist"):
+        sample.main(f"--run {plain} --best".split())
 
 
 def test_a_resumed_run_equals_one_that_never_stopped(recordings, run, tmp_path):

@@ -11,7 +11,7 @@ statistics   a set of clips as a Gaussian, and the files that hold one
 reliability  rank, floor, interval and extrapolation: how far to trust a score
 """
 
-from .embeddings import embed_clips, embed_files, load_embedding, log_mel_statistics
+from .embeddings import Embedding, embed_clips, embed_files, embed_set, load_embedding, log_mel_statistics
 from .frechet import frechet_distance, gaussian
 from .musicnn import load_musicnn, musicnn, musicnn_patches, tag_probabilities, top_tags
 from .statistics import Set
@@ -19,9 +19,11 @@ from .vggish import postprocess, vggish, vggish_examples
 from .weights import load_vggish, load_vggish_pca, vggish_at_hand
 
 __all__ = [
+    "Embedding",
     "Set",
     "embed_clips",
     "embed_files",
+    "embed_set",
     "frechet_distance",
     "gaussian",
     "load_embedding",

@@ -14,9 +14,9 @@ import numpy as np
 from ..audio import find_audio
 from ..backend import require_gpu, threads
 from ..config import Parser, UserError, add_hardware_options, replacing, run_command
-from .embeddings import NAMES, Embedding, embed_files, load_embedding
+from .embeddings import NAMES, embed_files, embed_set, load_embedding
 from .musicnn import load_musicnn, tag_probabilities, top_tags
-from .reliability import distance, floor, infinity, interval, rotated
+from .reliability import distance, floor, infinity, interval
 from .statistics import Set, holds_statistics, load_statistics, save_statistics
 from .weights import vggish_at_hand
 
@@ -28,19 +28,6 @@ def find_recordings(path: Path) -> list[Path]:
     if not path.is_file():
         raise UserError(f"{path} does not exist: give a folder of recordings, or statistics (.npz)")
     return [path]
-
-
-def load_set(path: Path, embedding: Embedding) -> tuple[Set, list[str]]:
-    """A folder of recordings, or one recording, as a Set; and the recordings that were skipped."""
-    paths = find_recordings(path)
-    found = embed_files(embedding, paths, path.name)
-    n = sum(map(len, found.values()))
-    if n < 2:
-        raise UserError(
-            f"{path} has {n} embedding{'s' * (n != 1)} in {len(found)} usable of {len(paths)} recordings, and a "
-            f"covariance needs 2 or more: add recordings of {embedding.seconds:.2f} s or more"
-        )
-    return Set.of(list(found.values())), [str(path) for path in paths if path not in found]
 
 
 def print_tags(path: Path) -> None:
@@ -56,12 +43,11 @@ def print_tags(path: Path) -> None:
 def measure(background: Set, eval: Set, with_infinity: bool = False) -> dict:
     """All that the command reports of two sets."""
     rngs = np.random.default_rng(0).spawn(3)  # the floor is the same with --infinity and without
-    small_background, small_eval = rotated(background, eval)
-    extrapolation = infinity(small_background, small_eval, rngs[2]) if with_infinity else None
+    extrapolation = infinity(background, eval, rngs[2]) if with_infinity else None
     result = {
         "fad": distance(background, eval),
-        "interval": interval(small_background, small_eval, rngs[0]),
-        "floor": floor(small_background, rngs[1]),
+        "interval": interval(background, eval, rngs[0]),
+        "floor": floor(background, rngs[1]),
         "fad_infinity": extrapolation and extrapolation._asdict(),
         "dimension": len(background.mean),
     }
@@ -146,7 +132,7 @@ def main(argv: list[str] | None = None) -> None:
             if holds_statistics(path):
                 sides.append(load_statistics(path, name))
             else:
-                side, left_out = load_set(path, embedding)
+                side, left_out = embed_set(embedding, find_recordings(path), str(path))
                 sides.append(side)
                 skipped += left_out
         background, eval = sides

@@ -18,6 +18,7 @@ from ..audio.mel import SR
 from ..backend import Array, array_module, parallel, to_device, to_host
 from ..config import FRAMES_PER_SECOND, UserError, cache_folder
 from .musicnn import PATCH_SECONDS, load_musicnn, musicnn, musicnn_patches
+from .statistics import Set
 from .vggish import vggish, vggish_examples
 from .weights import load_vggish, vggish_at_hand
 
@@ -146,6 +147,21 @@ def embed_files(embedding: Embedding, paths: list[Path], label: str) -> dict[Pat
                 found[path] = embeddings
                 keep(entry, embeddings)
     return {path: found[path] for path in paths if path in found}
+
+
+def embed_set(embedding: Embedding, paths: list[Path], name: str) -> tuple[Set, list[str]]:
+    """Recordings as a Set, and those of them that were skipped.
+
+    Raises UserError, which says what `name` lacks, if fewer than 2 embeddings remain.
+    """
+    found = embed_files(embedding, paths, Path(name).name)
+    n = sum(map(len, found.values()))
+    if n < 2:
+        raise UserError(
+            f"{name} has {n} embedding{'s' * (n != 1)} in {len(found)} usable of {len(paths)} recordings, and a "
+            f"covariance needs 2 or more: add recordings of {embedding.seconds:.2f} s or more"
+        )
+    return Set.of(list(found.values())), [str(path) for path in paths if path not in found]
 
 
 def groups(items: list, label: str) -> Iterator[list]:

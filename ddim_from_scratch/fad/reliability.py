@@ -52,6 +52,7 @@ def floor(clips: Set, rng: np.random.Generator) -> float | None:
 
     None if a half has fewer than 2 embeddings.
     """
+    clips, _ = rotated(clips, clips)
     half = len(clips.clips or []) // 2
     if sum(sorted(len(clip) for clip in clips.clips or [])[:half]) < 2:
         return None
@@ -69,6 +70,7 @@ def interval(background: Set, eval: Set, rng: np.random.Generator) -> tuple[floa
     less diverse: the scores are moved by what their mean exceeds the score itself.
     None if no side has clips, or one has fewer than 2.
     """
+    background, eval = rotated(background, eval)
     sides = [side for side in (background, eval) if side.clips is not None]
     if not sides or min(len(side.clips) for side in sides) < 2:
         return None
@@ -93,6 +95,7 @@ def infinity(background: Set, eval: Set, rng: np.random.Generator) -> Extrapolat
     """
     if eval.clips is None or eval.n < 4:
         return None
+    background, eval = rotated(background, eval)
     embeddings = np.concatenate(eval.clips)
     sizes = np.linspace(max(2, min(LARGEST_LEAST_SIZE, eval.n // 2)), eval.n, SIZES).astype(int)
     subsets = [rng.permutation(eval.n)[:size] for size in sizes]
