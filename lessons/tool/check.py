@@ -21,6 +21,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -28,6 +29,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ddim_from_scratch.backend import available_cores
 from ddim_from_scratch.config import UserError
 
 from .percent import ROOT
@@ -79,7 +81,10 @@ def check(folder: Path, path: Path, time_limit: float = TIME_LIMIT) -> dict[str,
     """Judge every exercise of a lesson, as written in the file `path`; each in a process of its own."""
     if not path.is_file():
         raise UserError(f"{path} does not exist: write the exercises of {folder.name} there")
-    return {exercise.name: judge_apart(folder, exercise.name, path, time_limit) for exercise in exercises(folder)}
+    names = [exercise.name for exercise in exercises(folder)]
+    with ThreadPoolExecutor(available_cores()) as pool:
+        verdicts = pool.map(lambda name: judge_apart(folder, name, path, time_limit), names)
+        return dict(zip(names, verdicts, strict=True))
 
 
 def judge_apart(folder: Path, name: str, path: Path, time_limit: float) -> Verdict:
@@ -88,7 +93,13 @@ def judge_apart(folder: Path, name: str, path: Path, time_limit: float) -> Verdi
         verdict = Path(scratch, "verdict.json")
         command = [sys.executable, "-m", __spec__.name, folder.name, name, str(path.resolve()), str(verdict)]
         process = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=printed, stderr=printed, start_new_session=True
+            command,
+            cwd=ROOT,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=printed,
+            stderr=printed,
+            start_new_session=True,
         )
         try:
             process.wait(time_limit)
@@ -183,7 +194,9 @@ def compare(expected: Any, obtained: Any, tolerance: float) -> str | None:
 
 
 def show_array(x: np.ndarray) -> str:
-    numbers = np.array2string(x, precision=4, suppress_small=True, threshold=12, edgeitems=3, separator=" ", prefix=" " * 11)
+    numbers = np.array2string(
+        x, precision=4, suppress_small=True, threshold=12, edgeitems=3, separator=" ", prefix=" " * 11
+    )
     return f"{x.dtype} {x.shape if x.shape else ''} {numbers}".replace("  ", " ", 1)
 
 

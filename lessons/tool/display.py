@@ -11,6 +11,7 @@ import html
 import inspect
 import io
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -33,13 +34,14 @@ from .percent import ROOT
 
 FAST = bool(os.environ.get("LESSONS_FAST"))  # lessons shrink their trainings, as tests need only see them run
 
-# Figures: one size that can be read on a phone, colours that colour-blind readers can tell apart (Okabe & Ito).
+# Figures: 6 inches wide, so that their letters can be read on a phone; colours that colour-blind readers can tell apart
+# (Okabe & Ito).
 STYLE = {
-    "figure.figsize": (6.8, 3.2),
+    "figure.figsize": (6, 3),
     "figure.constrained_layout.use": True,
     "font.family": "sans-serif",
-    "font.size": 11,
-    "axes.titlesize": 11,
+    "font.size": 10.5,
+    "axes.titlesize": 10.5,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.prop_cycle": plt.cycler(color=["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#333333"]),
@@ -124,7 +126,9 @@ class Picture:
         image = f'<img src="{data_uri(self.mime, self.data)}" alt="{html.escape(self.description)}">'
         if self.still:
             still = data_uri("image/png", self.still)
-            image = f'<picture><source media="(prefers-reduced-motion: reduce), print" srcset="{still}">{image}</picture>'
+            image = (
+                f'<picture><source media="(prefers-reduced-motion: reduce), print" srcset="{still}">{image}</picture>'
+            )
         return f'<figure class="picture">{image}</figure>'
 
     _repr_html_ = html
@@ -205,9 +209,9 @@ def show_figures(**_: Any) -> None:
 
 def description(figure: plt.Figure) -> str:
     """A figure in words: its titles and what its axes measure."""
-    heading = figure.get_suptitle()
-    parts = [
-        ": ".join(filter(None, [axis.get_title(), " against ".join(filter(None, [axis.get_ylabel(), axis.get_xlabel()]))]))
-        for axis in figure.axes
-    ]
-    return "; ".join(filter(None, [heading, *parts])).replace("\n", " ") or "figure"
+    parts = [figure.get_suptitle()]
+    for axis in figure.axes:
+        measures = " against ".join(filter(None, [axis.get_ylabel(), axis.get_xlabel()]))
+        parts.append(": ".join(filter(None, [axis.get_title(), measures])))
+    words = "; ".join(filter(None, parts)).replace("\n", " ") or "figure"
+    return re.sub(r"\$([^$]+)\$", lambda found: terminal.equation(found[1]), words)

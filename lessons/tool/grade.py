@@ -13,7 +13,18 @@ from ddim_from_scratch.config import UserError, replacing
 from .check import check
 from .percent import ROOT, find
 
-LEFT_OUT = ("solution.py", ".git", ".venv*", "build", "runs", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis", ".ci")
+LEFT_OUT = (
+    "solution.py",
+    ".git",
+    ".venv*",
+    "build",
+    "runs",
+    "*.egg-info",
+    "__pycache__",
+    ".*_cache",
+    ".hypothesis",
+    ".ci",
+)
 
 
 def student_copy(target: Path) -> None:

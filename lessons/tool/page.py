@@ -19,6 +19,8 @@ from .percent import Lesson
 from .run import Run
 
 HERE = Path(__file__).parent
+OPERATOR = r"<mi>(?:sin|cos|exp|ln|log|max|min)</mi>"
+THIN = '<mspace width="0.167em" />'  # what TeX sets around a function's name
 # The browser itself holds the page to its word: it may show what is in the file, and fetch nothing.
 POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
 
@@ -48,7 +50,10 @@ def write_lesson(folder: Path, done: Run, lessons: list[Lesson]) -> Path:
         if cell.kind == "markdown":
             parts.append(prose_html(markdown, cell.text, headings, f"{done.lesson.path}:{cell.line}"))
         else:
-            parts.append(f'<div class="cell">{code_html(cell.text)}{"".join(item.html() for item in shown)}</div>')
+            results, code = "".join(item.html() for item in shown), code_html(cell.code) if cell.code else ""
+            if cell.hidden:  # folded, below what it draws
+                results, code = "", f"{results}<details><summary>the code of this</summary>{code}</details>"
+            parts.append(f'<div class="cell">{code}{results}</div>')
     sections = "".join(f'<li><a href="#{name}">{text}</a></li>' for name, text in headings)
     place = [lesson.number for lesson in lessons].index(done.lesson.number)
     before, after = lessons[place - 1 : place], lessons[place + 1 : place + 2]
@@ -66,7 +71,9 @@ def write_lesson(folder: Path, done: Run, lessons: list[Lesson]) -> Path:
     write(folder / f"{done.lesson.number}.html", f"{done.lesson.number} {done.lesson.title}", body)
     for lesson in lessons:  # so that no link leads nowhere
         if not (folder / f"{lesson.number}.html").exists():
-            waiting = f"<p>This lesson has not been run yet: <code>make lesson-{lesson.number}</code> makes its page.</p>"
+            waiting = (
+                f"<p>This lesson has not been run yet: <code>make lesson-{lesson.number}</code> makes its page.</p>"
+            )
             front = f"<main><h1>{prose(lesson.title)}</h1>{waiting}<p><a href='index.html'>All lessons</a></p></main>"
             write(folder / f"{lesson.number}.html", lesson.title, front)
     write_index(folder, lessons)
@@ -116,8 +123,11 @@ def mathml(tex: str, block: bool = False) -> str:
     """TeX as MathML. Raises UserError for a command that latex2mathml doesn't know."""
     result = convert(tex.strip(), display="block" if block else "inline")
     if "\\" in result or "<mi>&</mi>" in result:
-        raise UserError(f"TeX that can't be shown: {tex.strip()!r}: write it otherwise (align* is known, aligned is not)")
-    return result
+        raise UserError(
+            f"TeX that can't be shown: {tex.strip()!r}: write it otherwise (align* is known, aligned is not)"
+        )
+    result = re.sub(rf"(?<=</m[in]>)(?={OPERATOR})", THIN, result)
+    return re.sub(rf"({OPERATOR})(?=<m[inf])", rf"\1{THIN}", result)
 
 
 def prose_html(markdown: MarkdownIt, text: str, headings: list[tuple[str, str]], place: str) -> str:

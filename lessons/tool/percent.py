@@ -6,12 +6,16 @@
     # %%
     code = "up to the next marker"
 
+    # %% tags=["hide-input"]
+    draws("a figure", code="that few want to read: folded on the page, left out in the terminal")
+
 VS Code, Jupyter (with Jupytext) and Spyder open such a file as a notebook, and Python simply runs it.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +37,12 @@ class Cell(NamedTuple):
     kind: str  # "markdown" or "code"
     text: str  # prose without its comment marks, or code as it stands
     line: int  # of the file, from 1, on which the text begins
+    hidden: bool = False  # code that is folded away
+
+    @property
+    def code(self) -> str:
+        """The code to show: without the calls of `show_source`, since what they show says enough."""
+        return re.sub(r"^show_source\(.*\)\n?", "", self.text, flags=re.MULTILINE).rstrip()
 
 
 class Lesson(NamedTuple):
@@ -81,22 +91,23 @@ def load(folder: Path) -> Lesson:
 
 def parse(text: str, name: str = "lesson") -> list[Cell]:
     """The cells of a percent-format file; empty ones are left out, and so is white space around a cell."""
-    pieces: list[tuple[str, int, list[str]]] = [("code", 1, [])]
+    pieces: list[tuple[str, int, bool, list[str]]] = [("code", 1, False, [])]
     for number, line in enumerate(text.splitlines(), 1):
         if line.startswith("# %%"):
-            pieces.append(("markdown" if "[markdown]" in line else "code", number + 1, []))
+            kind = "markdown" if "[markdown]" in line else "code"
+            pieces.append((kind, number + 1, "hide-input" in line, []))
             continue
-        kind, _, lines = pieces[-1]
+        kind, _, _, lines = pieces[-1]
         if kind == "markdown":
             if line and not line.startswith("#"):
                 raise UserError(f"{name}:{number}: code in a markdown cell: begin the line with '# ', or a '# %%' cell")
             line = line[1:].removeprefix(" ")
         lines.append(line.rstrip())
     cells = []
-    for kind, first, lines in pieces:
+    for kind, first, hidden, lines in pieces:
         blank = next((i for i, line in enumerate(lines) if line), len(lines))
         if body := "\n".join(lines[blank:]).rstrip():
-            cells.append(Cell(kind, body, first + blank))
+            cells.append(Cell(kind, body, first + blank, hidden))
     return cells
 
 
@@ -109,7 +120,12 @@ def notebook(lesson: Lesson) -> str:
             "nbformat_minor": 5,
             "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
             "cells": [
-                {"cell_type": cell.kind, "id": f"cell-{i}", "metadata": {}, "source": cell.text.splitlines(True)}
+                {
+                    "cell_type": cell.kind,
+                    "id": f"cell-{i}",
+                    "metadata": {"tags": ["hide-input"], "jupyter": {"source_hidden": True}} if cell.hidden else {},
+                    "source": cell.text.splitlines(True),
+                }
                 | ({"outputs": [], "execution_count": None} if cell.kind == "code" else {})
                 for i, cell in enumerate(cells)
             ],

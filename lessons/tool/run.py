@@ -72,7 +72,8 @@ def run(lesson: Lesson) -> Run:
                 print(terminal.prose(cell.text, colour), end="\n\n", flush=True)
                 steps.append(Step(cell, []))
                 continue
-            print(terminal.code(cell.text, colour), flush=True)
+            if cell.code and not cell.hidden:
+                print(terminal.code(cell.code, colour), flush=True)
             with recorded() as shown:
                 try:
                     # The newlines put the code where it stands in the file, for the traceback's sake.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import textwrap
+import unicodedata
 
 from latex2mathml.symbols_parser import convert_symbol
 from pygments import highlight
@@ -47,10 +48,14 @@ def paragraph(text: str, width: int, colour: bool) -> str:
     if text.startswith("#"):
         heading = text.lstrip("# ")
         return f"\033[1m{heading}\033[0m" if colour else f"{heading}\n{'=' * len(heading)}"
+    text = re.sub(r"^> ?", "  ", text, flags=re.MULTILINE)
     lines = []
     for item in re.split(r"\n(?=\s*(?:[-*]|\d+\.) )", text):  # a list's items stay apart
-        mark = re.match(r"\s*(?:(?:[-*]|\d+\.) |> )?", item)[0]
-        lines.append(textwrap.fill(" ".join(item.split()), width, subsequent_indent=" " * len(mark)))
+        mark = re.match(r"\s*(?:(?:[-*]|\d+\.) )?", item)[0]
+        inset = " " * (len(mark) - len(mark.lstrip()))
+        lines.append(
+            textwrap.fill(" ".join(item.split()), width, initial_indent=inset, subsequent_indent=" " * len(mark))
+        )
     return "\n".join(lines)
 
 
@@ -69,13 +74,13 @@ def equation(tex: str) -> str:
     tex = re.sub(r"\\(left|right|big|Big|displaystyle)(?![a-zA-Z])|&", "", tex)
     tex = tex.replace("\\\\", "\n")
     tex = re.sub(r"\\[,;:! ]|\\q?quad|~", " ", tex)
-    tex = re.sub(r"\\[a-zA-Z]+ ?|\\[{}|%]", lambda found: symbol(found[0].rstrip()), tex)
-    return "\n".join(" ".join(line.split()) for line in tex.splitlines() if line.strip())
+    tex = re.sub(r"\\[a-zA-Z]+|\\[{}|%]", lambda found: symbol(found[0]), tex)
+    lines = (" ".join(line.split()) for line in tex.splitlines() if line.strip())
+    return re.sub(r"\b(sin|cos|exp|ln|log|max|min) \(", r"\1(", "\n".join(lines))
 
 
 def symbol(command: str) -> str:
     r"""The character that \alpha, \le or \sum stands for; a function's name for \cos."""
     code = convert_symbol(command)
-    if code:
-        return chr(int(code, 16)) + (" " if command in {r"\le", r"\ge", r"\approx", r"\cdot", r"\times", r"\sim"} else "")
-    return command.lstrip("\\") + " " if command in {r"\cos", r"\sin", r"\ln", r"\log", r"\exp", r"\max", r"\min"} else command.lstrip("\\")
+    character = chr(int(code, 16)) if code else command.lstrip("\\")
+    return f" {character} " if unicodedata.category(character[0]) == "Sm" or len(character) > 1 else character
