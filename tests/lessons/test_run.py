@@ -9,7 +9,7 @@ import pytest
 
 from lessons.tool import page, terminal
 from lessons.tool.display import Picture, Sound, Source, Text
-from lessons.tool.percent import ROOT, Cell, Lesson, find, parse
+from lessons.tool.percent import ROOT, Lesson, find, parse
 from lessons.tool.run import LessonError, run
 
 LESSON = """# %% [markdown]
