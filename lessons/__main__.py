@@ -41,7 +41,9 @@ def main(argv: list[str] | None = None) -> None:
     if args.command == "run":
         lessons = [percent.load(folder) for folder in percent.find()]
         for folder in percent.find(args.number):
-            print(f"page: {page.write_lesson(args.out, run(percent.load(folder)), lessons)}\n")
+            lesson = percent.load(folder)
+            page.proofread(lesson)
+            print(f"page: {page.write_lesson(args.out, run(lesson), lessons)}\n")
     elif args.command == "notebook":
         (folder,) = percent.find(args.number)
         args.out.mkdir(parents=True, exist_ok=True)

@@ -77,8 +77,8 @@ plt.show()
 # FFT's bins under overlapping triangles: filter $i$ rises from 0 at $e_i$ to 1 at $e_{i+1}$ and falls to 0
 # at $e_{i+2}$, straight *in mel*,
 #
-# $$M[k, i] = \max\left(0,\ \min\left(\frac{m_k - e_i}{e_{i+1} - e_i},\
-# \frac{e_{i+2} - m_k}{e_{i+2} - e_{i+1}}\right)\right),$$
+# $$M[k, i] = \max\left(0,\ \min\left(\frac{m_k - e_i}{e_{i+1} - e_i},
+# \ \frac{e_{i+2} - m_k}{e_{i+2} - e_{i+1}}\right)\right),$$
 #
 # where $m_k$ is the pitch of FFT bin $k$. That makes 128 filters, the columns of a matrix of 513 rows.
 

@@ -41,6 +41,13 @@ PAGE = """<!DOCTYPE html>
 """
 
 
+def proofread(lesson: Lesson) -> None:
+    """Raise UserError, with its place, for an equation that can't be shown: before the lesson runs for minutes."""
+    for cell in lesson.cells:
+        if cell.kind == "markdown":
+            prose_html(markdown_renderer(), cell.text, [], f"{lesson.path}:{cell.line}")
+
+
 def write_lesson(folder: Path, done: Run, lessons: list[Lesson]) -> Path:
     """Write FOLDER/NN.html for a lesson that has run; `lessons` are all of them, for previous and next."""
     headings: list[tuple[str, str]] = []  # (id, text) of the sections
