@@ -9,10 +9,10 @@ DEMO_OPTIONS := --window-seconds 1.28 --window-hop-seconds 0.64 --windows-per-tr
   --widths 16 32 64 96 --block-depth 1 --attention none --prediction v \
   --min-signal-rate 0.195 --max-signal-rate 0.933 --learning-rate 2e-3 --ema 0.99 --epochs 28
 
-.PHONY: help demo test lint parity clean
+.PHONY: help demo lessons student-copy test lint parity clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { sub("%", "NN", $$1); printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/.installed ## music from noise in six minutes: data, training, sampling, sound, numbers
 	rm -rf $(RUN)
@@ -20,6 +20,21 @@ demo: .venv/.installed ## music from noise in six minutes: data, training, sampl
 	$(BIN)/python -m ddim_from_scratch.train --data $(DEMO_DATA)/genres/plucked --run $(RUN) $(DEMO_OPTIONS)
 	$(BIN)/python -m ddim_from_scratch.sample --run $(RUN) --num 12 --seconds 5.12 --steps 40
 	$(BIN)/python -m ddim_from_scratch.experiments compare --run $(RUN)
+
+lesson-%: .venv/.installed-lessons ## run a lesson, make lesson-01 and so on: prose, code and results, and build/lessons/NN.html
+	$(BIN)/python -m lessons run $*
+
+lessons: .venv/.installed-lessons ## run all lessons, and make the course's pages, build/lessons/index.html
+	$(BIN)/python -m lessons run
+
+notebook-%: .venv/.installed-lessons ## a lesson as a Jupyter notebook, build/lessons/NN.ipynb
+	$(BIN)/python -m lessons notebook $*
+
+check-%: .venv/.installed-lessons ## your answers to a lesson's exercises, under the package's own tests
+	@$(BIN)/python -m lessons check $*
+
+student-copy: .venv/.installed-lessons ## the repository without the solutions, in OUT=FOLDER
+	$(BIN)/python -m lessons student-copy $(OUT)
 
 test: .venv/.installed-test ## the tests, with TensorFlow, Keras and SciPy as references
 	$(BIN)/python -m pytest --ignore=tests/parity
@@ -37,6 +52,12 @@ clean: ## remove environments, built data and runs
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+# The .pth file lets notebooks and editors import lessons from anywhere; it is not part of the package.
+.venv/.installed-lessons: .venv/.installed
+	$(BIN)/pip install --quiet --editable '.[lessons]'
+	$(BIN)/python -c "import site; open(site.getsitepackages()[0] + '/lessons.pth', 'w').write('$(CURDIR)')"
 	touch $@
 
 .venv/.installed-test: .venv/.installed

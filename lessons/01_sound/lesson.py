@@ -1,0 +1,469 @@
+# %% [markdown]
+# # Sound, and how to see it
+#
+# A recording is a row of numbers. This lesson turns it into a picture of which pitches sound when, and the
+# picture back into the recording, with nothing lost. On the way: what a sampling rate can hold, why a piece
+# of sound needs a window, and what a window costs.
+#
+# You need Python and NumPy, sines and complex exponentials; headphones help. The lesson runs in a few
+# seconds. Every sound on this page was computed by the code above its player.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+import soxr
+
+from ddim_from_scratch.audio import istft, stft, synth
+from ddim_from_scratch.audio.stft import hann, overlap_add, windowed_rfft
+from lessons import show_source, sound
+
+# %% [markdown]
+# ## A sound is a row of numbers
+#
+# A microphone measures the pressure of the air, $f_s$ times a second: $x[n]$ is the pressure at the time $n
+# / f_s$, scaled so that the loudest a file can hold is 1. A pure tone of frequency $f$ is
+#
+# $$x[n] = A \sin(2 \pi f n / f_s).$$
+#
+# All sound in this course is sampled at $f_s = 16\,000$ Hz.
+
+# %%
+sr = 16_000  # samples a second
+n = np.arange(2 * sr)  # two seconds
+tone = 0.3 * np.sin(2 * np.pi * 440 * n / sr)  # A above middle C
+sound(tone, "A pure tone of 440 Hz")
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(6, 2.6))
+ax.plot(1000 * n[:81] / sr, tone[:81], "o-", markersize=3, linewidth=0.8)
+ax.set(xlabel="time (ms)", ylabel="pressure $x[n]$", title="5 ms of it: a dot is a sample")
+plt.show()
+
+# %% [markdown]
+# A file stores each sample as an integer of $b$ bits, and so rounds it. The rounding error behaves like
+# noise: evenly spread over one step, its power is a twelfth of the step squared. For a sine at full scale
+# the signal is then about
+#
+# $$6.02\, b + 1.76\ \text{dB}$$
+#
+# above the noise. Measured:
+
+# %%
+full = np.sin(2 * np.pi * 440.3 * n / sr)
+print("bits   signal above noise   6.02 b + 1.76")
+for bits in (16, 8, 4):
+    steps = 2 ** (bits - 1) - 1
+    error = np.round(full * steps) / steps - full
+    measured = 10 * np.log10(np.mean(full**2) / np.mean(error**2))
+    print(f"{bits:4}   {measured:15.1f} dB   {6.02 * bits + 1.76:10.1f} dB")
+    assert abs(measured - (6.02 * bits + 1.76)) < 1.5
+
+sound(np.round(tone * 7) / 7, "The tone with 4 bits: rounding adds overtones that were not there")
+
+# %% [markdown]
+# > **A bug that everyone writes once.** Integers wrap around. Two loud 16-bit sounds, added as they come from
+# > the file, give not a clipped sum but a crackle. Make them floats first, `x / 32768`.
+
+# %%
+loud = np.array([30_000], np.int16)
+print("30000 + 30000 in 16 bits =", (loud + loud)[0])
+assert (loud + loud)[0] == 60_000 - 2**16
+
+# %% [markdown]
+# ## What a rate can hold
+#
+# Between two samples anything might have happened. A sine of frequency $f_s - f$ passes through the same
+# points as one of frequency $f$, upside down, for
+#
+# $$\sin\big(2\pi (f_s - f)\, n / f_s\big) = \sin(2 \pi n - 2\pi f n / f_s) = -\sin(2 \pi f n / f_s).$$
+#
+# So 16 000 samples a second can tell tones up to 8000 Hz apart, half the rate, and no further. What lies
+# above is not lost: it comes back as a tone that was never played. This is *aliasing*.
+
+# %%
+seven, nine = (np.sin(2 * np.pi * f * n / sr) for f in (7000, 9000))
+print("largest |x_9000[n] + x_7000[n]| =", f"{np.abs(nine + seven).max():.1e}")
+assert np.abs(nine + seven).max() < 1e-9
+
+# %% tags=["hide-input"]
+t = np.linspace(0, 1e-3, 1000)
+fig, ax = plt.subplots(figsize=(6, 2.6))
+ax.plot(1000 * t, -np.sin(2 * np.pi * 7000 * t), label="7000 Hz, upside down")
+ax.plot(1000 * t, np.sin(2 * np.pi * 9000 * t), label="9000 Hz", linestyle="--")
+ax.plot(1000 * n[:17] / sr, nine[:17], "o", color="#333333", label="samples of both")
+ax.set(xlabel="time (ms)", ylabel="pressure", xlim=(0, 1), ylim=(-1.7, 1.1))
+ax.legend(loc="lower center", ncols=3)
+plt.show()
+
+# %% [markdown]
+# Now let a tone glide from 0 up to 16 000 Hz in four seconds: after $t$ seconds its frequency is $4000\,
+# t$, and its phase, the integral of $2 \pi$ times that, $4000 \pi t^2$. Listen: it rises, and then, though
+# the formula rises on, it falls.
+
+# %%
+t = np.arange(4 * sr) / sr
+sweep = 0.2 * np.sin(4000 * np.pi * t**2)
+sound(sweep, "A glide from 0 to 16 000 Hz that turns round at 8000 Hz")
+
+# %% [markdown]
+# That is why a recording at 44 100 Hz must not be thinned out by taking every so-manieth sample: what lies
+# above the new half rate has to be filtered out first. The package leaves this to a library made for it
+# (soxr). Here is the music for the rest of the lesson: the package plays old tunes on simulated strings, at
+# 22 050 Hz.
+
+# %%
+notes = synth.score(synth.TUNES["Ode to Joy (Beethoven)"], held=False)
+played = synth.play(notes, "plucked", 0, 100, np.random.default_rng(0))[: 5 * synth.SR]
+music = soxr.resample(played, synth.SR, sr).astype(np.float32)
+print(f"{len(played)} samples at {synth.SR} Hz -> {len(music)} at {sr} Hz: {len(music) / sr:.2f} s")
+sound(music, "Ode to Joy on plucked strings")
+
+# %% [markdown]
+# ## Which frequencies are in a frame?
+#
+# Take a short piece of sound, a *frame* of $N$ samples, and ask how much it resembles a wave of frequency
+# $f$. Multiply the two and add up: where they swing together the products are positive and pile up; where
+# they do not, they cancel. As the frame's wave may start anywhere, ask a cosine and a sine at once, which
+# is what $e^{-j\theta} = \cos \theta - j \sin \theta$ does:
+#
+# $$X[k] = \sum_{i=0}^{N-1} x[i]\, e^{-2 \pi j k i / N}, \qquad k = 0, 1, \dots, N/2.$$
+#
+# Bin $k$ asks for $k$ whole turns in the frame: for the frequency $k f_s / N$. The magnitude $|X[k]|$ says
+# how much of it there is, the angle says where the wave stood when the frame began. This is the *discrete
+# Fourier transform*; written out it is a matrix product.
+
+# %%
+N = 640  # 40 ms
+i, k = np.arange(N), np.arange(N // 2 + 1)
+waves = np.exp(-2j * np.pi * np.outer(k, i) / N)  # (321, 640): a wave in each row
+frame = tone[:N]
+X = waves @ frame  # (321,)
+print("largest difference to NumPy's FFT:", f"{np.abs(X - np.fft.rfft(frame)).max():.1e}")
+assert np.abs(X - np.fft.rfft(frame)).max() < 1e-9
+print(f"bins are {sr / N:g} Hz apart; 440 Hz is bin {440 * N / sr:g}; the largest is bin {np.abs(X).argmax()}")
+
+# %% [markdown]
+# The product takes $N^2 / 2$ multiplications. The *fast* Fourier transform gives the same numbers with
+# about $N \log_2\, N$: it notices that the waves of even and odd $i$ are the same half-length waves. From
+# here on we use it.
+#
+# ## Why a window
+#
+# 440 Hz falls between two bins: the frame holds 17.6 turns. The transform does not know that the tone goes
+# on. It treats the frame as if it repeated for ever, and at the seam of each repetition the tone jumps. A
+# jump contains all frequencies, so a single tone smears over the whole spectrum: *leakage*.
+#
+# The cure is to fade every frame in and out, so that there is nothing left to jump. The periodic Hann
+# window is
+#
+# $$w[i] = \tfrac{1}{2} - \tfrac{1}{2} \cos(2 \pi i / N).$$
+
+# %%
+show_source(hann)
+
+# %% tags=["hide-input"]
+tone_440 = np.sin(2 * np.pi * 440 * np.arange(3 * N) / sr)
+fig, axes = plt.subplots(2, 1, figsize=(6, 4.4), sharex=True)
+for ax, window, name in zip(axes, (np.ones(N), hann(N)), ("as it is", "times the Hann window"), strict=True):
+    ax.plot(1000 * np.arange(2 * N) / sr, np.tile(tone_440[:N] * window, 2))
+    ax.axvline(1000 * N / sr, color="#333333", linewidth=0.8, linestyle=":")
+    ax.set(title=f"the frame {name}, twice in a row", ylabel="pressure")
+axes[0].set_xlim(20, 60)
+axes[1].set_xlabel("time (ms)")
+plt.show()
+
+# %% [markdown]
+# Look at the dotted line: a jump above, none below. In decibels, $20 \log_{10}$ of the magnitude, the
+# difference is enormous. To see the whole shape and not a sample of it every 25 Hz, the frame is
+# transformed with many zeros behind it, which draws the same spectrum on a finer grid.
+
+
+# %%
+def decibels(magnitude):
+    """20 log10 of a magnitude relative to its largest, -120 dB at least."""
+    return 20 * np.log10(np.maximum(magnitude / magnitude.max(), 1e-6))
+
+
+FINE = 1 << 16  # points: 640 samples and 64 896 zeros
+hz = np.fft.rfftfreq(FINE, 1 / sr)
+windows = {"no window": np.ones(N), "Hann": hann(N)}
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots()
+for name, window in windows.items():
+    ax.plot(hz, decibels(np.abs(np.fft.rfft(tone_440[:N] * window, FINE))), label=name, linewidth=1)
+ax.set(xlabel="frequency (Hz)", ylabel="magnitude (dB)", xlim=(0, 1500), ylim=(-110, 5))
+ax.set_title("one tone of 440 Hz, 40 ms of it")
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# The price: the peak is twice as wide. How wide, and how high the humps beside it, follows from the window
+# alone.
+
+# %%
+print("window      first zero beside the peak   highest hump beside it")
+humps = {}
+for name, window in windows.items():
+    response = decibels(np.abs(np.fft.rfft(window, FINE)))
+    valley = np.flatnonzero(np.diff(response) > 0)[0]  # the first place where it rises again
+    humps[name] = response[valley:].max()
+    print(f"{name:10}  {hz[valley]:15.1f} Hz          {humps[name]:15.1f} dB")
+    assert abs(hz[valley] - (50 if name == "Hann" else 25)) < 0.5
+assert -13.5 < humps["no window"] < -13 and -32 < humps["Hann"] < -31
+
+# %% [markdown]
+# Without a window the first hump is only 13 dB below the peak, less than a quarter of it: a soft note
+# beside a loud one drowns in it. With the Hann window it is 31 dB down, and the humps fall off fast.
+#
+# **Zeros behind the frame do not sharpen anything.** The package transforms frames of 640 samples with 1024
+# points: bins every 15.625 Hz instead of 25. But two tones must still be about 50 Hz apart, half the width
+# of the Hann peak, to show as two:
+
+
+# %%
+def two_tones(apart):
+    """The fine spectrum (dB) of a frame of two tones, and the package's 513 points of it, relative to their largest."""
+    t = (np.arange(N) - N / 2) / sr  # both crests in the middle of the frame
+    pair = np.cos(2 * np.pi * 1000 * t) + np.cos(2 * np.pi * (1000 + apart) * t)
+    return decibels(np.abs(np.fft.rfft(pair * hann(N), FINE))), decibels(np.abs(windowed_rfft(pair[None], 1024)[0]))
+
+
+for apart, expected in ((30, 1), (80, 2)):
+    fine, _ = two_tones(apart)
+    left, middle, right = fine[:-2], fine[1:-1], fine[2:]
+    peaks = int(np.sum((middle > left) & (middle > right) & (middle > -10)))
+    print(f"{apart} Hz apart: {peaks} peak{'s' * (peaks > 1)}")
+    assert peaks == expected
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(1, 2, figsize=(6, 2.8), sharey=True)
+for ax, apart in zip(axes, (30, 80), strict=True):
+    fine, points = two_tones(apart)
+    ax.plot(hz, fine, linewidth=1)
+    ax.plot(np.fft.rfftfreq(1024, 1 / sr), points, "o", markersize=4)
+    ax.set(xlim=(850, 1230), ylim=(-50, 5), xlabel="frequency (Hz)", title=f"two tones, {apart} Hz apart")
+axes[0].set_ylabel("magnitude (dB)")
+plt.show()
+
+# %% [markdown]
+# ## The picture: a frame every 20 milliseconds
+#
+# Music changes, so one spectrum for all of it says little. The *short-time Fourier transform* takes a
+# frame, windows and transforms it, moves on by a hop $H$, and so on:
+#
+# $$S[m, k] = \sum_{i=0}^{L-1} w[i]\, x[m H + i]\, e^{-2 \pi j k i / N}.$$
+#
+# Here $L = 640$ samples are a frame, $H = 320$ the hop, $N = 1024$ the points of the FFT. By hand it is a
+# loop:
+
+# %%
+L, H, N_FFT = 640, 320, 1024
+count = -(-len(music) // H)  # rounded up: the last frames reach beyond the end, into zeros
+padded = np.pad(music, (0, L))
+by_hand = np.array([np.fft.rfft(padded[m * H : m * H + L] * hann(L), N_FFT) for m in range(count)])
+
+S = stft(music)
+print("shape (frames, bins):", S.shape, S.dtype)
+print("largest difference, by hand and package:", f"{np.abs(S - by_hand).max():.1e} of {np.abs(S).max():.0f}")
+assert S.shape == by_hand.shape == (250, 513)
+assert np.abs(S - by_hand).max() < 1e-4
+
+# %% [markdown]
+# The package's own is the same loop, over blocks of frames in several threads, for batches, on a CPU or
+# GPU:
+
+# %%
+show_source(stft, windowed_rfft)
+
+
+# %%
+def spectrogram(ax, samples, frame_length=L, hop_length=H, n_fft=N_FFT, top_hz=4000, range_db=70):
+    """Magnitudes in dB below the loudest, time to the right, frequency up."""
+    level = decibels(np.abs(stft(samples, frame_length, hop_length, n_fft)))
+    extent = (0, len(level) * hop_length / sr, 0, sr / 2)
+    image = ax.imshow(level.T, extent=extent, vmin=-range_db, vmax=0, interpolation="nearest")
+    ax.set(xlabel="time (s)", ylabel="frequency (Hz)", ylim=(0, top_hz))
+    return image
+
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(6, 4))
+image = spectrogram(ax, music)
+fig.colorbar(image, label="magnitude (dB)")
+ax.set_title("Ode to Joy on plucked strings")
+plt.show()
+
+# %% [markdown]
+# Read it like a score. Time runs to the right. An upright edge is a string being plucked: for an instant
+# all frequencies at once. From it horizontal lines ring on: the string's fundamental and, at 2, 3, 4, ...
+# times its frequency, its overtones, the higher the sooner gone.
+#
+# The glide from before shows what you heard: at half the sampling rate it is reflected.
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots()
+image = spectrogram(ax, sweep, top_hz=8000)
+fig.colorbar(image, label="magnitude (dB)")
+ax.set_title("the glide to 16 000 Hz")
+plt.show()
+
+# %%
+turn = np.abs(stft(sweep)).argmax(axis=1) * sr / N_FFT  # the loudest frequency of each frame
+print(f"highest: {turn.max():.0f} Hz, after {turn.argmax() * H / sr:.2f} s")
+print(f"after 3 s, where the formula says 12 000 Hz: {turn[149]:.0f} Hz")
+assert turn.max() > 7950 and abs(turn[149] - 4000) < 20
+
+# %% [markdown]
+# ## How long should a frame be?
+#
+# A long frame tells close pitches apart, a short one close moments. With the Hann window, a frame of $L$
+# samples gives peaks $4 f_s / L$ wide and blurs time by about $L / (2 f_s)$, half its length. The product
+# of the two is 2, whatever the length: sharper in one direction is blunter in the other.
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(3, 1, figsize=(6, 7.5), sharex=True)
+for ax, frame_length in zip(axes, (128, 640, 3200), strict=True):
+    spectrogram(ax, music[: 3 * sr], frame_length, 64, 4096, top_hz=2000)
+    wide_hz, blur_ms = 4 * sr / frame_length, 500 * frame_length / sr
+    ax.set(title=f"frames of {1000 * frame_length / sr:g} ms: {wide_hz:g} Hz wide, {blur_ms:g} ms blurred", xlabel="")
+    assert wide_hz * blur_ms / 1000 == 2
+axes[-1].set_xlabel("time (s)")
+plt.show()
+
+# %% [markdown]
+# Top: every pluck is a sharp edge, and the notes are fog. Bottom: each overtone is a thin line, and nobody
+# can say when it began. The middle, 40 ms, is the usual compromise for music and speech, and ours.
+#
+# ## And back
+#
+# Each frame of $S$ can be turned back into its windowed samples, $y_m[i] = w[i]\, x[mH + i]$, by the
+# inverse FFT. Add the frames where they came from, and every sample has been multiplied by the windows over
+# it. For hops of half a window the Hann windows add up to exactly 1, which is why they are a favourite:
+
+# %%
+twelve = np.ones((12, 1))
+sum_w, sum_w2 = (overlap_add(twelve * window, H) for window in (hann(L), hann(L) ** 2))
+for name, total in (("w  ", sum_w[H:-H]), ("w^2", sum_w2[H:-H])):  # where two windows meet
+    print(f"sum of {name}: from {total.min():.3f} to {total.max():.3f}")
+assert np.allclose(sum_w[H:-H], 1)
+assert np.allclose([sum_w2[H:-H].min(), sum_w2[H:-H].max()], [0.5, 1])
+
+# %% tags=["hide-input"]
+ms = 1000 * np.arange(len(sum_w)) / sr
+fig, ax = plt.subplots(figsize=(6, 2.8))
+for m in range(12):
+    ax.plot(ms[m * H : m * H + L], hann(L), color="#999999", linewidth=0.8)
+ax.plot(ms, sum_w, label=r"$\sum w$")
+ax.plot(ms, sum_w2, label=r"$\sum w^2$")
+ax.set(xlabel="time (ms)", ylabel="weight", xlim=(0, 140), ylim=(0, 1.3))
+ax.set_title("windows (grey), and what they add up to")
+ax.legend(loc="upper right", ncols=2)
+plt.show()
+
+# %%
+show_source(overlap_add)
+
+# %% [markdown]
+# So adding would do, as long as nobody touches $S$ in between. But we will: a network will paint new ones.
+# And frames overlap, so $S$ holds about three times as many numbers as the sound has samples. Most spectra
+# are therefore *not the transform of any sound at all*. The best one can do is the sound whose transform is
+# nearest. Minimise the squared distance
+#
+# $$\sum_m \sum_i \big(w[i]\, x[mH + i] - y_m[i]\big)^2$$
+#
+# over each sample of $x$ on its own: set the derivative to zero, and every frame counts with its window
+# once more,
+#
+# $$x = \frac{\sum_m w\, y_m}{\sum_m w^2},$$
+#
+# both sums being overlap-adds (Griffin & Lim 1984, equation 6). For an untouched $S$ that is still the
+# recording.
+
+# %%
+back = istft(S, length=len(music))
+print("numbers in S for each sample:", f"{2 * S.size / len(music):.2f}")
+error = np.abs(back - music)
+print(f"largest error: {error[20:].max():.1e}; in the first 20 samples {error[1:20].max():.1e}; at x[0] {error[0]:.1e}")
+assert error[20:].max() < 1e-5 < error[1:20].max() < error[0] == abs(music[0])
+assert 3 < 2 * S.size / len(music) < 3.3
+sound(back, "There and back: the same")
+show_source(istft)
+
+# %% [markdown]
+# Only $x[0]$ is lost: $w[0] = 0$, so no window sees it. The next few samples are seen by the first window
+# only, where it is nearly 0, and dividing by its square enlarges the rounding of 32-bit numbers. All others
+# are as they were.
+#
+# ## Paint on it
+#
+# Now the reward: sound can be edited like a picture. Wipe out all bins above 1000 Hz; or keep only the few
+# that are loud:
+
+# %%
+frequencies = np.fft.rfftfreq(N_FFT, 1 / sr)
+muffled = S * (frequencies < 1000)
+level = decibels(np.abs(S))
+sound(istft(muffled, length=len(music)), "Everything above 1000 Hz removed: a string behind a door")
+sound(istft(S * (level > -30), length=len(music)), "Only bins less than 30 dB below the loudest")
+
+kept = np.mean(level > -30)
+print(f"{100 * kept:.1f} % of the bins are kept in the second")
+assert kept < 0.1
+
+# %% [markdown]
+# ## What the picture does not show
+#
+# The pictures above show magnitudes. $S$ is complex: each number has an angle, too, its *phase*. What if we
+# keep the picture and forget the phases?
+
+# %%
+magnitude = np.abs(S)
+random_phase = np.exp(2j * np.pi * np.random.default_rng(0).random(S.shape))
+changes = {"phases set to zero": magnitude, "random phases": magnitude * random_phase}
+for name, changed in changes.items():
+    x = istft(changed.astype(np.complex64), length=len(music), floor=0.1)
+    sound(0.1 * x / np.sqrt(np.mean(x**2)), f"The same picture, {name}")
+    again = np.abs(stft(x))
+    error = np.linalg.norm(again - magnitude) / np.linalg.norm(magnitude)
+    print(f"{name:18}: the sound's own picture is off by {100 * error:.0f} %")
+    assert error > 0.3
+
+# %% [markdown]
+# The tune is there, the sound is broken: a robot's with zero phases, a wet blur with random ones. And its
+# own picture is not the one we started from. That is the whole difficulty of the last step of this course's
+# machine: the network draws pictures without phases, and somebody has to find phases that fit. Since frames
+# overlap, they can be found: lesson 02 ends with an algorithm that does nothing but go back and forth
+# between `stft` and `istft`.
+#
+# ## Common mistakes
+#
+# | what you see or hear | what it is |
+# |---|---|
+# | a crackle where it is loud | integers that wrapped around: make them floats before adding |
+# | a tone moving down while the music goes up | aliasing: samples were thinned out without a filter |
+# | a grey veil over the whole spectrogram | no window, or one applied after the FFT |
+# | a hum at the frame rate, 50 Hz | overlapping frames not divided by $\sum w^2$ |
+# | a click at the very start | division by a $\sum w^2$ near zero: give `floor` |
+# | the picture half a frame off another library's | that library centres its frames; ours begin at $mH$ |
+# | everything upside down | `origin="lower"` forgotten |
+#
+# ## Exercises
+#
+# Write `hann`, `overlap_add`, `stft` and `istft` in `lessons/01_sound/exercise.py`; `make check-01` puts
+# each in the package's place, runs the package's tests on it, and says what it thinks went wrong. This is
+# what right answers look like:
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(2, 2, figsize=(6, 5))
+axes[0, 0].plot(hann(16), "o-", markersize=4)
+axes[0, 0].set(title="hann(16)", xlabel="i", ylabel="w[i]")
+frames = np.outer([1, 2, 3], np.ones(4))
+axes[0, 1].step(np.arange(8), overlap_add(frames, 2)[:8], where="mid")
+axes[0, 1].set(title="overlap_add of 1s, 2s and 3s", xlabel="n", ylabel="y[n]", ylim=(0, 6))
+small = stft(np.sin(2 * np.pi * np.arange(64) ** 2 / 256), 16, 4, 32)
+axes[1, 0].imshow(np.abs(small).T)
+axes[1, 0].set(title="|stft| of a small glide", xlabel="frame m", ylabel="bin k")
+axes[1, 1].plot(istft(small, 16, 4, 32, length=64))
+axes[1, 1].set(title="istft of it", xlabel="n", ylabel="x[n]")
+plt.show()

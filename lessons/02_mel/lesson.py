@@ -1,0 +1,367 @@
+# %% [markdown]
+# # The mel spectrogram, and what it forgets
+#
+# A network that draws sound should not waste its effort on what nobody hears. The log-mel spectrogram keeps
+# an eighth of the numbers of lesson 01's picture and nearly all of the music. This lesson builds it, counts
+# what is lost, and then gets a sound back from it, phases and all, by an algorithm of four lines.
+#
+# You need lesson 01. The lesson runs in about ten seconds.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+import soxr
+
+from ddim_from_scratch.audio import griffin_lim, istft, log_mel, mel_matrix, stft, synth
+from ddim_from_scratch.audio.mel import hz_to_mel, mel_to_hz
+from lessons import FAST, film, show_source, sound
+
+sr = 16_000
+hz = np.linspace(0, sr / 2, 513)  # of the FFT's bins
+
+
+def music(genre, seconds=5):
+    """The embedded music at 16 kHz: "plucked", "organ" or "bells"."""
+    notes = synth.score(synth.TUNES["Ode to Joy (Beethoven)"], held=genre == "organ")
+    played = synth.play(notes, genre, 0, 100, np.random.default_rng(0))[: seconds * synth.SR]
+    return soxr.resample(played, synth.SR, sr).astype(np.float32)
+
+
+# %% [markdown]
+# ## Equal steps for the ear
+#
+# Here are eight tones, 200 Hz apart, and then eight tones that *sound* about equally far apart. In the
+# first row the steps seem to shrink as it rises.
+
+
+# %%
+def tones(frequencies, seconds=0.35):
+    """Short tones in a row, each faded in and out."""
+    t = np.arange(int(seconds * sr)) / sr
+    fade = np.minimum(1, np.minimum(t, seconds - t) / 0.03)
+    return np.concatenate([0.2 * fade * np.sin(2 * np.pi * f * t) for f in frequencies])
+
+
+equal_hz = np.linspace(200, 1600, 8)
+equal_mel = mel_to_hz(np.linspace(hz_to_mel(200), hz_to_mel(1600), 8))
+print("equal in Hz: ", *np.round(equal_hz).astype(int))
+print("equal in mel:", *np.round(equal_mel).astype(int))
+sound(tones(equal_hz), "Equal steps in Hz")
+sound(tones(equal_mel), "Equal steps in mel")
+
+# %% [markdown]
+# The *mel scale* was fitted to such judgements (Stevens, Volkmann and Newman 1937). The formula that speech
+# software has settled on, HTK's, is
+#
+# $$m(f) = 1127 \ln\!\left(1 + \frac{f}{700}\right),$$
+#
+# nearly a straight line below 700 Hz, a logarithm above, and scaled so that 1000 Hz are 1000 mel.
+
+# %%
+print(f"1000 Hz are {hz_to_mel(1000.0):.2f} mel; 8000 Hz are {hz_to_mel(8000.0):.0f} mel")
+print(f"half of all mels lie below {mel_to_hz(hz_to_mel(8000.0) / 2):.0f} Hz")
+assert abs(hz_to_mel(1000.0) - 1000) < 0.05
+show_source(hz_to_mel, mel_to_hz)
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(6, 2.8))
+ax.plot(hz, hz_to_mel(hz))
+ax.axvline(700, color="#999999", linestyle=":")
+ax.set(xlabel="frequency (Hz)", ylabel="pitch (mel)", title="the mel scale; dotted: 700 Hz")
+plt.show()
+
+# %% [markdown]
+# ## The filter bank
+#
+# Cut the scale from 0 to 8000 Hz into equal steps in mel, with 130 edges $e_0, \dots, e_{129}$, and sum the
+# FFT's bins under overlapping triangles: filter $i$ rises from 0 at $e_i$ to 1 at $e_{i+1}$ and falls to 0
+# at $e_{i+2}$, straight *in mel*,
+#
+# $$M[k, i] = \max\left(0,\ \min\left(\frac{m_k - e_i}{e_{i+1} - e_i},
+# \ \frac{e_{i+2} - m_k}{e_{i+2} - e_{i+1}}\right)\right),$$
+#
+# where $m_k$ is the pitch of FFT bin $k$. That makes 128 filters, the columns of a matrix of 513 rows.
+
+# %%
+edges = np.linspace(0, hz_to_mel(8000.0), 130)
+step = edges[1]  # all steps are equal, so both fractions have the same denominator
+pitch = hz_to_mel(hz)[:, None]  # (513, 1)
+by_hand = np.maximum(0, 1 - np.abs(pitch - edges[1:-1]) / step)  # (513, 128): a triangle is 1 - |distance|
+
+matrix = mel_matrix()
+print("shape:", matrix.shape, " largest difference to the package's:", f"{np.abs(by_hand - matrix).max():.0e}")
+assert np.abs(by_hand - matrix).max() < 1e-9
+show_source(mel_matrix)
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(6, 2.8))
+fine = np.linspace(0, 8000, 8001)
+for i in range(7, 128, 12):
+    ax.plot(fine, np.maximum(0, 1 - np.abs(hz_to_mel(fine) - edges[i + 1]) / step), label=str(i))
+ax.set(xlabel="frequency (Hz)", ylabel="weight", title="every twelfth filter")
+plt.show()
+
+# %% [markdown]
+# Low filters are narrow, high ones wide. Three facts to know before one meets them as bugs:
+
+# %%
+held = (matrix > 0).sum(axis=0)  # FFT bins in each filter
+centres = mel_to_hz(edges[1:-1])
+print(f"filters hold {held[0]} FFT bin at the bottom, {held[-1]} at the top")
+print(f"neighbours are {np.diff(centres)[0]:.1f} Hz apart at the bottom, {np.diff(centres)[-1]:.0f} Hz at the top")
+between = (centres[0] <= hz) & (hz <= centres[-1])
+print(f"a bin's weights add up to {matrix[between].sum(axis=1).min():.3f} .. {matrix[between].sum(axis=1).max():.3f}")
+print(f"bin 0, the constant part, has weight {matrix[0].sum():g}")
+assert held[0] == 1 and held[-1] == 21 and held.min() == 1
+assert np.diff(centres)[0] < sr / 1024 < np.diff(centres)[20]
+assert np.allclose(matrix[between].sum(axis=1), 1) and not matrix[0].any()
+
+# %% [markdown]
+# At the bottom the filters are closer together than the FFT's bins, 15.6 Hz: a filter with no bin in it
+# would be zero for ever. With 128 filters from 0 Hz and 1024 points it just works out (the smallest count
+# is 1); with a shorter FFT it does not, and then there are black lines across the picture.
+#
+# Other libraries divide each triangle by its width (Slaney's normalisation) or draw it straight in Hz.
+# Those are other numbers: a network trained on one kind and heard through a vocoder for another sounds like
+# a broken radio.
+#
+# ## The logarithm
+#
+# Ears hear ratios of loudness, too, so the last step is a logarithm. To keep it from falling to minus
+# infinity in silence the magnitudes are clipped at $10^{-5}$ first:
+#
+# $$L[m, i] = \ln \operatorname{clip}\!\Big(\sum_k |S[m, k]|\, M[k, i],\ 10^{-5},\ 10^{8}\Big).$$
+
+# %%
+plucked = music("plucked")
+S = stft(plucked)
+L = log_mel(plucked)
+by_hand = np.log(np.clip(np.abs(S) @ matrix, 1e-5, 1e8))
+print("shape (frames, mel bins):", L.shape, " largest difference, by hand:", f"{np.abs(by_hand - L).max():.0e}")
+print(f"silence is {log_mel(np.zeros(320))[0, 0]:.2f}; twice as loud is {np.mean(log_mel(2 * plucked) - L):+.3f}")
+assert np.abs(by_hand - L).max() < 1e-3
+assert np.isclose(log_mel(np.zeros(320)).max(), np.log(1e-5))
+assert np.allclose(log_mel(2 * plucked) - L, np.log(2), atol=1e-4)
+show_source(log_mel)
+
+
+# %%
+def draw(ax, picture, **options):
+    """A log-mel spectrogram: time to the right, mel bins up."""
+    return ax.imshow(picture.T, extent=(0, len(picture) / 50, 0, 128), interpolation="nearest", **options)
+
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(6, 3.4))
+image = draw(ax, L)
+fig.colorbar(image, label="ln(mel magnitude)")
+ax.set(xlabel="time (s)", ylabel="mel bin", title="Ode to Joy on plucked strings")
+plt.show()
+
+# %% [markdown]
+# This is the picture that the network of this course learns to draw. Compare it with lesson 01's: the
+# overtones crowd together towards the top, where steps of mel are wide. And it is small:
+
+# %%
+a_second = {"samples": sr, "STFT, two numbers a bin": 2 * 513 * 50, "log-mel": 128 * 50}
+for name, count in a_second.items():
+    print(f"{name:24}{count:7} numbers a second")
+assert a_second["STFT, two numbers a bin"] / a_second["log-mel"] > 8
+
+# %% [markdown]
+# ## What is lost
+#
+# **Phases**: all of them. **Detail**: 128 sums cannot tell 513 magnitudes; whatever lies in the null space
+# of $M$, which has 385 dimensions, leaves no trace. Low pitches keep apart; high ones merge. Here are two
+# tones, 80 Hz apart, in the STFT and in the log-mel spectrogram; once at the bottom, once further up.
+
+
+# %%
+def peaks(level):
+    """How many peaks a spectrum has within 12 dB (a factor of 4) of its largest value."""
+    left, middle, right = level[:-2], level[1:-1], level[2:]
+    return int(np.sum((middle > left) & (middle > right) & (middle > level.max() / 4)))
+
+
+t = np.arange(sr) / sr
+for f in (300, 6000):
+    pair = 0.2 * np.sin(2 * np.pi * f * t) + 0.2 * np.sin(2 * np.pi * (f + 80) * t)
+    magnitude = np.abs(stft(pair))[5:-5].mean(axis=0)
+    print(f"{f} and {f + 80} Hz: {peaks(magnitude)} peaks in the STFT, {peaks(magnitude @ matrix)} in the mel spectrum")
+    assert (peaks(magnitude), peaks(magnitude @ matrix)) == ((2, 2) if f == 300 else (2, 1))
+print("dimensions that M forgets:", 513 - np.linalg.matrix_rank(matrix))
+assert 513 - np.linalg.matrix_rank(matrix) == 385
+
+# %% [markdown]
+# What does one frame look like to $M$? Spread every mel bin evenly over its FFT bins, which is as good a
+# guess as any:
+
+# %%
+flat = (matrix / matrix.sum(axis=0)).T  # (128, 513): a mel bin, evenly over its FFT bins
+magnitude = np.abs(S[60])
+guess = np.exp(L[60]) @ flat
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(6, 3))
+ax.plot(hz, 20 * np.log10(magnitude), linewidth=1, label="the frame's spectrum")
+ax.plot(hz, 20 * np.log10(np.maximum(guess, 1e-5)), label="what its 128 mel bins remember")
+ax.set(xlabel="frequency (Hz)", ylabel="magnitude (dB)", xlim=(0, 5000), ylim=(-60, 40), title="1.2 s into the music")
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# Up to about 1000 Hz the orange line follows each overtone. Above, it draws a smooth hill over several of
+# them. A listener still recognises a string by the hill.
+#
+# ## Phases from consistency
+#
+# Now back to sound. First an easier task: all 513 magnitudes are known, only the phases are missing. Lesson
+# 01 ended with the reason why there is hope: frames overlap, so most spectra are not the transform of any
+# sound. There are two sets:
+#
+# - the *consistent* spectra, those of a sound. $P_C = \text{stft} \circ \text{istft}$ goes to the nearest;
+# - the spectra with the *wanted magnitudes* $A$. $P_A(S) = A\, S / |S|$ goes to the nearest: it keeps the phases.
+#
+# What we look for lies in both. Go back and forth (Griffin and Lim 1984):
+#
+# $$S \leftarrow P_A(P_C(S)).$$
+#
+# Each step goes to the nearest point of a set, so the distance between the two sets can never grow.
+# Momentum, that is, going on in the direction of the last change, gets further (Perraudin, Balazs and
+# Søndergaard 2013):
+#
+# $$C_n = P_C(S_n), \qquad S_{n+1} = P_A\big(C_n + \alpha\, (C_n - C_{n-1})\big).$$
+
+
+# %%
+def find_phases(A, iterations, momentum):
+    """Griffin-Lim with known magnitudes A (frames, 513). Returns each iteration's sound and its error in dB."""
+    phase = 2 * np.pi * np.random.default_rng(0).random(A.shape)
+    spectrum, previous = (A * np.exp(1j * phase)).astype(np.complex64), None
+    sounds, errors = [], []
+    for _ in range(iterations):
+        sounds.append(istft(spectrum, length=len(A) * 320, floor=0.1))
+        consistent = stft(sounds[-1])
+        errors.append(20 * np.log10(np.linalg.norm(np.abs(consistent) - A) / np.linalg.norm(A)))
+        ahead = consistent if previous is None else consistent + momentum * (consistent - previous)
+        spectrum = A * ahead / np.maximum(np.abs(ahead), 1e-8)
+        previous = consistent
+    return sounds, errors
+
+
+iterations = 40 if FAST else 100
+classic_sounds, classic = find_phases(np.abs(S), iterations, momentum=0)
+fast_sounds, fast = find_phases(np.abs(S), iterations, momentum=0.99)
+print("iteration    0.00    0.99    (momentum; error of magnitudes in dB)")
+for i in (0, 4, 19, iterations - 1):
+    print(f"{i + 1:9}{classic[i]:8.1f}{fast[i]:8.1f}")
+assert np.all(np.diff(classic[1:]) < 0.01)  # it never grows (but for `floor` and rounding)
+assert fast[-1] < classic[-1] - 3
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(6, 2.8))
+ax.plot(1 + np.arange(iterations), classic, label="Griffin and Lim")
+ax.plot(1 + np.arange(iterations), fast, label="with momentum 0.99")
+ax.set(xlabel="iteration", ylabel="error of magnitudes (dB)", xscale="log")
+ax.legend()
+plt.show()
+
+# %%
+sound(plucked, "The recording")
+sound(fast_sounds[0], "Its magnitudes with random phases")
+sound(fast_sounds[4], "After 5 iterations")
+sound(fast_sounds[-1], f"After {iterations} iterations")
+
+# %% [markdown]
+# The wet blur of random phases dries up within a few rounds. Watch it: the spectrogram of the sound so far.
+
+# %% tags=["hide-input"]
+frames = [0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 18, 22, 26, 30, 35, 39, 39, 39, 39]
+fig, ax = plt.subplots(figsize=(6, 3))
+image = draw(ax, log_mel(fast_sounds[0])[:150], vmin=-5, vmax=3.5)
+ax.set(xlabel="time (s)", ylabel="mel bin")
+
+
+def show_iteration(i):
+    image.set_data(log_mel(fast_sounds[frames[i]])[:150].T)
+    ax.set_title(f"iteration {frames[i] + 1}")
+
+
+film(fig, show_iteration, len(frames), "the log-mel spectrogram of the sound, iteration after iteration", 4)
+
+# %% [markdown]
+# ## From the mel spectrogram
+#
+# Our network draws 128 mel bins, not 513 magnitudes. So the second set is another one: the spectra with the
+# wanted *mel bins*. The package's step towards it multiplies the magnitudes of each FFT bin by how far its
+# mel bins are off,
+#
+# $$A_k = |C_k| \sum_i \frac{M[k, i]}{\sum_j M[k, j]}\, \frac{e^{L_i}}{(|C|\, M)_i},$$
+#
+# in every iteration anew: consistency then decides not only the phases but also how a mel bin's magnitude
+# is shared out among its FFT bins.
+
+# %%
+show_source(griffin_lim)
+
+
+# %%
+def log_mel_error(samples, picture):
+    """Mean distance of log-mels: 0.69 is a factor of two."""
+    return float(np.mean(np.abs(log_mel(samples) - picture)))
+
+
+print("iterations    momentum 0    momentum 0.99    (mean error of log-mels)")
+errors = {}
+for count in (0, 8, 64):
+    errors[count] = [log_mel_error(griffin_lim(L, count, momentum), L) for momentum in (0, 0.99)]
+    print(f"{count:10}{errors[count][0]:14.3f}{errors[count][1]:17.3f}")
+assert errors[0][1] > 2 * errors[8][1] > 3 * errors[64][1]
+assert errors[64][1] < 0.8 * errors[64][0]
+
+# %%
+errors = {}
+for genre in synth.GENRES:
+    samples = music(genre)
+    picture = log_mel(samples)
+    back = griffin_lim(picture)
+    errors[genre] = log_mel_error(back, picture)
+    sound(samples, f"{genre}: the recording")
+    sound(back, f"{genre}: from its log-mel spectrogram alone, error {errors[genre]:.2f}")
+assert min(errors, key=errors.get) == "organ" and max(errors.values()) < 0.25
+
+# %% [markdown]
+# What you should hear: the same tune, the same instrument, every note in its place. A slight metallic
+# shimmer stays, most where overtones merged; organ pipes, steady and few, come back best. This shimmer is
+# the ceiling for all that follows: nothing that the network draws can sound better than its own training
+# music sounds here. Lesson 10 compares with a trained vocoder.
+#
+# ## Common mistakes
+#
+# | what you see or hear | what it is |
+# |---|---|
+# | the picture looks right, the vocoder gives noise | other mel filters (Slaney's), powers, log10 or decibels |
+# | twice as loud adds 1.39, not 0.69 | powers, $\lvert S \rvert^2$, where magnitudes are meant |
+# | `-inf` or NaN in training | the logarithm of silence: clip before it |
+# | black lines at the bottom | filters that hold no FFT bin: fewer filters, or a longer FFT |
+# | Griffin-Lim buzzes at one pitch | it began with zero phases: take random ones |
+# | a click at the start of every clip | istft divides by a window near zero: give `floor` |
+# | the error stops falling at a high value | momentum above 1 |
+#
+# ## Exercises
+#
+# Write `hz_to_mel`, `mel_matrix`, `log_mel` and `griffin_lim` in `lessons/02_mel/exercise.py`, and run
+# `make check-02`. This is what right answers look like:
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(2, 2, figsize=(6, 5))
+axes[0, 0].plot(hz, hz_to_mel(hz))
+axes[0, 0].set(title="hz_to_mel", xlabel="frequency (Hz)", ylabel="pitch (mel)")
+axes[0, 1].imshow(mel_matrix(64, 8), interpolation="nearest", cmap="cividis")
+axes[0, 1].set(title="mel_matrix(64, 8)", xlabel="mel bin i", ylabel="FFT bin k")
+glide = 0.2 * np.sin(np.pi * 4000 * np.arange(2 * sr) ** 2 / sr**2)
+draw(axes[1, 0], log_mel(glide))
+axes[1, 0].set(title="log_mel of a glide to 8000 Hz", xlabel="time (s)", ylabel="mel bin")
+draw(axes[1, 1], log_mel(griffin_lim(log_mel(glide), 16)))
+axes[1, 1].set(title="... and of griffin_lim of it", xlabel="time (s)", ylabel="mel bin")
+plt.show()

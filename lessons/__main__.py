@@ -1,0 +1,71 @@
+"""python -m lessons: run lessons, make their pages and notebooks, check and grade exercises."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from ddim_from_scratch.config import Parser, replacing, run_command
+
+from .tool import check, grade, page, percent
+from .tool.run import LessonError, run
+
+BUILD = percent.ROOT / "build/lessons"
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = Parser(prog="python -m lessons", description="The course's lessons and exercises.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    command = commands.add_parser("run", help="run a lesson, or all, and write build/lessons/NN.html")
+    command.add_argument("number", nargs="?", help="the lesson, 01 ..; all if not given")
+    command.add_argument("--out", type=Path, default=BUILD, metavar="FOLDER", help="where the pages go")
+
+    command = commands.add_parser("notebook", help="write build/lessons/NN.ipynb")
+    command.add_argument("number")
+    command.add_argument("--out", type=Path, default=BUILD, metavar="FOLDER", help="where the notebook goes")
+
+    command = commands.add_parser("check", help="put your functions in the package's place and run its tests")
+    command.add_argument("number")
+    command.add_argument("--file", type=Path, help="default: the lesson's exercise.py")
+
+    command = commands.add_parser("student-copy", help="copy the repository without the solutions")
+    command.add_argument("folder", type=Path)
+
+    command = commands.add_parser("grade", help="judge a folder of submissions, one folder a student")
+    command.add_argument("folder", type=Path, help="holds NAME/.../01_sound/exercise.py and so on")
+    command.add_argument("--scores", type=Path, default=Path("scores.json"), help="the JSON file to write")
+    command.add_argument("--time-limit", type=float, default=check.TIME_LIMIT, help="seconds for one exercise")
+
+    args = parser.parse_args(argv)
+    if args.command == "run":
+        lessons = [percent.load(folder) for folder in percent.find()]
+        for folder in percent.find(args.number):
+            lesson = percent.load(folder)
+            page.proofread(lesson)
+            print(f"page: {page.write_lesson(args.out, run(lesson), lessons)}\n")
+    elif args.command == "notebook":
+        (folder,) = percent.find(args.number)
+        args.out.mkdir(parents=True, exist_ok=True)
+        path = args.out / f"{folder.name[:2]}.ipynb"
+        with replacing(path) as file:
+            file.write(percent.notebook(percent.load(folder)).encode())
+        print(f"notebook: {path}")
+    elif args.command == "check":
+        (folder,) = percent.find(args.number)
+        verdicts = check.check(folder, args.file or folder / "exercise.py")
+        print(check.report(verdicts))
+        sys.exit(any(verdict.state != "passed" for verdict in verdicts.values()))
+    elif args.command == "student-copy":
+        grade.student_copy(args.folder)
+        print(f"a copy without solutions: {args.folder}")
+    else:
+        result = grade.grade(args.folder, args.scores, args.time_limit)
+        print(f"{len(result)} submissions: {args.scores}")
+
+
+if __name__ == "__main__":
+    try:
+        run_command(main)
+    except LessonError:
+        sys.exit(1)

@@ -1,0 +1,287 @@
+"""Checks: a student's function stands in for the package's, and the package's own tests judge it.
+
+A lesson's check.py lists its exercises. Each is judged in a process of its own, so that neither a wrong
+function nor one that never ends can hurt the others. First come the examples, small inputs on which the
+student's answer is printed beside the package's, and on which known mistakes are recognised by their
+answers; then the package's tests, with the student's function wherever the package had its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import importlib.util
+import inspect
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ddim_from_scratch.backend import available_cores
+from ddim_from_scratch.config import UserError
+
+from .percent import ROOT
+
+TIME_LIMIT = 120  # seconds for one exercise; the tests of a good answer take a few
+PRINTED = 50_000_000  # bytes that a student's code may print
+
+Probe = Callable[[Callable], Any]  # calls the function it is given, and returns what it answers
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """A function that a student writes, under the name it has in the package.
+
+    replaces: the function of the package, as "package.module.function".
+    tests: node ids of the package's tests, "tests/audio/test_stft.py::test_parseval"; without TensorFlow.
+    examples: what to call and what to look at: {"hann(4)": lambda hann: hann(4)}; arrays or numbers.
+    mistakes: a sentence to the student, to a function that makes that mistake. Recognised if it answers an
+        example as the student's does, and not as the package's.
+    tolerance: of examples, relative to the largest value of the answer.
+    """
+
+    replaces: str
+    tests: tuple[str, ...]
+    examples: Mapping[str, Probe]
+    mistakes: Mapping[str, Callable] = field(default_factory=dict)
+    tolerance: float = 1e-6
+
+    @property
+    def name(self) -> str:
+        return self.replaces.rpartition(".")[2]
+
+    def original(self) -> Callable:
+        module, _, name = self.replaces.rpartition(".")
+        return getattr(importlib.import_module(module), name)
+
+
+class Verdict(NamedTuple):
+    state: str  # "passed", "failed" or "to do"
+    message: str  # several lines, for the student
+
+
+def exercises(folder: Path) -> list[Exercise]:
+    """The exercises of the lesson in `folder`."""
+    return importlib.import_module(f"lessons.{folder.name}.check").EXERCISES
+
+
+def check(folder: Path, path: Path, time_limit: float = TIME_LIMIT) -> dict[str, Verdict]:
+    """Judge every exercise of a lesson, as written in the file `path`; each in a process of its own."""
+    if not path.is_file():
+        raise UserError(f"{path} does not exist: write the exercises of {folder.name} there")
+    names = [exercise.name for exercise in exercises(folder)]
+    with ThreadPoolExecutor(available_cores()) as pool:
+        verdicts = pool.map(lambda name: judge_apart(folder, name, path, time_limit), names)
+        return dict(zip(names, verdicts, strict=True))
+
+
+def judge_apart(folder: Path, name: str, path: Path, time_limit: float) -> Verdict:
+    """`judge` in a new process, which is ended, with all it started, after `time_limit` seconds."""
+    with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryFile() as printed:
+        verdict = Path(scratch, "verdict.json")
+        command = [sys.executable, "-m", __spec__.name, folder.name, name, str(path.resolve()), str(verdict)]
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=printed,
+            stderr=printed,
+            start_new_session=True,
+        )
+        try:
+            process.wait(time_limit)
+        except subprocess.TimeoutExpired:
+            return Verdict("failed", f"not done after {time_limit:g} s: does a loop never end?")
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if verdict.is_file():
+            return Verdict(*json.loads(verdict.read_text(encoding="utf-8")))
+        printed.seek(max(0, printed.seek(0, os.SEEK_END) - 2000))
+        last = printed.read().decode(errors="replace").strip()
+        return Verdict("failed", f"Python ended before the check did (status {process.returncode}).\n{last}".strip())
+
+
+def judge(exercise: Exercise, path: Path) -> Verdict:
+    """Put the function of the file `path` in the package's place; the examples, then the tests."""
+    original = exercise.original()
+    expected = {label: probe(original) for label, probe in exercise.examples.items()}
+    try:
+        module = load(path)
+    except (Exception, SystemExit) as error:
+        return Verdict("failed", f"{path.name} can't be imported. {describe(error, path)}")
+    student = getattr(module, exercise.name, None)
+    if not callable(student):
+        return Verdict("failed", f"{path.name} has no function {exercise.name}: put it back")
+    if inspect.unwrap(student).__code__.co_filename != str(path):
+        return Verdict("failed", f"{exercise.name} is imported: write it in {path.name}")
+    calls = replace(original, student)
+    for label, probe in exercise.examples.items():
+        try:
+            obtained = probe(student)
+        except NotImplementedError:
+            return Verdict("to do", "not written yet")
+        except (Exception, SystemExit) as error:
+            return Verdict("failed", f"{label} fails. {describe(error, path)}")
+        if obtained is None or obtained is ...:
+            return Verdict("to do", f"{label} returns {obtained}")
+        if difference := compare(expected[label], obtained, exercise.tolerance):
+            hints = recognise(exercise, probe, obtained)
+            return Verdict("failed", "\n".join([f"{label}: {difference}", *(f"likely: {hint}" for hint in hints)]))
+    return run_tests(exercise, calls, path)
+
+
+def load(path: Path) -> ModuleType:
+    """Import a file that is on no path."""
+    spec = importlib.util.spec_from_file_location("exercise", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["exercise"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def replace(original: Callable, student: Callable) -> list[None]:
+    """Set `student` wherever the package, or the student's own file, holds `original`.
+
+    The list that is returned grows by one with every call of it.
+    """
+    calls: list[None] = []
+
+    @functools.wraps(student)
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        calls.append(None)
+        return student(*args, **kwargs)
+
+    for place, module in list(sys.modules.items()):
+        if place.partition(".")[0] in {"ddim_from_scratch", "exercise"}:
+            for name in [name for name, value in vars(module).items() if value is original]:
+                setattr(module, name, counted)
+    return calls
+
+
+def compare(expected: Any, obtained: Any, tolerance: float) -> str | None:
+    """How `obtained` differs from `expected`, or None. Both are arrays or numbers."""
+    try:
+        a, b = np.asarray(expected), np.asarray(obtained)
+    except ValueError as error:
+        return f"what it returns is no array ({error})"
+    if b.dtype.kind not in "biufc":
+        return f"expected numbers, obtained {type(obtained).__name__}"
+    beside = f"\n  expected {show_array(a)}\n  obtained {show_array(b)}"
+    if a.shape != b.shape:
+        return f"the shape is {b.shape}, not {a.shape}{beside}"
+    if a.dtype.kind in "fc" and a.dtype != b.dtype:
+        return f"the dtype is {b.dtype}, not {a.dtype}{beside}"
+    if a.size == 0 or np.allclose(b, a, rtol=0, atol=tolerance * max(np.abs(a).max(), 1e-30)):
+        return None
+    where = np.unravel_index(np.nan_to_num(np.abs(a - b), nan=np.inf).argmax(), a.shape)
+    place = f", most at [{', '.join(map(str, where))}]: {b[where]:.6g}, not {a[where]:.6g}" if a.shape else ""
+    return f"the values differ{place}{beside}"
+
+
+def show_array(x: np.ndarray) -> str:
+    numbers = np.array2string(
+        x, precision=4, suppress_small=True, threshold=12, edgeitems=3, separator=" ", prefix=" " * 11
+    )
+    return f"{x.dtype} {x.shape if x.shape else ''} {numbers}".replace("  ", " ", 1)
+
+
+def recognise(exercise: Exercise, probe: Probe, obtained: Any) -> list[str]:
+    """The mistakes that answer the example as the student's function does."""
+    found = []
+    for sentence, mistaken in exercise.mistakes.items():
+        with contextlib.suppress(Exception):  # a mistake need not work on every example
+            if compare(probe(mistaken), obtained, exercise.tolerance) is None:
+                found.append(sentence)
+    return found
+
+
+def describe(error: BaseException, path: Path) -> str:
+    """An exception in one line, with the last line of the student's file that led to it."""
+    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    if isinstance(error, SyntaxError):
+        return f"line {error.lineno}: {error.msg}: {(error.text or '').strip()}"
+    if isinstance(error, RecursionError):
+        return "It calls the function of the package that it replaces, and so itself: write it without."
+    place = f"line {lines[-1].lineno}, `{lines[-1].line}`: " if lines else ""
+    return f"{place}{type(error).__name__}: {error}"
+
+
+class Judge:
+    """A pytest plugin: how many tests passed, and what the first other outcome was."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.passed, self.trouble = path, 0, ""
+
+    def pytest_collection_finish(self) -> None:
+        with contextlib.suppress(ImportError):
+            from hypothesis import Phase, settings  # a wrong answer need not be made small, which takes minutes
+
+            settings.register_profile("judge", settings(), phases=[Phase.explicit, Phase.generate])
+            settings.load_profile("judge")
+
+    def pytest_collectreport(self, report: Any) -> None:
+        if report.failed:
+            self.trouble = self.trouble or f"{report.nodeid} can't be collected: {report.longrepr}"
+
+    def pytest_runtest_makereport(self, item: Any, call: Any) -> None:
+        if call.excinfo is None:
+            self.passed += call.when == "call"
+        elif not self.trouble:
+            error, purpose = call.excinfo.value, inspect.getdoc(item.function)
+            lines = [f"{item.nodeid} fails" + (f": {purpose.splitlines()[0]}" if purpose else "")]
+            self.trouble = "\n".join([*lines, "\n".join(describe(error, self.path).strip().splitlines()[:15])])
+
+
+def run_tests(exercise: Exercise, calls: list[None], path: Path) -> Verdict:
+    """The package's tests on what stands in the package now."""
+    import pytest
+
+    plugin = Judge(path)
+    calls.clear()
+    options = ["-q", "-x", "-p", "no:cacheprovider", "--no-header", "--tb=no"]
+    status = pytest.main([*options, *exercise.tests], plugins=[plugin])
+    if plugin.trouble:
+        return Verdict("failed", plugin.trouble)
+    if status != 0 or plugin.passed < len(exercise.tests) or not calls:
+        raise RuntimeError(f"{exercise.name}: {plugin.passed} tests passed (status {status}), {len(calls)} calls")
+    return Verdict("passed", f"as in the package on {len(exercise.examples)} examples and {plugin.passed} tests")
+
+
+def report(verdicts: Mapping[str, Verdict]) -> str:
+    """Verdicts for the terminal."""
+    width = max(map(len, verdicts))
+    rows = []
+    for name, (state, message) in verdicts.items():
+        first, *rest = message.splitlines()
+        rows += [f"{name:{width}}  {state:6}  {first}", *(" " * (width + 10) + line for line in rest)]
+    passed = sum(verdict.state == "passed" for verdict in verdicts.values())
+    return "\n".join([*rows, "", f"{passed} of {len(verdicts)} pass."])
+
+
+def main(folder: str, name: str, path: str, verdict: str) -> None:
+    with contextlib.suppress(ImportError, ValueError):  # not on Windows
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (PRINTED, PRINTED))
+    (exercise,) = (e for e in exercises(Path(folder)) if e.name == name)
+    result = judge(exercise, Path(path))
+    Path(verdict).write_text(json.dumps(result), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,159 @@
+"""The HTML pages: one file a lesson with everything in it, no script, nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+import html
+import re
+from pathlib import Path
+from typing import Any
+
+from latex2mathml.converter import convert
+from markdown_it import MarkdownIt
+from mdit_py_plugins.dollarmath import dollarmath_plugin
+from pygments.formatters import HtmlFormatter
+
+from ddim_from_scratch.config import UserError, replacing
+
+from .display import code_html
+from .percent import Lesson
+from .run import Run
+
+HERE = Path(__file__).parent
+OPERATOR = r"<mi>(?:sin|cos|exp|ln|log|max|min)</mi>"
+THIN = '<mspace width="0.167em" />'  # what TeX sets around a function's name
+# The browser itself holds the page to its word: it may show what is in the file, and fetch nothing.
+POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
+
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+
+
+def proofread(lesson: Lesson) -> None:
+    """Raise UserError, with its place, for an equation that can't be shown: before the lesson runs for minutes."""
+    for cell in lesson.cells:
+        if cell.kind == "markdown":
+            prose_html(markdown_renderer(), cell.text, [], f"{lesson.path}:{cell.line}")
+
+
+def write_lesson(folder: Path, done: Run, lessons: list[Lesson]) -> Path:
+    """Write FOLDER/NN.html for a lesson that has run; `lessons` are all of them, for previous and next."""
+    headings: list[tuple[str, str]] = []  # (id, text) of the sections
+    markdown = markdown_renderer()
+    parts = []
+    for cell, shown in done.steps:
+        if cell.kind == "markdown":
+            parts.append(prose_html(markdown, cell.text, headings, f"{done.lesson.path}:{cell.line}"))
+        else:
+            results, code = "".join(item.html() for item in shown), code_html(cell.code) if cell.code else ""
+            if cell.hidden:  # folded, below what it draws
+                results, code = "", f"{results}<details><summary>the code of this</summary>{code}</details>"
+            parts.append(f'<div class="cell">{code}{results}</div>')
+    sections = "".join(f'<li><a href="#{name}">{text}</a></li>' for name, text in headings)
+    place = [lesson.number for lesson in lessons].index(done.lesson.number)
+    before, after = lessons[place - 1 : place], lessons[place + 1 : place + 2]
+    links = "".join(
+        f'<a class="{name}" href="{lesson.number}.html"><small>{name}</small>{lesson.number} {prose(lesson.title)}</a>'
+        for name, found in (("previous", before), ("next", after))
+        for lesson in found
+    )
+    body = (
+        f'<header><a href="index.html">Music from noise</a><span>Lesson {done.lesson.number}</span></header>'
+        f'<div class="columns"><nav class="contents" aria-label="On this page"><ol>{sections}</ol></nav>'
+        f'<main>{"".join(parts)}<p class="time">This page was made by running the lesson: {done.time_taken}.</p>'
+        f'<nav class="turn" aria-label="Lessons">{links}</nav></main></div>'
+    )
+    write(folder / f"{done.lesson.number}.html", f"{done.lesson.number} {done.lesson.title}", body)
+    for lesson in lessons:  # so that no link leads nowhere
+        if not (folder / f"{lesson.number}.html").exists():
+            waiting = (
+                f"<p>This lesson has not been run yet: <code>make lesson-{lesson.number}</code> makes its page.</p>"
+            )
+            front = f"<main><h1>{prose(lesson.title)}</h1>{waiting}<p><a href='index.html'>All lessons</a></p></main>"
+            write(folder / f"{lesson.number}.html", lesson.title, front)
+    write_index(folder, lessons)
+    return folder / f"{done.lesson.number}.html"
+
+
+def write_index(folder: Path, lessons: list[Lesson]) -> None:
+    """Write FOLDER/index.html: the lessons in their order, each with its first paragraph."""
+    items = "".join(
+        f'<li><a href="{lesson.number}.html"><span>{lesson.number}</span><strong>{prose(lesson.title)}</strong>'
+        f"<p>{prose(lesson.summary)}</p></a></li>"
+        for lesson in lessons
+    )
+    lead = (
+        "How a machine learns to make music: a diffusion system in NumPy, taken apart and put together again. "
+        "Every number and every sound on these pages was computed by the code beside it."
+    )
+    body = f'<main class="index"><h1>Music from noise</h1><p class="lead">{lead}</p><ol>{items}</ol></main>'
+    write(folder / "index.html", "Music from noise", body)
+
+
+def write(path: Path, title: str, body: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    light, dark = (HtmlFormatter(style=name).get_style_defs(".code") for name in ("xcode", "github-dark"))
+    style = f"{light}\n@media screen and (prefers-color-scheme: dark) {{ {dark} }}\n{(HERE / 'style.css').read_text()}"
+    with replacing(path) as file:
+        file.write(PAGE.format(policy=POLICY, title=html.escape(title), style=style, body=body).encode())
+
+
+def markdown_renderer() -> MarkdownIt:
+    """CommonMark with tables, Python in colours, and $TeX$ as MathML."""
+
+    def fence(code: str, language: str, _: Any) -> str:
+        return code_html(code) if language == "python" else ""
+
+    def math(tex: str, options: dict[str, Any]) -> str:
+        return mathml(tex, options["display_mode"])
+
+    return (
+        MarkdownIt("commonmark", {"highlight": fence})
+        .enable("table")
+        .use(dollarmath_plugin, renderer=math, allow_labels=False)
+    )
+
+
+def mathml(tex: str, block: bool = False) -> str:
+    """TeX as MathML. Raises UserError for a command that latex2mathml doesn't know."""
+    result = convert(tex.strip(), display="block" if block else "inline")
+    if "\\" in result or "<mi>&</mi>" in result:
+        raise UserError(
+            f"TeX that can't be shown: {tex.strip()!r}: write it otherwise (align* is known, aligned is not)"
+        )
+    result = re.sub(rf"(?<=</m[in]>)(?={OPERATOR})", THIN, result)
+    return re.sub(rf"({OPERATOR})(?=<m[inf])", rf"\1{THIN}", result)
+
+
+def prose_html(markdown: MarkdownIt, text: str, headings: list[tuple[str, str]], place: str) -> str:
+    """A markdown cell as HTML; its second-level headings get ids and are added to `headings`."""
+    tokens = markdown.parse(text)
+    for i, token in enumerate(tokens):
+        if token.type == "heading_open" and token.tag == "h2":
+            inner = markdown.renderer.render(tokens[i + 1].children, markdown.options, {})
+            name = re.sub(r"[^a-z0-9]+", "-", tokens[i + 1].content.lower()).strip("-")
+            name += f"-{len(headings)}" if name in dict(headings) else ""
+            token.attrSet("id", name)
+            headings.append((name, inner))
+    try:
+        result = markdown.renderer.render(tokens, markdown.options, {})
+    except UserError as error:
+        raise UserError(f"{place}: {error}") from None
+    return result.replace("<table>", '<div class="table"><table>').replace("</table>", "</table></div>")
+
+
+def prose(text: str) -> str:
+    """One line of markdown as HTML."""
+    return markdown_renderer().renderInline(text)

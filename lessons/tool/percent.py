@@ -1,0 +1,135 @@
+"""The percent format: a lesson is a Python file whose comments `# %%` begin cells.
+
+    # %% [markdown]
+    # Prose, each line a comment.
+
+    # %%
+    code = "up to the next marker"
+
+    # %% tags=["hide-input"]
+    draws("a figure", code="that few want to read: folded on the page, left out in the terminal")
+
+VS Code, Jupyter (with Jupytext) and Spyder open such a file as a notebook, and Python simply runs it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from ddim_from_scratch.config import UserError
+
+ROOT = Path(__file__).resolve().parents[2]  # the repository's
+LESSONS = ROOT / "lessons"
+
+SETUP = """\
+# Makes `import lessons` work wherever in the repository this notebook lies.
+import sys
+from pathlib import Path
+
+here = Path.cwd()
+sys.path.insert(0, next(str(folder) for folder in (here, *here.parents) if (folder / "lessons/tool").is_dir()))"""
+
+
+class Cell(NamedTuple):
+    kind: str  # "markdown" or "code"
+    text: str  # prose without its comment marks, or code as it stands
+    line: int  # of the file, from 1, on which the text begins
+    hidden: bool = False  # code that is folded away
+
+    @property
+    def code(self) -> str:
+        """The code to show: without the calls of `show_source`, since what they show says enough."""
+        return re.sub(r"^show_source\(.*\)\n?", "", self.text, flags=re.MULTILINE).rstrip()
+
+
+class Lesson(NamedTuple):
+    """A lesson's place, name and cells."""
+
+    path: Path  # of lesson.py
+    cells: list[Cell]
+
+    @property
+    def number(self) -> str:
+        return self.path.parent.name[:2]
+
+    @property
+    def title(self) -> str:
+        """The first heading."""
+        return self.cells[0].text.splitlines()[0].lstrip("# ")
+
+    @property
+    def summary(self) -> str:
+        """The paragraph below the first heading."""
+        return " ".join(self.cells[0].text.split("\n\n")[1].split())
+
+
+def find(number: str | None = None) -> list[Path]:
+    """The folders of all lessons in their order, or of lesson `number` ("01" or "1").
+
+    Raises UserError if there is none.
+    """
+    folders = sorted(path.parent for path in LESSONS.glob("[0-9][0-9]_*/lesson.py"))
+    if number is None:
+        return folders
+    found = [folder for folder in folders if folder.name[:2] == number.zfill(2)]
+    if not found:
+        raise UserError(f"there is no lesson {number}: choose from {', '.join(f.name[:2] for f in folders)}")
+    return found
+
+
+def load(folder: Path) -> Lesson:
+    """Read `folder`/lesson.py. Raises UserError, naming the line, if it can't be cut into cells."""
+    path = folder / "lesson.py"
+    cells = parse(path.read_text(encoding="utf-8"), str(path))
+    if not cells or cells[0].kind != "markdown" or not cells[0].text.startswith("# ") or "\n\n" not in cells[0].text:
+        raise UserError(f"{path}: begin with a '# %% [markdown]' cell: a heading '# Title' and a paragraph below it")
+    return Lesson(path, cells)
+
+
+def parse(text: str, name: str = "lesson") -> list[Cell]:
+    """The cells of a percent-format file; empty ones are left out, and so is white space around a cell."""
+    pieces: list[tuple[str, int, bool, list[str]]] = [("code", 1, False, [])]
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.startswith("# %%"):
+            kind = "markdown" if "[markdown]" in line else "code"
+            pieces.append((kind, number + 1, "hide-input" in line, []))
+            continue
+        kind, _, _, lines = pieces[-1]
+        if kind == "markdown":
+            if line and not line.startswith("#"):
+                raise UserError(f"{name}:{number}: code in a markdown cell: begin the line with '# ', or a '# %%' cell")
+            line = line[1:].removeprefix(" ")
+        lines.append(line.rstrip())
+    cells = []
+    for kind, first, hidden, lines in pieces:
+        blank = next((i for i, line in enumerate(lines) if line), len(lines))
+        if body := "\n".join(lines[blank:]).rstrip():
+            cells.append(Cell(kind, body, first + blank, hidden))
+    return cells
+
+
+def notebook(lesson: Lesson) -> str:
+    """The lesson as a Jupyter notebook (nbformat 4.5, which is JSON), not yet run."""
+    cells = [lesson.cells[0], Cell("code", SETUP, 0), *lesson.cells[1:]]
+    return json.dumps(
+        {
+            "nbformat": 4,
+            "nbformat_minor": 5,
+            "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+            "cells": [
+                {
+                    "cell_type": cell.kind,
+                    "id": f"cell-{i}",
+                    "metadata": {"tags": ["hide-input"], "jupyter": {"source_hidden": True}} if cell.hidden else {},
+                    "source": cell.text.splitlines(True),
+                }
+                | ({"outputs": [], "execution_count": None} if cell.kind == "code" else {})
+                for i, cell in enumerate(cells)
+            ],
+        },
+        indent=1,
+        ensure_ascii=False,
+    )

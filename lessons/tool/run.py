@@ -1,0 +1,113 @@
+"""Run a lesson from top to bottom, in one namespace, as a notebook does with "run all"."""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import matplotlib.pyplot as plt
+
+from ddim_from_scratch.backend import available_cores
+
+from . import display, terminal
+from .display import Text
+from .percent import Cell, Lesson
+
+
+class Step(NamedTuple):
+    """A cell and what it showed."""
+
+    cell: Cell
+    shown: list[Any]
+
+
+class Run(NamedTuple):
+    lesson: Lesson
+    steps: list[Step]
+    seconds: float
+
+    @property
+    def time_taken(self) -> str:
+        cores = available_cores()
+        return f"{self.seconds:.1f} s on {cores} core{'s' * (cores > 1)}" + ", in fast mode" * display.FAST
+
+
+class LessonError(Exception):
+    """A cell failed; the traceback has been printed."""
+
+
+class Tee(io.TextIOBase):
+    """A standard output that also becomes `Text` in `shown`, in its order among figures and sounds."""
+
+    def __init__(self, terminal: Any, shown: list[Any]) -> None:
+        self.terminal, self.shown = terminal, shown
+
+    def write(self, text: str) -> int:
+        self.terminal.write(text)
+        if not (self.shown and isinstance(self.shown[-1], Text)):
+            self.shown.append(Text(""))
+        self.shown[-1].text += text
+        return len(text)
+
+    def flush(self) -> None:
+        self.terminal.flush()
+
+
+def run(lesson: Lesson) -> Run:
+    """Run every cell, printing prose, code and results as they come. Raises LessonError if one fails."""
+    colour = sys.stdout.isatty()
+    namespace: dict[str, Any] = {"__name__": "__main__", "__file__": str(lesson.path)}
+    steps = []
+    start = time.perf_counter()
+    plt.switch_backend("Agg")
+    with plt.rc_context():
+        for cell in lesson.cells:
+            if cell.kind == "markdown":
+                print(terminal.prose(cell.text, colour), end="\n\n", flush=True)
+                steps.append(Step(cell, []))
+                continue
+            if cell.code and not cell.hidden:
+                print(terminal.code(cell.code, colour), flush=True)
+            with recorded() as shown:
+                try:
+                    # The newlines put the code where it stands in the file, for the traceback's sake.
+                    exec(compile("\n" * (cell.line - 1) + cell.text, str(lesson.path), "exec"), namespace)
+                    display.show_figures()
+                except Exception as error:
+                    print_traceback(error, str(lesson.path))
+                    raise LessonError(lesson.path) from None
+                finally:
+                    plt.close("all")
+            print(flush=True)
+            steps.append(Step(cell, shown))
+    done = Run(lesson, steps, time.perf_counter() - start)
+    print(f"Lesson {lesson.number}: {done.time_taken}.")
+    return done
+
+
+@contextmanager
+def recorded() -> Iterator[list[Any]]:
+    """Collect what is printed, shown and drawn; all but the pictures appear in the terminal, too."""
+    shown: list[Any] = []
+    out = sys.stdout
+    with (
+        redirect_stdout(Tee(out, shown)),
+        patch.object(display, "recording", shown),
+        patch.object(display, "print_plain", lambda text: print(text, file=out, flush=True)),
+        patch.object(plt, "show", display.show_figures),
+    ):
+        yield shown
+
+
+def print_traceback(error: BaseException, path: str) -> None:
+    """The traceback from the lesson's own line on: the tool's frames above it help nobody."""
+    trace = error.__traceback__
+    while trace and trace.tb_frame.f_code.co_filename != path:
+        trace = trace.tb_next
+    traceback.print_exception(error.with_traceback(trace))

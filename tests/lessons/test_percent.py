@@ -1,0 +1,70 @@
+"""A lesson's file as cells, and as a notebook."""
+
+import json
+
+import pytest
+
+from ddim_from_scratch.config import UserError
+from lessons.tool import percent
+from lessons.tool.percent import Cell, parse
+
+TEXT = """# %% [markdown]
+# # Title
+#
+#   indented, $a^2$
+
+# %%
+x = 1  # %% not a marker
+
+
+def f():
+    return x
+
+
+# %% tags=["hide-input"]
+f()
+show_source(f)
+# %%
+
+"""
+
+
+def test_cells_with_their_kinds_and_lines():
+    assert parse(TEXT) == [
+        Cell("markdown", "# Title\n\n  indented, $a^2$", 2),
+        Cell("code", "x = 1  # %% not a marker\n\n\ndef f():\n    return x", 7),
+        Cell("code", "f()\nshow_source(f)", 15, hidden=True),
+    ]
+    assert parse(TEXT)[2].code == "f()"
+
+
+def test_code_in_a_markdown_cell_is_named():
+    with pytest.raises(UserError, match="my lesson:3: code in a markdown cell"):
+        parse("# %% [markdown]\n# prose\ncode = 1", "my lesson")
+
+
+def test_a_lesson_begins_with_a_title_and_a_paragraph(tmp_path):
+    (tmp_path / "lesson.py").write_text("# %%\nprint(1)\n")
+    with pytest.raises(UserError, match="begin with"):
+        percent.load(tmp_path)
+
+
+def test_an_unknown_lesson_is_refused():
+    with pytest.raises(UserError, match="there is no lesson 99: choose from 01"):
+        percent.find("99")
+
+
+@pytest.mark.parametrize("folder", percent.find(), ids=lambda folder: folder.name)
+def test_notebook(folder):
+    """Jupyter's format 4.5, every code cell valid Python, and the lesson's text in it, whole."""
+    lesson = percent.load(folder)
+    notebook = json.loads(percent.notebook(lesson))
+    assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
+    cells = notebook["cells"]
+    assert len({cell["id"] for cell in cells}) == len(cells) == len(lesson.cells) + 1
+    for cell in cells:
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "code":
+            compile(text, cell["id"], "exec")
+            assert cell["outputs"] == [] and cell["execution_count"] is None
+    assert ["".join(cell["source"]) for cell in cells[2:]] == [cell.text for cell in lesson.cells[1:]]

@@ -1,0 +1,119 @@
+"""Lessons run from top to bottom; what they show reaches the terminal and the page; errors name their line."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from lessons.tool import page, terminal
+from lessons.tool.display import Picture, Sound, Source, Text
+from lessons.tool.percent import ROOT, Lesson, find, parse
+from lessons.tool.run import LessonError, run
+
+LESSON = """# %% [markdown]
+# # Title
+#
+# Prose with $\\\\alpha \\\\le 1$ and **weight**.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+from lessons import film, show_source, sound
+from ddim_from_scratch.audio.stft import hann
+
+print("first")
+plt.plot([1, 2])
+plt.title("a line")
+plt.show()
+print("second")
+sound(np.zeros(1600), "silence")
+show_source(hann)
+
+# %% tags=["hide-input"]
+plt.plot([3])
+fig, ax = plt.subplots()
+line, = ax.plot([0, 1])
+film(fig, lambda i: line.set_ydata([0, i]), 3, "a film")
+""".replace("\\\\", "\\")
+
+
+def lesson(text, path):
+    path.write_text(text)
+    return Lesson(path, parse(text))
+
+
+@pytest.mark.parametrize("folder", find(), ids=lambda folder: folder.name)
+def test_every_lesson_runs_in_fast_mode(site, folder):
+    pages, runs = site
+    done = runs[folder.name]
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Warning" not in done.stderr, done.stderr
+    size = (pages / f"{folder.name[:2]}.html").stat().st_size
+    assert size < 10e6, f"{size / 1e6:.1f} MB: show fewer or shorter sounds, films and pictures"
+
+
+def test_what_a_lesson_shows_in_its_order(tmp_path, capsys):
+    done = run(lesson(LESSON, tmp_path / "lesson.py"))
+    text, picture, again, silence, source = done.steps[1].shown
+    assert (text.text, again.text) == ("first\n", "second\n")
+    assert picture.mime == "image/svg+xml" and picture.description == "a line" and b"<svg" in picture.data
+    assert silence.seconds == 0.1 and silence.wav[:4] == b"RIFF" and len(silence.wav) == 44 + 2 * 1600
+    assert source.place == "ddim_from_scratch/audio/stft.py, line 19" and source.code.startswith("@lru_cache\ndef hann")
+    film, plot = done.steps[2].shown  # a figure that nobody showed appears at the end of its cell
+    assert film.mime == "image/webp" and film.data[8:12] == b"WEBP" and film.data.count(b"ANMF") == 3
+    assert film.still[1:4] == b"PNG" and isinstance(plot, Picture)
+    printed = capsys.readouterr().out
+    assert "Prose with α ≤ 1 and weight." in printed and '│ print("first")' in printed and "def hann" in printed
+    assert "[sound, 0.1 s: silence]" in printed and "show_source(hann)" not in printed and "fig, ax" not in printed
+
+
+def test_an_error_names_the_lesson_and_its_line(tmp_path, capsys):
+    text = "# %% [markdown]\n# # T\n#\n# P\n\n# %%\nx = 1\n\ndef f():\n    return x / 0\n\n# %%\nf()\n"
+    with pytest.raises(LessonError):
+        run(lesson(text, tmp_path / "lesson.py"))
+    error = capsys.readouterr().err
+    assert re.search(
+        r'Traceback.*\n.*lesson\.py", line 13, in <module>\n(.*\n)+.*line 10, in f\n(.*\n)+ZeroDivision', error
+    )
+    assert "tool" not in error
+
+
+def test_the_command_exits_with_1_or_2():
+    command = [sys.executable, "-m", "lessons", "run", "99"]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("error: there is no lesson 99")
+
+
+@pytest.mark.parametrize(
+    ("tex", "plain"),
+    [
+        (r"\frac{a+b}{\sqrt{c}}", "(a+b)/(√(c))"),
+        (r"\bar\alpha_t \cdot x^{2}", "ᾱ_t · x²"),
+        (r"\begin{align*} a &= b \\ c &\le \ln x \end{align*}", "a = b\nc ≤ ln x"),
+        (r"\mathbb{E}\,\|\epsilon - \epsilon_\theta(x_t, t)\|^2", "E ‖ϵ - ϵ_θ(x_t, t)‖²"),
+    ],
+)
+def test_equations_for_the_terminal(tex, plain):
+    assert terminal.equation(tex) == plain.replace("ᾱ", "α\u0304")
+
+
+def test_equations_for_the_page():
+    assert "<mfrac>" in page.mathml(r"\frac{a}{b}")
+    for tex in (r"\nosuchthing", r"\begin{aligned} a &= b \end{aligned}"):
+        with pytest.raises(ValueError, match="can't be shown"):
+            page.mathml(tex)
+
+
+def test_what_is_shown_is_escaped():
+    for item in (Text("<b>"), Source("x < y & z", "<b>"), Sound(b"", 1, "<b>"), Picture("image/png", b"", "<b>")):
+        assert "<b>" not in item.html() and "&lt;" in item.html()
+
+
+def test_terminal_wraps_lists_and_quotes(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    text = terminal.prose("- one " + "word " * 9 + "\n- two\n\n> a quote\n> of two lines", colour=False)
+    assert text.splitlines()[1].startswith("  word") and "\n- two\n" in text
+    assert text.endswith("a quote of two lines")
+    assert max(map(len, text.splitlines())) <= 40
