@@ -8,9 +8,11 @@ nn          layers with their backward passes
 unet        the network that predicts the noise
 diffusion   schedules, the forward process, samplers
 optim       AdamW and the moving average of the weights
-fad         the Frechet distance between two sets of clips, and a pretrained listener
-data train sample experiments      the commands: python -m ddim_from_scratch.NAME --help
-backend tree config                what all of them stand on
+fad         the Frechet audio distance: embeddings by pretrained listeners, the distance, how far to trust it
+model       a configuration's network and schedule, and what it draws
+train sample fad experiments       the commands: python -m ddim_from_scratch.NAME --help
+data checkpoint pictures           recordings in windows, the files of a run, images
+backend tree config hub            what all of them stand on
 """
 
 __version__ = "0.1.0"

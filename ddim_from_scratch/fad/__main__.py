@@ -101,14 +101,18 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--weights", type=Path, help="VGGish's: a SavedModel folder, TF1 checkpoint, torchvggish .pth or .npz"
     )
+    parser.add_argument(
+        "--pca", type=Path, metavar="FILE", help="VGGish's vggish_pca_params: whiten and round embeddings to 8 bits"
+    )
     parser.add_argument("--infinity", action="store_true", help="also extrapolate to any number of embeddings")
     parser.add_argument("--tags", action="store_true", help="print what musicnn hears in each clip")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to a file, too")
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the background's statistics (.npz)")
     add_hardware_options(parser)
     args = parser.parse_args(argv)
-    if args.weights and args.embedding not in (None, "vggish"):
-        raise UserError(f"--weights are VGGish's, and --embedding is {args.embedding}: leave one out")
+    for name in ("weights", "pca"):
+        if getattr(args, name) and args.embedding not in (None, "vggish"):
+            raise UserError(f"--{name} is for VGGish, and --embedding is {args.embedding}: leave one out")
     return args
 
 
@@ -127,7 +131,7 @@ def main(argv: list[str] | None = None) -> None:
                     "VGGish, the paper's embedding, is not on this machine. --embedding vggish downloads it, or give "
                     "--weights (a SavedModel, TF1 checkpoint or torchvggish .pth); --embedding musicnn works now"
                 )
-            embedding = load_embedding(name, args.weights, device)
+            embedding = load_embedding(name, device, args.weights, args.pca)
         for path in paths:
             if holds_statistics(path):
                 sides.append(load_statistics(path, name))

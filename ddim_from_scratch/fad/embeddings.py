@@ -19,8 +19,8 @@ from ..backend import Array, array_module, parallel, to_device, to_host
 from ..config import FRAMES_PER_SECOND, UserError, cache_folder
 from .musicnn import PATCH_SECONDS, load_musicnn, musicnn, musicnn_patches
 from .statistics import Set
-from .vggish import vggish, vggish_examples
-from .weights import load_vggish, vggish_at_hand
+from .vggish import postprocess, vggish, vggish_examples
+from .weights import load_vggish, load_vggish_pca, vggish_at_hand
 
 NAMES = ("vggish", "musicnn", "mel")
 MUSICNN_HOP_FRAMES = 62  # from one patch to the next, about 1 s: a clip of 5 s has three
@@ -63,10 +63,13 @@ class Embedding:
         return np.split(embeddings, np.cumsum([len(some) for some in patches])[:-1])
 
 
-def load_embedding(name: str | None = None, weights: str | Path | None = None, device: str = "cpu") -> Embedding:
+def load_embedding(
+    name: str | None = None, device: str = "cpu", weights: str | Path | None = None, pca: str | Path | None = None
+) -> Embedding:
     """The embedding of a name, or, without one, the best at hand: VGGish, as in the paper, else musicnn.
 
     weights: VGGish's, in any form that `load_vggish` reads; default: wherever they are, or from TF-Hub.
+    pca: a file for `load_vggish_pca`: VGGish's embeddings are then whitened and rounded to 8 bits, as AudioSet's.
     Raises UserError if there is no such embedding, or its weights can't be had.
     """
     name = name or ("vggish" if vggish_at_hand() else "musicnn")
@@ -74,6 +77,8 @@ def load_embedding(name: str | None = None, weights: str | Path | None = None, d
         return Embedding(name, 1.0, mel_patches, log_mel_statistics, device=device)
     if name == "vggish":
         params, network, patches, seconds = load_vggish(weights), vggish, vggish_examples, VGGISH_SECONDS
+        if pca:
+            params, network = {"network": params, "pca": load_vggish_pca(pca)}, postprocessed_vggish
     elif name == "musicnn":
         params, network, seconds = load_musicnn(), lambda *x: musicnn(*x)[1], PATCH_SECONDS
         patches = partial(musicnn_patches, hop_frames=MUSICNN_HOP_FRAMES)
@@ -81,6 +86,10 @@ def load_embedding(name: str | None = None, weights: str | Path | None = None, d
         raise UserError(f"there is no embedding {name!r}: choose from {', '.join(NAMES)}")
     on_device = tree.map(lambda leaf: to_device(leaf, device), params)
     return Embedding(name, seconds, patches, partial(network, on_device), digest(params), device)
+
+
+def postprocessed_vggish(params: tree.Tree, examples: Array) -> Array:
+    return postprocess(vggish(params["network"], examples), params["pca"]).astype("float32")
 
 
 def mel_patches(samples: Array) -> Array:

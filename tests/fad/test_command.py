@@ -152,7 +152,7 @@ def test_unusable_recordings_are_skipped_by_name_and_counted(music, tmp_path, ca
         ("{chords} {other}", "384 dimensions"),
         ("{chords} {infinite}", "NaN"),
         ("{chords} {square}", "mean .* covariance"),
-        ("{chords} {chords} --weights x.npz", "--weights are VGGish's"),
+        ("{chords} {chords} --weights x.npz", "--weights is for VGGish"),
     ],
 )
 def test_errors_name_the_file_and_the_remedy(arguments, message, music, tmp_path):
