@@ -32,8 +32,8 @@ def embedding(patches: int) -> str:
         }
         for name, layer in LAYERS.items()
     }
-    module = import_module("torchvggish.vggish")
-    network = module.VGG(module.make_layers()).eval()
+    module = import_module("torchvggish.torchvggish")
+    network = module.VGG(module.make_layers(), postprocess=False).eval()
     inputs = torch.from_numpy(examples)[:, None]
 
     def theirs() -> object:
