@@ -140,7 +140,7 @@ frame = tone[:N]
 X = waves @ frame  # (321,)
 print("largest difference to NumPy's FFT:", f"{np.abs(X - np.fft.rfft(frame)).max():.1e}")
 assert np.abs(X - np.fft.rfft(frame)).max() < 1e-9
-print(f"bins are {sr / N:g} Hz apart; 440 Hz is bin {440 * N / sr:g}; largest: {np.abs(X).argmax()}")
+print(f"bins are {sr / N:g} Hz apart; 440 Hz is bin {440 * N / sr:g}; largest {np.abs(X).argmax()}")
 
 # %% [markdown]
 # The product takes $N^2 / 2$ multiplications. The *fast* Fourier transform gives the same numbers with

@@ -140,7 +140,7 @@ S = stft(plucked)
 L = log_mel(plucked)
 by_hand = np.log(np.clip(np.abs(S) @ matrix, 1e-5, 1e8))
 silence, louder = log_mel(np.zeros(320)), log_mel(2 * plucked) - L
-print(f"(frames, mel bins): {L.shape}; largest difference, by hand: {np.abs(by_hand - L).max():.0e}")
+print(f"(frames, mel bins): {L.shape}; largest difference by hand: {np.abs(by_hand - L).max():.0e}")
 print(f"silence is {silence.max():.2f}; twice as loud is {louder.mean():+.3f}")
 assert np.abs(by_hand - L).max() < 1e-3
 assert np.allclose(silence, np.log(1e-5)) and np.allclose(louder, np.log(2), atol=1e-4)
@@ -207,7 +207,7 @@ guess = np.exp(L[60]) @ flat
 for low, high in ((100, 1000), (4000, 5000)):
     band = (low < hz) & (hz < high)
     swings = [np.ptp(20 * np.log10(x[band])) for x in (magnitude, guess)]
-    print(f"{low} .. {high} Hz: the spectrum swings by {swings[0]:.0f} dB, the memory by {swings[1]:.0f} dB")
+    print(f"{low} .. {high} Hz: from {swings[0]:.0f} dB of swing, {swings[1]:.0f} dB are left")
 assert swings[0] > 2 * swings[1]
 
 # %% tags=["hide-input"]

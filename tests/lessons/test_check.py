@@ -115,7 +115,7 @@ def test_grading_survives_crashes_and_endless_loops(tmp_path):
     submissions = {
         "crash": "import os\nos.abort()",
         "good": GOOD,
-        "loop": "while True: pass",
+        "loop": "def hann(n):\n    while True: pass",
         "noise": GOOD + "\nwhile True: print('x' * 1_000_000)",
         "syntax": "def",
     }
