@@ -71,3 +71,8 @@ def test_no_framework_is_imported_with_the_package():
 def test_samplers_know_no_network():
     for path in (ROOT / "diffusion").glob("*.py"):
         assert not any(".nn" in name or ".unet" in name for name in imports(path))
+
+
+def test_the_package_knows_no_lessons():
+    for path in FILES:
+        assert not any(name.split(".")[0] in {"lessons", "tests"} for name in imports(path)), path

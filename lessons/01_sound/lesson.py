@@ -140,7 +140,7 @@ frame = tone[:N]
 X = waves @ frame  # (321,)
 print("largest difference to NumPy's FFT:", f"{np.abs(X - np.fft.rfft(frame)).max():.1e}")
 assert np.abs(X - np.fft.rfft(frame)).max() < 1e-9
-print(f"bins are {sr / N:g} Hz apart; 440 Hz is bin {440 * N / sr:g}; the largest is bin {np.abs(X).argmax()}")
+print(f"bins are {sr / N:g} Hz apart; 440 Hz is bin {440 * N / sr:g}; largest {np.abs(X).argmax()}")
 
 # %% [markdown]
 # The product takes $N^2 / 2$ multiplications. The *fast* Fourier transform gives the same numbers with
@@ -223,10 +223,11 @@ assert -13.5 < humps["no window"] < -13 and -32 < humps["Hann"] < -31
 
 # %%
 def two_tones(apart):
-    """The fine spectrum (dB) of a frame of two tones, and the package's 513 points of it, relative to their largest."""
+    """A frame of two tones: its fine spectrum, and the package's 513 points of it, in dB."""
     t = (np.arange(N) - N / 2) / sr  # both crests in the middle of the frame
     pair = np.cos(2 * np.pi * 1000 * t) + np.cos(2 * np.pi * (1000 + apart) * t)
-    return decibels(np.abs(np.fft.rfft(pair * hann(N), FINE))), decibels(np.abs(windowed_rfft(pair[None], 1024)[0]))
+    fine = np.abs(np.fft.rfft(pair * hann(N), FINE))
+    return decibels(fine), decibels(np.abs(windowed_rfft(pair, 1024)))
 
 
 for apart, expected in ((30, 1), (80, 2)):
@@ -265,7 +266,7 @@ by_hand = np.array([np.fft.rfft(padded[m * H : m * H + L] * hann(L), N_FFT) for 
 
 S = stft(music)
 print("shape (frames, bins):", S.shape, S.dtype)
-print("largest difference, by hand and package:", f"{np.abs(S - by_hand).max():.1e} of {np.abs(S).max():.0f}")
+print(f"largest difference to the loop: {np.abs(S - by_hand).max():.1e} of {np.abs(S).max():.0f}")
 assert S.shape == by_hand.shape == (250, 513)
 assert np.abs(S - by_hand).max() < 1e-4
 
@@ -384,7 +385,8 @@ show_source(overlap_add)
 back = istft(S, length=len(music))
 print("numbers in S for each sample:", f"{2 * S.size / len(music):.2f}")
 error = np.abs(back - music)
-print(f"largest error: {error[20:].max():.1e}; in the first 20 samples {error[1:20].max():.1e}; at x[0] {error[0]:.1e}")
+print(f"largest error: {error[20:].max():.1e}")
+print(f"... in the first 20 samples {error[1:20].max():.1e}, at x[0] {error[0]:.1e}")
 assert error[20:].max() < 1e-5 < error[1:20].max() < error[0] == abs(music[0])
 assert 3 < 2 * S.size / len(music) < 3.3
 sound(back, "There and back: the same")

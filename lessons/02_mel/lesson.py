@@ -86,10 +86,10 @@ plt.show()
 edges = np.linspace(0, hz_to_mel(8000.0), 130)
 step = edges[1]  # all steps are equal, so both fractions have the same denominator
 pitch = hz_to_mel(hz)[:, None]  # (513, 1)
-by_hand = np.maximum(0, 1 - np.abs(pitch - edges[1:-1]) / step)  # (513, 128): a triangle is 1 - |distance|
+by_hand = np.maximum(0, 1 - np.abs(pitch - edges[1:-1]) / step)  # (513, 128)
 
 matrix = mel_matrix()
-print("shape:", matrix.shape, " largest difference to the package's:", f"{np.abs(by_hand - matrix).max():.0e}")
+print(f"{matrix.shape}; largest difference to the package's: {np.abs(by_hand - matrix).max():.0e}")
 assert np.abs(by_hand - matrix).max() < 1e-9
 show_source(mel_matrix)
 
@@ -108,13 +108,15 @@ plt.show()
 held = (matrix > 0).sum(axis=0)  # FFT bins in each filter
 centres = mel_to_hz(edges[1:-1])
 print(f"filters hold {held[0]} FFT bin at the bottom, {held[-1]} at the top")
-print(f"neighbours are {np.diff(centres)[0]:.1f} Hz apart at the bottom, {np.diff(centres)[-1]:.0f} Hz at the top")
+apart = np.diff(centres)
+print(f"neighbours are {apart[0]:.1f} Hz apart at the bottom, {apart[-1]:.0f} Hz at the top")
 between = (centres[0] <= hz) & (hz <= centres[-1])
-print(f"a bin's weights add up to {matrix[between].sum(axis=1).min():.3f} .. {matrix[between].sum(axis=1).max():.3f}")
+weights = matrix[between].sum(axis=1)
+print(f"a bin's weights add up to {weights.min():.3f} .. {weights.max():.3f}")
 print(f"bin 0, the constant part, has weight {matrix[0].sum():g}")
 assert held[0] == 1 and held[-1] == 21 and held.min() == 1
-assert np.diff(centres)[0] < sr / 1024 < np.diff(centres)[20]
-assert np.allclose(matrix[between].sum(axis=1), 1) and not matrix[0].any()
+assert apart[0] < sr / 1024 < apart[20]
+assert np.allclose(weights, 1) and not matrix[0].any()
 
 # %% [markdown]
 # At the bottom the filters are closer together than the FFT's bins, 15.6 Hz: a filter with no bin in it
@@ -137,18 +139,19 @@ plucked = music("plucked")
 S = stft(plucked)
 L = log_mel(plucked)
 by_hand = np.log(np.clip(np.abs(S) @ matrix, 1e-5, 1e8))
-print("shape (frames, mel bins):", L.shape, " largest difference, by hand:", f"{np.abs(by_hand - L).max():.0e}")
-print(f"silence is {log_mel(np.zeros(320))[0, 0]:.2f}; twice as loud is {np.mean(log_mel(2 * plucked) - L):+.3f}")
+silence, louder = log_mel(np.zeros(320)), log_mel(2 * plucked) - L
+print(f"(frames, mel bins): {L.shape}; largest difference by hand: {np.abs(by_hand - L).max():.0e}")
+print(f"silence is {silence.max():.2f}; twice as loud is {louder.mean():+.3f}")
 assert np.abs(by_hand - L).max() < 1e-3
-assert np.isclose(log_mel(np.zeros(320)).max(), np.log(1e-5))
-assert np.allclose(log_mel(2 * plucked) - L, np.log(2), atol=1e-4)
+assert np.allclose(silence, np.log(1e-5)) and np.allclose(louder, np.log(2), atol=1e-4)
 show_source(log_mel)
 
 
 # %%
 def draw(ax, picture, **options):
     """A log-mel spectrogram: time to the right, mel bins up."""
-    return ax.imshow(picture.T, extent=(0, len(picture) / 50, 0, 128), interpolation="nearest", **options)
+    extent = (0, len(picture) / 50, 0, 128)
+    return ax.imshow(picture.T, extent=extent, interpolation="nearest", **options)
 
 
 # %% tags=["hide-input"]
@@ -187,8 +190,9 @@ t = np.arange(sr) / sr
 for f in (300, 6000):
     pair = 0.2 * np.sin(2 * np.pi * f * t) + 0.2 * np.sin(2 * np.pi * (f + 80) * t)
     magnitude = np.abs(stft(pair))[5:-5].mean(axis=0)
-    print(f"{f} and {f + 80} Hz: {peaks(magnitude)} peaks in the STFT, {peaks(magnitude @ matrix)} in the mel spectrum")
-    assert (peaks(magnitude), peaks(magnitude @ matrix)) == ((2, 2) if f == 300 else (2, 1))
+    seen = peaks(magnitude), peaks(magnitude @ matrix)
+    print(f"{f} and {f + 80} Hz: peaks in the STFT: {seen[0]}, in the mel spectrum: {seen[1]}")
+    assert seen == ((2, 2) if f == 300 else (2, 1))
 print("dimensions that M forgets:", 513 - np.linalg.matrix_rank(matrix))
 assert 513 - np.linalg.matrix_rank(matrix) == 385
 
@@ -200,6 +204,11 @@ assert 513 - np.linalg.matrix_rank(matrix) == 385
 flat = (matrix / matrix.sum(axis=0)).T  # (128, 513): a mel bin, evenly over its FFT bins
 magnitude = np.abs(S[60])
 guess = np.exp(L[60]) @ flat
+for low, high in ((100, 1000), (4000, 5000)):
+    band = (low < hz) & (hz < high)
+    swings = [np.ptp(20 * np.log10(x[band])) for x in (magnitude, guess)]
+    print(f"{low} .. {high} Hz: from {swings[0]:.0f} dB of swing, {swings[1]:.0f} dB are left")
+assert swings[0] > 2 * swings[1]
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(6, 3))
@@ -210,8 +219,9 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# Up to about 1000 Hz the orange line follows each overtone. Above, it draws a smooth hill over several of
-# them. A listener still recognises a string by the hill.
+# At the left the orange line follows each overtone, and goes down into each gap. To the right the filters
+# widen until one holds overtone and gap together, and a smooth hill is left. A listener still knows a string
+# by the hill.
 #
 # ## Phases from consistency
 #
@@ -220,7 +230,7 @@ plt.show()
 # sound. There are two sets:
 #
 # - the *consistent* spectra, those of a sound. $P_C = \text{stft} \circ \text{istft}$ goes to the nearest;
-# - the spectra with the *wanted magnitudes* $A$. $P_A(S) = A\, S / |S|$ goes to the nearest: it keeps the phases.
+# - the spectra with the *wanted magnitudes* $A$. $P_A(S) = A\, S / |S|$ keeps the phases, which is nearest.
 #
 # What we look for lies in both. Go back and forth (Griffin and Lim 1984):
 #
@@ -235,7 +245,7 @@ plt.show()
 
 # %%
 def find_phases(A, iterations, momentum):
-    """Griffin-Lim with known magnitudes A (frames, 513). Returns each iteration's sound and its error in dB."""
+    """Griffin-Lim with known magnitudes A (frames, 513): each iteration's sound and error (dB)."""
     phase = 2 * np.pi * np.random.default_rng(0).random(A.shape)
     spectrum, previous = (A * np.exp(1j * phase)).astype(np.complex64), None
     sounds, errors = [], []
@@ -340,7 +350,7 @@ assert min(errors, key=errors.get) == "organ" and max(errors.values()) < 0.25
 #
 # | what you see or hear | what it is |
 # |---|---|
-# | the picture looks right, the vocoder gives noise | other mel filters (Slaney's), powers, log10 or decibels |
+# | a good picture, and noise from the vocoder | other mel filters (Slaney's), powers, decibels |
 # | twice as loud adds 1.39, not 0.69 | powers, $\lvert S \rvert^2$, where magnitudes are meant |
 # | `-inf` or NaN in training | the logarithm of silence: clip before it |
 # | black lines at the bottom | filters that hold no FFT bin: fewer filters, or a longer FFT |

@@ -140,7 +140,7 @@ def judge(exercise: Exercise, path: Path) -> Verdict:
         if obtained is None or obtained is ...:
             return Verdict("to do", f"{label} returns {obtained}")
         if difference := compare(expected[label], obtained, exercise.tolerance):
-            hints = recognise(exercise, probe, obtained)
+            hints = recognise(exercise, probe, expected[label], obtained)
             return Verdict("failed", "\n".join([f"{label}: {difference}", *(f"likely: {hint}" for hint in hints)]))
     return run_tests(exercise, calls, path)
 
@@ -183,7 +183,7 @@ def compare(expected: Any, obtained: Any, tolerance: float) -> str | None:
         return f"expected numbers, obtained {type(obtained).__name__}"
     beside = f"\n  expected {show_array(a)}\n  obtained {show_array(b)}"
     if a.shape != b.shape:
-        return f"the shape is {b.shape}, not {a.shape}{beside}"
+        return f"the shape is {b.shape}, not {a.shape}"
     if a.dtype.kind in "fc" and a.dtype != b.dtype:
         return f"the dtype is {b.dtype}, not {a.dtype}{beside}"
     if a.size == 0 or np.allclose(b, a, rtol=0, atol=tolerance * max(np.abs(a).max(), 1e-30)):
@@ -194,20 +194,25 @@ def compare(expected: Any, obtained: Any, tolerance: float) -> str | None:
 
 
 def show_array(x: np.ndarray) -> str:
-    numbers = np.array2string(
-        x, precision=4, suppress_small=True, threshold=12, edgeitems=3, separator=" ", prefix=" " * 11
-    )
-    return f"{x.dtype} {x.shape if x.shape else ''} {numbers}".replace("  ", " ", 1)
+    """Type, shape and some values of an array, on four lines at most."""
+    prefix = " " * 11
+    text = np.array2string(x, precision=4, suppress_small=True, threshold=12, edgeitems=2, separator=" ", prefix=prefix)
+    first, *rest = text.splitlines()
+    rows = [first, *rest[:3], *([f"{prefix}..."] if len(rest) > 3 else [])]
+    return " ".join(filter(None, [str(x.dtype), str(x.shape or ""), "\n".join(rows)]))
 
 
-def recognise(exercise: Exercise, probe: Probe, obtained: Any) -> list[str]:
-    """The mistakes that answer the example as the student's function does."""
-    found = []
+def recognise(exercise: Exercise, probe: Probe, expected: Any, obtained: Any) -> list[str]:
+    """The mistakes that answer the example as the student's function does; else, those whose shape is as wrong."""
+    same, alike = [], []
     for sentence, mistaken in exercise.mistakes.items():
         with contextlib.suppress(Exception):  # a mistake need not work on every example
-            if compare(probe(mistaken), obtained, exercise.tolerance) is None:
-                found.append(sentence)
-    return found
+            answer = probe(mistaken)
+            if compare(answer, obtained, exercise.tolerance) is None:
+                same.append(sentence)
+            elif np.shape(answer) == np.shape(obtained) != np.shape(expected):
+                alike.append(sentence)
+    return same or alike
 
 
 def describe(error: BaseException, path: Path) -> str:

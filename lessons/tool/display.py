@@ -187,8 +187,8 @@ def film(figure: plt.Figure, draw: Callable[[int], Any], frames: int, label: str
     for i in range(frames):
         draw(i)
         with io.BytesIO() as file:
-            figure.savefig(file, format="png", dpi=110, transparent=False)
-            images.append(Image.open(file).convert("RGB"))
+            figure.savefig(file, format="png", dpi=110)
+            images.append(Image.open(file).convert("RGBA"))
     plt.close(figure)
     with io.BytesIO() as file, io.BytesIO() as still:
         images[-1].save(still, format="png")

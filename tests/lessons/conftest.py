@@ -1,4 +1,4 @@
-"""The course's tests need its libraries; PyTorch's environment, for one, has none of them."""
+"""All pages of the course, made once for all tests."""
 
 import os
 import subprocess
@@ -6,7 +6,6 @@ import sys
 
 import pytest
 
-pytest.importorskip("markdown_it", reason="the course's libraries are not installed: pip install '.[lessons]'")
 from lessons.tool.percent import ROOT, find
 
 BUDGET_SECONDS = 120  # for a lesson in fast mode, on two cores that others use, too

@@ -42,7 +42,7 @@ def test_every_known_mistake_fails_and_is_named(folder):
                 except Exception:
                     continue
                 if compare(right[label], obtained, exercise.tolerance):
-                    named = sentence in recognise(exercise, probe, obtained)
+                    named = sentence in recognise(exercise, probe, right[label], obtained)
                     break
             assert named, f"{exercise.name}: never seen: {sentence}"
 
@@ -100,6 +100,16 @@ def test_verdicts(tmp_path, text, state, message):
     assert message in verdict.message
 
 
+def test_two_mistakes_at_once_are_told_by_the_shape(tmp_path):
+    text = """
+        def stft(x, n, hop, n_fft, pad_end=True):
+            return np.array([np.fft.rfft(x[m : m + n], n_fft) for m in range(0, len(x) - n + 1, hop)])
+    """
+    message = judged(tmp_path, text, "stft").message
+    assert "the shape is (4, 9), not (6, 9)" in message and "likely: the last frames are missing" in message
+    assert "no window" not in message
+
+
 def test_expected_and_obtained_are_printed(tmp_path):
     message = judged(tmp_path, "def hann(n): return np.zeros(n)").message
     lines = [" ".join(line.split()) for line in message.splitlines()]
@@ -115,7 +125,7 @@ def test_grading_survives_crashes_and_endless_loops(tmp_path):
     submissions = {
         "crash": "import os\nos.abort()",
         "good": GOOD,
-        "loop": "while True: pass",
+        "loop": "def hann(n):\n    while True: pass",
         "noise": GOOD + "\nwhile True: print('x' * 1_000_000)",
         "syntax": "def",
     }

@@ -68,3 +68,11 @@ def test_notebook(folder):
             compile(text, cell["id"], "exec")
             assert cell["outputs"] == [] and cell["execution_count"] is None
     assert ["".join(cell["source"]) for cell in cells[2:]] == [cell.text for cell in lesson.cells[1:]]
+
+
+@pytest.mark.parametrize("folder", percent.find(), ids=lambda folder: folder.name)
+def test_code_that_is_shown_fits_on_a_page(folder):
+    for cell in percent.load(folder).cells:
+        if cell.kind == "code" and not cell.hidden:
+            long = [line for line in cell.text.splitlines() if len(line) > 100]
+            assert not long, f"{folder.name}: longer than 100 characters: {long}"
