@@ -35,7 +35,9 @@ def logarithm(samples, of=np.log, power=1, matrix=None, low=1e-5):
     return of(np.clip(mel, low, 1e8)).astype(np.float32)
 
 
-def wander(picture, iterations=64, momentum=0.99, rng=0, keep_momentum=True, rescale=True, random=True, floor=0.1):
+def wander(
+    picture, iterations=64, momentum=0.99, rng=0, keep_momentum=True, rescale=True, random=True, floor=0.1, power=1.3
+):
     """Griffin-Lim with one thing or another left out."""
     target = np.exp(picture).astype(np.float32)
     matrix, length = mel_matrix(), 320 * len(picture)
@@ -47,7 +49,8 @@ def wander(picture, iterations=64, momentum=0.99, rng=0, keep_momentum=True, res
         consistent = stft(istft(spectrum, length=length, floor=floor))
         spectrum = consistent + momentum * (consistent - previous) if keep_momentum else consistent
         magnitude = np.abs(consistent)
-        magnitude = magnitude * ((target / np.maximum(magnitude @ matrix, 1e-5)) @ share.T) if rescale else wanted
+        ratio = target / np.maximum(magnitude @ matrix, 1e-5)
+        magnitude = magnitude * (ratio**power @ share.T) if rescale else wanted
         spectrum = (spectrum * (magnitude / np.maximum(np.abs(spectrum), 1e-5))).astype(np.complex64)
         previous = consistent
     return istft(spectrum, length=length, floor=floor)
@@ -158,6 +161,7 @@ EXERCISES = [
             "the magnitudes are those of the first guess for ever: rescale |C_new| towards the wanted mel bins": (
                 lambda *a: wander(*a, rescale=False)
             ),
+            "the correction is not raised to the power 1.3": lambda *a: wander(*a, power=1.0),
             "the momentum is not used": lambda *a: wander(*a, keep_momentum=False),
             "exp is missing: log_mel holds logarithms": (lambda picture, *a: wander(np.log(np.abs(picture)), *a)),
         },

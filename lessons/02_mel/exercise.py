@@ -62,7 +62,7 @@ def griffin_lim(log_mel: np.ndarray, iterations: int = 64, momentum: float = 0.9
                 phase = 2 pi np.random.default_rng(rng).random((frames, 513)); C = 0
         repeat  C_new = stft(istft(S))
                 S = C_new + momentum (C_new - C)                       keep its phases only, and give it the
-                A = |C_new| ((T / max(|C_new| @ M, 1e-5)) @ R)         magnitudes A: S = A S / max(|S|, 1e-5)
+                A = |C_new| ((T / max(|C_new| @ M, 1e-5))^1.3 @ R)     magnitudes A: S = A S / max(|S|, 1e-5)
                 C = C_new
         end     istft(S)
 

@@ -306,10 +306,11 @@ film(fig, show_iteration, len(frames), "the log-mel spectrogram of the sound, it
 # wanted *mel bins*. The package's step towards it multiplies the magnitudes of each FFT bin by how far its
 # mel bins are off,
 #
-# $$A_k = |C_k| \sum_i \frac{M[k, i]}{\sum_j M[k, j]}\, \frac{e^{L_i}}{(|C|\, M)_i},$$
+# $$A_k = |C_k| \sum_i \frac{M[k, i]}{\sum_j M[k, j]}\, \left(\frac{e^{L_i}}{(|C|\, M)_i}\right)^{1.3},$$
 #
 # in every iteration anew: consistency then decides not only the phases but also how a mel bin's magnitude
-# is shared out among its FFT bins.
+# is shared out among its FFT bins. The power 1.3 overshoots on purpose: neighbouring bins share a correction, and
+# soften it.
 
 # %%
 show_source(griffin_lim)

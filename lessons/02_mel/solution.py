@@ -43,7 +43,7 @@ def griffin_lim(log_mel: np.ndarray, iterations: int = 64, momentum: float = 0.9
         consistent = stft(istft(spectrum, length=frames * 320, floor=0.1))
         spectrum = consistent + momentum * (consistent - previous)
         magnitude = np.abs(consistent)
-        magnitude = magnitude * ((target / np.maximum(magnitude @ matrix, 1e-5)) @ average)
+        magnitude = magnitude * ((target / np.maximum(magnitude @ matrix, 1e-5)) ** 1.3 @ average)
         spectrum = spectrum * (magnitude / np.maximum(np.abs(spectrum), 1e-5))
         previous = consistent
     return istft(spectrum, length=frames * 320, floor=0.1)
