@@ -56,7 +56,9 @@ EXERCISES = [
             "these are the alpha_t, each step's own: multiply them up, np.cumprod": (
                 lambda *a: np.append(1.0, 1 - betas(*a))
             ),
-            "this is the product of the betas: what remains is 1 - beta": lambda *a: np.append(1.0, np.cumprod(betas(*a))),
+            "this is the product of the betas: what remains is 1 - beta": lambda *a: np.append(
+                1.0, np.cumprod(betas(*a))
+            ),
             "the betas are added up: shares of what is left multiply": (
                 lambda *a: np.append(1.0, 1 - np.cumsum(betas(*a)))
             ),
