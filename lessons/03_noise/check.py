@@ -19,11 +19,6 @@ def column(alpha_bar, x):
     return np.reshape(alpha_bar, (-1,) + (1,) * (x.ndim - 1)) if np.ndim(alpha_bar) else alpha_bar
 
 
-def on_the_wrong_axis(function):
-    """As the package's for one level; an array of them goes along the last axis, or fails."""
-    return lambda x, alpha_bar, eps: function(x, np.asarray(alpha_bar), eps)
-
-
 def noised(x0, ab, eps):
     return ab**0.5 * x0 + (1 - ab) ** 0.5 * eps
 
