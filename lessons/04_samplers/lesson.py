@@ -11,6 +11,7 @@
 # %%
 import matplotlib.pyplot as plt
 import numpy as np
+from scipy.special import ndtr
 
 from ddim_from_scratch.diffusion import (
     alpha_bar_of_log_snr,
@@ -164,7 +165,7 @@ for name, x in results.items():
     print(f"{name}: {100 * len(upper) / sizes:.1f} % in the upper cloud,", end=" ")
     print(f"its mean {upper.mean():.3f} and variance {upper.var():.4f}")
     assert abs(len(upper) / sizes - 0.7) < 0.04 and abs(upper.mean() - 1.5) < 0.02
-    assert abs(upper.var() - 0.05) < 0.006
+    assert abs(upper.var() - 0.05) < 0.01  # 200 steps are not all of them
 moved = [np.corrcoef(noise[:, 0].argsort().argsort(), x.argsort().argsort())[0, 1] for x in results.values()]
 print(f"rank correlation of noise and sample: DDIM {moved[0]:.3f}, DDPM {moved[1]:.3f}")
 assert moved[0] > 0.9999 and abs(moved[1]) < 0.1
@@ -246,9 +247,372 @@ def u_of(ab):
 
 x, t, s = np.array([[0.4]]), 600, 400
 euler = x / alpha_bar[t] ** 0.5 + (u_of(alpha_bar[s]) - u_of(alpha_bar[t])) * model(x, t)
-_, step = ddim(model, x, alpha_bar, np.array([s, t]) - s) if False else (None, None)
-walk = ddim(model, x, alpha_bar, np.array([0, s, t]))
-next(walk)
+_, by_ddim, _ = ddim(model, x, alpha_bar, np.array([0, s, t]))
 print(f"Euler's rule: {(euler * alpha_bar[s] ** 0.5).item():.9f}")
-print(f"DDIM:         {(moved := next(walk)).item():.9f}")
-assert np.allclose(moved, euler * alpha_bar[s] ** 0.5)
+print(f"DDIM:         {by_ddim.item():.9f}")
+assert np.allclose(by_ddim, euler * alpha_bar[s] ** 0.5)
+
+# %% [markdown]
+# In one dimension we even know where the true curves end. They can't cross, so nobody overtakes, and the
+# share of points to one's left stays what it is: if $F_t$ is the distribution function of $x_t$, then
+#
+# $$F_0(x_0) = F_T(x_T).$$
+#
+# This makes an exact sampler for our two clouds, against which all others can be measured.
+
+
+# %%
+def cumulative(x, ab):
+    """F_t of x (n,)."""
+    means, deviations = ab**0.5 * clouds["means"][:, 0], (ab * clouds["variances"] + 1 - ab) ** 0.5
+    return ndtr((x[:, None] - means) / deviations) @ clouds["weights"]
+
+
+def exact(x_T, ab_T, ab_0=1.0):
+    """Where the true curves from x_T (n,) end: F_0's inverse, found by bisection."""
+    wanted = cumulative(x_T, ab_T)
+    low, high = np.full(len(x_T), -9.0), np.full(len(x_T), 9.0)
+    for _ in range(60):
+        middle = (low + high) / 2
+        below = cumulative(middle, ab_0) < wanted
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    return middle
+
+
+x_T = np.linspace(-2.5, 2.5, 201)
+truth = exact(x_T, alpha_bar[T])
+ends = {S: last(ddim(model, x_T[:, None], alpha_bar, uniform_tau(T, S)))[:, 0] for S in (5, 20, 100)}
+for S, x in ends.items():
+    print(f"DDIM in {S:3} steps: mean error {np.abs(x - truth).mean():.4f}")
+assert np.abs(ends[100] - truth).mean() < 0.1 * np.abs(ends[5] - truth).mean()
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(6, 3.2))
+ax.plot(x_T, truth, color="#333333", linewidth=3, alpha=0.4, label="the true curves' ends")
+for (S, x), style in zip(ends.items(), (":", "--", "-"), strict=True):
+    ax.plot(x_T, x, style, label=f"DDIM, {S} steps")
+ax.set(xlabel="noise $x_T$", ylabel="sample $x_0$", title="what becomes of each noise")
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# The steep place in the middle is where the clouds divide the noise between them. With five steps, noises
+# from there end between the clouds, where there are no data.
+#
+# ## Orders of convergence
+#
+# A rule has *order* $p$ if halving its steps divides the error by $2^p$. Euler's, and so DDIM, has order 1. Heun's
+# rule tries the step, asks again where it ends, and takes it with the mean of the two directions: order 2, for
+# two questions a step. DPM-Solver++(2M) remembers the last step's answer and draws a straight line through the
+# two predictions of $x_0$: order 2, for one question a step.
+
+# %%
+show_source(heun, dpm_solver_pp_2m)
+
+# %% [markdown]
+# To measure it, the steps must really halve: here they are equal in log-SNR, and end just before the data (at
+# the schedule's first level), as the last stretch is infinitely long in log-SNR. A line is fitted to the
+# logarithms of the three smallest errors.
+
+# %%
+rules = {"DDIM": ddim, "Heun": heun, "DPM-Solver++(2M)": dpm_solver_pp_2m}
+step_counts = np.array([10, 20, 40, 80, 160, 320])
+x_T = np.linspace(-2, 2, 9)
+
+
+def error_of(rule, S):
+    """The largest error of nine points after S steps that are equal in log-SNR."""
+    ab = alpha_bar_of_log_snr(np.linspace(log_snr(alpha_bar[1]), log_snr(alpha_bar[T]), S + 1))
+    x = last(rule(mixture_eps_model(**clouds, alpha_bar=ab), x_T[:, None], ab, np.arange(S + 1)))
+    return np.abs(x[:, 0] - exact(x_T, ab[-1], ab[0])).max()
+
+
+errors = {name: np.array([error_of(rule, S) for S in step_counts]) for name, rule in rules.items()}
+print("steps             ", *(f"{S:8}" for S in step_counts), "   order")
+for name, error in errors.items():
+    order = -np.polyfit(np.log(step_counts[3:]), np.log(error[3:]), 1)[0]
+    print(f"{name:18}", *(f"{e:8.1e}" for e in error), f"{order:7.2f}")
+    assert abs(order - (1 if name == "DDIM" else 2)) < 0.15
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(6, 3.4))
+for (name, error), style in zip(errors.items(), ("o-", "s--", "^:"), strict=True):
+    ax.loglog(step_counts * (2 if name == "Heun" else 1), error, style, label=name)
+for order in (1, 2):
+    guide = 0.3 * (step_counts / 40.0) ** -order
+    ax.loglog(step_counts, guide, color="#999999", linewidth=0.8)
+    ax.annotate(f"order {order}", (step_counts[-1], guide[-1]), (4, -3), textcoords="offset points")
+ax.set(xlabel="questions to the network", ylabel="largest error", title="two clouds")
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# Plotted against what costs time, the questions to the network. At 160 of them the rules of order 2 are more than
+# five times as exact as DDIM. Two warnings. An order is a promise about *small* steps: at twenty questions
+# Heun's ten steps are twice as bad as DDIM's twenty. And it is a promise about smooth networks without
+# errors of their own; a trained network's error is soon larger than the solver's.
+
+# %%
+multistep = errors["DPM-Solver++(2M)"]
+assert errors["DDIM"][4] > 5 * max(errors["Heun"][3], multistep[4])
+assert errors["Heun"][0] > 1.8 * errors["DDIM"][1]
+
+# %% [markdown]
+# ## Where to put the steps
+#
+# With few steps it matters more *where* they are. `tau` may be any list of times; the package has three:
+# equal steps in time, quadratic (small near the data), and equal in log-SNR. To compare whole distributions,
+# start from 10 001 evenly spread quantiles of the noise, and look how far the sorted samples are from the
+# data's quantiles, on average. (This is called the *Wasserstein distance*.)
+
+# %%
+count = 2001 if FAST else 10_001
+share = (np.arange(count) + 0.5) / count
+grid = np.linspace(-5, 5, 200_001)
+noise = np.interp(share, cumulative(grid, alpha_bar[T]), grid)[:, None]
+quantiles = np.interp(share, cumulative(grid, 1.0), grid)
+
+
+def distance(x):
+    """Wasserstein distance from samples (count, 1) to the data."""
+    return np.abs(np.sort(x[:, 0]) - quantiles).mean()
+
+
+walks = {
+    "uniform": lambda S: uniform_tau(T, S),
+    "quadratic": lambda S: quadratic_tau(T, S),
+    "log-SNR": lambda S: log_snr_tau(alpha_bar, S),
+}
+table = {}
+print("distance to the data      5 steps   10 steps   20 steps   50 steps")
+for rule in ("DDIM", "DPM-Solver++(2M)"):
+    for name, walk in walks.items():
+        row = [distance(last(rules[rule](model, noise, alpha_bar, walk(S)))) for S in (5, 10, 20, 50)]
+        table[rule, name] = row
+        print(f"{rule:17}{name:9}", *(f"{d:9.4f}" for d in row), sep="")
+assert min(table, key=lambda key: table[key][1]) == ("DPM-Solver++(2M)", "quadratic")
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(6, 2.2))
+for height, walk in enumerate(walks.values()):
+    ax.plot(walk(20), np.full(21, -height), "o", markersize=4)
+ax.set(yticks=[0, -1, -2], xlim=(T, -10), ylim=(-2.5, 0.5), xlabel="time t (steps), running back")
+ax.set_yticklabels(walks)
+ax.set_title("the times that 20 steps visit")
+plt.show()
+
+# %% [markdown]
+# Small steps near the data pay, but too many of them there leave none for the middle, where the clouds part:
+# with DDIM the log-SNR walk is the worst of the three at ten steps. There is no best walk for all data and
+# samplers; it is a thing to try.
+
+# %%
+assert table["DDIM", "log-SNR"][1] > table["DDIM", "uniform"][1] > table["DDIM", "quadratic"][1]
+
+# %% [markdown]
+# ## What noise is good for
+#
+# If DDIM needs fewer steps, why does anybody add noise? Measure $\eta$ twice: once with everything perfect,
+# and once with a flaw, noise that starts half a standard deviation off. (A real one: the schedule's end has
+# some signal left, and the data's mean is not 0.)
+
+# %%
+etas, counts = (0.0, 0.5, 1.0), (10, 20, 50, 100, 200)
+flaws = {"a perfect start": 0.0, "a start that is 0.5 off": 0.5}
+found = {}
+for flaw, shift in flaws.items():
+    print(f"{flaw + ', steps:':32}", *(f"{S:8}" for S in counts))
+    for eta in etas:
+        found[flaw, eta] = []
+        for S in counts:
+            x = last(ddim(model, noise + shift, alpha_bar, uniform_tau(T, S), eta, rng))
+            found[flaw, eta].append(distance(x))
+        print(f"{'eta = ' + str(eta):>32}", *(f"{d:8.3f}" for d in found[flaw, eta]))
+    worst = max(etas, key=lambda eta, flaw=flaw: found[flaw, eta][1])
+    assert worst == (1.0 if shift == 0 else 0.0)  # at 20 steps
+assert found["a start that is 0.5 off", 0.0][-1] > 0.4 > 0.1 > found["a start that is 0.5 off", 1.0][-1]
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(1, 2, figsize=(6, 3.2), sharey=True)
+for ax, flaw in zip(axes, flaws, strict=True):
+    for eta, style in zip(etas, ("o-", "s--", "^:"), strict=True):
+        ax.loglog(counts, found[flaw, eta], style, label=f"eta = {eta:g}")
+    ax.set(xlabel="steps", title=flaw)
+axes[0].set_ylabel("distance to the data")
+axes[0].legend()
+plt.show()
+
+# %% [markdown]
+# With a perfect oracle noise only costs steps: few of them and $\eta = 1$ is the worst of the three. With a
+# flaw it is the other way round. DDIM carries the error it starts with faithfully to the end, however many steps
+# it takes. With fresh noise in every step $x_t$ forgets it: each step's noise makes a little of the
+# error into noise, and the next one takes it out. Networks make errors all the time, and this is why
+# a good sampler for a trained network has to be *tried*. Lesson 09 does.
+#
+# ## Clipping, and how to break it
+#
+# Data often have a range, say -1 to 1, and a network's $\hat{x}_0$ leaves it. An obvious thing to do is to clip.
+# But $x_t = \sqrt{\bar{\alpha}_t}\, \hat{x}_0 + \sqrt{1 - \bar{\alpha}_t}\, \hat{\epsilon}$ holds for the pair.
+# If one of the two is changed, the other no longer fits, and has to be derived again:
+
+# %%
+show_source(clipped, eps_of_x0)
+
+# %% [markdown]
+# Now spoil the oracle: it overstates all noise by a tenth. The data are two narrow clouds at ±0.8. Compare not
+# clipping, clipping $\hat{x}_0$ only, and clipping with $\hat{\epsilon}$ derived again.
+
+# %%
+narrow = {
+    "means": np.array([[-0.8], [0.8]]),
+    "variances": np.array([0.01, 0.01]),
+    "weights": np.array([0.5, 0.5]),
+}
+right = mixture_eps_model(**narrow, alpha_bar=alpha_bar)
+
+
+def overstated(x, t):
+    return 1.1 * right(x, t)
+
+
+def half_clipped(eps_model, x, tau):
+    """DDIM with x0 clipped and eps left as it was."""
+    for t, s in zip(tau[:0:-1], tau[-2::-1], strict=True):
+        eps = eps_model(x, t)
+        x0 = predict_x0(x, alpha_bar[t], eps).clip(-1, 1)
+        x = q_sample(x0, alpha_bar[s], eps)
+    return x
+
+
+hundred = uniform_tau(T, 100)
+start = np.interp(share, ndtr(grid), grid)[:, None]
+outcomes = {
+    "not clipped": last(ddim(overstated, start, alpha_bar, hundred)),
+    "x0 clipped, eps left": half_clipped(overstated, start, hundred),
+    "eps derived again": last(ddim(clipped(overstated, alpha_bar), start, alpha_bar, hundred)),
+}
+both = ndtr((grid[:, None] - [-0.8, 0.8]) / 0.1).mean(axis=1)
+wanted = np.interp(share, both, grid)
+off = {name: np.abs(np.sort(x[:, 0]) - wanted).mean() for name, x in outcomes.items()}
+for name, x in outcomes.items():
+    print(f"{name:21}: distance to the data {off[name]:.3f}, mean |x| {np.abs(x).mean():.3f}")
+print(f"{'the data':21}:                            {np.abs(wanted).mean():.3f}")
+assert off["x0 clipped, eps left"] > 2 * off["not clipped"] > 2 * off["eps derived again"]
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(6, 3))
+for (name, x), style in zip(outcomes.items(), ("-", "--", "-."), strict=True):
+    ax.hist(x[:, 0], 80, range=(-1.2, 1.2), density=True, histtype="step", linestyle=style, label=name, linewidth=1.6)
+bells = np.exp(-((grid[:, None] - [-0.8, 0.8]) ** 2) / 0.02).mean(axis=1) / np.sqrt(0.02 * np.pi)
+ax.fill_between(grid, bells, color="#cccccc", label="the data")
+ax.set(xlabel="sample", ylabel="density", xlim=(-1.2, 1.2), ylim=(0, 6))
+ax.legend(loc="upper center")
+plt.show()
+
+# %% [markdown]
+# Clipped by half, everything is pushed outwards to the walls. The overstated noise used to be balanced by an
+# $\hat{x}_0$ that was too far on the other side. Clipping takes this weight away and leaves the noise, and
+# with every step $x_t$ holds more of it than it should. It looks harmless in code, and can be found in widely
+# used libraries, where it does little harm as long as the network's errors are small.
+#
+# ## Backwards
+#
+# A differential equation can be run the other way: from a sample up to the noise that makes it. A step up
+# needs $\epsilon$ at its far end, which is not known yet; take the near end's, and then, if one wishes, the far
+# end's as found so far, again and again.
+
+# %%
+show_source(ddim_inversion)
+samples = quantiles[count // 400 :: count // 200, None]  # 200 points of the data
+print("steps    questions a step    there and back, largest error")
+trips = {}
+for S in (20, 100, 200):
+    for evaluations in (1, 3, 20):
+        up = last(ddim_inversion(model, samples, alpha_bar, uniform_tau(T, S), evaluations))
+        trip = last(ddim(model, up, alpha_bar, uniform_tau(T, S)))
+        trips[S, evaluations] = np.abs(trip - samples).max()
+        print(f"{S:5}{evaluations:20}{trips[S, evaluations]:33.1e}")
+assert trips[200, 20] < 1e-9 < trips[200, 3] < 0.1 < trips[200, 1]
+assert trips[20, 20] > 0.05  # steps too long for the guesses to settle
+up = last(ddim_inversion(model, samples, alpha_bar, np.arange(T + 1), 3))
+print(f"\ntheir noise, in 1000 steps: mean {up.mean():.3f}, variance {up.var():.3f}")
+assert abs(up.mean()) < 0.02 and abs(up.var() - 1) < 0.05
+
+# %% [markdown]
+# Where the steps are short enough, asking again finds the noise exactly; where they are too long, the
+# guesses jump to and fro and never settle. What comes out at the top is unit Gaussian, as it should be.
+#
+# So every sample has an address in noise, and the way between two addresses leads through samples. Take two
+# points of the eighth note. Straight between them is nothing; but walk from one's noise to the other's,
+# keeping the length that noise has, and come down:
+
+# %%
+two = note[[12, -1]]  # one in the head, and the end of the flag
+steps_200 = uniform_tau(T, 200)
+a, b = last(ddim_inversion(draw_note, two, alpha_bar, steps_200, 5))
+mix = np.linspace(0, 1, 60)[:, None]
+between = np.cos(mix * np.pi / 2) * a + np.sin(mix * np.pi / 2) * b  # their squares add up to 1
+through_noise = last(ddim(draw_note, between, alpha_bar, steps_200))
+straight = (1 - mix) * two[0] + mix * two[1]
+
+
+def off_the_note(x):
+    return np.linalg.norm(x[:, None] - note, axis=-1).min(axis=1)
+
+
+print(f"straight:      {off_the_note(straight).mean():.3f} from the note on average")
+print(f"through noise: {off_the_note(through_noise).mean():.3f}")
+assert off_the_note(through_noise).mean() < 0.5 * off_the_note(straight).mean()
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(6, 4))
+ax.plot(*note.T, ".", color="#bbbbbb", label="the clouds")
+ax.plot(*straight.T, "--", label="straight")
+ax.plot(*through_noise.T, "o-", markersize=4, linewidth=0.6, label="through noise")
+ax.plot(*two.T, "D", color="#333333", markersize=8)
+ax.set(xlabel="first coordinate", ylabel="second coordinate", aspect="equal", xlim=(-3, 5))
+ax.legend(loc="center right")
+plt.show()
+
+# %% [markdown]
+# With pictures and sounds this is how one blends two of them, or edits one: up, change something, down. DDPM
+# has no such addresses: its samples come from a thousand noises, not one.
+#
+# ## Common mistakes
+#
+# | what you see or hear | what it is |
+# |---|---|
+# | samples explode within a few steps | the direction term has the wrong sign, or the wrong rate |
+# | right with all steps, wrong with few | $\sigma$ has the one-step $\beta$: see equation 16 |
+# | samples are noisy at any number of steps | steps to $\tau_i - 1$, or noise added in the last step |
+# | too contrasty, values at the limits | $\hat{x}_0$ clipped, $\hat{\epsilon}$ not derived again |
+# | more steps don't help | the network's error, not the sampler's: try $\eta > 0$ |
+# | a second-order solver is worse than DDIM | too few steps, or its steps are not where it expects them |
+# | Heun costs twice the time | two questions a step: compare at equal questions |
+# | the way back misses the sample | inversion with one evaluation a step: take more, or more steps |
+#
+# ## Exercises
+#
+# Write `gaussian_eps_model`, `ddim`, `clipped` and `heun` in `lessons/04_samplers/exercise.py`, and run
+# `make check-04`. This is what right answers look like:
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(2, 2, figsize=(6, 5))
+x = np.linspace(-3, 3, 50)
+for t in (100, 400, 1000):
+    axes[0, 0].plot(x, gaussian_eps_model(1.5, 0.25, alpha_bar)(x, t), label=f"t = {t}")
+axes[0, 0].set(title="gaussian_eps_model(1.5, 0.25)", xlabel="x", ylabel="eps")
+axes[0, 0].legend()
+one = gaussian_eps_model(1.5, 0.25, alpha_bar)
+for eta in (0.0, 1.0):
+    path = np.array(list(ddim(one, np.full(3, -1.0), alpha_bar, hundred, eta, np.random.default_rng(3))))
+    axes[0, 1].plot(hundred[::-1], path, color=f"C{int(eta)}", linewidth=1)
+axes[0, 1].set(title="ddim, eta 0 (one line) and 1", xlabel="t", ylabel="x", xlim=(T, 0))
+axes[1, 0].plot(x, predict_x0(x, alpha_bar[200], clipped(one, alpha_bar, 2.0)(x, 200)))
+axes[1, 0].set(title="x0 of clipped(..., limit=2)", xlabel="x", ylabel="x0")
+for rule, name in ((ddim, "ddim"), (heun, "heun")):
+    path = np.array(list(rule(one, np.full(1, -1.0), alpha_bar, uniform_tau(T, 8))))
+    axes[1, 1].plot(uniform_tau(T, 8)[::-1], path, "o-", markersize=4, label=name)
+axes[1, 1].set(title="eight steps", xlabel="t", ylabel="x", xlim=(T, 0))
+axes[1, 1].legend()
+plt.show()
