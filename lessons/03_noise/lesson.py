@@ -154,7 +154,7 @@ for t in range(1, T + 1):
     of_x_0 *= np.sqrt(1 - beta[t])
     of_z *= np.sqrt(1 - beta[t])
     of_z[t] = np.sqrt(beta[t])
-    assert np.isclose(of_x_0, np.sqrt(alpha_bar[t])) and np.isclose(np.sum(of_z**2), 1 - alpha_bar[t])
+    assert np.isclose(of_x_0**2, alpha_bar[t]) and np.isclose(np.sum(of_z**2), 1 - alpha_bar[t])
 print(f"x_0 in x_1000: {of_x_0:.5f}; the root of alpha_bar: {np.sqrt(alpha_bar[T]):.5f}")
 print(f"all z in x_1000, squared: {np.sum(of_z**2):.6f}; 1 - alpha_bar: {1 - alpha_bar[T]:.6f}")
 
@@ -165,7 +165,8 @@ print(f"all z in x_1000, squared: {np.sum(of_z**2):.6f}; 1 - alpha_bar: {1 - alp
 # %%
 walks = np.full((T + 1, 10_000), 2.0)
 for t in range(1, T + 1):
-    walks[t] = np.sqrt(1 - beta[t]) * walks[t - 1] + np.sqrt(beta[t]) * rng.standard_normal(10_000)
+    fresh = rng.standard_normal(10_000)
+    walks[t] = np.sqrt(1 - beta[t]) * walks[t - 1] + np.sqrt(beta[t]) * fresh
 print("time    mean    promised    standard deviation    promised")
 for t in (50, 250, 1000):
     mean, std = alpha_bar[t] ** 0.5 * 2, (1 - alpha_bar[t]) ** 0.5
@@ -185,7 +186,8 @@ x = np.linspace(-4, 4, 400)
 for t, style in ((50, "-"), (250, "--"), (1000, ":")):
     mean, std = alpha_bar[t] ** 0.5 * 2, (1 - alpha_bar[t]) ** 0.5
     below.hist(walks[t], 80, density=True, color="#cccccc")
-    below.plot(x, np.exp(-((x - mean) ** 2) / (2 * std**2)) / (std * np.sqrt(2 * np.pi)), style, label=f"t = {t}")
+    promised = np.exp(-((x - mean) ** 2) / (2 * std**2)) / (std * np.sqrt(2 * np.pi))
+    below.plot(x, promised, style, label=f"t = {t}")
 below.set(xlabel="$x_t$", ylabel="density", title="ten thousand walks (grey), and what is promised")
 below.legend()
 plt.show()
@@ -278,7 +280,8 @@ schedules = {
 print("schedule               alpha_bar_T    first step       last    even at")
 for name, ab in schedules.items():
     even = np.argmin(np.abs(log_snr(ab[1:]))) + 1
-    print(f"{name:20}{ab[-1]:14.2e}{decibels(ab[1]):11.1f} dB{decibels(ab[-1]):8.1f} dB    t = {even}")
+    first, final = decibels(ab[1]), decibels(ab[-1])
+    print(f"{name:20}{ab[-1]:14.2e}{first:11.1f} dB{final:8.1f} dB    t = {even}")
 ends = [ab[-1] for ab in schedules.values()]
 assert np.allclose(ends, [4.04e-5, 2.43e-9, 0.02**2], rtol=5e-3)
 
@@ -479,8 +482,8 @@ assert ratios[1] == 0 and ratios[2] < 0.5 and ratios[50] > 0.95
 # $c / \sqrt{1 - \bar{\alpha}_t}$, is just the one in $\tilde{\mu}$ above. One number, $\eta$, goes from the one
 # to the other (equation 16):
 #
-# $$\sigma = \eta\, \sqrt{\frac{1 - \bar{\alpha}_s}{1 - \bar{\alpha}_t}}\;
-# \sqrt{1 - \frac{\bar{\alpha}_t}{\bar{\alpha}_s}}.$$
+# $$\sigma = \eta\, \frac{\sqrt{1 - \bar{\alpha}_s}}{\sqrt{1 - \bar{\alpha}_t}}\;
+# \sqrt{1 - \bar{\alpha}_t / \bar{\alpha}_s}.$$
 
 
 # %%
@@ -598,8 +601,8 @@ for t in tau[:0:-1]:
     guess = by_heart(literal, t)
     literal = q_sample(predict_x0(literal, alpha_bar[t], guess), alpha_bar[t - 1], guess)
 for name, x in (("tau_{i-1}", right), ("tau_i - 1", literal)):
-    correlation = np.corrcoef(x.ravel(), x_0.ravel())[0, 1]
-    print(f"{name}: correlation with the piece {correlation:.3f}, mean error {np.abs(x - x_0).mean():.3f}")
+    correlation, error = np.corrcoef(x.ravel(), x_0.ravel())[0, 1], np.abs(x - x_0).mean()
+    print(f"{name}: correlation with the piece {correlation:.3f}, mean error {error:.3f}")
 assert np.allclose(right, x_0, atol=1e-3)
 assert np.corrcoef(literal.ravel(), x_0.ravel())[0, 1] < 0.5
 heard(right, "a hundred steps, each to the time before it in the list")
@@ -639,12 +642,13 @@ memory = mixture_eps_model(pieces, np.zeros(3), np.full(3, 1 / 3), alpha_bar)
 
 def chances(x, t):
     """p_k of a point x (32000,) at time t."""
-    exponents = -np.sum((x - alpha_bar[t] ** 0.5 * pieces) ** 2, axis=1) / (2 * (1 - alpha_bar[t]))
+    ab = alpha_bar[t]
+    exponents = -np.sum((x - ab**0.5 * pieces) ** 2, axis=1) / (2 * (1 - ab))
     p = np.exp(exponents - exponents.max())
     return p / p.sum()
 
 
-x_T = np.random.default_rng(5).standard_normal((12, pieces.shape[1]))  # twelve times nothing but noise
+x_T = np.random.default_rng(5).standard_normal((12, pieces.shape[1]))  # twelve noises
 way = np.array(list(ddim(memory, x_T, alpha_bar, tau)))  # (101, 12, 32000)
 distance = np.abs(way[-1][:, None] - pieces).max(axis=-1)  # (12, 3)
 became = distance.argmin(axis=1)

@@ -5,7 +5,7 @@ what is expected, and runs the package's tests on it. The package's `predict_x0`
 03 may be imported, from ddim_from_scratch.diffusion.
 """
 
-import numpy as np  # noqa: F401: for what you write
+import numpy as np  # noqa: F401
 
 
 def gaussian_eps_model(mean, variance, alpha_bar):
