@@ -19,7 +19,8 @@ from .percent import Lesson
 from .run import Run
 
 HERE = Path(__file__).parent
-OPERATOR = r"<mi>(?:sin|cos|exp|ln|log|max|min)</mi>"
+OPERATOR = r"<mi>(?:sin|cos|arccos|exp|ln|log|max|min)</mi>"
+ALONE = "(?<!<msub>)(?<!<msup>)(?<!<msubsup>)"  # with an index, the operator is the first of two children
 THIN = '<mspace width="0.167em" />'  # what TeX sets around a function's name
 # The browser itself holds the page to its word: it may show what is in the file, and fetch nothing.
 POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
@@ -134,7 +135,7 @@ def mathml(tex: str, block: bool = False) -> str:
             f"TeX that can't be shown: {tex.strip()!r}: write it otherwise (align* is known, aligned is not)"
         )
     result = re.sub(rf"(?<=</m[in]>)(?={OPERATOR})", THIN, result)
-    return re.sub(rf"({OPERATOR})(?=<m[inf])", rf"\1{THIN}", result)
+    return re.sub(rf"{ALONE}({OPERATOR})(?=<m[inf])", rf"\1{THIN}", result)
 
 
 def prose_html(markdown: MarkdownIt, text: str, headings: list[tuple[str, str]], place: str) -> str:

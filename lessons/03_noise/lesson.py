@@ -1,0 +1,744 @@
+# %% [markdown]
+# # Noise: the equations of diffusion, one by one
+#
+# Drown music in noise, a little at a time; learn to undo one little step; then begin with nothing but noise
+# and undo them all. That is how a diffusion model makes music. This lesson derives every equation of it and
+# computes each one as soon as it is there: the way into the noise, its shortcut, the schedules, the step
+# back, the family of steps back that is called eta, and five slips in a paper that one should know about.
+#
+# You need lessons 01 and 02, and of probability: the Gaussian, mean and variance, Bayes' rule. No network is
+# trained here. The lesson runs in about 20 seconds.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+import soxr
+
+from ddim_from_scratch.audio import griffin_lim, log_mel, synth
+from ddim_from_scratch.data import Scaler
+from ddim_from_scratch.diffusion import (
+    continuous_cosine_schedule,
+    cosine_schedule,
+    ddim,
+    eps_of_velocity,
+    gaussian_eps_model,
+    linear_schedule,
+    log_snr,
+    mixture_eps_model,
+    posterior,
+    predict_x0,
+    q_sample,
+    uniform_tau,
+    velocity,
+)
+from lessons import FAST, film, show_source, sound
+
+rng = np.random.default_rng(0)
+
+# %% [markdown]
+# ## Music as numbers of unit size
+#
+# Our data are log-mel spectrograms, lesson 02's pictures: here are three, of five seconds each.
+
+
+# %%
+def music(tune, genre, seconds=5):
+    """The log-mel spectrogram (250, 128) of a tune of the embedded music."""
+    notes = synth.score(synth.TUNES[tune], held=genre == "organ")
+    played = synth.play(notes, genre, 0, 100, np.random.default_rng(0))[: seconds * synth.SR]
+    return log_mel(soxr.resample(played, synth.SR, 16_000).astype(np.float32))
+
+
+names = ["Ode to Joy (Beethoven)", "Greensleeves", "Frere Jacques"]
+genres = ["plucked", "organ", "bells"]
+log_mels = np.stack([music(name, genre) for name, genre in zip(names, genres, strict=True)])
+print("three log-mel spectrograms:", log_mels.shape)
+print(f"mean {log_mels.mean():.2f}, standard deviation {log_mels.std():.2f}")
+
+# %% [markdown]
+# The noise will be unit Gaussian: mean 0, variance 1. So that signal and noise can be compared by looking at
+# their factors alone, the data are brought to the same size first: each mel bin minus its mean over the
+# training set, divided by its standard deviation. A model that forgets this step learns as well as one that
+# is asked to hear a flute beside an aeroplane.
+
+# %%
+scaler = Scaler(mean=log_mels.mean(axis=(0, 1)), std=log_mels.std(axis=(0, 1)))
+data = scaler.standardise(log_mels)
+x_0 = data[0]  # the piece that we shall follow
+print(f"now: mean {abs(data.mean()):.2f}, variance {data.var():.2f};", end=" ")
+print(f"the first piece's {x_0.var():.2f}")
+assert abs(data.mean()) < 1e-4 and abs(data.var() - 1) < 1e-4
+show_source(Scaler.standardise, Scaler.restore)
+
+# %% [markdown]
+# ## One step into the noise
+#
+# A step takes a little away and puts a little noise in its place (Ho, Jain and Abbeel 2020, "DDPM",
+# equation 2):
+#
+# $$x_t = \sqrt{1 - \beta_t}\; x_{t-1} + \sqrt{\beta_t}\; z_t, \qquad z_t \sim \mathcal{N}(0, 1).$$
+#
+# $\beta_t$ is the *share of the variance* that is exchanged at step $t$. Why this odd pair of roots?
+# Independent variances add up, and a factor counts with its square:
+#
+# $$\operatorname{var}(x_t) = (1 - \beta_t) \operatorname{var}(x_{t-1}) + \beta_t.$$
+#
+# Subtract both sides from 1:
+#
+# $$1 - \operatorname{var}(x_t) = (1 - \beta_t)\, \big(1 - \operatorname{var}(x_{t-1})\big).$$
+#
+# So data of variance 1 keep it for ever, and any other variance moves towards 1. Without the first root the
+# numbers would grow with every step. DDPM takes $T = 1000$ steps, with $\beta$ on a straight line:
+
+# %%
+T = 1000
+beta = np.append(np.nan, np.linspace(1e-4, 0.02, T))  # beta[t], t = 1 .. T; there is no beta[0]
+
+variances = {start: [start] for start in (0.0, 0.25, 1.0, 2.0)}
+for t in range(1, T + 1):
+    for path in variances.values():
+        path.append((1 - beta[t]) * path[-1] + beta[t])
+print("variance at t = 0    t = 500    t = 1000")
+for start, path in variances.items():
+    print(f"{start:17}{path[500]:11.3f}{path[1000]:12.5f}")
+    assert abs(path[1000] - 1) < 1e-4
+print(f"without the first root it would have grown by {np.nansum(beta):.2f}")
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(6, 2.6))
+for start, path in variances.items():
+    ax.plot(path, label=f"{start:g} at first")
+ax.set(xlabel="time t (steps)", ylabel="variance of $x_t$", title="every variance moves towards 1")
+ax.legend(ncols=2)
+plt.show()
+
+# %% [markdown]
+# ## All steps in one
+#
+# Nobody wants to take 500 steps to see what step 500 looks like. Write $\alpha_t = 1 - \beta_t$ and put one
+# step into the next:
+#
+# $$x_t = \sqrt{\alpha_t}\, \big(\sqrt{\alpha_{t-1}}\, x_{t-2} + \sqrt{\beta_{t-1}}\, z_{t-1}\big)
+# + \sqrt{\beta_t}\, z_t$$
+#
+# $$= \sqrt{\alpha_t \alpha_{t-1}}\; x_{t-2} + \sqrt{\alpha_t \beta_{t-1}}\, z_{t-1}
+# + \sqrt{\beta_t}\, z_t.$$
+#
+# The last two terms are independent Gaussians. Their sum is one Gaussian, with the sum of their variances:
+#
+# $$\alpha_t \beta_{t-1} + \beta_t = \alpha_t (1 - \alpha_{t-1}) + 1 - \alpha_t = 1 - \alpha_t \alpha_{t-1}.$$
+#
+# Two steps are a step whose $\alpha$ is the product. So are a thousand. With
+#
+# $$\bar{\alpha}_t = \alpha_1 \alpha_2 \cdots \alpha_t$$
+#
+# the way from the data to any time is (DDPM, equation 4)
+#
+# $$x_t = \sqrt{\bar{\alpha}_t}\; x_0 + \sqrt{1 - \bar{\alpha}_t}\; \epsilon, \qquad \epsilon \sim \mathcal{N}(0, 1).$$
+#
+# $\bar{\alpha}_t$ is the share of the variance that is still signal. Its root is the *signal rate*, the other
+# root the *noise rate*; their squares add up to 1. At $t = 0$ nothing has happened: $\bar{\alpha}_0 = 1$.
+
+# %%
+alpha_bar = np.concatenate([[1.0], np.cumprod(1 - beta[1:])])  # alpha_bar[t] for t = 0 .. T
+assert np.allclose(alpha_bar, linear_schedule(T), rtol=1e-12)
+show_source(linear_schedule, q_sample)
+
+# %% [markdown]
+# The derivation can be checked like a bank's books. Take the thousand steps, but keep account of how much of
+# $x_0$ and of each $z_i$ is in $x_t$, instead of drawing any:
+
+# %%
+of_x_0, of_z = 1.0, np.zeros(T + 1)
+for t in range(1, T + 1):
+    of_x_0 *= np.sqrt(1 - beta[t])
+    of_z *= np.sqrt(1 - beta[t])
+    of_z[t] = np.sqrt(beta[t])
+    assert np.isclose(of_x_0**2, alpha_bar[t]) and np.isclose(np.sum(of_z**2), 1 - alpha_bar[t])
+print(f"x_0 in x_1000: {of_x_0:.5f}; the root of alpha_bar: {np.sqrt(alpha_bar[T]):.5f}")
+print(f"all z in x_1000, squared: {np.sum(of_z**2):.6f}; 1 - alpha_bar: {1 - alpha_bar[T]:.6f}")
+
+# %% [markdown]
+# And with dice: ten thousand walks, step by step, all from $x_0 = 2$. Grey are a few of them, and below are
+# all of them at three times, with the curve that the shortcut promises.
+
+# %%
+walks = np.full((T + 1, 10_000), 2.0)
+for t in range(1, T + 1):
+    fresh = rng.standard_normal(10_000)
+    walks[t] = np.sqrt(1 - beta[t]) * walks[t - 1] + np.sqrt(beta[t]) * fresh
+print("time    mean    promised    standard deviation    promised")
+for t in (50, 250, 1000):
+    mean, std = alpha_bar[t] ** 0.5 * 2, (1 - alpha_bar[t]) ** 0.5
+    print(f"{t:4}{walks[t].mean():8.3f}{mean:12.3f}{walks[t].std():22.3f}{std:12.3f}")
+    assert abs(walks[t].mean() - mean) < 0.04 and abs(walks[t].std() - std) < 0.03
+
+# %% tags=["hide-input"]
+fig, (above, below) = plt.subplots(2, 1, figsize=(6, 5))
+above.plot(walks[:, :8], color="#999999", linewidth=0.5)
+above.plot(2 * np.sqrt(alpha_bar), label="signal rate times 2")
+spread = 2 * np.sqrt(1 - alpha_bar)
+low, high = 2 * np.sqrt(alpha_bar) - spread, 2 * np.sqrt(alpha_bar) + spread
+above.fill_between(np.arange(T + 1), low, high, alpha=0.15, label="± 2 noise rates")
+above.set(xlabel="time t (steps)", ylabel="$x_t$", title="eight walks into the noise", ylim=(-3, 6))
+above.legend(ncols=2, loc="upper right")
+x = np.linspace(-4, 4, 400)
+for t, style in ((50, "-"), (250, "--"), (1000, ":")):
+    mean, std = alpha_bar[t] ** 0.5 * 2, (1 - alpha_bar[t]) ** 0.5
+    below.hist(walks[t], 80, density=True, color="#cccccc")
+    promised = np.exp(-((x - mean) ** 2) / (2 * std**2)) / (std * np.sqrt(2 * np.pi))
+    below.plot(x, promised, style, label=f"t = {t}")
+below.set(xlabel="$x_t$", ylabel="density", title="ten thousand walks (grey), and what is promised")
+below.legend()
+plt.show()
+
+# %% [markdown]
+# ## Look and listen
+#
+# Now the music. The same $\epsilon$ all the way, so that it is one and the same noise that rises:
+
+# %%
+eps = rng.standard_normal(x_0.shape, dtype=np.float32)
+
+
+def noisy(t):
+    """x_t of the piece."""
+    return q_sample(x_0, alpha_bar[t], eps)
+
+
+# %% tags=["hide-input"]
+times = np.round(np.linspace(0, 1, 27) ** 2 * 1000).astype(int)
+fig, ax = plt.subplots(figsize=(6, 3))
+image = ax.imshow(x_0.T, extent=(0, 5, 0, 128), vmin=-2.5, vmax=2.5)
+ax.set(xlabel="time (s)", ylabel="mel bin")
+
+
+def drown(i):
+    t = times[i]
+    image.set_data(noisy(t).T)
+    signal_rate, noise_rate = alpha_bar[t] ** 0.5, (1 - alpha_bar[t]) ** 0.5
+    ax.set_title(f"t = {t}: signal rate {signal_rate:.3f}, noise rate {noise_rate:.3f}")
+
+
+film(fig, drown, len(times), "the log-mel spectrogram of Ode to Joy is drowned in noise", 6)
+
+# %% [markdown]
+# How much music is left is told by the *signal-to-noise ratio*, $\bar{\alpha}_t / (1 - \bar{\alpha}_t)$, in
+# decibels $10 \log_{10}\,$ of it. For data of unit size the correlation of $x_t$ with $x_0$ should be the
+# signal rate. To hear $x_t$, undo the standardisation and let Griffin and Lim find phases:
+
+
+# %%
+def heard(x, label):
+    """A player for a standardised log-mel spectrogram; all are made equally loud."""
+    samples = griffin_lim(scaler.restore(x.astype(np.float32)), iterations=16 if FAST else 64)
+    sound(0.1 * samples / np.sqrt(np.mean(samples**2)), label)
+
+
+def decibels(alpha_bar):
+    return 10 / np.log(10) * log_snr(alpha_bar)
+
+
+print("   t    signal rate    correlation with x_0    signal to noise")
+for t in (20, 100, 250, 400, 600, 1000):
+    correlation = np.corrcoef(noisy(t).ravel(), x_0.ravel())[0, 1]
+    print(f"{t:4}{alpha_bar[t] ** 0.5:15.3f}{correlation:24.3f}{decibels(alpha_bar[t]):16.1f} dB")
+    assert abs(correlation - alpha_bar[t] ** 0.5) < 0.06  # this piece's variance is not quite 1
+
+# %%
+for t in (0, 20, 100, 250, 400, 1000):
+    heard(noisy(t), f"t = {t}: signal rate {alpha_bar[t] ** 0.5:.2f}")
+
+# %% [markdown]
+# Listen for the place where you lose the tune. At $t = 20$ the picture looks clean, but each pixel's noise
+# is a random factor on a loudness, and the strings crackle. Around 250 signal and noise are even. At 1000
+# what is left of the signal is 44 dB below the noise: this is the recording that every piece of music ends
+# in, and the only one that we can make without any model. The rest of the course is about the way back.
+
+# %%
+assert abs(decibels(alpha_bar[250])) < 0.5 and round(decibels(alpha_bar[1000])) == -44
+
+# %% [markdown]
+# ## Schedules: a clock for the same road
+#
+# Every $x_t$ lies on the same road: signal rate and noise rate are the cosine and sine of one angle, from 0
+# (data) to 90 degrees (noise). A schedule only says when to be where. There are three in the package:
+#
+# - **linear** (DDPM): $\beta_t$ from 0.0001 to 0.02 on a straight line;
+# - **cosine** (Nichol and Dhariwal 2021): $\bar{\alpha}_t \propto \cos^2 \varphi_t$ with an angle linear in time, and
+#   $\beta_t \le 0.999$;
+# - **continuous cosine** (the Keras DDIM example, and the paper of this course): the angle is linear between
+#   $\arccos 0.95$ and $\arccos 0.02$, and time is a real number in $[0, 1]$, of which we take $T$ values.
+
+# %%
+show_source(cosine_schedule, continuous_cosine_schedule)
+schedules = {
+    "linear": linear_schedule(),
+    "cosine": cosine_schedule(),
+    "continuous cosine": continuous_cosine_schedule(),
+}
+print("schedule               alpha_bar_T    first step       last    even at")
+for name, ab in schedules.items():
+    even = np.argmin(np.abs(log_snr(ab[1:]))) + 1
+    first, final = decibels(ab[1]), decibels(ab[-1])
+    print(f"{name:20}{ab[-1]:14.2e}{first:11.1f} dB{final:8.1f} dB    t = {even}")
+ends = [ab[-1] for ab in schedules.values()]
+assert np.allclose(ends, [4.04e-5, 2.43e-9, 0.02**2], rtol=5e-3)
+
+# %% tags=["hide-input"]
+fig, (ax, road) = plt.subplots(2, 1, figsize=(6, 6.6), height_ratios=(3, 4))
+for (name, ab), style in zip(schedules.items(), ("-", "--", ":"), strict=True):
+    ax.plot(np.arange(1, 1001) / 1000, decibels(ab[1:]), style, label=name, linewidth=2)
+ax.axhline(0, color="#999999", linewidth=0.8)
+ax.set(xlabel="time t / T", ylabel="signal to noise (dB)", ylim=(-60, 45), title="how fast the music sinks")
+ax.legend()
+circle = np.linspace(0, np.pi / 2, 200)
+for (name, ab), radius in zip(schedules.items(), (1.0, 0.9, 0.8), strict=True):
+    (line,) = road.plot(radius * np.cos(circle), radius * np.sin(circle), linewidth=0.8)
+    signal, noise = radius * np.sqrt(ab[::100]), radius * np.sqrt(1 - ab[::100])
+    road.plot(signal, noise, "o", color=line.get_color(), label=name)
+road.set(xlabel="signal rate", ylabel="noise rate", aspect="equal", xlim=(0, 1.05), ylim=(0, 1.05))
+road.set_title("where each is at t / T = 0, 0.1, ..., 1 (radii differ to keep them apart)")
+road.legend(loc="lower left")
+plt.show()
+
+# %% [markdown]
+# What to see: linear hurries. At a quarter of its time signal and noise are even, and a third of it is spent
+# below -20 dB, where there is hardly anything to learn; its dots crowd at the top. Cosine goes round the
+# circle at a steady pace, down to -86 dB at its very end. Continuous cosine is the same with both ends cut
+# off: at $t = 1$ the noise is already only 10 dB below the signal, and the step from there to the data is
+# one big one.
+#
+# **Why cut the end off?** A sampler divides by the signal rate to guess $x_0$, as we shall see in a moment.
+# Where $\bar{\alpha}_T$ is nearly 0 that blows up every error; where it is 0, it fails. **And why not cut off
+# more?** Sampling begins with pure noise, as if $\bar{\alpha}_T$ were 0. The paper's tuned schedule ends
+# with a signal rate of 0.195: the network has never seen less than that much music at $t = T$, and is then
+# given none.
+
+# %%
+below_20 = {name: np.mean(decibels(ab[1:]) < -20) for name, ab in schedules.items()}
+for name, share in below_20.items():
+    print(f"{name:17} is below -20 dB for {100 * share:.0f} % of its time")
+assert abs(below_20["linear"] - 1 / 3) < 0.01 and max(list(below_20.values())[1:]) < 0.075
+tuned = continuous_cosine_schedule(1000, 0.1952300530, 0.9326085839)
+print(f"the tuned schedule ends at {decibels(tuned[-1]):.1f} dB, Keras' at {decibels(ends[2]):.1f} dB")
+assert round(decibels(tuned[-1])) == -14 and round(decibels(ends[1])) == -86
+assert abs(decibels(schedules["continuous cosine"][1]) - 9.6) < 0.1
+
+# %% [markdown]
+# ## Three questions that are one
+#
+# A network is shown $x_t$ and $t$, and asked for what it can't see. It may be asked for the noise $\epsilon$,
+# or for the data $x_0$: since $x_t = \sqrt{\bar{\alpha}_t}\, x_0 + \sqrt{1 - \bar{\alpha}_t}\, \epsilon$, one
+# answer gives the other (Song, Meng and Ermon 2021, "DDIM", equation 9):
+#
+# $$\hat{x}_0 = \frac{x_t - \sqrt{1 - \bar{\alpha}_t}\; \hat{\epsilon}}{\sqrt{\bar{\alpha}_t}}.$$
+#
+# But errors are not equal. An error of $\delta$ in $\hat{\epsilon}$ becomes an error of
+# $\delta\, \sqrt{1 - \bar{\alpha}_t} / \sqrt{\bar{\alpha}_t}$ in $\hat{x}_0$:
+
+# %%
+show_source(predict_x0)
+print("   t    noise rate / signal rate    error of x_0, if that of eps is 0.01")
+for t in (1, 250, 500, 1000):
+    factor = ((1 - alpha_bar[t]) / alpha_bar[t]) ** 0.5
+    error = predict_x0(noisy(t), alpha_bar[t], eps + 0.01) - x_0
+    print(f"{t:4}{factor:28.3f}{np.abs(error).mean():40.4f}")
+    assert np.isclose(np.abs(error).mean(), 0.01 * factor, rtol=0.02, atol=1e-6)
+
+# %% [markdown]
+# Near the data the noise is hard to see and $x_0$ easy; near the noise it is the other way round: a hundredth
+# of an error becomes 1.6 standard deviations. The third question, *velocity*, is easy at both ends. Write
+# the rates as $\cos \varphi$ and $\sin \varphi$; then $v$ is the direction in which $x_t$ moves along the road
+# (Salimans and Ho 2022):
+#
+# $$x = \cos \varphi\; x_0 + \sin \varphi\; \epsilon, \qquad
+# v = \frac{dx}{d\varphi} = \cos \varphi\; \epsilon - \sin \varphi\; x_0.$$
+#
+# $(x, v)$ is $(x_0, \epsilon)$ turned by $\varphi$. Turn it back, and one gets $\epsilon = \cos \varphi\; v +
+# \sin \varphi\; x$ without dividing by anything.
+
+# %%
+show_source(velocity, eps_of_velocity)
+turn, step = np.arccos(np.sqrt(alpha_bar[400])), 1e-3
+ahead, behind = (q_sample(x_0, np.cos(turn + d) ** 2, eps) for d in (step, -step))
+v = velocity(x_0, alpha_bar[400], eps)
+difference = np.abs((ahead - behind) / (2 * step) - v).max()
+print(f"largest difference to the derivative, taken numerically: {difference:.1e}")
+assert difference < 1e-3  # as 32 bits allow
+assert np.allclose(eps_of_velocity(noisy(400), alpha_bar[400], v), eps, atol=1e-5)
+
+# %% [markdown]
+# The paper asks for the noise. Training is then this, and nothing else: draw a piece $x_0$, a time $t$ and a
+# noise $\epsilon$; compute $x_t$; let the network guess; its loss is the mean of $(\epsilon - \hat{\epsilon})^2$.
+# A network that always says 0 has the loss 1, for that is the variance of $\epsilon$: the line that a
+# training curve must leave at once.
+#
+# ## One step back, if the data are known
+#
+# Which $x_{t-1}$ did this $x_t$ come from? Nobody can say without knowing the data. But say we *do* know
+# $x_0$. Then Bayes' rule answers. As before, any earlier time $s$ will do as well as $t - 1$; let
+#
+# $$\alpha = \bar{\alpha}_t / \bar{\alpha}_s, \qquad \beta = 1 - \alpha,$$
+#
+# so that $x_t$ is $\sqrt{\alpha}\, x_s$ plus noise of variance $\beta$. Then
+#
+# $$q(x_s \mid x_t, x_0) \;\propto\; q(x_t \mid x_s)\; q(x_s \mid x_0),$$
+#
+# two Gaussians as functions of $x_s$. Look at the exponents; all that does not depend on $x_s$ is left out:
+#
+# $$-\frac{1}{2} \left( \frac{(x_t - \sqrt{\alpha}\, x_s)^2}{\beta}
+# + \frac{(x_s - \sqrt{\bar{\alpha}_s}\, x_0)^2}{1 - \bar{\alpha}_s} \right)
+# = -\frac{1}{2} \left( A\, x_s^2 - 2 B\, x_s + \dots \right)$$
+#
+# $$A = \frac{\alpha}{\beta} + \frac{1}{1 - \bar{\alpha}_s}, \qquad
+# B = \frac{\sqrt{\alpha}\; x_t}{\beta} + \frac{\sqrt{\bar{\alpha}_s}\; x_0}{1 - \bar{\alpha}_s}.$$
+#
+# That is a Gaussian again, of variance $1 / A$ and mean $B / A$. Over a common denominator the numerator of
+# $A$ is $\alpha (1 - \bar{\alpha}_s) + \beta = 1 - \alpha \bar{\alpha}_s = 1 - \bar{\alpha}_t$, and so (DDPM,
+# equations 6 and 7)
+#
+# $$\tilde{\beta} = \frac{1}{A} = \frac{1 - \bar{\alpha}_s}{1 - \bar{\alpha}_t}\, \beta, \qquad
+# \tilde{\mu} = \frac{B}{A} = \frac{\sqrt{\bar{\alpha}_s}\; \beta}{1 - \bar{\alpha}_t}\; x_0
+# + \frac{\sqrt{\alpha}\, (1 - \bar{\alpha}_s)}{1 - \bar{\alpha}_t}\; x_t.$$
+
+# %%
+show_source(posterior)
+
+# %% [markdown]
+# Check it without any algebra: put both Gaussians on a grid of $x_s$ and multiply. A long step shows most, say
+# from $t = 300$ to $s = 200$, with $x_0 = 1$ and $x_t = -0.5$.
+
+
+# %%
+def bell(x, mean, variance):
+    return np.exp(-((x - mean) ** 2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
+
+
+t, s, known, seen = 300, 200, 1.0, -0.5
+grid = np.linspace(-4, 4, 8001)
+alpha = alpha_bar[t] / alpha_bar[s]
+forward = bell(grid, alpha_bar[s] ** 0.5 * known, 1 - alpha_bar[s])  # q(x_s | x_0)
+likelihood = bell(seen, alpha**0.5 * grid, 1 - alpha)  # q(x_t | x_s)
+product = forward * likelihood / np.sum(forward * likelihood)  # Bayes' rule
+mean = np.sum(product * grid)
+variance = np.sum(product * (grid - mean) ** 2)
+
+formula = posterior(known, seen, alpha_bar[t], alpha_bar[s])
+print(f"on the grid: mean {mean:.6f}, variance {variance:.6f}")
+print(f"formula:     mean {formula[0]:.6f}, variance {formula[1]:.6f}")
+assert np.allclose(formula, (mean, variance), atol=1e-9)
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(6, 3))
+ax.plot(grid, forward, label="from the data: $q(x_s | x_0)$")
+ax.plot(grid, likelihood, "--", label="from what is seen: $q(x_t | x_s)$")
+ax.plot(grid, bell(grid, *formula), "-.", linewidth=2.5, label="both: $q(x_s | x_t, x_0)$")
+ax.plot([known, seen], [-0.1, -0.1], "o", color="#333333")
+for x, name in ((known, "$x_0$"), (seen, "$x_t$")):
+    ax.annotate(name, (x, -0.1), (8, -4), textcoords="offset points")
+ax.set(xlabel="$x_s$", ylabel="density", xlim=(-3.5, 3.5), ylim=(-0.2, 1.35), title="t = 300, s = 200")
+ax.legend(loc="upper right")
+plt.show()
+
+# %% [markdown]
+# The product lies between the two and is narrower than either. Of single steps, $s = t - 1$, two things are
+# worth knowing: $\tilde{\beta}_1$ is exactly 0, since $x_0$ itself is where the last step goes; and from then
+# on $\tilde{\beta}_t$ soon becomes $\beta_t$, so that for many steps it hardly matters which one uses.
+
+# %%
+ratios = {}
+for t in (1, 2, 5, 10, 50, 100):
+    _, beta_tilde = posterior(0.0, 0.0, alpha_bar[t], alpha_bar[t - 1])
+    ratios[t] = beta_tilde / beta[t]
+    print(f"t = {t:3}: beta_tilde is {ratios[t]:.3f} of beta")
+assert ratios[1] == 0 and ratios[2] < 0.5 and ratios[50] > 0.95
+
+# %% [markdown]
+# ## All the steps back that are right: eta
+#
+# DDPM walks back with that posterior. DDIM's discovery is that it is only one of many. What must a step back
+# do? If $x_t$ is distributed as it should be, $x_s$ must come out as *it* should be: with mean
+# $\sqrt{\bar{\alpha}_s}\, x_0$ and variance $1 - \bar{\alpha}_s$. How the two hang together is nobody's business:
+# the network only ever saw one at a time. So try a sum of what we have, the data, the noise that is in $x_t$
+# already, and fresh noise $z$:
+#
+# $$x_s = \sqrt{\bar{\alpha}_s}\; x_0 + c\; \epsilon + \sigma\, z, \qquad
+# \epsilon = \frac{x_t - \sqrt{\bar{\alpha}_t}\; x_0}{\sqrt{1 - \bar{\alpha}_t}}.$$
+#
+# The mean is right. $\epsilon$ and $z$ have variance 1 and are independent, so the variance is $c^2 +
+# \sigma^2$, and it is right if
+#
+# $$c = \sqrt{1 - \bar{\alpha}_s - \sigma^2}.$$
+#
+# **That is all of DDIM** (equation 12): any $\sigma$ from 0 to $\sqrt{1 - \bar{\alpha}_s}$ will do. With
+# $\sigma = 0$ nothing is drawn at all. With which $\sigma$ is it DDPM's step? If $\sigma^2 = \tilde{\beta}$:
+#
+# $$c^2 = (1 - \bar{\alpha}_s) \left(1 - \frac{\beta}{1 - \bar{\alpha}_t}\right)
+# = (1 - \bar{\alpha}_s)\, \frac{\alpha - \bar{\alpha}_t}{1 - \bar{\alpha}_t}
+# = \frac{\alpha\, (1 - \bar{\alpha}_s)^2}{1 - \bar{\alpha}_t},$$
+#
+# because $\bar{\alpha}_t = \alpha \bar{\alpha}_s$; and so the factor of $x_t$, which is
+# $c / \sqrt{1 - \bar{\alpha}_t}$, is just the one in $\tilde{\mu}$ above. One number, $\eta$, goes from the one
+# to the other (equation 16):
+#
+# $$\sigma = \eta\, \frac{\sqrt{1 - \bar{\alpha}_s}}{\sqrt{1 - \bar{\alpha}_t}}\;
+# \sqrt{1 - \bar{\alpha}_t / \bar{\alpha}_s}.$$
+
+
+# %%
+def step_back(x_t, x_0, ab_t, ab_s, sigma):
+    """The mean of the step from x_t to x_s whose fresh noise has the standard deviation sigma."""
+    eps = (x_t - ab_t**0.5 * x_0) / (1 - ab_t) ** 0.5
+    return ab_s**0.5 * x_0 + (1 - ab_s - sigma**2) ** 0.5 * eps
+
+
+def sigma_of(eta, t, s):
+    ab_t, ab_s = alpha_bar[t], alpha_bar[s]
+    return eta * ((1 - ab_s) / (1 - ab_t)) ** 0.5 * (1 - ab_t / ab_s) ** 0.5
+
+
+t, s = 300, 200
+mean = step_back(seen, known, alpha_bar[t], alpha_bar[s], sigma_of(1, t, s))
+print(f"eta = 1:   mean {mean:.6f}, variance {sigma_of(1, t, s) ** 2:.6f}")
+print(f"posterior: mean {formula[0]:.6f}, variance {formula[1]:.6f}")
+assert np.allclose((mean, sigma_of(1, t, s) ** 2), formula)
+
+x_t = q_sample(np.full(200_000, known), alpha_bar[t], rng.standard_normal(200_000))
+wanted = alpha_bar[s] ** 0.5, (1 - alpha_bar[s]) ** 0.5
+print(f"\nx_s should have: mean {wanted[0]:.3f}, deviation {wanted[1]:.3f}")
+for eta in (0, 0.5, 1, 1.2):
+    sigma = sigma_of(eta, t, s)
+    x_s = step_back(x_t, known, alpha_bar[t], alpha_bar[s], sigma)
+    x_s = x_s + sigma * rng.standard_normal(200_000)
+    print(f"eta = {eta:3}: mean {x_s.mean():.3f}, deviation {x_s.std():.3f}, ", end="")
+    print(f"correlation with x_t {np.corrcoef(x_t, x_s)[0, 1]:.3f}")
+    assert np.allclose((x_s.mean(), x_s.std()), wanted, atol=5e-3)
+
+# %% [markdown]
+# Mean and deviation are the same for all of them, even above 1. What differs is how much $x_s$ still has to
+# do with $x_t$: nothing else is new, and nothing is lost. So whole walks back look different and mean the
+# same. Here is the package's sampler, with the data known ($x_0 = 1$), in a hundred steps:
+
+# %%
+tau = uniform_tau(T, 100)  # the times to visit: 0, 10, 20, ..., 1000
+known_eps = gaussian_eps_model(mean=1.0, variance=0.0, alpha_bar=alpha_bar)  # the eps above
+start = rng.standard_normal(2000)
+signal_rate, noise_rate = np.sqrt(alpha_bar[tau[::-1]]), np.sqrt(1 - alpha_bar[tau[::-1]])
+back = {}
+for eta in (0.0, 0.5, 1.0):
+    back[eta] = paths = np.array(list(ddim(known_eps, start, alpha_bar, tau, eta, rng)))
+    worst = np.abs(paths.std(axis=1) - noise_rate).max()
+    inside = np.mean(np.abs(paths[:-1].T - signal_rate[:-1]) < 2 * noise_rate[:-1])
+    print(f"eta = {eta}: the deviation is never more than {worst:.3f} off;", end=" ")
+    print(f"{100 * inside:.0f} % within 2 noise rates")
+    assert worst < 0.06 and abs(inside - 0.954) < 0.02 and np.allclose(paths[-1], 1)
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(3, 1, figsize=(6, 6.6), sharex=True, sharey=True)
+middle, spread = np.sqrt(alpha_bar), 2 * np.sqrt(1 - alpha_bar)
+for ax, (eta, paths) in zip(axes, back.items(), strict=True):
+    ax.fill_between(np.arange(T + 1), middle - spread, middle + spread, color="#dddddd")
+    ax.plot(tau[::-1], paths[:, :6], linewidth=1.2)
+    ax.set(ylabel="$x_t$", title=f"eta = {eta:g}", xlim=(T, 0), ylim=(-3.2, 3))
+axes[-1].set_xlabel("time t (steps), running back")
+plt.show()
+
+# %% [markdown]
+# Grey is where 95 of 100 should be, and are, in all three panels; all end at 1, the data. With $\eta = 0$ a
+# path is decided once and for all by where it begins; with $\eta = 1$ it forgets. Here is the whole sampler;
+# the lines with equation numbers are those that were derived above.
+
+# %%
+show_source(ddim)
+
+# %% [markdown]
+# ## Five slips
+#
+# The paper that this course rebuilds ("Diffusion Model for Music Synthesis") writes these equations with a
+# few slips. They are of the kind that everybody makes. None of them stops a program, and that is why they
+# are worth a look.
+#
+# **1. Variance or deviation?** The paper sets $\sigma^2 = \eta\, \tilde{\beta}$. DDIM has $\sigma = \eta
+# \sqrt{\tilde{\beta}}$, which is $\sigma^2 = \eta^2 \tilde{\beta}$. They agree at 0 and 1 only.
+#
+# **2. The beta of which step?** When only $S$ of the $T$ times are visited, a step is long, and the $\beta$ in
+# $\sigma$ must be the whole step's, $1 - \bar{\alpha}_t / \bar{\alpha}_s$. The paper keeps $\beta_t$, that of the one
+# step from $t$ to $t - 1$. With $S = 100$ steps, in the middle:
+
+
+# %%
+def paper_sigma(eta, t, s):
+    """As the paper has it: the variance is eta beta_tilde, and its beta that of one step."""
+    return (eta * (1 - alpha_bar[s]) / (1 - alpha_bar[t]) * beta[t]) ** 0.5
+
+
+print("from    to     eta    DDIM's sigma    the paper's    which is DDIM's eta")
+for t, s in ((500, 499), (501, 491)):
+    for eta in (0.25, 0.5, 1.0):
+        ours, theirs = sigma_of(eta, t, s), paper_sigma(eta, t, s)
+        print(f"{t:4}{s:6}{eta:8}{ours:16.4f}{theirs:15.4f}{theirs / sigma_of(1, t, s):23.2f}")
+        assert s == 491 or np.isclose(theirs / ours, eta**-0.5)  # slip 1 alone
+assert (round(ours, 3), round(theirs, 4)) == (0.307, 0.0999)  # slip 2, at eta = 1
+
+# %% [markdown]
+# Nothing breaks, because $c$ makes up for any $\sigma$: it is simply another eta than the one that is
+# reported, a third in place of 1, and a different one for every $S$. Whoever compares "DDPM, $\eta = 1$" at 100
+# and at 1000 steps with it does not compare what the table says.
+#
+# **3. $\tau_i - 1$ or $\tau_{i-1}$?** The step from $\tau_i$ goes to the time before it *in the list*,
+# $\tau_{i-1}$, say from 500 to 490. The paper's index $\tau_i - 1$ goes from 500 to 499. The next step then
+# takes for 490 what is at 499. This one can be heard. Let the model be perfect: it knows the piece by heart
+# (its $\hat{x}_0$ is always $x_0$), and the walk has $S = 100$ steps.
+
+# %%
+by_heart = gaussian_eps_model(x_0, 0.0, alpha_bar)
+x_T = rng.standard_normal(x_0.shape, dtype=np.float32)
+
+*_, right = ddim(by_heart, x_T, alpha_bar, tau)
+literal = x_T
+for t in tau[:0:-1]:
+    guess = by_heart(literal, t)
+    literal = q_sample(predict_x0(literal, alpha_bar[t], guess), alpha_bar[t - 1], guess)
+for name, x in (("tau_{i-1}", right), ("tau_i - 1", literal)):
+    correlation, error = np.corrcoef(x.ravel(), x_0.ravel())[0, 1], np.abs(x - x_0).mean()
+    print(f"{name}: correlation with the piece {correlation:.3f}, mean error {error:.3f}")
+assert np.allclose(right, x_0, atol=1e-3)
+assert np.corrcoef(literal.ravel(), x_0.ravel())[0, 1] < 0.5
+heard(right, "a hundred steps, each to the time before it in the list")
+heard(literal, "a hundred steps, each to t - 1: most of the noise is still there")
+
+# %% [markdown]
+# **4. $S < T$.** The text asks for fewer steps than there are times; the table has $S = 1000$, and no $T$.
+# Both make sense, since the schedule is continuous: $T$ is only how finely it is looked at, and any $S$ gives
+# a walk, with $T = S$.
+#
+# **5. $3.31^{-5}$.** The tuned learning rate is printed as a power. As it stands it is not a small number:
+
+# %%
+printed, meant = 3.310677931449062**-5, 3.310677931449062e-5
+print(f"3.31^-5 = {printed:.5f}; 3.31e-5 = {meant:.7f}: {printed / meant:.0f} times smaller")
+assert round(printed / meant) == 76
+hundred, thousand = continuous_cosine_schedule(T=100), continuous_cosine_schedule(T=1000)
+assert np.allclose(hundred[1:], thousand[10::10])  # slip 4: T is only how finely one looks
+
+# %% [markdown]
+# ## From noise to music
+#
+# Every equation is there, so let us run the machine once. What is missing is a network. But there is a case
+# in which the best possible answer is known: if the data are a *finite list* of pieces, and all of them are
+# equally likely. The chance that $x_t$ came from piece $k$ is, by Bayes' rule,
+#
+# $$p_k \;\propto\;
+# \exp\left(-\frac{\lVert x_t - \sqrt{\bar{\alpha}_t}\; m_k \rVert^2}{2\, (1 - \bar{\alpha}_t)}\right),$$
+#
+# the best guess is $\hat{x}_0 = \sum_k p_k m_k$, and $\hat{\epsilon}$ follows from it. (Lesson 04 derives why
+# the mean is best.) This is the network that has learnt its training set by heart, with three pieces.
+
+# %%
+pieces = data.reshape(3, -1).astype(float)  # (3, 32000): points in a space of 32 000 dimensions
+memory = mixture_eps_model(pieces, np.zeros(3), np.full(3, 1 / 3), alpha_bar)
+
+
+def chances(x, t):
+    """p_k of a point x (32000,) at time t."""
+    ab = alpha_bar[t]
+    exponents = -np.sum((x - ab**0.5 * pieces) ** 2, axis=1) / (2 * (1 - ab))
+    p = np.exp(exponents - exponents.max())
+    return p / p.sum()
+
+
+x_T = np.random.default_rng(5).standard_normal((12, pieces.shape[1]))  # twelve noises
+way = np.array(list(ddim(memory, x_T, alpha_bar, tau)))  # (101, 12, 32000)
+distance = np.abs(way[-1][:, None] - pieces).max(axis=-1)  # (12, 3)
+became = distance.argmin(axis=1)
+for k in range(3):
+    print(f"{np.sum(became == k)} of the twelve became {names[k]}")
+print(f"largest difference of any to its piece: {distance.min(axis=1).max():.1e}")
+assert distance.min(axis=1).max() < 1e-6 and set(became) == {0, 1, 2}
+
+# %% [markdown]
+# Each noise becomes a piece, exactly. When is it decided which? Follow the first one's chances:
+
+# %%
+first = way[:, 0]
+course = np.array([chances(x, t) for x, t in zip(first[:-1], tau[:0:-1], strict=True)])
+decided = tau[:0:-1][np.argmax(course.max(axis=1) > 0.99)]
+level = decibels(alpha_bar[decided])
+print(f"it is 99 % sure from t = {decided} on, where signal to noise is {level:.0f} dB")
+assert level < -20
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(6, 2.6))
+for k, style in enumerate(("-", "--", ":")):
+    ax.plot(tau[:0:-1], course[:, k], style, label=names[k].split(" (")[0], linewidth=2)
+ax.set(xlabel="time t (steps), running back", ylabel="chance", xlim=(1000, 500), title="which piece is it?")
+ax.legend()
+plt.show()
+
+# %% tags=["hide-input"]
+film_steps = [*range(0, 60, 10), *range(60, 100, 2), *[100] * 5]
+fig, ax = plt.subplots(figsize=(6, 3))
+image = ax.imshow(first[0].reshape(250, 128).T, extent=(0, 5, 0, 128), vmin=-2.5, vmax=2.5)
+ax.set(xlabel="time (s)", ylabel="mel bin")
+
+
+def rise(i):
+    image.set_data(first[film_steps[i]].reshape(250, 128).T)
+    ax.set_title(f"t = {tau[::-1][film_steps[i]]}")
+
+
+film(fig, rise, len(film_steps), "a piece rises from noise in a hundred steps", 6)
+
+# %%
+for i in (0, 70, 85, 92, 100):
+    heard(first[i].reshape(250, 128), f"t = {tau[::-1][i]}")
+
+# %% [markdown]
+# The piece was chosen long before anything can be heard of it: in so many dimensions three pieces are far
+# apart, and a little signal tells them from one another.
+#
+# This perfect model is also a perfectly useless one, as it makes nothing new. A network trained on many
+# pieces has not the room to remember all of them, and where it must generalise, it makes music. Lesson 08
+# shows both. First, lesson 04 asks how few steps will do.
+#
+# ## Common mistakes
+#
+# | what you see or hear | what it is |
+# |---|---|
+# | values grow and grow on the way into the noise | the factor $\sqrt{1 - \beta_t}$ on $x_{t-1}$ is missing |
+# | the noise is too weak for most of the time | $\bar{\alpha}$ and $1 - \bar{\alpha}$ without their roots |
+# | one batch, one noise level | $\bar{\alpha}$ is broadcast over the wrong axis: give it shape (N, 1, 1, 1) |
+# | samples are one shade of grey, or a hum | the data were not standardised, or not restored |
+# | everything is off by one step | a library that counts $t$ from 0, where $\bar{\alpha}$ at 0 is not 1 |
+# | NaN at the first step of sampling | $\bar{\alpha}_T = 0$: $x_0$ can't be told from $\epsilon$ there |
+# | noise remains at the end | a step to $t - 1$ in a list with gaps, or fresh noise added in the last step |
+# | samples too smooth, at $\eta > 0$ | $\sigma$ has the $\beta$ of one step, or $\eta$ multiplies $\sigma^2$ |
+# | float32 data become float64 and slow | a NumPy scalar from the table: make it a Python float |
+#
+# ## Exercises
+#
+# Write `linear_schedule`, `q_sample`, `predict_x0` and `posterior` in `lessons/03_noise/exercise.py`, and run
+# `make check-03`. This is what right answers look like:
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(2, 2, figsize=(6, 5))
+axes[0, 0].plot(linear_schedule(1000))
+axes[0, 0].set(title="linear_schedule()", xlabel="t", ylabel=r"$\bar{\alpha}_t$")
+line = np.linspace(-1, 1, 50)[None]
+levels = np.array([1.0, 0.9, 0.5, 0.01])
+shaken = q_sample(np.tile(line, (4, 1)), levels, rng.standard_normal((4, 50)))
+for level, row in zip(levels, shaken, strict=True):
+    axes[0, 1].plot(row, linewidth=1, label=f"{level:g}")
+axes[0, 1].set(title="q_sample of a straight line", xlabel="i", ylabel="$x_t$")
+axes[0, 1].set_ylim(-2.6, 5.5)
+axes[0, 1].legend(title=r"$\bar{\alpha}_t$", ncols=2, fontsize=9, title_fontsize=9, loc="upper center")
+ab = linear_schedule(1000)[1:]
+for error in (0.01, 0.02):
+    axes[1, 0].plot(predict_x0(np.sqrt(ab), ab, np.full(1000, error)), label=f"eps = {error}")
+axes[1, 0].set(title="predict_x0 with signal 1, no noise", xlabel="t", ylabel="$x_0$", ylim=(-3, 1.1))
+axes[1, 0].legend()
+deviations = [posterior(0.0, 0.0, alpha_bar[300], alpha_bar[s])[1] ** 0.5 for s in range(301)]
+axes[1, 1].plot(deviations)
+axes[1, 1].set(title="posterior from t = 300 to s", xlabel="s", ylabel="standard deviation")
+plt.show()
