@@ -6,7 +6,7 @@
 # of you. You will also see a check that lets nonsense pass, and how small a step a check should take.
 #
 # You need derivatives, matrix products and NumPy; from lessons 01 and 02 only what a spectrogram is. The
-# lesson runs in about ten seconds.
+# lesson runs in about 15 seconds.
 
 # %%
 import matplotlib.pyplot as plt

@@ -6,7 +6,7 @@
 # entries. Here it is derived, forward and backward, computed without ever holding the table, and used. At the
 # end: how a single number, the noise level, is told to a network.
 #
-# You need lesson 05. The lesson runs in about 20 seconds.
+# You need lesson 05. The lesson runs in about 15 seconds.
 
 # %%
 import time

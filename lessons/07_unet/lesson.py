@@ -257,15 +257,19 @@ plt.show()
 
 
 # %%
-def seen(attention, constant_statistics=True, frames=512):
-    """|d eps[middle] / dx| of a fresh network whose output layer is not zero, (frames, 128)."""
+FRAMES = 288 if FAST else 512
+
+
+@backend.threads()
+def seen(attention, constant_statistics=True):
+    """|d eps[middle] / dx| of a fresh network whose output layer is not zero, (FRAMES, 128)."""
     generator = np.random.default_rng(3)
     params, statistics = init_unet(generator, attention=attention)
     params["output"]["w"] += 1
-    x = generator.standard_normal((1, frames, 128, 1), dtype=np.float32)
+    x = generator.standard_normal((1, FRAMES, 128, 1), dtype=np.float32)
     _, caches, _ = unet(params, statistics, x, np.array([0.5]), training=True)
     d_eps = np.zeros_like(x)
-    d_eps[0, frames // 2, 64] = 1
+    d_eps[0, FRAMES // 2, 64] = 1
     if constant_statistics:
         with patch.object(module, "batch_norm_backward", lambda dy, cache: dy * cache[1]):
             dx, _ = unet_backward(d_eps, params, caches)
@@ -282,12 +286,12 @@ for name, field in fields.items():
     reach[name] = np.ptp(rows) + 1
     power = np.sort((field**2).ravel())[::-1].cumsum()
     core = np.searchsorted(power, 0.9 * power[-1]) + 1
-    print(f"{name:32} {reach[name]:4} of 512 frames; 90 % of the power in {core} pixels")
+    print(f"{name:32} {reach[name]:4} of {FRAMES} frames; 90 % of the power in {core} pixels")
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(3, 1, figsize=(6, 6.6), sharex=True)
 for ax, (name, field) in zip(axes, fields.items(), strict=True):
-    image = ax.imshow(np.log10(field.T / field.max() + 1e-12), extent=(0, 10.24, 0, 128), vmin=-9, vmax=0)
+    image = ax.imshow(np.log10(field.T / field.max() + 1e-12), extent=(0, FRAMES / 50, 0, 128), vmin=-9, vmax=0)
     ax.set(title=name, ylabel="mel bin")
 fig.colorbar(image, ax=axes, label="power of ten of the gradient")
 axes[-1].set_xlabel("time (s)")
@@ -295,7 +299,7 @@ plt.show()
 
 # %%
 assert 2 * 88 < reach["no attention"] < 2 * 88 + 50
-assert reach["attention in the lowest up block"] == reach["no attention, in training"] == 512
+assert reach["attention in the lowest up block"] == reach["no attention, in training"] == FRAMES
 
 # %% [markdown]
 # Without attention a pixel sees about four seconds, but most of what it sees is close by: the far parts of a
@@ -383,7 +387,7 @@ assert errors[worst] < 1e-6 and len(idle) == 4
 # data will help.
 
 # %%
-steps = 8 if FAST else 100
+steps = 8 if FAST else 60
 moments = init_moments(params)
 losses = []
 with backend.threads():
