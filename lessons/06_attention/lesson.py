@@ -1,0 +1,475 @@
+# %% [markdown]
+# # Attention, and how to tell a network the time
+#
+# A convolution sees its neighbours. Music repeats itself after seconds. Attention lets every position of a
+# spectrogram look at every other, at a price that seems impossible to pay: a table with a thousand million
+# entries. Here it is derived, forward and backward, computed without ever holding the table, and used. At the
+# end: how a single number, the noise level, is told to a network.
+#
+# You need lesson 05. The lesson runs in about 15 seconds.
+
+# %%
+import time
+import tracemalloc
+
+import matplotlib.pyplot as plt
+import numpy as np
+import soxr
+
+from ddim_from_scratch import backend, tree
+from ddim_from_scratch.audio import griffin_lim, log_mel, synth
+from ddim_from_scratch.nn.attention import (
+    attention,
+    attention_backward,
+    init_multi_head_attention,
+    multi_head_attention,
+    multi_head_attention_backward,
+)
+from ddim_from_scratch.nn.embedding import sinusoidal_embedding
+from ddim_from_scratch.nn.gradcheck import gradient_error
+from lessons import FAST, show_source, sound
+
+rng = np.random.default_rng(0)
+
+# %% [markdown]
+# ## A soft look-up
+#
+# A dictionary has keys $k_j$ and values $v_j$. Asked for a query $q$, it returns the value whose key equals
+# $q$, or nothing. Attention returns a mixture of *all* values, the more of each the better its key agrees with
+# the query:
+#
+# $$\begin{align*}
+# s_j &= q \cdot k_j / \sqrt{D} \\
+# p_j &= e^{s_j} / \sum_i e^{s_i} \\
+# o &= \sum_j p_j v_j
+# \end{align*}$$
+#
+# The *scores* $s$ measure agreement; the *softmax* turns them into positive weights that add up to 1. Every
+# step has a derivative, so a network can learn what to ask and what to answer. Here are five keys on a circle,
+# with the values 0 to 4, and a query that turns round:
+
+# %%
+angles = 2 * np.pi * np.arange(5) / 5
+keys = 6 * np.stack([np.cos(angles), np.sin(angles)], axis=1)  # (5, 2)
+values = np.arange(5.0)
+turn = np.linspace(0, 2 * np.pi, 201)
+queries = np.stack([np.cos(turn), np.sin(turn)], axis=1)  # (201, 2)
+
+scores = queries @ keys.T / np.sqrt(2)
+p = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+o = p @ values
+print("asked for key 2:   weights", *np.round(p[80], 2), f"  answer {o[80]:.2f}")
+print("between 2 and 3:   weights", *np.round(p[100], 2), f"  answer {o[100]:.2f}")
+assert np.allclose(p.sum(axis=1), 1) and abs(o[80] - 2) < 0.1 and abs(o[100] - 2.5) < 0.01
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(6, 2.8))
+ax.plot(np.degrees(turn), o, label="answer o")
+ax.plot(np.degrees(angles), values, "o", color="#333333", label="keys and their values")
+ax.set(xlabel="direction of the query (degrees)", ylabel="value", title="a look-up with a gradient")
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# **Why divide by** $\sqrt{D}$**?** If the $D$ entries of a query and a key are independent, of mean 0 and
+# variance 1, then $q \cdot k$ has variance $D$. For large $D$ the largest score would take all, and a softmax
+# that is sure of itself has hardly any gradient.
+
+# %%
+print("   D   spread of q.k   largest weight of 100:  plain   divided by sqrt(D)")
+for D in (1, 16, 256):
+    q, k = rng.standard_normal((400, D)), rng.standard_normal((100, D))
+    dots = q @ k.T
+    largest = []
+    for s in (dots, dots / np.sqrt(D)):
+        weights = np.exp(s - s.max(axis=1, keepdims=True))
+        largest.append((weights / weights.sum(axis=1, keepdims=True)).max(axis=1).mean())
+    print(f"{D:4} {dots.std():12.1f} {largest[0]:31.2f} {largest[1]:14.2f}")
+    assert abs(dots.std() / np.sqrt(D) - 1) < 0.15
+assert largest[0] > 0.8 > 0.2 > largest[1]
+
+# %% [markdown]
+# ## A softmax that cannot overflow
+#
+# In float32 $e^{89}$ is infinite, and infinity over infinity is not a number. But a constant added to all
+# scores of a row changes nothing, for it cancels in the fraction. So subtract the largest: every exponent is
+# then 0 or less, and one of them is 0.
+
+# %%
+row = np.array([100, 99, 0], np.float32)
+with np.errstate(over="ignore", invalid="ignore"):
+    plain = np.exp(row) / np.exp(row).sum()
+    shifted = np.exp(row - row.max()) / np.exp(row - row.max()).sum()
+    print("exp(88), exp(89) in float32:", np.exp(np.float32(88)), np.exp(np.float32(89)))
+print("softmax as written:", plain, "   with the largest subtracted:", np.round(shifted, 3))
+assert np.isnan(plain[:2]).all() and np.isclose(shifted.sum(), 1)
+
+# %% [markdown]
+# ## What attention sees in music
+#
+# Let the frames of a log-mel spectrogram be queries and keys at once: the score of two moments says how alike
+# they sound. The tune plays its first phrase twice, 9.6 seconds apart.
+
+# %%
+notes = synth.score(synth.TUNES["Ode to Joy (Beethoven)"], held=False)
+played = synth.play(notes, "plucked", 0, 100, np.random.default_rng(0))[: int(19.2 * synth.SR)]
+picture = log_mel(soxr.resample(played, synth.SR, 16_000))  # (960, 128)
+centre, spread = picture.mean(axis=0), picture.std()
+frames = (picture - centre) / spread
+
+alike = frames @ frames.T / np.sqrt(128)  # (960, 960)
+lag = [np.mean(np.diagonal(alike, n)) for n in range(1, 700)]
+best = 100 + np.argmax(lag[99:])
+print(f"most alike beyond 2 s: frames {best} apart, {best / 50:.2f} s")
+assert abs(best - 480) <= 2
+
+# %% tags=["hide-input"]
+blocks = frames.reshape(64, 15, 128).mean(axis=1)  # 0.3 s, half a beat
+fig, ax = plt.subplots(figsize=(6, 5))
+image = ax.imshow(blocks @ blocks.T / np.sqrt(128), extent=(0, 19.2, 0, 19.2), cmap="cividis", aspect="equal")
+fig.colorbar(image, label="score")
+ax.set(xlabel="key: time (s)", ylabel="query: time (s)", title="scores of all pairs of half beats")
+plt.show()
+
+# %% [markdown]
+# The diagonal is every moment's likeness to itself. Beside it, 9.6 s away, runs its echo: the phrase again.
+# Other bright cells are notes that return. A 3x3 convolution sees one frame to the left and right of the diagonal.
+#
+# ## The best denoiser there is
+#
+# This is more than a picture. Suppose the only music in the world were the frames $x_1, \dots, x_M$. Someone
+# picks one and adds noise: $x_t = a\, x_j + b\, \epsilon$, with $\epsilon$ from a normal distribution. Which
+# was it? By Bayes' rule the chance of each is in proportion to $e^{-|x_t - a x_j|^2 / 2 b^2}$. Multiply out
+# the square and leave away what is the same for all $j$:
+#
+# $$p_j = \operatorname{softmax}_j \left( \frac{a}{b^2}\, x_t \cdot x_j - \frac{a^2}{2 b^2} |x_j|^2 \right).$$
+#
+# The best guess of the clean frame, its expected value $\sum_j p_j\, x_j$, **is an attention**: the query is
+# the noisy frame, keys and values are all that is known. (A constant for each key joins the product as one
+# more column: $[q, 1] \cdot [k, c]$.) Let the first phrase be what is known, and clean the second:
+
+# %%
+known, second = frames[:480], frames[480:]
+a, b = np.sqrt(0.2), np.sqrt(0.8)  # four fifths of the variance are noise
+x_t = a * second + b * rng.standard_normal(second.shape)
+
+q = np.concatenate([x_t * (a / b**2), np.ones((480, 1))], axis=1)
+k = np.concatenate([known, -(a**2 / b**2 / 2) * (known**2).sum(axis=1, keepdims=True)], axis=1)
+v = np.concatenate([known, np.zeros((480, 1))], axis=1)
+cleaned = attention(q[None] * np.sqrt(129), k[None], v[None])[0][0, :, :128]  # it divides by sqrt(129)
+
+error = {"noisy": np.mean((x_t / a - second) ** 2), "cleaned": np.mean((cleaned - second) ** 2)}
+for name, value in error.items():
+    print(f"{name:8} mean squared error {value:.2f}")
+assert error["cleaned"] < error["noisy"] / 10
+for name, sounding in (("The second phrase with noise", x_t / a), ("Cleaned by attention to the first", cleaned)):
+    heard = griffin_lim(
+        np.minimum(sounding * spread + centre, picture.max()).astype(np.float32)[:250], 4 if FAST else 32
+    )
+    sound(0.05 * heard / np.sqrt(np.mean(heard**2)), name)
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(3, 1, figsize=(6, 6.2), sharex=True)
+shown = {"the second phrase": second, "with noise": x_t / a, "cleaned by attention to the first": cleaned}
+for ax, (name, plane) in zip(axes, shown.items(), strict=True):
+    ax.imshow(plane.T, extent=(0, 9.6, 0, 128), vmin=-2.5, vmax=2.5)
+    ax.set(title=name, ylabel="mel bin")
+axes[-1].set_xlabel("time (s)")
+plt.show()
+
+# %% [markdown]
+# No training at all. And no invention: it can only play what it knows. Where the second phrase ends differently
+# from the first, it puts the nearest note that it has heard. A network that has learnt its training clips by
+# heart does exactly this, which is how lesson 08 will catch it.
+#
+# ## A table that does not fit
+#
+# In the network a position is a pixel: 256 frames by 128 mel bins at full resolution. The scores of all pairs:
+
+# %%
+positions = 256 * 128
+table = positions**2 * 4
+print(
+    f"{positions} positions: {positions**2 / 1e9:.2f} thousand million scores, {table / 1e9:.1f} GB a head in float32"
+)
+print(f"4 heads: {4 * table / 1e9:.0f} GB, for one spectrogram, and the backward pass wants it again")
+lowest = (positions // 16) ** 2 * 4
+print(f"in the lowest up block, at a quarter of height and width: {lowest / 1e6:.0f} MB a head")
+assert positions == 32_768 and round(table / 1e9, 1) == 4.3
+
+# %% [markdown]
+# That is why the authors of our paper ran out of memory and kept attention in the lowest up block only. It need
+# not be so. The output for a query has only $D$ numbers; the table is a detour. Walk along the row in tiles,
+# add up what each contributes, forget it:
+#
+# $$\begin{align*}
+# \ell &= \sum_j e^{s_j - m} \\
+# u &= \sum_j e^{s_j - m}\, v_j \\
+# o &= u / \ell
+# \end{align*}$$
+#
+# One obstacle: $m$, the largest score of the *whole* row, is known only at the end. The way round: use the
+# largest score *so far*. When a tile $T$ brings a larger one, $m'$, all that was summed relative to $m$ must be
+# made relative to $m'$, and since $e^{s - m'} = e^{s - m}\, e^{m - m'}$, a single factor does it:
+#
+# $$\begin{align*}
+# m' &= \max\big(m,\ \max_{j \in T} s_j\big) \\
+# \ell' &= \ell\, e^{m - m'} + \sum_{j \in T} e^{s_j - m'} \\
+# u' &= u\, e^{m - m'} + \sum_{j \in T} e^{s_j - m'}\, v_j
+# \end{align*}$$
+#
+# (Milakov and Gimelshein 2018 for $\ell$; Rabe and Staats 2021 and Dao et al. 2022, "FlashAttention", for all
+# of attention.) Watch it for one query and twelve keys in tiles of four; the scores rise, so that every tile
+# brings a new largest one:
+
+# %%
+s, v = np.sort(3 * rng.standard_normal(12)), rng.standard_normal(12)
+m, total, u = -np.inf, 0.0, 0.0
+print("tile   largest of tile   m so far   factor exp(m - m')   sum   answer so far")
+for start in range(0, 12, 4):
+    tile = slice(start, start + 4)
+    new = max(m, s[tile].max())
+    factor = np.exp(m - new)
+    total = total * factor + np.sum(np.exp(s[tile] - new))
+    u = u * factor + np.sum(np.exp(s[tile] - new) * v[tile])
+    m = new
+    print(f"{start // 4:4} {s[tile].max():14.2f} {m:13.2f} {factor:14.3f} {total:16.3f} {u / total:12.3f}")
+
+whole = np.exp(s - s.max())
+print(f"the whole row at once: {whole @ v / whole.sum():.3f}")
+assert np.isclose(u / total, whole @ v / whole.sum())
+
+# %% [markdown]
+# The package's function is this loop. A column of ones beside $v$ lets one matrix product return $u$ and
+# $\ell$ together.
+
+# %%
+show_source(attention)
+
+
+# %%
+def plain_attention(q, k, v):
+    s = q @ k.swapaxes(1, 2) / np.sqrt(q.shape[-1])
+    p = np.exp(s - s.max(axis=2, keepdims=True))
+    return p / p.sum(axis=2, keepdims=True) @ v
+
+
+def peak(function, n):
+    """Megabytes that `function` takes for n positions, and seconds."""
+    q, k, v = rng.standard_normal((3, 1, n, 8), dtype=np.float32)
+    with backend.threads(2):
+        start = time.perf_counter()
+        tracemalloc.start()
+        function(q, k, v)
+        most = tracemalloc.get_traced_memory()[1] / 1e6
+        tracemalloc.stop()
+        return most, time.perf_counter() - start
+
+
+q, k, v = rng.standard_normal((3, 2, 700, 8))
+difference = np.abs(attention(q, k, v)[0] - plain_attention(q, k, v)).max()
+print(f"largest difference, tiles and plain: {difference:.0e}")
+assert difference < 1e-13
+
+sizes = (1024, 2048, 4096)
+plain_mb, tiles_mb = ([peak(f, n)[0] for n in sizes] for f in (plain_attention, attention))
+for n, x, y in zip(sizes, plain_mb, tiles_mb, strict=True):
+    print(f"{n:6} positions: plain {x:6.1f} MB, tiles {y:4.1f} MB")
+assert plain_mb[2] > 3.5 * plain_mb[1] and tiles_mb[2] < 1.5 * tiles_mb[1]
+
+n = 8192 if FAST else positions
+megabytes, seconds = peak(attention, n)
+print(f"{n:6} positions: tiles {megabytes:.1f} MB, {seconds:.1f} s for one head")
+assert megabytes < 20
+
+# %% [markdown]
+# The arithmetic is still there, every pair is visited; it is the memory that has gone.
+#
+# ## And back
+#
+# By lesson 05's rule. The output is $o = p v$, so $\delta o = \delta p\, v + p\, \delta v$ and
+#
+# $$dv = p^T do, \qquad dp = do\, v^T.$$
+#
+# The softmax of a row: a score's rise lifts its own weight and lowers all others,
+#
+# $$\delta p_j = p_j \Big(\delta s_j - \sum_i p_i\, \delta s_i\Big).$$
+#
+# Again symmetric:
+#
+# $$ds_j = p_j \Big(dp_j - \sum_i p_i\, dp_i\Big).$$
+#
+# The sum runs over the whole row, which we do not want to hold. But look: $\sum_i p_i\, dp_i = \sum_i p_i\,
+# (do \cdot v_i) = do \cdot o$. One dot product, of things we have. Last, $s = q k^T / \sqrt{D}$ gives
+#
+# $$dq = ds\, k / \sqrt{D}, \qquad dk = ds^T q / \sqrt{D}.$$
+#
+# The weights are not kept either. They are computed again, tile by tile, from one number a row, $\lambda = m +
+# \ln \ell$: $\;p_j = e^{s_j - \lambda}$.
+
+
+# %%
+def backward_by_hand(do, q, k, v):
+    scale = 1 / np.sqrt(q.shape[-1])
+    s = scale * q @ k.swapaxes(1, 2)
+    p = np.exp(s - np.log(np.exp(s).sum(axis=2, keepdims=True)))
+    o = p @ v
+    dp = do @ v.swapaxes(1, 2)
+    ds = p * (dp - (do * o).sum(axis=2, keepdims=True))
+    return scale * ds @ k, scale * ds.swapaxes(1, 2) @ q, p.swapaxes(1, 2) @ do
+
+
+q, k, v = rng.standard_normal((2, 9, 3)), rng.standard_normal((2, 7, 3)), rng.standard_normal((2, 7, 3))
+o, cache = attention(q, k, v)
+do = rng.standard_normal(o.shape)
+for ours, theirs in zip(backward_by_hand(do, q, k, v), attention_backward(do, cache), strict=True):
+    assert np.allclose(ours, theirs)
+errors = gradient_error(lambda *a: attention(*a)[0], lambda do: attention_backward(do, cache), [q, k, v], rng)
+print("by hand and package agree; gradient checks of q, k, v:", *(f"{e:.0e}" for e in errors))
+assert max(errors) < 1e-6
+show_source(attention_backward)
+
+# %% [markdown]
+# Here, too, an all-ones gradient is blind: if every $v_i$ is the same, $o$ is that value whatever the weights
+# are, and $ds = 0$.
+#
+# ## Heads, and a key of one number
+#
+# In the network, queries come from the up path's features $x$, keys and values from the skip connection's,
+# each by a linear layer; four such attentions run side by side, and a last linear layer brings their answers
+# back to $x$'s channels:
+
+# %%
+show_source(multi_head_attention)
+params = init_multi_head_attention(rng, channels=128, memory_channels=96, heads=4, head_dim=1)
+count = sum(leaf.size for leaf in tree.flatten(params).values())
+by_hand = (128 * 4 + 4) + 2 * (96 * 4 + 4) + (4 * 128 + 128)
+print(f"parameters of the first one in the network: {count} = {by_hand}")
+assert count == by_hand
+
+# %% [markdown]
+# The authors chose a key dimension of **one**. Then query, key and value of a head are single numbers, and the
+# score is their product $q k_j$. What can such a head do? Its answer depends on the position only through the
+# number $q$. At $q = 0$ all weights are equal, and it answers the mean of all values. A large positive $q$ picks
+# the value at the largest key, a large negative one that at the smallest. In between,
+#
+# $$\frac{d o}{d q} = \sum_j p_j (k_j - \bar k)\, v_j = \operatorname{Cov}_p(k, v),$$
+#
+# with $\bar k = \sum_j p_j k_j$: a head is one curve. "How loud is the loudest place?", "how loud is it on
+# the whole?": that sort of question, and no more.
+
+# %%
+k, v = rng.standard_normal((2, 1, 50, 1))
+v += 0.7 * k
+asked = np.linspace(-4, 4, 161)[None, :, None]
+answers = attention(asked, k, v)[0][0, :, 0]
+weights = np.exp(asked[0] * k[0, :, 0])  # (161, 50)
+weights /= weights.sum(axis=1, keepdims=True)
+covariance = (weights * k[0, :, 0] * v[0, :, 0]).sum(axis=1) - (weights @ k[0, :, 0]) * (weights @ v[0, :, 0])
+numeric = np.gradient(answers, asked[0, :, 0])
+print(f"at q = 0: {answers[80]:.3f}, the mean of the values: {v.mean():.3f}")
+assert np.isclose(answers[80], v.mean()) and np.abs(numeric - covariance)[1:-1].max() < 0.01
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(6, 3))
+ax.plot(asked[0, :, 0], answers)
+ax.axhline(v.mean(), color="#999999", linewidth=0.8)
+ax.axhline(v[0, k.argmax(), 0], color="#999999", linestyle="--", linewidth=0.8)
+ax.axhline(v[0, k.argmin(), 0], color="#999999", linestyle=":", linewidth=0.8)
+ax.set(xlabel="query q", ylabel="answer o")
+ax.set_title("a head of dimension 1; grey: mean (solid), value at largest (dashed)\nand smallest key (dotted)")
+plt.show()
+
+# %% [markdown]
+# One parameter of it is idle: a bias added to all keys adds $q$ times a constant to all scores of a row, which
+# the softmax ignores. Its gradient is zero in theory, and rounding noise in practice. Do not be alarmed.
+
+# %%
+x, memory = rng.standard_normal((1, 5, 4, 128)), rng.standard_normal((1, 5, 4, 96))
+params = tree.map(lambda leaf: leaf.astype(np.float64), params)
+y, cache = multi_head_attention(params, x, memory, heads=4)
+_, _, grads = multi_head_attention_backward(rng.standard_normal(y.shape), cache)
+for name, grad in tree.flatten(grads).items():
+    print(f"{name:10} {grad.shape!s:10} largest gradient {np.abs(grad).max():.0e}")
+assert np.abs(grads["key"]["b"]).max() < 1e-12 < 1e-3 < np.abs(grads["key"]["w"]).max()
+
+# %% [markdown]
+# ## How loud is the noise? An embedding
+#
+# The network must know how much noise to expect: one number a sample, the noise variance $v = 1 -
+# \bar\alpha$. Given as a plain number it would have to be taken apart by layers that are nearly linear in it.
+# Instead it is shown at 16 magnifications, as the hands of 16 clocks, the slowest turning once as $v$ goes
+# from 0 to 1, the fastest a thousand times:
+#
+# $$\big[\sin(2 \pi f_i v),\ \cos(2 \pi f_i v)\big], \qquad f_i = 1000^{i / 15},$$
+#
+# for $i = 0, \dots, 15$: sixteen sines, then sixteen cosines.
+
+# %%
+show_source(sinusoidal_embedding)
+levels = np.linspace(0, 1, 4000)
+embedding = sinusoidal_embedding(levels)
+frequencies = 1000 ** (np.arange(16) / 15)
+angles = 2 * np.pi * frequencies * levels[:, None]
+assert np.allclose(embedding, np.concatenate([np.sin(angles), np.cos(angles)], axis=1), atol=1e-9)
+assert np.allclose((embedding**2).sum(axis=1), 16)
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(6, 3.4))
+image = ax.imshow(embedding.T, extent=(0, 1, 0, 32), cmap="cividis", interpolation="antialiased", vmin=-1, vmax=1)
+fig.colorbar(image, label="value")
+ax.set(xlabel="noise variance v", ylabel="channel", title="sines below, cosines above; faster upwards in each half")
+plt.show()
+
+# %% [markdown]
+# Two levels that are close have similar slow hands and different fast ones, so the network can be as exact as
+# it likes, where it likes. The 32 numbers are repeated over the whole plane, as 32 more channels.
+#
+# One trap. The fastest hand's angle reaches $2000 \pi \approx 6283$ radians. In float32 numbers of that size lie
+# $5 \cdot 10^{-4}$ apart: every operation on the way to the angle rounds it by up to half of that, and the sine
+# with it.
+
+# %%
+v = rng.random(10_000)
+single = np.float32(2 * np.pi) * frequencies.astype(np.float32) * v.astype(np.float32)[:, None]
+wrong = np.abs(np.sin(single) - np.sin(2 * np.pi * frequencies * v[:, None])).max(axis=0)
+gap = np.spacing(np.float32(2000 * np.pi))
+print(f"numbers near 6283 are {gap:.1e} apart in float32")
+print(f"largest error of a sine: slowest hand {wrong[0]:.0e}, fastest {wrong[-1]:.0e}")
+print(f"a sine in float32 could be right to {np.finfo(np.float32).eps / 2:.0e}")
+assert 4e-4 < gap < 6e-4 and wrong[0] < 1e-6 and 3e3 < wrong[-1] / (np.finfo(np.float32).eps / 2) < 3e4
+
+# %% [markdown]
+# That is about ten thousand times worse than it need be, and it goes into every layer. Compute the angle in
+# float64, take the sine, and round then: 32 numbers a sample cost nothing.
+#
+# ## Common mistakes
+#
+# | what you see | what it is |
+# |---|---|
+# | NaN as soon as training gets going | $e^s$ overflows: subtract the largest score of the row |
+# | right for few keys, wrong for many | a later tile's larger $m$: rescale $\ell$ and $u$ by $e^{m - m'}$ |
+# | weights add up to 1 along the wrong axis | the softmax runs over keys, the last axis of the scores |
+# | attention is nearly one-hot from the start | the scores were not divided by $\sqrt{D}$ |
+# | `dq` right, `dk` too small | the scale was applied twice |
+# | out of memory in the backward pass | the weights were kept: compute them again from $\lambda$ |
+# | the key's bias has a tiny, jumping gradient | it is 0: this is rounding |
+# | samples differ between CPU and GPU in the third digit | embedding angles in float32 |
+#
+# ## Exercises
+#
+# Write `sinusoidal_embedding`, `attention` and `attention_backward` in `lessons/06_attention/exercise.py`, and
+# run `make check-06`. This is what right answers look like:
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(1, 2, figsize=(6, 2.8))
+axes[0].plot(levels, sinusoidal_embedding(levels, 4)[:, [0, 2]])
+axes[0].set(title="two of sinusoidal_embedding(v, 4)", xlabel="noise variance v", ylabel="value")
+one = np.linspace(-3, 3, 40)[None, :, None]
+axes[1].plot(one[0, :, 0], attention(3 * one, one, one)[0][0, :, 0], label="o")
+axes[1].plot(
+    one[0, :, 0], attention_backward(np.ones_like(one), attention(3 * one, one, one)[1])[0][0, :, 0], "--", label="dq"
+)
+axes[1].set(title="attention(3x, x, x)", xlabel="x")
+axes[1].legend()
+plt.show()

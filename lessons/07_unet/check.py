@@ -1,0 +1,280 @@
+"""What the exercises of lesson 07 are held to, and the mistakes that are known."""
+
+import numpy as np
+
+from ddim_from_scratch import tree
+from ddim_from_scratch.nn.activation import swish, swish_backward
+from ddim_from_scratch.nn.attention import multi_head_attention_backward
+from ddim_from_scratch.nn.conv import conv2d, conv2d_backward
+from ddim_from_scratch.nn.embedding import DIMENSIONS
+from ddim_from_scratch.nn.norm import batch_norm, batch_norm_backward, batch_norm_inference
+from ddim_from_scratch.nn.resize import average_pool_backward, upsample_bilinear_backward
+from ddim_from_scratch.unet import (
+    init_unet,
+    residual_block,
+    residual_block_backward,
+    split_channels,
+    unet,
+)
+from lessons.tool.check import Exercise
+
+LAYERS, UNET = "tests/nn/test_layers.py::", "tests/test_unet.py::"
+RNG = np.random.default_rng(7)
+CHANNELS = np.arange(12.0).reshape(1, 1, 2, 6)
+
+
+def noise(*shape):
+    return RNG.standard_normal(shape)
+
+
+def checks(*names):
+    """The package's tests of layers and networks."""
+    return tuple(f"{LAYERS}test_gradients_match_finite_differences[{name}]" for name in names)
+
+
+# The residual block.
+
+
+def convolution(k, inputs, outputs):
+    return {"w": noise(k, k, inputs, outputs) / k, "b": noise(outputs)}
+
+
+SAME = {"conv1": convolution(3, 2, 2), "conv2": convolution(3, 2, 2)}
+WIDER = {"conv1": convolution(3, 2, 3), "conv2": convolution(3, 3, 3), "shortcut": convolution(1, 2, 3)}
+STATISTICS = {"mean": np.array([1.0, -1]), "variance": np.array([4.0, 0.5])}
+X = noise(2, 3, 2, 2) + 1
+
+
+def wrong_block(params, statistics, x, training, order="norm conv1 swish conv2", shortcut="x", after=(), moving=False):
+    """A residual block with its layers in another order, or another shortcut."""
+    layers = {
+        "norm": lambda h: batch_norm(h)[0] if training or moving else batch_norm_inference(h, statistics),
+        "conv1": lambda h: conv2d(h, **params["conv1"])[0],
+        "conv2": lambda h: conv2d(h, **params["conv2"])[0],
+        "swish": lambda h: swish(h)[0],
+    }
+    h = x
+    for name in order.split():
+        h = layers[name](h)
+    around = layers["norm"](x) if shortcut == "norm" else x
+    if "shortcut" in params and shortcut != "raw":
+        around = conv2d(around, **params["shortcut"])[0]
+    h = h if shortcut == "none" else h + around
+    for name in after:
+        h = layers[name](h)
+    return h, (), batch_norm(x)[2] if training else statistics
+
+
+def block_mistake(**options):
+    return lambda params, statistics, x, training: wrong_block(params, statistics, x, training, **options)
+
+
+def wrong_block_backward(dy, cache, shortcut=True, through=True, skip=()):
+    """The block's backward pass with a layer left out."""
+    shortcut_cache, norm_cache, conv1_cache, swish_cache, conv2_cache = cache
+    dh, w2, b2 = conv2d_backward(dy, conv2_cache)
+    dh = dh if "swish" in skip else swish_backward(dh, swish_cache)
+    dh, w1, b1 = conv2d_backward(dh, conv1_cache)
+    dh = dh if "norm" in skip else batch_norm_backward(dh, norm_cache)
+    grads = {"conv1": {"w": w1, "b": b1}, "conv2": {"w": w2, "b": b2}}
+    if shortcut_cache is None:
+        return dh + dy * shortcut, grads
+    dx, w, b = conv2d_backward(dy, shortcut_cache)
+    return dh + dx * through, grads | {"shortcut": {"w": w, "b": b}}
+
+
+SAME_DY, WIDER_DY = noise(2, 3, 2, 2), noise(2, 3, 2, 3)
+SAME_CACHE, WIDER_CACHE = (residual_block(params, {}, X, True)[1] for params in (SAME, WIDER))
+
+
+# The network.
+
+
+def wrong_unet_backward(d_eps, params, caches, skips=True, queue=False, query=True, memory=True, fresh=False):
+    """The way back with something lost: gradients over the bridges, of attention's query or of its memory."""
+    levels = sum(name.startswith("down") for name in params)
+    grads = {name: {} for name in params}
+    d_skips = []
+    dh, dw, db = conv2d_backward(d_eps, caches.pop())
+    grads["output"] = {"w": dw, "b": db}
+    for level in range(levels):
+        for name in reversed(params[f"up{level}"]):
+            dh, block = residual_block_backward(dh, caches.pop())
+            skip = len(params[f"down{level}"]["block0"]["conv2"]["b"])
+            if "attention" in params[f"up{level}"][name]:
+                dh, d_skip, d_attended = split_channels(dh, (dh.shape[3] - skip) // 2, skip)
+                d_query, d_memory, block["attention"] = multi_head_attention_backward(d_attended, caches.pop())
+                dh, d_skip = dh + d_query.reshape(dh.shape) * query, d_skip + d_memory.reshape(d_skip.shape) * memory
+            else:
+                dh, d_skip = split_channels(dh, dh.shape[3] - skip)
+            grads[f"up{level}"][name] = block
+            d_skips.append(d_skip)
+        dh = upsample_bilinear_backward(dh)
+    for name in reversed(params["bottom"]):
+        dh, grads["bottom"][name] = residual_block_backward(dh, caches.pop())
+    for level in reversed(range(levels)):
+        dh = average_pool_backward(dh)
+        for name in reversed(params[f"down{level}"]):
+            across = d_skips.pop(0 if queue else -1)
+            dh, grads[f"down{level}"][name] = residual_block_backward(
+                across if fresh else dh + across * skips, caches.pop()
+            )
+    dh, _ = split_channels(dh, dh.shape[3] - DIMENSIONS)
+    dx, dw, db = conv2d_backward(dh, caches.pop())
+    return dx, grads | {"input": {"w": dw, "b": db}}
+
+
+def network(attention):
+    """A network of one level and two blocks, its gradient to come, and its planes."""
+    params, statistics = init_unet(np.random.default_rng(0), (2, 3), 2, attention)
+    params = tree.map(lambda leaf: leaf + 0.3 * noise(*leaf.shape), params)
+    return params, statistics, noise(1, 4, 2, 1), noise(1, 4, 2, 1)
+
+
+NETWORKS = {attention: network(attention) for attention in ("none", "all")}
+
+
+def answers(backward, attention, *names):
+    """dx of the network, or, where names are given, those gradients in a row."""
+    params, statistics, x, d_eps = NETWORKS[attention]
+    _, caches, _ = unet(params, statistics, x, np.array([0.4]), training=True)
+    dx, grads = backward(d_eps, params, caches)
+    if not names:
+        return dx
+    flat = tree.flatten(grads)
+    return np.concatenate([flat[name].ravel() for name in names])
+
+
+def all_names(attention):
+    return sorted(tree.flatten(NETWORKS[attention][0]))
+
+
+def unet_mistake(**options):
+    return lambda d_eps, params, caches: wrong_unet_backward(d_eps, params, caches, **options)
+
+
+EXERCISES = [
+    Exercise(
+        "ddim_from_scratch.unet.split_channels",
+        tests=(
+            *checks("concatenate_channels", "unet, attention none", "unet, attention all"),
+            f"{LAYERS}test_backward_of_a_linear_layer_is_its_adjoint[concatenate_channels]",
+        ),
+        examples={
+            "channels of each part of split_channels(dy (1, 1, 2, 6), 2, 1)": (
+                lambda split: np.array([part.shape[3] for part in split(CHANNELS, 2, 1)])
+            ),
+            "the first part": lambda split: split(CHANNELS, 2, 1)[0],
+            "the second part": lambda split: split(CHANNELS, 2, 1)[1],
+            "the last part": lambda split: split(CHANNELS, 2, 1)[-1],
+        },
+        mistakes={
+            "the rest is missing: what no width is given for is the last part": (
+                lambda dy, *widths: split_channels(dy, *widths)[:-1]
+            ),
+            "the widths are taken for places: each part begins where the one before ends": (
+                lambda dy, *widths: [dy[..., a:b] for a, b in zip((0, *widths), (*widths, None), strict=True)]
+            ),
+            "the parts begin at channel 0, all of them": (
+                lambda dy, *widths: [dy[..., :w] for w in (*widths, dy.shape[3] - sum(widths))]
+            ),
+            "the parts are in reverse order": lambda dy, *widths: split_channels(dy, *widths)[::-1],
+        },
+    ),
+    Exercise(
+        "ddim_from_scratch.unet.residual_block",
+        tests=(
+            *checks("residual_block", "residual_block, new width", "unet, attention none"),
+            f"{LAYERS}test_arrays_keep_their_precision[float32-residual_block, new width]",
+            f"{LAYERS}test_arguments_are_left_as_they_were[residual_block]",
+            UNET + "test_samples_do_not_see_each_other_at_inference",
+        ),
+        examples={
+            "y of residual_block(params, {}, x (2, 3, 2, 2), training=True)": lambda f: f(SAME, {}, X, True)[0],
+            "y where the width changes from 2 to 3": lambda f: f(WIDER, {}, X, True)[0],
+            "y with training=False": lambda f: f(SAME, STATISTICS, X, False)[0],
+            "the batch's mean": lambda f: f(SAME, {}, X, True)[2]["mean"],
+            "how many caches are None, with training=True": (
+                lambda f: sum(cache is None for cache in f(SAME, {}, X, True)[1])
+            ),
+        },
+        mistakes={
+            "x is not added: a block returns x and a correction": block_mistake(shortcut="none"),
+            "the normalisation is missing": block_mistake(order="conv1 swish conv2"),
+            "the normalisation comes after conv1: here it comes first": block_mistake(order="conv1 norm swish conv2"),
+            "the swish is missing": block_mistake(order="norm conv1 conv2"),
+            "swish comes before conv1: it stands between the two": block_mistake(order="norm swish conv1 conv2"),
+            "there is a second swish after conv2": block_mistake(order="norm conv1 swish conv2 swish"),
+            "there is a swish after the sum: nothing follows it": block_mistake(after=("swish",)),
+            "the shortcut starts behind the normalisation: it carries x itself": block_mistake(shortcut="norm"),
+            "with training=False the batch's statistics are used: take those given": block_mistake(moving=True),
+        },
+    ),
+    Exercise(
+        "ddim_from_scratch.unet.residual_block_backward",
+        tests=(
+            *checks("residual_block", "residual_block, new width", "unet, attention lowest"),
+            f"{LAYERS}test_arrays_keep_their_precision[float32-residual_block]",
+            f"{LAYERS}test_arguments_are_left_as_they_were[residual_block]",
+        ),
+        examples={
+            "dx of residual_block_backward(dy (2, 3, 2, 2), cache)": lambda f: f(SAME_DY, SAME_CACHE)[0],
+            "the gradient of conv2/w": lambda f: f(SAME_DY, SAME_CACHE)[1]["conv2"]["w"],
+            "the gradient of conv1/b": lambda f: f(SAME_DY, SAME_CACHE)[1]["conv1"]["b"],
+            "dx where the width changes": lambda f: f(WIDER_DY, WIDER_CACHE)[0],
+            "the gradient of shortcut/w": lambda f: f(WIDER_DY, WIDER_CACHE)[1]["shortcut"]["w"],
+        },
+        mistakes={
+            "dy itself is missing: x is used twice, so two gradients are added": (
+                lambda dy, cache: wrong_block_backward(dy, cache, shortcut=False)
+            ),
+            "the swish is left out": lambda dy, cache: wrong_block_backward(dy, cache, skip=("swish",)),
+            "the normalisation is left out": lambda dy, cache: wrong_block_backward(dy, cache, skip=("norm",)),
+            "the gradient through the shortcut's convolution is missing in dx": (
+                lambda dy, cache: wrong_block_backward(dy, cache, through=False)
+            ),
+        },
+    ),
+    Exercise(
+        "ddim_from_scratch.unet.unet_backward",
+        tests=checks(
+            "unet, attention none",
+            "unet, attention lowest",
+            "unet, attention all",
+            "unet, two residual blocks a block",
+        ),
+        examples={
+            "the gradient of output/w": lambda f: answers(f, "none", "output/w"),
+            "the gradient of up0/block1/conv1/b": lambda f: answers(f, "none", "up0/block1/conv1/b"),
+            "the gradient of bottom/block0/conv1/b": lambda f: answers(f, "none", "bottom/block0/conv1/b"),
+            "the gradient of down0/block1/conv2/b": lambda f: answers(f, "none", "down0/block1/conv2/b"),
+            "the gradient of down0/block0/conv2/b": lambda f: answers(f, "none", "down0/block0/conv2/b"),
+            "the gradient of input/w": lambda f: answers(f, "none", "input/w"),
+            "dx": lambda f: answers(f, "none"),
+            "the gradient of bottom/block1/conv2/b, with attention": (
+                lambda f: answers(f, "all", "bottom/block1/conv2/b")
+            ),
+            "the gradient of down0/block0/conv2/b, with attention": (
+                lambda f: answers(f, "all", "down0/block0/conv2/b")
+            ),
+            "all gradients, with attention": lambda f: answers(f, "all", *all_names("all")),
+            "dx, with attention": lambda f: answers(f, "all"),
+        },
+        mistakes={
+            "nothing comes over the bridges: add each skip's gradient where the skip was pushed": (
+                unet_mistake(skips=False)
+            ),
+            "what comes over the bridge takes the place of what comes from below: add the two": unet_mistake(
+                fresh=True
+            ),
+            "the bridges are mixed up: the first gradient pushed is the last to be popped": unet_mistake(queue=True),
+            "the gradient of attention's query is lost: h goes into the block and into the query": (
+                unet_mistake(query=False)
+            ),
+            "the gradient of attention's memory is lost: the skip goes into the block and into keys and values": (
+                unet_mistake(memory=False)
+            ),
+        },
+        tolerance=1e-5,  # the key's bias has gradient 0, and rounding
+    ),
+]

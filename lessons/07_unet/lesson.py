@@ -1,0 +1,484 @@
+# %% [markdown]
+# # The U-Net
+#
+# The network of this course takes a noisy spectrogram and says what in it is noise. It must see a single pixel
+# sharply and four seconds of music at once. The U-Net does both: down to a coarse picture, up again to the
+# fine one, with bridges between. This lesson takes it apart, counts every parameter, finds out how far a pixel
+# sees, reads the backward pass off the forward pass, and lets it learn one batch of music.
+#
+# You need lessons 05 and 06. The lesson runs in about 40 seconds.
+
+# %%
+from unittest.mock import patch
+
+import matplotlib.pyplot as plt
+import numpy as np
+import soxr
+
+from ddim_from_scratch import backend, tree
+from ddim_from_scratch import unet as module
+from ddim_from_scratch.audio import griffin_lim, log_mel, synth
+from ddim_from_scratch.diffusion import predict_x0, q_sample
+from ddim_from_scratch.diffusion.schedule import continuous_cosine_alpha_bar
+from ddim_from_scratch.nn.activation import swish, swish_backward
+from ddim_from_scratch.nn.gradcheck import gradient_error
+from ddim_from_scratch.nn.loss import mean_squared_error
+from ddim_from_scratch.nn.resize import average_pool, upsample_bilinear
+from ddim_from_scratch.nn.winograd import conv2d, conv2d_backward
+from ddim_from_scratch.optim import adamw, init_moments
+from ddim_from_scratch.unet import (
+    concatenate_channels,
+    init_unet,
+    residual_block,
+    residual_block_backward,
+    split_channels,
+    unet,
+    unet_backward,
+)
+from lessons import FAST, show_source, sound
+
+rng = np.random.default_rng(0)
+
+notes = synth.score(synth.TUNES["Ode to Joy (Beethoven)"], held=False)
+played = synth.play(notes, "plucked", 0, 100, rng)[: 12 * synth.SR]
+picture = log_mel(soxr.resample(played, synth.SR, 16_000))
+centre, spread = picture.mean(axis=0), picture.std(axis=0)
+music = ((picture - centre) / spread).astype(np.float32)  # (600, 128), each mel bin of mean 0 and variance 1
+
+# %% [markdown]
+# ## The residual block
+#
+# Lesson 05's layers, in the order that the paper's network has them: normalise, convolve, swish, convolve. What
+# comes out is not the new picture but a *correction*, added to what went in:
+#
+# $$y = x + F(x), \qquad dx = dy + F'^{\,T} dy.$$
+#
+# The first term is the point. Whatever the layers do to the gradient, $dy$ itself also arrives, untouched.
+
+# %%
+show_source(residual_block, residual_block_backward)
+
+# %% [markdown]
+# Where the number of channels changes, a 1x1 convolution takes the place of "$x\, +$". Now stack thirty of them,
+# and beside them thirty plain layers, a convolution and a swish each, and follow a gradient from the last to
+# the first:
+
+
+# %%
+def conv_params(inputs, outputs):
+    w = rng.standard_normal((3, 3, inputs, outputs)) * (9 * inputs) ** -0.5
+    return {"w": w.astype(np.float32), "b": np.zeros(outputs, np.float32)}
+
+
+DEPTH, WIDTH = 30, 8
+blocks = [{"conv1": conv_params(WIDTH, WIDTH), "conv2": conv_params(WIDTH, WIDTH)} for _ in range(DEPTH)]
+h = g = rng.standard_normal((2, 16, 16, WIDTH), dtype=np.float32)
+caches, plain_caches = [], []
+for block in blocks:
+    h, cache, _ = residual_block(block, {}, h, training=True)
+    caches.append(cache)
+    g, conv_cache = conv2d(g, **block["conv1"])
+    g, swish_cache = swish(g)
+    plain_caches.append((conv_cache, swish_cache))
+
+dh = dg = rng.standard_normal(h.shape, dtype=np.float32)
+sizes = [(np.linalg.norm(dh), np.linalg.norm(dg))]
+for cache, (conv_cache, swish_cache) in zip(caches[::-1], plain_caches[::-1], strict=True):
+    dh, _ = residual_block_backward(dh, cache)
+    dg, _, _ = conv2d_backward(swish_backward(dg, swish_cache), conv_cache)
+    sizes.append((np.linalg.norm(dh), np.linalg.norm(dg)))
+sizes = np.array(sizes) / sizes[0]
+print(f"left of the gradient after {DEPTH} layers: plain {sizes[-1, 1]:.0e}, residual {sizes[-1, 0]:.1f}")
+assert sizes[-1, 1] < 1e-6 and 0.3 < sizes[-1, 0] < 30
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(6, 2.8))
+ax.semilogy(sizes[:, 0], label="residual blocks")
+ax.semilogy(sizes[:, 1], "--", label="plain layers")
+ax.set(xlabel="layers from the end", ylabel="size of the gradient", ylim=(1e-12, 100))
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# ## Down and up
+#
+# Three times the plane is halved, by averaging squares of 2 x 2 pixels; three times it is doubled again. On the
+# coarsest plane, 32 x 16, a pixel stands for 8 frames by 8 mel bins, and a 3x3 convolution reaches half a second.
+# What does a round trip cost, if nothing is learnt?
+
+# %%
+plane = music[None, :256, :, None]
+h = plane
+for _ in range(3):
+    h = average_pool(h)
+coarse = h
+for _ in range(3):
+    h = upsample_bilinear(h)
+lost = np.mean((h - plane) ** 2) / np.mean(plane**2)
+print(f"{plane.shape[1:3]} -> {coarse.shape[1:3]} -> {h.shape[1:3]}; lost: {100 * lost:.0f} % of the variance")
+assert coarse.shape[1:3] == (32, 16) and lost > 0.5
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(2, 1, figsize=(6, 4.4), sharex=True)
+for ax, shown, name in zip(axes, (plane, h), ("music", "three times down, three times up"), strict=True):
+    ax.imshow(shown[0, ..., 0].T, extent=(0, 5.12, 0, 128), vmin=-2.5, vmax=2.5)
+    ax.set(title=name, ylabel="mel bin")
+axes[1].set_xlabel("time (s)")
+plt.show()
+
+# %% [markdown]
+# Every line is gone. So before each halving the picture is put aside, and on the way up laid beside what comes
+# from below: the **skip connections**. The coarse path says what music this is, the skips say where each line
+# runs. Here is the whole network:
+#
+# ```
+# x --1x1 conv--+-- down 0 ----------- skips ----------- up 0 --1x1 conv--> eps     256 x 128
+# noise level --+     down 1 --------- skips --------- up 1                         128 x  64
+#   (embedded)          down 2 ------- skips ------- up 2                            64 x  32
+#                          `---------- bottom --------'                              32 x  16
+# ```
+#
+# Every down and up block is two residual blocks, and *each* leaves, or takes, a skip. Its code is that drawing:
+
+# %%
+show_source(unet)
+
+# %% [markdown]
+# ## Counting parameters
+#
+# A $k \times k$ convolution from $C$ to $D$ channels has $k^2 C D + D$ parameters. A residual block has two 3x3
+# convolutions and, where the width changes, a 1x1. Only the widths of what is concatenated need care: into a
+# block of the way up go what comes from below, the skip, and, where there is attention, its answer.
+
+
+# %%
+def conv_count(k, inputs, outputs):
+    return k * k * inputs * outputs + outputs
+
+
+def block_count(inputs, outputs):
+    shortcut = conv_count(1, inputs, outputs) if inputs != outputs else 0
+    return shortcut + conv_count(3, inputs, outputs) + conv_count(3, outputs, outputs)
+
+
+def attention_count(channels, skip, heads=4):  # query, key, value, output
+    return conv_count(1, channels, heads) + 2 * conv_count(1, skip, heads) + conv_count(1, heads, channels)
+
+
+def count_by_hand(widths=(32, 64, 96, 128), depth=2, attention="lowest"):
+    """Parameters of each part, and the moving statistics: a mean and a variance for each channel normalised."""
+    parts, statistics = {"input": conv_count(1, 1, widths[0])}, 0
+    channels, skips = widths[0] + 32, []  # 32 channels of embedding
+    for level, width in [*enumerate(widths[:-1]), (-1, widths[-1])]:
+        name = f"down{level}" if level >= 0 else "bottom"
+        parts[name] = 0
+        for _ in range(depth):
+            parts[name] += block_count(channels, width)
+            statistics += 2 * channels
+            channels = width
+            if level >= 0:
+                skips.append(width)
+    for level in range(len(widths) - 2, -1, -1):
+        attends = attention == "all" or (attention == "lowest" and level == len(widths) - 2)
+        parts[f"up{level}"] = 0
+        for _ in range(depth):
+            skip = skips.pop()
+            inputs = channels + skip + (channels if attends else 0)
+            attended = attention_count(channels, skip) if attends else 0
+            parts[f"up{level}"] += attended + block_count(inputs, widths[level])
+            statistics += 2 * inputs
+            channels = widths[level]
+    parts["output"] = conv_count(1, channels, 1)
+    return parts, statistics
+
+
+def size(leaves):
+    return sum(leaf.size for leaf in tree.flatten(leaves).values())
+
+
+KERAS = {  # total and trainable, as counted by Keras in the paper's network
+    ("none", 2): (1_953_377, 1_950_497),
+    ("none", 4): (3_896_033, 3_890_337),
+    ("lowest", 2): (2_172_441, 2_169_113),
+    ("lowest", 4): (4_303_089, 4_296_561),
+    ("all", 2): (2_309_961, 2_306_121),
+    ("all", 4): (4_546_705, 4_539_281),
+}
+print("attention  blocks  trainable by hand     package")
+for (attention, depth), (total, trainable) in KERAS.items():
+    parts, moving = count_by_hand(depth=depth, attention=attention)
+    params, statistics = init_unet(rng, block_depth=depth, attention=attention)
+    print(f"{attention:9} {depth:7} {sum(parts.values()):18_} {size(params):11_}")
+    assert sum(parts.values()) == size(params) == trainable
+    assert sum(parts.values()) + moving == size(params) + size(statistics) == total
+
+# %% [markdown]
+# All six agree, with Keras' count of the authors' network, too. Where do they sit, and where is the work? A
+# parameter of a convolution is used once for every pixel of its plane:
+
+# %%
+parts, _ = count_by_hand()
+pixels = {"input": 0, "down0": 0, "down1": 1, "down2": 2, "bottom": 3, "up2": 2, "up1": 1, "up0": 0, "output": 0}
+work = {name: count * 256 * 128 / 4 ** pixels[name] for name, count in parts.items()}
+for name in ("bottom", "up0"):
+    print(f"{name:7} {100 * parts[name] / sum(parts.values()):3.0f} % of the parameters,", end=" ")
+    print(f"{100 * work[name] / sum(work.values()):3.0f} % of the multiplications")
+print(f"in all {sum(work.values()) / 1e9:.0f} thousand million multiplications for 5.12 s of music")
+at_full_size = sum(work.values()) / (256 * 128)
+print(f"as much as {at_full_size:,.0f} parameters at full resolution")
+assert parts["bottom"] > 5 * parts["up0"] and work["up0"] > 3 * work["bottom"] and 2e5 < at_full_size < 4e5
+
+# %% tags=["hide-input"]
+names = list(parts)[1:-1]
+fig, ax = plt.subplots(figsize=(6, 2.8))
+place = np.arange(len(names))
+for values, shift, label, hatch in ((parts, -0.2, "parameters", ""), (work, 0.2, "multiplications", "//")):
+    share = [100 * values[name] / sum(values.values()) for name in names]
+    ax.bar(place + shift, share, 0.4, label=label, hatch=hatch)
+ax.set(xticks=place, ylabel="share (%)", title="what the network has, and what it does")
+ax.set_xticks(place, names)
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# Capacity lives at the bottom and just above it, where planes are small; time is spent at the top. That is the
+# bargain of the U-Net: two million parameters cost as little as three hundred thousand at full resolution.
+#
+# ## How far does a pixel see?
+#
+# On paper: a 3x3 convolution reaches one pixel further to each side, of *its* plane, and a pixel of level $l$
+# is $2^l$ wide. Four convolutions a block give $4 \cdot (1 + 2 + 4)$ on the way down, $4 \cdot 8$ at the bottom,
+# $4 \cdot (4 + 2 + 1)$ on the way up, together 88 pixels to each side, and interpolation adds a few.
+#
+# By experiment: the gradient of *one* output pixel towards the input says which inputs it has used. Put $d\epsilon
+# = 1$ there, 0 elsewhere, and go back. One thing must be set aside. In training, batch normalisation lets every
+# pixel see every other, if faintly, through mean and variance; at sampling time these are constants, and lesson 05's
+# formula without its two mean terms is then right.
+
+
+# %%
+FRAMES = 288 if FAST else 512
+
+
+@backend.threads()
+def seen(attention, constant_statistics=True):
+    """|d eps[middle] / dx| of a fresh network whose output layer is not zero, (FRAMES, 128)."""
+    generator = np.random.default_rng(3)
+    params, statistics = init_unet(generator, attention=attention)
+    params["output"]["w"] += 1
+    x = generator.standard_normal((1, FRAMES, 128, 1), dtype=np.float32)
+    _, caches, _ = unet(params, statistics, x, np.array([0.5]), training=True)
+    d_eps = np.zeros_like(x)
+    d_eps[0, FRAMES // 2, 64] = 1
+    if constant_statistics:
+        with patch.object(module, "batch_norm_backward", lambda dy, cache: dy * cache[1]):
+            dx, _ = unet_backward(d_eps, params, caches)
+    else:
+        dx, _ = unet_backward(d_eps, params, caches)
+    return np.abs(dx[0, ..., 0])
+
+
+fields = {"no attention": seen("none"), "attention in the lowest up block": seen("lowest")}
+fields["no attention, in training"] = seen("none", constant_statistics=False)
+reach = {}
+for name, field in fields.items():
+    rows = np.flatnonzero(field.max(axis=1) > 1e-9 * field.max())  # rounding in Winograd's transforms lies below
+    reach[name] = np.ptp(rows) + 1
+    power = np.sort((field**2).ravel())[::-1].cumsum()
+    core = np.searchsorted(power, 0.9 * power[-1]) + 1
+    print(f"{name:32} {reach[name]:4} of {FRAMES} frames; 90 % of the power in {core} pixels")
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(3, 1, figsize=(6, 6.6), sharex=True)
+for ax, (name, field) in zip(axes, fields.items(), strict=True):
+    image = ax.imshow(np.log10(field.T / field.max() + 1e-12), extent=(0, FRAMES / 50, 0, 128), vmin=-9, vmax=0)
+    ax.set(title=name, ylabel="mel bin")
+fig.colorbar(image, ax=axes, label="power of ten of the gradient")
+axes[-1].set_xlabel("time (s)")
+plt.show()
+
+# %%
+assert 2 * 88 < reach["no attention"] < 2 * 88 + 50
+assert reach["attention in the lowest up block"] == reach["no attention, in training"] == FRAMES
+
+# %% [markdown]
+# Without attention a pixel sees about four seconds, but most of what it sees is close by: the far parts of a
+# receptive field are reached on few paths, the near ones on many (Luo et al. 2016). Attention opens the whole clip.
+#
+# ## It begins by saying nothing
+#
+# The last layer's weights start at zero. So a fresh network predicts $\epsilon = 0$ everywhere, and its loss is the
+# mean of $\epsilon^2$: 1, at every noise level. **A loss of 1.0 is the sign of a network that has learnt nothing**;
+# if it is 1.0 after an hour, look for the bug.
+
+# %%
+params, statistics = init_unet(rng, (16, 32, 48), 1, "lowest")
+x0 = np.stack([music[start : start + 64] for start in (0, 96, 192, 288)])[..., None]  # 4 clips of 1.28 s
+eps = rng.standard_normal(x0.shape, dtype=np.float32)
+for alpha_bar in (0.9, 0.5, 0.1):
+    x_t = q_sample(x0, alpha_bar, eps)
+    prediction, caches, _ = unet(params, statistics, x_t, np.full(4, 1 - alpha_bar), training=True)
+    loss, d_eps = mean_squared_error(prediction, eps)
+    print(f"alpha_bar {alpha_bar}: loss {loss:.3f}")
+    assert abs(loss - 1) < 0.02 and not prediction.any()
+
+_, grads = unet_backward(d_eps, params, caches)
+moving = [name for name, grad in tree.flatten(grads).items() if grad.any()]
+print(f"parameters with a gradient: {', '.join(moving)}; without: {len(tree.flatten(grads)) - len(moving)}")
+assert moving == ["output/w", "output/b"]
+
+# %% [markdown]
+# In the first step only the last layer moves, for its zero weights let no gradient through. From the second step on
+# everything does. Why begin like this? A random last layer would add its own noise to the noise, and the first
+# steps would be spent on unlearning it.
+#
+# ## There and back again
+#
+# The backward pass needs no thought, only discipline. The forward pass pushes a cache for every layer; the
+# backward pass pops them, last first. What the forward pass *splits*, the backward pass *adds*: a skip goes two ways,
+# on and across, so its gradient is the sum of two. What the forward pass *joins*, the backward pass *splits*.
+#
+# | forward | backward |
+# |---|---|
+# | $h$ is used twice | the two gradients are added |
+# | concatenate $(a, b)$ | cut $dh$ into $(da, db)$ |
+# | average pool, upsample | their transposes |
+# | push a skip | add what came over the bridge |
+# | layer $n$ last | layer $n$ first |
+#
+# Read it beside `unet` above:
+
+# %%
+show_source(unet_backward, concatenate_channels, split_channels)
+
+# %% [markdown]
+# And the check, on all of a small network with attention everywhere, in float64:
+
+# %%
+small, small_statistics = init_unet(rng, (3, 4, 5), 2, "all")
+shapes = {name: leaf.shape for name, leaf in tree.flatten(small).items()}
+arguments = [rng.standard_normal(shape) * (0.3 if len(shape) > 1 else 1) for shape in [(2, 8, 4, 1), *shapes.values()]]
+
+
+def whole(x, *leaves):
+    params = tree.unflatten(dict(zip(shapes, leaves, strict=True)))
+    return params, *unet(params, small_statistics, x, np.array([0.2, 0.7]), training=True)
+
+
+def whole_backward(d_eps):
+    params, _, caches, _ = whole(*arguments)
+    dx, grads = unet_backward(d_eps, params, caches)
+    flat = tree.flatten(grads)
+    return [dx, *(flat[name] for name in shapes)]
+
+
+names = ["x", *shapes]
+errors = dict(zip(names, gradient_error(lambda *a: whole(*a)[1], whole_backward, arguments, rng), strict=True))
+idle = [name for name in names if name.endswith("key/b")]  # whose gradients are 0: lesson 06
+worst = max((name for name in names if name not in idle), key=errors.get)
+print(f"{len(errors)} gradients; the worst is of {worst}: {errors[worst]:.0e}")
+assert errors[worst] < 1e-6 and len(idle) == 4
+
+# %% [markdown]
+# ## It learns
+#
+# The oldest test of a new network: give it *one* batch and see whether it can learn that. Four clips, fresh noise and
+# noise levels in every step, AdamW (lesson 08 explains it). If the loss does not fall here, no amount of
+# data will help.
+
+# %%
+steps = 8 if FAST else 60
+moments = init_moments(params)
+losses = []
+with backend.threads():
+    for step in range(1, steps + 1):
+        alpha_bar = continuous_cosine_alpha_bar(rng.random(4), 0.02, 0.95)
+        eps = rng.standard_normal(x0.shape, dtype=np.float32)
+        x_t = q_sample(x0, alpha_bar, eps)
+        prediction, caches, _ = unet(params, statistics, x_t, 1 - alpha_bar, training=True)
+        loss, d_eps = mean_squared_error(prediction, eps)
+        _, grads = unet_backward(d_eps, params, caches)
+        adamw(params, grads, moments, step, learning_rate=3e-3, weight_decay=0)
+        losses.append(loss)
+last = np.mean(losses[-10:])
+print(f"loss {losses[0]:.2f} -> {last:.2f} (mean of the last 10) after {steps} steps")
+assert abs(losses[0] - 1) < 0.02 and last < (1 if FAST else 0.4)
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(6, 2.6))
+ax.plot(np.arange(1, steps + 1), losses, ".-", linewidth=0.8)
+ax.axhline(1, color="#999999", linewidth=0.8)
+ax.set(xlabel="step", ylabel="mean squared error", ylim=(0, 1.1), title="grey: a network that says nothing")
+plt.show()
+
+# %% [markdown]
+# The curve is jagged because each step draws other noise levels: little noise is harder to find than much.
+# Now look at it work. Half of the variance of this picture is noise; the network's guess of it is taken away:
+
+# %%
+alpha_bar = 0.5
+eps = rng.standard_normal(x0.shape, dtype=np.float32)
+x_t = q_sample(x0, alpha_bar, eps)
+prediction = unet(params, statistics, x_t, np.full(4, 1 - alpha_bar), training=True)[0]
+guess = predict_x0(x_t, alpha_bar, prediction)
+noisy_error, clean_error = (np.mean((x - x0) ** 2) for x in (x_t / alpha_bar**0.5, guess))
+print(f"mean squared error: noisy {noisy_error:.2f}, cleaned {clean_error:.2f}")
+assert clean_error < noisy_error * (1 if FAST else 0.4)
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(3, 1, figsize=(6, 6), sharex=True)
+for ax, shown, name in zip(axes, (x0, x_t, guess), ("the four clips", "with noise", "cleaned"), strict=True):
+    ax.imshow(shown[..., 0].reshape(256, 128).T, extent=(0, 5.12, 0, 128), vmin=-2.5, vmax=2.5)
+    ax.set(title=name, ylabel="mel bin")
+axes[-1].set_xlabel("time (s)")
+plt.show()
+
+# %%
+for shown, name in ((x_t / alpha_bar**0.5, "The four clips with noise"), (guess, "Cleaned by the U-Net")):
+    log_mels = shown[..., 0].reshape(256, 128) * spread + centre
+    heard = griffin_lim(np.minimum(log_mels, picture.max()), 4 if FAST else 32)
+    sound(0.05 * heard / np.sqrt(np.mean(heard**2)), name)
+
+# %% [markdown]
+# A network that can take away noise at every level can make music from nothing else: lesson 03 says why, lesson 04
+# how, and lesson 08 trains one for long enough.
+#
+# ## Common mistakes
+#
+# | what you see | what it is |
+# |---|---|
+# | the loss stays at 1.0 | no gradient arrives: a zero weight before the last layer, or a learning rate of 0 |
+# | the loss starts far above 1 | the last layer is not zero, or the target is not the noise |
+# | shapes do not fit at the first up block | the plane can't be halved three times: take multiples of 8 |
+# | the loss falls, but slower than in Keras | the gradient over a bridge is lost: add, do not overwrite |
+# | the wrong skips are joined | a stack, not a queue: the last one pushed is the first to be popped |
+# | good in training, bad at sampling | batch statistics there, moving averages here, and these not kept |
+# | gradient checks fail for some blocks only | caches popped in another order than they were pushed |
+#
+# ## Exercises
+#
+# Write `split_channels`, `residual_block`, `residual_block_backward` and, the master piece, `unet_backward` in
+# `lessons/07_unet/exercise.py`, and run `make check-07`. This is what right answers look like, each to one
+# bright pixel:
+
+# %% tags=["hide-input"]
+dot = np.zeros((1, 16, 16, 2))
+dot[0, 8, 8] = 1
+generator = np.random.default_rng(5)
+block = {name: {"w": generator.standard_normal((3, 3, 2, 2)), "b": np.zeros(2)} for name in ("conv1", "conv2")}
+y, cache, _ = residual_block(block, {}, dot, training=True)
+dx, _ = residual_block_backward(dot, cache)
+tiny, tiny_statistics = init_unet(generator, (4, 6, 8), 1, "none")
+tiny["output"]["w"] += 1
+_, caches, _ = unet(tiny, tiny_statistics, generator.standard_normal((1, 32, 32, 1)), np.array([0.5]), training=True)
+d_eps = np.zeros((1, 32, 32, 1))
+d_eps[0, 16, 16] = 1
+d_tiny, _ = unet_backward(d_eps, tiny, caches)
+fig, axes = plt.subplots(1, 3, figsize=(6, 2.6))
+titles = "residual_block", "its backward: dx", "unet_backward: log |dx|"
+for ax, shown, title in zip(
+    axes, (y[0, ..., 0], dx[0, ..., 0], np.log10(np.abs(d_tiny[0, ..., 0]))), titles, strict=True
+):
+    ax.imshow(shown.T, cmap="cividis", aspect="equal", interpolation="nearest")
+    ax.set(title=title, xticks=[], yticks=[])
+plt.show()
