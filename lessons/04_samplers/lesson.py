@@ -597,7 +597,7 @@ plt.show()
 # | what you see or hear | what it is |
 # |---|---|
 # | samples explode within a few steps | the direction term has the wrong sign, or the wrong rate |
-# | right with all steps, wrong with few | $\sigma$ has the one-step $\beta$: see equation 16 |
+# | the same eta acts otherwise at another number of steps | $\sigma$ has the one-step $\beta$: see equation 16 |
 # | samples are noisy at any number of steps | steps to $\tau_i - 1$, or noise added in the last step |
 # | too contrasty, values at the limits | $\hat{x}_0$ clipped, $\hat{\epsilon}$ not derived again |
 # | more steps don't help | the network's error, not the sampler's: try $\eta > 0$ |
