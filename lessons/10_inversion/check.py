@@ -126,9 +126,7 @@ EXERCISES = [
                 lambda sound, log_mels: float(np.sqrt(np.mean(([log_mel(x) for x in sound] - log_mels) ** 2)))
             ),
             "this is in decibels: leave it in natural logarithms": (
-                lambda sound, log_mels: float(
-                    20 / np.log(10) * np.mean(np.abs([log_mel(x) for x in sound] - log_mels))
-                )
+                lambda sound, log_mels: float(20 / np.log(10) * np.mean(np.abs([log_mel(x) for x in sound] - log_mels)))
             ),
             "this is the sum: take the mean": (
                 lambda sound, log_mels: float(np.sum(np.abs([log_mel(x) for x in sound] - log_mels)))

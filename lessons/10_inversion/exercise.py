@@ -24,10 +24,10 @@ def log_mel_error(sound: np.ndarray, log_mels: np.ndarray) -> float:
 def check_log_mels(log_mels: np.ndarray) -> None:
     """Raise UserError (from ddim_from_scratch.config) unless `log_mels` are what `log_mel` can make. Refused are
 
-        a shape other than (n, frames, 128), all above 0        the message contains   f"shape {log_mels.shape}"
-        NaN or infinity anywhere                                                       "NaN"
-        values outside ln(1e-5) .. ln(1e8), by more than 1e-4       f"{least:.2f} .. {largest:.2f}, not -11.51 .. 18.42",
-                                                                    and the word "decibels": the likely reason
+        a shape other than (n, frames, 128), all above 0: the message contains f"shape {log_mels.shape}";
+        NaN or infinity anywhere: the message contains "NaN";
+        values outside ln(1e-5) .. ln(1e8) by more than 1e-4: the message contains
+            f"{least:.2f} .. {largest:.2f}, not -11.51 .. 18.42: " and, as the likely reason, the word "decibels".
 
     In this order: no comparison with NaN is ever true, so a test of the range alone lets it pass. Returns nothing.
     """

@@ -18,7 +18,7 @@ from ddim_from_scratch import hub
 from ddim_from_scratch.audio import griffin_lim, istft, load_inverter, log_mel, stft, synth
 from ddim_from_scratch.audio.inverter import CHUNK, CONTEXT, FADE, GRIFFIN_LIM, SOUNDSTREAM, decode
 from ddim_from_scratch.audio.mel import hz_to_mel, mel_to_hz
-from ddim_from_scratch.experiments import MEANING, ceiling, log_mel_error
+from ddim_from_scratch.experiments import ceiling, log_mel_error
 from ddim_from_scratch.fad import load_embedding
 from lessons import FAST, show_source, sound
 from lessons.tool.percent import ROOT
@@ -71,9 +71,7 @@ picture = log_mel(plucked)
 back = griffin_lim(picture)
 spectrum = stft(plucked)
 random_phase = np.exp(2j * np.pi * np.random.default_rng(0).random(spectrum.shape))
-shuffled = istft(
-    (np.abs(spectrum) * random_phase).astype(np.complex64), length=len(plucked), floor=0.1
-)
+shuffled = istft((np.abs(spectrum) * random_phase).astype(np.complex64), length=len(plucked), floor=0.1)
 candidates = {
     "upside down": -plucked,
     "3 ms later": np.roll(plucked, 48),
@@ -104,6 +102,7 @@ sound(shuffled, "The recording's magnitudes, random phases")
 #
 # Which of the two carries the music, then? Take the magnitudes of the strings and the phases of the organ,
 # and the other way round.
+
 
 # %%
 def exchange(magnitudes, phases):
@@ -355,6 +354,7 @@ plt.show()
 # Write `log_mel_error`, `check_log_mels` and `decode` in `lessons/10_inversion/exercise.py`, and run `make
 # check-10`. Your `decode` should turn a decoder that clicks at the ends of what it is given (above) into one
 # that doesn't (below):
+
 
 # %% tags=["hide-input"]
 def clicking(log_mels):
