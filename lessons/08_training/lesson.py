@@ -136,14 +136,17 @@ show_source(train_step)
 # **AdamW** keeps two averages of each weight's gradient $g$, of $g$ and of $g^2$, and divides one by the root
 # of the other:
 #
-# $$m \leftarrow \beta_1 m + (1 - \beta_1) g, \qquad v \leftarrow \beta_2 v + (1 - \beta_2) g^2,$$
-# $$\hat m = \frac{m}{1 - \beta_1^n}, \qquad \hat v = \frac{v}{1 - \beta_2^n}, \qquad
-# \theta \leftarrow (1 - \eta \lambda)\, \theta - \eta\, \frac{\hat m}{\sqrt{\hat v}}.$$
+# $$m \leftarrow \beta_1 m + (1 - \beta_1) g,$$
 #
-# Three things to see. A gradient a thousand times as large gives the *same* step: with a learning rate
-# $\eta$, weights move by about $\eta$ a step. Both averages begin at 0, and the divisions in the second line
-# correct that (leave them out, and the first step is three times as long). And the decay $\lambda$, the W,
-# pulls at the weight itself and not through $g$, where it would be divided by $\sqrt{\hat v}$ with the rest.
+# $$v \leftarrow \beta_2 v + (1 - \beta_2) g^2,$$
+#
+# $$\theta \leftarrow (1 - \eta \lambda)\, \theta - \eta\, \frac{\hat m}{\sqrt{\hat v}}, \quad
+# \hat m = \frac{m}{1 - \beta_1^n}, \ \hat v = \frac{v}{1 - \beta_2^n}$$
+#
+# in step $n$. Three things to see. A gradient a thousand times as large gives the *same* step: with a learning
+# rate $\eta$, weights move by about $\eta$ a step. Both averages begin at 0, and the divisions in the last
+# line correct that (leave them out, and the first step is three times as long). And the decay $\lambda$, the
+# W, pulls at the weight itself and not through $g$, where it would be divided by $\sqrt{\hat v}$ like the rest.
 
 # %%
 first_steps = {}
@@ -223,16 +226,15 @@ tail = losses[-200:, 0]
 print(f"step 1: {losses[0, 0]:.3f}; mean of the first 5: {losses[:5, 0].mean():.3f}")
 print(f"the last 200: mean {tail.mean():.3f}, from {tail.min():.3f} to {tail.max():.3f}")
 if not FAST:
-    print(f"the 100 before the last 100: {tail[:100].mean():.3f}; the last 100: {tail[100:].mean():.3f}")
+    print(f"of these, the first 100: {tail[:100].mean():.3f}; the last 100: {tail[100:].mean():.3f}")
     assert tail.mean() < 0.12 and tail.max() > 5 * tail.min()
     assert abs(losses[:5, 0].mean() - levels.mean()) < 0.15
 
 # %% [markdown]
 # Health looks like this: it *begins* where knowing nothing is, falls within the first 50 steps, and then goes
-# down slowly, for as long as you have patience; on paper with a logarithmic axis it never quite stops. The
-# dots never stop jumping, over more than a factor of 5: that is not trouble, it is the noise levels that each
+# down slowly, for as long as you have patience. The dots never stop jumping, over more than a factor of 5: that is not trouble, it is the noise levels that each
 # step happens to draw. Four windows with much noise are an easy step, four with little a hard one. So never
-# judge by a step; compare means.
+# judge by a step; compare means, and even those of 100 steps waver by a few percent.
 #
 # ## The loss at each noise level
 #
@@ -405,7 +407,7 @@ rates = {}
 for rate in (2e-5, 2e-3, 0.5):
     try:
         rates[rate] = fit(dataclasses.replace(short, learning_rate=rate), short_clips, 12 if FAST else 120)[1]
-        print(f"learning rate {rate:g}: the last 20 steps {rates[rate][-20:, 0].mean():.3f}")
+        print(f"learning rate {rate:g}: the last 20 steps {rates[rate][-20:, 0].mean():.3g}")
     except FloatingPointError as error:
         print(f"learning rate {rate:g}: {error}")
 
@@ -414,7 +416,8 @@ fig, ax = plt.subplots(figsize=(6, 3))
 for rate, curve in rates.items():
     ax.plot(*smooth(curve[:, 0], 20), label=f"learning rate {rate:g}")
 ax.axhline(levels.mean(), linestyle="--", color="#333333", linewidth=1, label="predicting v = 0")
-ax.set(xlabel="step", ylabel="noise loss, mean of 20", yscale="log", title="too low, right, too high")
+ax.set(xlabel="step", ylabel="noise loss, mean of 20", yscale="log", ylim=(0.1, 30))
+ax.set_title("too low, right, too high")
 ax.legend(fontsize=9)
 plt.show()
 
@@ -425,8 +428,8 @@ assert last.get(0.5, np.inf) > levels.mean()
 
 # %% [markdown]
 # Too low, and the curve crawls along the dashed line: a hundred times as many steps would be needed. Too high,
-# and it lies *above* the line: this network would do better to say nothing. A rate is right if a tenth of it
-# learns more slowly and ten times as much does not learn at all.
+# and it leaves for *above* the line, here at once and for good: this network would do better to say nothing. The
+# best rates lie not far below those where that begins.
 #
 # ## Ten clips, learnt by heart
 #

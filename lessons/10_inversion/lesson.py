@@ -316,7 +316,7 @@ print(f"with other clips, real would lie between {low:.0f} and {high:.0f} (95 %)
 fad, worse = scores[GRIFFIN_LIM]["fad"], scores["128 sines"]["fad"]
 assert fad["real"] == worse["real"] and fad["inverted"] < fad["real"]
 assert fad["ceiling"] < worse["ceiling"] and fad["inverted"] < worse["inverted"]
-assert FAST or low < fad["ceiling"] < high < worse["ceiling"]
+assert FAST or (low < fad["ceiling"] < high and 10 * fad["inverted"] < worse["inverted"])
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(6, 2.6))
@@ -329,9 +329,10 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# The sines cost more than the floor itself: whatever a network draws, through them it cannot score well. What
-# Griffin-Lim costs is small beside the chance in the choice of clips: real music through it scores about
-# as real music does, and only *inverted*, where the clips are the same on both sides, shows its share. A
+# Beware of the first two columns. With so few clips chance alone moves *real* about in the range that is printed
+# below the table, and Griffin-Lim's ceiling is somewhere in it: whether it costs anything cannot be seen
+# so. *Inverted* has the same clips on both sides, chance drops out, and it shows the inverter's share: small
+# for Griffin-Lim, more than ten times that for the sines, through which no network could score well. A
 # score near *real* is as good as a score can be here; to see finer differences, take more clips. `python -m
 # ddim_from_scratch.experiments ceiling --data FOLDER` measures it for your own music, and by the embeddings
 # of lesson 11.
@@ -347,7 +348,7 @@ plt.show()
 # | the sound is a few frames late | the context was cut at the end only |
 # | a buzz at 50 Hz | phases all zero, or frames inverted one by one |
 # | a loss on waveforms gives silence | phases differ by chance, and the mean of all is 0 |
-# | a real clip scores worse than the ceiling | too few clips: look at the interval |
+# | *real* scores worse than *ceiling* | too few clips: look at the interval |
 #
 # ## Exercises
 #
