@@ -232,9 +232,10 @@ if not FAST:
 
 # %% [markdown]
 # Health looks like this: it *begins* where knowing nothing is, falls within the first 50 steps, and then goes
-# down slowly, for as long as you have patience. The dots never stop jumping, over more than a factor of 5: that is not trouble, it is the noise levels that each
-# step happens to draw. Four windows with much noise are an easy step, four with little a hard one. So never
-# judge by a step; compare means, and even those of 100 steps waver by a few percent.
+# down slowly, for as long as you have patience. The dots never stop jumping, over more than a factor of 5:
+# that is not trouble, it is the noise levels that each step happens to draw. Four windows with much noise are
+# an easy step, four with little a hard one. So never judge by a step; compare means, and even those of 100
+# steps waver by a few percent.
 #
 # ## The loss at each noise level
 #
