@@ -391,7 +391,7 @@ plt.show()
 
 # %%
 heard = [picture for pictures in by_network.values() for picture in pictures]
-labels = [name for name, pictures in by_network.items() for _ in pictures]
+labels = [f"{name}, clip {i + 1}" for name, pictures in by_network.items() for i in range(len(pictures))]
 for label, x in zip(labels, parallel(griffin_lim, heard), strict=True):
     sound(x, f"New music: {label}")
 
@@ -405,32 +405,29 @@ short = dataclasses.replace(config, window_seconds=0.32)  # 16 frames
 short_windows = load_windows(dataclasses.replace(short, limit=5))
 short_clips = scaler.standardise(short_windows.take(np.arange(len(short_windows))))[..., None]
 rates = {}
-for rate in (2e-5, 2e-3, 0.5):
-    try:
-        rates[rate] = fit(dataclasses.replace(short, learning_rate=rate), short_clips, 12 if FAST else 120)[1]
-        print(f"learning rate {rate:g}: the last 20 steps {rates[rate][-20:, 0].mean():.3g}")
-    except FloatingPointError as error:
-        print(f"learning rate {rate:g}: {error}")
+for rate in (2e-5, 2e-3, 2e-2):
+    at_rate = dataclasses.replace(short, learning_rate=rate)
+    rates[rate] = fit(at_rate, short_clips, 12 if FAST else 120)[1][:, 0]
+    highest, last = smooth(rates[rate], 20)[1].max(), rates[rate][-20:].mean()
+    print(f"learning rate {rate:g}: means of 20 steps up to {highest:.2f}, at last {last:.2f}")
+if not FAST:
+    assert rates[2e-3][-20:].mean() < 0.7 * rates[2e-5][-20:].mean()
+    assert rates[2e-5][-20:].mean() > 0.9 * levels.mean() and highest > 3
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(6, 3))
 for rate, curve in rates.items():
-    ax.plot(*smooth(curve[:, 0], 20), label=f"learning rate {rate:g}")
+    ax.plot(*smooth(curve, 20), label=f"learning rate {rate:g}")
 ax.axhline(levels.mean(), linestyle="--", color="#333333", linewidth=1, label="predicting v = 0")
-ax.set(xlabel="step", ylabel="noise loss, mean of 20", yscale="log", ylim=(0.1, 30))
+ax.set(xlabel="step", ylabel="noise loss, mean of 20", yscale="log")
 ax.set_title("too low, right, too high")
 ax.legend(fontsize=9)
 plt.show()
 
-# %%
-last = {rate: curve[-20:, 0].mean() for rate, curve in rates.items()}
-assert FAST or last[2e-3] < 0.7 * last[2e-5]
-assert last.get(0.5, np.inf) > levels.mean()
-
 # %% [markdown]
-# Too low, and the curve crawls along the dashed line: a hundred times as many steps would be needed. Too high,
-# and it leaves for *above* the line, here at once and for good: this network would do better to say nothing. The
-# best rates lie not far below those where that begins.
+# A hundred times too low, and the curve crawls along the dashed line. Ten times too high, and it jumps far
+# *above* the line: this network would do better to say nothing. It comes back in the end, having lost its
+# beginning; a little higher still and it doesn't. The best rates lie not far below those where that begins.
 #
 # ## Ten clips, learnt by heart
 #
@@ -570,7 +567,7 @@ x_t, v = np.cos(angle) * 1.0 + np.sin(angle) * 0.5, np.cos(angle) * 0.5 - np.sin
 axes[0].plot(np.cos(angle) ** 2, x_t, label="$x_t$")
 axes[0].plot(np.cos(angle) ** 2, v, label="v")
 axes[0].plot(np.cos(angle) ** 2, eps_of_velocity(x_t, np.cos(angle) ** 2, v), "--", label="eps_of_velocity")
-axes[0].set(xlabel=r"$\bar\alpha$", title="of x0 = 1 and eps = 0.5")
+axes[0].set(xlabel=r"$\bar\alpha$", ylim=(-1.9, 1.4), title="of x0 = 1 and eps = 0.5")
 wobble = 1 + 0.5 * np.random.default_rng(0).standard_normal(300)
 average, line = {"w": np.zeros(1)}, []
 for value in wobble:
@@ -578,13 +575,13 @@ for value in wobble:
     line.append(average["w"].item())
 axes[1].plot(wobble, color="#999999", linewidth=0.7, label="weights")
 axes[1].plot(line, label="update_average, decay 0.95")
-axes[1].set(xlabel="step", title="an average that begins at 0")
+axes[1].set(xlabel="step", ylim=(-1.6, 2.5), title="an average that begins at 0")
 params, moments, line = {"w": np.array([1.0])}, {"m": {"w": np.zeros(1)}, "v": {"w": np.zeros(1)}}, []
 for step in range(1, 121):
     adamw(params, {"w": params["w"] * 100}, moments, step, learning_rate=0.03, weight_decay=0)
     line.append(params["w"].item())
 axes[2].plot(line, label="adamw, learning rate 0.03")
 axes[2].set(xlabel="step", title=r"down the parabola $50 w^2$, from w = 1")
-for ax in axes:
-    ax.legend(fontsize=9)
+for ax, place in zip(axes, ("lower center", "lower right", "upper right"), strict=True):
+    ax.legend(fontsize=9, loc=place, ncols=3)
 plt.show()

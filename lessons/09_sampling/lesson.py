@@ -280,7 +280,8 @@ for name, rows in curves.items():
     print(f"{name:17}" + "".join(f"{cost:4}: {error:.3f}" for cost, error in rows))
 off = {name: [error for _, error in rows] for name, rows in curves.items()}
 if not FAST:
-    assert off["ddim"][-1] < 0.4 * off["ddim"][0] and off["dpm++2m, log-SNR"][2] < 0.8 * off["ddim"][2]
+    assert off["ddim"][-1] < 0.4 * off["ddim"][0] and off["heun"][-1] > 0.3 * off["ddim"][-1]
+    assert off["ddim, log-SNR"][2] < 0.8 * off["ddim"][2]
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(6, 3.6))
@@ -293,9 +294,9 @@ plt.show()
 # %% [markdown]
 # Every sampler comes to nearly the same music. But compare with lesson 04, where the second-order rules won by
 # far: a trained network is no smooth formula, and of their steep lines little is left. What helps with few
-# steps is *where* they are. `uniform_tau` spends them evenly over time, `log_snr_tau` evenly over the
-# logarithm of signal over noise, with more of them near the data; `quadratic_tau` has its own rule. (The log-SNR
-# curves level off: their last step, from $t = 1$, is another than that of the many-steps result.)
+# steps is *where* they are: the same `ddim` with the same number of steps comes closer on the log-SNR walk.
+# `uniform_tau` spends its steps evenly over time, `log_snr_tau` evenly over the logarithm of signal over noise,
+# with more of them near the data; `quadratic_tau` has its own rule.
 
 # %%
 for name, spaced in (("uniform", uniform_tau), ("quadratic", quadratic_tau), ("log-SNR", log_snr_walk)):
