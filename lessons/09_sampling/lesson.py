@@ -288,6 +288,9 @@ fig, ax = plt.subplots(figsize=(6, 3.6))
 for (name, rows), marker in zip(curves.items(), "os^vD", strict=True):
     ax.loglog(*np.transpose(rows), marker + "-", markersize=5, linewidth=1, label=name)
 ax.set(xlabel="evaluations of the network", ylabel="log-mel off by", title="towards the many-steps result")
+ax.minorticks_off()
+ax.set_xticks([3, 5, 10, 20, 40, 80], ["3", "5", "10", "20", "40", "80"])
+ax.set_yticks([0.03, 0.1, 0.3], ["0.03", "0.1", "0.3"])
 ax.legend(fontsize=9)
 plt.show()
 
