@@ -1,0 +1,60 @@
+"""Exercises of lesson 08: the noise in a velocity, the moving average, AdamW.
+
+Write the three functions. `make check-08` puts each in the package's place, on its own, shows what it answers
+beside what is expected, and runs the package's tests on it. Parameters are trees, nested dicts of arrays:
+`tree.flatten(t)`, from ddim_from_scratch, is a flat dict of the very same arrays, `{"down0/block0/conv1/w": array}`.
+Two trees of the same shape have the same keys in the same order.
+"""
+
+import numpy as np
+
+from ddim_from_scratch.tree import Tree
+
+
+def eps_of_velocity(x_t: np.ndarray, alpha_bar: np.ndarray | float, v: np.ndarray) -> np.ndarray:
+    """The noise in x_t if its velocity is v: eps = sqrt(alpha_bar) v + sqrt(1 - alpha_bar) x_t.
+
+    Derive it: x_t = a x0 + b eps and v = a eps - b x0 are two equations for x0 and eps, with a^2 + b^2 = 1.
+
+    x_t, v: (N, ...). alpha_bar: one number, or (N,), one a sample, to be reshaped so that it is broadcast over
+        all other axes. Returns (N, ...) of the dtype of `x_t`: turn the rates into that, or float32 becomes
+        float64.
+
+            eps ^   . x_t            (x_t, v) is (x0, eps) turned by one angle:
+                |  /                 turn it back
+                | /
+                |/_________> x0
+    """
+    raise NotImplementedError
+
+
+def update_average(average: Tree, current: Tree, decay: float) -> None:
+    """average = decay average + (1 - decay) current, for every leaf of the tree.
+
+    In place: the arrays of `average` are changed, as by `a *= ...` and `a += ...`; nothing is returned. `current`
+    is left as it was. decay is 0.99, say: most of the old average stays.
+
+        current   /\\/\\  /\\/\\/\\     jitters from step to step
+                 /    \\/
+        average  ____-----------     follows, 1 / (1 - decay) steps behind
+    """
+    raise NotImplementedError
+
+
+def adamw(params: Tree, grads: Tree, moments: Tree, step: int, learning_rate: float, weight_decay: float) -> None:
+    """One step of AdamW, for every leaf p of `params` and its gradient g, with beta_1 = 0.9, beta_2 = 0.999:
+
+        m = beta_1 m + (1 - beta_1) g                    n = step, 1 at the first call
+        v = beta_2 v + (1 - beta_2) g^2
+        p = p - learning_rate weight_decay p
+        p = p - learning_rate m_hat / (sqrt(v_hat) + 1e-7),
+                m_hat = m / (1 - beta_1^n),  v_hat = v / (1 - beta_2^n)
+
+    moments: {"m": tree, "v": tree}, trees of the shape of `params`, zeros before the first step.
+    In place: the arrays of `params` and `moments` are changed; nothing is returned, and `grads` is left as it was.
+
+        g         ......|......        a gradient that comes but once
+        p         ------.              moves the weight for some ten steps (beta_1),
+                         '-..__        less and less
+    """
+    raise NotImplementedError

@@ -1,0 +1,587 @@
+# %% [markdown]
+# # Training, and how to tell that it works
+#
+# A training run prints one number again and again, and the number hardly says whether there will be music.
+# This lesson trains a network on five tunes while you watch, and learns to read what it prints: what a
+# network scores that knows nothing, what the loss hides, why the weights are averaged, and how to tell a
+# network that composes from one that recites.
+#
+# You need the forward process (lesson 03), the network (lesson 07), and what backpropagation is for (lesson
+# 05). The lesson runs for about four minutes on two quiet cores; nearly all of it is training. The run is
+# kept in `build/lessons/run`: lesson 09 listens to it.
+
+# %%
+import dataclasses
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from ddim_from_scratch import tree
+from ddim_from_scratch.audio import griffin_lim, synth
+from ddim_from_scratch.backend import parallel, threads
+from ddim_from_scratch.checkpoint import Log, checkpoint_path, save_checkpoint
+from ddim_from_scratch.config import Config
+from ddim_from_scratch.data import load_windows
+from ddim_from_scratch.diffusion import (
+    PREDICTIONS,
+    ddim,
+    eps_of_velocity,
+    mixture_eps_model,
+    q_sample,
+    uniform_tau,
+    velocity,
+)
+from ddim_from_scratch.model import alpha_bar_table, draw_alpha_bar, init_state, sample_log_mels
+from ddim_from_scratch.nn.loss import mean_squared_error
+from ddim_from_scratch.optim import BETA_1, BETA_2, adamw, init_moments, update_average
+from ddim_from_scratch.train import train_step
+from ddim_from_scratch.unet import unet
+from lessons import FAST, show_source, sound
+from lessons.tool.percent import ROOT
+
+BUILD = ROOT / "build" / "lessons"
+RUN = BUILD / ("run-fast" if FAST else "run")
+
+# %% [markdown]
+# ## The music, and the run
+#
+# Six tracks of half a minute on plucked strings. Five are trained on, each of them another old tune; the
+# sixth, the Ode to Joy once more, in another key and at another tempo, is kept apart to see what the
+# network makes of music that it was not trained on. Cut into windows of 1.28 s, the log-mels are
+# standardised: every mel bin has mean 0 and variance 1 over the training windows.
+
+# %%
+music = BUILD / "music" / "genres" / "plucked"
+if not (music / "plucked.00005.wav").exists():
+    synth.write_corpus(BUILD / "music", tracks_per_genre=6)
+
+config = Config(
+    data=str(music),
+    window_seconds=1.28,
+    window_hop_seconds=0.64,
+    windows_per_track=45,
+    widths=(4, 4) if FAST else (16, 32, 64, 96),  # a fifth of the paper's weights
+    block_depth=1,
+    attention="none",
+    prediction="v",
+    min_signal_rate=0.195,  # the paper's tuned rates
+    max_signal_rate=0.933,
+    learning_rate=2e-3,
+    ema=0.99,
+)
+every = load_windows(config)
+is_apart = every.starts[:, 0] == 5
+windows = load_windows(dataclasses.replace(config, limit=5))
+scaler = windows.scaler()
+clips = scaler.standardise(windows.take(np.arange(len(windows))))[..., None]
+apart = scaler.standardise(every.take(np.flatnonzero(is_apart)))[..., None]
+print("training windows (windows, frames, mel bins, 1):", clips.shape)
+print("kept apart:                                     ", apart.shape)
+assert abs(clips.mean()) < 1e-3 and abs(clips.var() - 1) < 1e-3 and len(clips) == 225
+
+# %% [markdown]
+# ## What knowing nothing scores
+#
+# One step of training draws a few windows, a noise level for each, and noise; shows the network the noisy
+# windows; and moves its weights a little so that it would have done better. With $\bar\alpha$ the share of
+# signal that is left,
+#
+# $$x_t = \sqrt{\bar\alpha}\, x_0 + \sqrt{1 - \bar\alpha}\, \epsilon, \qquad
+# L = \operatorname{mean} (\hat\epsilon - \epsilon)^2.$$
+#
+# The noise $\epsilon$ has variance 1. So a network that says zero, whatever it is shown, has $L = 1$; in
+# absolute errors, which the Keras example trains on, it has $\operatorname{E} |\epsilon| = \sqrt{2/\pi}$:
+
+# %%
+rng = np.random.default_rng(0)
+eps = rng.standard_normal((64, 64, 128, 1), dtype=np.float32)
+squared, _ = mean_squared_error(np.zeros_like(eps), eps)
+absolute = np.abs(eps).mean()
+print(f"predicting zero: {squared:.3f} mean squared, {absolute:.4f} mean absolute (sqrt(2/pi) = 0.7979)")
+assert abs(squared - 1) < 0.01 and abs(absolute - np.sqrt(2 / np.pi)) < 0.003
+
+# %% [markdown]
+# A fresh network *does* say zero, since its last layer begins with zeros. **The loss of the first step is
+# therefore 1, and a loss that stays at 1 has learnt nothing.** Our run trains on
+#
+# $$v = \sqrt{\bar\alpha}\, \epsilon - \sqrt{1 - \bar\alpha}\, x_0$$
+#
+# instead of $\epsilon$ (why, we shall see). Data and noise have variance 1, so $v$ has, too, and the rule is
+# the same. But what is logged is the error of the *noise*, $\hat\epsilon = \sqrt{\bar\alpha}\, \hat v +
+# \sqrt{1 - \bar\alpha}\, x_t$, and for that $\hat v = 0$ is no bad guess: its error is $\bar\alpha$ (put it
+# in). On average over the noise levels of training that is
+
+# %%
+levels = draw_alpha_bar(config, 100_000, rng)
+x0 = clips[rng.integers(0, len(clips), 512)]
+ab = draw_alpha_bar(config, len(x0), rng)
+eps = rng.standard_normal(x0.shape, dtype=np.float32)
+v = velocity(x0, ab, eps)
+guess = eps_of_velocity(q_sample(x0, ab, eps), ab, np.zeros_like(v))
+start, _ = mean_squared_error(guess, eps)
+print(f"loss of v = 0: as v {np.mean(v**2):.3f}, read as noise {start:.3f}; mean alpha_bar {levels.mean():.3f}")
+assert abs(np.mean(v**2) - 1) < 0.03 and abs(start - levels.mean()) < 0.03
+show_source(draw_alpha_bar, eps_of_velocity)
+
+# %% [markdown]
+# ## A step
+#
+# Here is the whole of it. The network and its gradient are lessons 05 to 07; what is new are the last three
+# lines, `adamw` and two moving averages.
+
+# %%
+show_source(train_step)
+
+# %% [markdown]
+# **AdamW** keeps two averages of each weight's gradient $g$, of $g$ and of $g^2$, and divides one by the root
+# of the other:
+#
+# $$m \leftarrow \beta_1 m + (1 - \beta_1) g,$$
+#
+# $$v \leftarrow \beta_2 v + (1 - \beta_2) g^2,$$
+#
+# $$\theta \leftarrow (1 - \eta \lambda)\, \theta - \eta\, \frac{\hat m}{\sqrt{\hat v}}, \quad
+# \hat m = \frac{m}{1 - \beta_1^n}, \ \hat v = \frac{v}{1 - \beta_2^n}$$
+#
+# in step $n$. Three things to see. A gradient a thousand times as large gives the *same* step: with a learning
+# rate $\eta$, weights move by about $\eta$ a step. Both averages begin at 0, and the divisions in the last
+# line correct that (leave them out, and the first step is three times as long). And the decay $\lambda$, the
+# W, pulls at the weight itself and not through $g$, where it would be divided by $\sqrt{\hat v}$ like the rest.
+
+# %%
+first_steps = {}
+for scale in (1e-3, 1, 1e3):
+    params, grads = {"w": np.zeros(3)}, {"w": scale * np.array([1.0, -2.0, 0.5])}
+    adamw(params, grads, init_moments(params), step=1, learning_rate=0.01, weight_decay=0)
+    first_steps[scale] = params["w"]
+    print(f"gradient {grads['w']}: the weights move by {np.round(params['w'], 4)}")
+assert all(np.allclose(moved, [-0.01, 0.01, -0.01], rtol=1e-2) for moved in first_steps.values())
+uncorrected = (1 - BETA_1) / np.sqrt(1 - BETA_2)
+print(f"without the correction: {uncorrected:.2f} times as far")
+assert 3.1 < uncorrected < 3.2
+show_source(adamw)
+
+# %% [markdown]
+# ## Train
+#
+# The loop around it could not be simpler. We keep copies of the state from along the way, to look at later.
+
+
+# %%
+def fit(config, clips, steps, keep=()):
+    """Train a fresh network. Returns its state, each step's losses (steps, 2), and copies of the state."""
+    rng = np.random.default_rng(0)
+    state, losses, kept = init_state(config, rng), [], {}
+    with threads():
+        for step in range(1, steps + 1):
+            batch = clips[rng.permutation(len(clips))[: config.batch_size]]
+            losses.append(train_step(state, batch, config, step, rng))
+            if step in keep:
+                kept[step] = tree.map(np.copy, state)
+    return state, np.array(losses), kept
+
+
+STEPS, SHORT = (24, 12) if FAST else (1000, 300)
+moments_to_keep = (1, 3, 6, 12, 24) if FAST else (10, 30, 100, 300, 1000)
+state, losses, kept = fit(config, clips, STEPS, moments_to_keep)
+
+# %% [markdown]
+# And keep it, as `python -m ddim_from_scratch.train` would, so that all its commands work with this run.
+
+# %%
+RUN.mkdir(parents=True, exist_ok=True)
+five_tracks = dataclasses.replace(config, limit=5)
+rng = np.random.default_rng(0)
+save_checkpoint(checkpoint_path(RUN), five_tracks, state, scaler, rng, STEPS, len(windows))
+log = Log(RUN / "log.csv", 0)
+for step, (noise_loss, reconstruction_loss) in enumerate(losses, start=1):
+    log.add(step, 1, noise_loss, reconstruction_loss, 0.0)
+log.write()
+
+# %% [markdown]
+# ## A healthy curve
+#
+# Each dot is a step, the line their mean over 50.
+
+
+# %%
+def smooth(values, width=50):
+    """Running means, and the steps that they end at."""
+    width = min(width, len(values))
+    return np.arange(width, len(values) + 1), np.convolve(values, np.full(width, 1 / width), "valid")
+
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(6, 3.4))
+ax.plot(1 + np.arange(STEPS), losses[:, 0], ".", markersize=2, color="#999999", label="a step")
+ax.plot(*smooth(losses[:, 0]), label="mean of 50")
+ax.axhline(levels.mean(), linestyle="--", color="#D55E00", linewidth=1, label="predicting v = 0")
+ax.axhline(1, linestyle=":", color="#333333", linewidth=1, label="predicting no noise")
+ax.set(xlabel="step", ylabel="noise loss", yscale="log", title="a healthy run")
+ax.legend(fontsize=9)
+plt.show()
+
+# %%
+tail = losses[-200:, 0]
+print(f"step 1: {losses[0, 0]:.3f}; mean of the first 5: {losses[:5, 0].mean():.3f}")
+print(f"the last 200: mean {tail.mean():.3f}, from {tail.min():.3f} to {tail.max():.3f}")
+if not FAST:
+    print(f"of these, the first 100: {tail[:100].mean():.3f}; the last 100: {tail[100:].mean():.3f}")
+    assert tail.mean() < 0.12 and tail.max() > 5 * tail.min()
+    assert abs(losses[:5, 0].mean() - levels.mean()) < 0.15
+
+# %% [markdown]
+# Health looks like this: it *begins* where knowing nothing is, falls within the first 50 steps, and then goes
+# down slowly, for as long as you have patience. The dots never stop jumping, over more than a factor of 5:
+# that is not trouble, it is the noise levels that each step happens to draw. Four windows with much noise are
+# an easy step, four with little a hard one. So never judge by a step; compare means, and even those of 100
+# steps waver by a few percent.
+#
+# ## The loss at each noise level
+#
+# What is easy? Take one noise level at a time: the same windows, the same noise, and the averaged
+# weights. A network that knows nothing but the variance says $\hat v = 0$ and loses $\bar\alpha$.
+
+
+# %%
+def eps_loss(network, config, x0, alpha_bar):
+    """The noise loss of a network {params, statistics} on clips x0, all at one noise level or each at its own."""
+    rng = np.random.default_rng(1)
+    eps = rng.standard_normal(x0.shape, dtype=np.float32)
+    alpha_bar = np.broadcast_to(alpha_bar, len(x0))
+    x_t = q_sample(x0, alpha_bar, eps)
+    with threads():
+        output = unet(network["params"], network["statistics"], x_t, 1 - alpha_bar)[0]
+    eps_pred = PREDICTIONS[config.prediction].eps(x_t, alpha_bar, output)
+    return mean_squared_error(eps_pred, eps)[0]
+
+
+some, others = clips[::15], apart[::3]  # 15 windows each
+grid = np.linspace(0.195, 0.933, 4 if FAST else 9) ** 2
+by_level = {
+    "training windows": [eps_loss(state["average"], config, some, ab) for ab in grid],
+    "kept apart": [eps_loss(state["average"], config, others, ab) for ab in grid],
+}
+print("alpha_bar         " + " ".join(f"{ab:6.2f}" for ab in grid))
+for name, row in by_level.items():
+    print(f"{name:18}" + " ".join(f"{loss:6.3f}" for loss in row))
+ratio = np.array(by_level["kept apart"]) / by_level["training windows"]
+if not FAST:
+    assert np.all(np.array(by_level["training windows"]) < 0.5 * grid)
+    assert np.all(np.diff(by_level["training windows"]) > 0) and np.all(ratio < 1.15)
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(6, 3))
+for (name, row), marker in zip(by_level.items(), "os", strict=True):
+    ax.plot(grid, row, marker + "-", markersize=4, label=name)
+ax.plot(grid, grid, "--", color="#333333", linewidth=1, label=r"predicting $v = 0$: $\bar\alpha$")
+ax.set(xlabel=r"share of signal $\bar\alpha$", ylabel="noise loss", yscale="log", title="easy left, hard right")
+ax.legend(fontsize=9)
+plt.show()
+
+# %% [markdown]
+# Where little signal is left, most of what the network sees *is* the noise, and a loss of 0.02 is no feat.
+# The curve is to be read against the dashed line, not against 0: our network is below half of it
+# everywhere. So a mean loss depends on the noise levels as much as on the network, and **losses of two runs
+# compare only if their schedules are the same.**
+#
+# And the second line: on the tune in the other key the loss is the same as on the training windows. The
+# network has not learnt the windows, but what strings are like. Keep such a track apart; it is the only way
+# to know.
+#
+# ## Why the weights are averaged
+#
+# Each step is a guess from four windows, and pushes the weights to and fro. Sampling uses their moving average,
+#
+# $$\bar\theta \leftarrow d\, \bar\theta + (1 - d)\, \theta, \qquad d = 0.99,$$
+#
+# which remembers some $1 / (1 - d) = 100$ steps, and in which the to and fro cancels. Compare the two on
+# the same windows, noise and noise levels:
+
+# %%
+show_source(update_average)
+some_levels = draw_alpha_bar(config, len(some), np.random.default_rng(2))
+raw, averaged = (
+    [eps_loss(kept[step][which], config, some, some_levels) for step in moments_to_keep]
+    for which in ("network", "average")
+)
+print("step            " + " ".join(f"{step:6}" for step in moments_to_keep))
+print("last weights    " + " ".join(f"{loss:6.3f}" for loss in raw))
+print("moving average  " + " ".join(f"{loss:6.3f}" for loss in averaged))
+if not FAST:
+    assert averaged[-1] < 0.9 * raw[-1] and averaged[2] > 1.3 * raw[2]
+
+# %% [markdown]
+# In the end the average is better, and it costs nothing. But look at the beginning: the average starts as
+# the *untrained* network, and after 100 steps a third of it is still that, $0.99^{100} = 0.37$. Whoever
+# samples early with a decay of 0.999 hears noise, and wrongly concludes that the training fails.
+
+# %%
+assert 0.36 < 0.99**100 < 0.37
+print(f"still untrained after 100 steps: {0.99**100:.2f} at decay 0.99, {0.999**100:.2f} at 0.999")
+
+# %% [markdown]
+# ## v or eps?
+#
+# The paper's network predicts $\epsilon$. The same network, steps and windows, with that:
+
+# %%
+eps_config = dataclasses.replace(config, prediction="eps")
+eps_state, eps_losses, _ = fit(eps_config, clips, SHORT)
+v_network, eps_network = kept[SHORT]["average"], eps_state["average"]
+v_by_level = np.array([eps_loss(v_network, config, some, ab) for ab in grid])
+eps_by_level = np.array([eps_loss(eps_network, eps_config, some, ab) for ab in grid])
+print(f"noise loss of the first step: eps {eps_losses[0, 0]:.3f}")
+assert abs(eps_losses[0, 0] - 1) < 0.02
+recent = slice(SHORT * 2 // 3, SHORT)
+v_mean, eps_mean = losses[recent, 0].mean(), eps_losses[recent, 0].mean()
+print(f"steps {recent.start} to {SHORT}, mean noise loss: v {v_mean:.3f}, eps {eps_mean:.3f}")
+print("alpha_bar  " + " ".join(f"{ab:6.2f}" for ab in grid))
+print("v          " + " ".join(f"{loss:6.3f}" for loss in v_by_level))
+print("eps        " + " ".join(f"{loss:6.3f}" for loss in eps_by_level))
+if not FAST:
+    assert 0.8 < v_mean / eps_mean < 1.25
+    assert eps_by_level[0] > 3 * v_by_level[0]
+
+# %% [markdown]
+# Averaged over all levels the two losses are nearly equal. **And yet one of the two is far ahead.** Where
+# noise is strong the $\epsilon$-network is several times worse: it must learn to copy its input, pixel by pixel,
+# before it can add anything. And there it matters most, for an error in $\epsilon$ is an error in
+#
+# $$\hat x_0 = \frac{x_t - \sqrt{1 - \bar\alpha}\, \hat\epsilon}{\sqrt{\bar\alpha}}$$
+#
+# enlarged by $(1 - \bar\alpha) / \bar\alpha$, and that is where a clip gets its form. The network that says $v$
+# has little to say there but $-x_0$. Given long enough, both arrive.
+
+# %%
+enlarged = (1 - grid[0]) / grid[0]
+print(f"at alpha_bar = {grid[0]:.3f} an error of eps counts {enlarged:.0f} times in x0")
+print(f"error of x0 there: v {enlarged * v_by_level[0]:.2f}, eps {enlarged * eps_by_level[0]:.2f} (knowing nothing: 1)")
+assert FAST or enlarged * v_by_level[0] < 1 < enlarged * eps_by_level[0]
+
+
+def sample(network, config, clips, frames, steps=30, seed=0):
+    """Log-mels (clips, frames, 128), by the deterministic DDIM."""
+    with threads():
+        rng = np.random.default_rng(seed)
+        return sample_log_mels(network, scaler, config, clips, frames, 4 if FAST else steps, rng)
+
+
+LONG = 64 if FAST else 256  # frames: 5.12 s, longer than the network was trained on
+by_network = {
+    f"v, {SHORT} steps": sample(v_network, config, 1, LONG),
+    f"eps, {SHORT} steps": sample(eps_network, eps_config, 1, LONG),
+    f"v, {STEPS} steps": sample(state["average"], config, 2, LONG),
+}
+
+
+def draw(ax, picture, **options):
+    """A log-mel spectrogram: time to the right, mel bins up."""
+    extent = (0, len(picture) / 50, 0, 128)
+    ax.imshow(picture.T, extent=extent, vmin=-9, vmax=3, interpolation="nearest")
+    ax.set(**options)
+
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(4, 1, figsize=(6, 8.5), sharex=True)
+for ax, (name, pictures) in zip(axes, by_network.items(), strict=False):
+    draw(ax, pictures[0], ylabel="mel bin", title=name)
+draw(axes[3], windows.tracks[0][:LONG], ylabel="mel bin", xlabel="time (s)", title="a training track")
+plt.show()
+
+# %%
+heard = [picture for pictures in by_network.values() for picture in pictures]
+labels = [f"{name}, clip {i + 1}" for name, pictures in by_network.items() for i in range(len(pictures))]
+for label, x in zip(labels, parallel(griffin_lim, heard), strict=True):
+    sound(x, f"New music: {label}")
+
+# %% [markdown]
+# ## Curves that mean trouble
+#
+# The same music in short windows, with three learning rates.
+
+# %%
+short = dataclasses.replace(config, window_seconds=0.32)  # 16 frames
+short_windows = load_windows(dataclasses.replace(short, limit=5))
+short_clips = scaler.standardise(short_windows.take(np.arange(len(short_windows))))[..., None]
+rates = {}
+for rate in (2e-5, 2e-3, 2e-2):
+    at_rate = dataclasses.replace(short, learning_rate=rate)
+    rates[rate] = fit(at_rate, short_clips, 12 if FAST else 120)[1][:, 0]
+    highest, last = smooth(rates[rate], 20)[1].max(), rates[rate][-20:].mean()
+    print(f"learning rate {rate:g}: means of 20 steps up to {highest:.2f}, at last {last:.2f}")
+if not FAST:
+    assert rates[2e-3][-20:].mean() < 0.7 * rates[2e-5][-20:].mean()
+    assert rates[2e-5][-20:].mean() > 0.9 * levels.mean() and highest > 3
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(6, 3))
+for rate, curve in rates.items():
+    ax.plot(*smooth(curve, 20), label=f"learning rate {rate:g}")
+ax.axhline(levels.mean(), linestyle="--", color="#333333", linewidth=1, label="predicting v = 0")
+ax.set(xlabel="step", ylabel="noise loss, mean of 20", yscale="log")
+ax.set_title("too low, right, too high")
+ax.legend(fontsize=9)
+plt.show()
+
+# %% [markdown]
+# A hundred times too low, and the curve crawls along the dashed line. Ten times too high, and it jumps far
+# *above* the line: this network would do better to say nothing. It comes back in the end, having lost its
+# beginning; a little higher still and it doesn't. The best rates lie not far below those where that begins.
+#
+# ## Ten clips, learnt by heart
+#
+# Now a thing one should do with every new network: overfit on purpose. Ten clips of 0.32 s, all of them in
+# every step. A network that *can't* learn these has a bug.
+
+# %%
+ten = np.linspace(5, len(short_clips) - 5, 10).astype(int)
+fresh = np.delete(short_clips, ten, axis=0)[7::20]
+MANY = 16 if FAST else 400
+looks = (4, 8, 16) if FAST else (50, 100, 200, 300, 400)
+by_heart = dataclasses.replace(short, batch_size=10, learning_rate=4e-3, ema=0.98)
+_, ten_losses, ten_kept = fit(by_heart, short_clips[ten], MANY, looks)
+ab = 0.4
+gap = {
+    step: [eps_loss(kept["average"], by_heart, x, ab) for x in (short_clips[ten], fresh)]
+    for step, kept in ten_kept.items()
+}
+print("step   the ten clips   other clips   (noise loss at alpha_bar = 0.4)")
+for step, (on_ten, on_others) in gap.items():
+    print(f"{step:4}{on_ten:16.3f}{on_others:14.3f}")
+if not FAST:
+    assert gap[400][1] > 2 * gap[400][0] and gap[400][1] > min(row[1] for row in gap.values())
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(6, 2.8))
+ax.plot(looks, [row[0] for row in gap.values()], "o-", label="the ten clips")
+ax.plot(looks, [row[1] for row in gap.values()], "s-", label="other clips")
+ax.set(xlabel="step", ylabel=r"noise loss at $\bar\alpha = 0.4$", yscale="log", title="overfitting")
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# The loss on the ten goes on falling; on others it stops, and then *rises*. Where the curves part, learning
+# by heart begins. With all 225 windows and the same patience they had not parted.
+#
+# Where does this end? There is no need to wait, since the network with the *lowest possible* loss on ten clips is
+# known: lesson 04's oracle for a mixture of clouds, here ten clouds of no width. It looks which of the ten
+# clips (here of 1.28 s) the noisy one must have been, and answers with that.
+
+# %%
+ten_clips = clips[windows.apart()[:: 2 if FAST else 11][:10]]
+flat = ten_clips.reshape(10, -1)
+alpha_bar = alpha_bar_table(config)
+reciter = mixture_eps_model(flat, np.full(10, 1e-6, np.float32), np.full(10, 0.1, np.float32), alpha_bar)
+
+rng = np.random.default_rng(0)
+for name, x0 in (("its ten clips", flat), ("music kept apart", others.reshape(len(others), -1))):
+    found = []
+    for t in range(50, 1000, 100):
+        eps = rng.standard_normal(x0.shape, dtype=np.float32)
+        found.append(mean_squared_error(reciter(q_sample(x0, float(alpha_bar[t]), eps), t), eps)[0])
+    print(f"the reciter's noise loss on {name}: {np.mean(found):.4f}")
+assert np.mean(found) > 0.4
+
+*_, recited = ddim(reciter, rng.standard_normal((8, flat.shape[1]), dtype=np.float32), alpha_bar, uniform_tau(1000, 30))
+recited = scaler.restore(recited.reshape(8, 64, 128))
+
+# %% [markdown]
+# It is perfect where it was trained and useless anywhere else. **The lowest training loss does not make
+# music: it recites.** That networks compose at all is because they cannot get there: convolutions, few weights,
+# and a training that ends in time force them to share what clips have in common.
+#
+# ## Does it recite?
+#
+# So look: for each new clip find the nearest training clip, and the second nearest. Their
+# distance alone says little, since music is like other music. The *ratio* does: a copy is near one clip and far
+# from all others.
+
+
+# %%
+def nearest(pictures, training):
+    """For log-mels (n, frames, 128): distances to the nearest two of `training`, and the nearest's index."""
+    d = np.array([[np.abs(a - b).mean() for b in training] for a in pictures])
+    order = np.argsort(d, axis=1)
+    return np.take_along_axis(d, order[:, :2], axis=1), order[:, 0]
+
+
+training = windows.take(np.arange(len(windows)))
+new = sample(state["average"], config, 8, 64)
+candidates = {
+    "the reciter": (recited, scaler.restore(ten_clips[..., 0])),
+    "our network": (new, training),
+    "music kept apart": (every.take(np.flatnonzero(is_apart)[::6]), training),
+}
+found = {name: nearest(pictures, those) for name, (pictures, those) in candidates.items()}
+print("                   nearest   second   ratio   (mean distance of log-mels)")
+ratios = {}
+for name, (distances, _) in found.items():
+    ratios[name] = np.mean(distances[:, 0] / distances[:, 1])
+    print(f"{name:18}{distances[:, 0].mean():8.2f}{distances[:, 1].mean():9.2f}{ratios[name]:8.2f}")
+assert ratios["the reciter"] < 0.1 and ratios["our network"] > 0.9
+assert found["our network"][0][:, 0].mean() > found["music kept apart"][0][:, 0].mean()
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(4, 3, figsize=(6, 8.5), sharex=True, sharey=True)
+for rows, name in ((axes[:2], "the reciter"), (axes[2:], "our network")):
+    pictures, those = candidates[name]
+    indices = found[name][1]
+    for column in range(3):
+        draw(rows[0, column], pictures[column], title=name if column == 1 else "")
+        draw(rows[1, column], those[indices[column]], title="the nearest training clips" if column == 1 else "")
+for ax in axes[:, 0]:
+    ax.set_ylabel("mel bin")
+for ax in axes[-1]:
+    ax.set_xlabel("time (s)")
+plt.show()
+
+# %% [markdown]
+# The reciter's clips are copies: nothing but the training clip itself comes out. Our network's are near no one
+# clip, and further from all of them than real music of the same instrument is: it has not learnt by heart,
+# it has not learnt *enough*. That, at this length of training, is the usual finding.
+#
+# ## Common mistakes
+#
+# | what you see or hear | what it is |
+# |---|---|
+# | the loss stays at 1.0 | nothing is learnt: the target is not the noise that was added, or gradients are zero |
+# | the loss stays at $\bar\alpha$'s mean, with v | the same |
+# | the first loss is far above 1 | the last layer doesn't begin at zero, or the data aren't standardised |
+# | the loss jumps by a factor of 5 from step to step | nothing: noise levels; look at means |
+# | it falls, then is `nan` | learning rate too high; or a division by a variance of 0 |
+# | a good loss, and samples are noise | the average is still young; or decay and 1 - decay are exchanged |
+# | a good loss, and samples are mud | eps where noise is strong: train longer, or predict v |
+# | training loss falls, loss on other music rises | learning by heart: more music, a smaller network, or stop |
+# | new music sounds great at once | check the nearest training clip |
+#
+# ## Exercises
+#
+# Write `eps_of_velocity`, `update_average` and `adamw` in `lessons/08_training/exercise.py`, and run `make
+# check-08`. This is what right answers look like:
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(3, 1, figsize=(6, 6))
+angle = np.linspace(0, np.pi / 2, 50)
+x_t, v = np.cos(angle) * 1.0 + np.sin(angle) * 0.5, np.cos(angle) * 0.5 - np.sin(angle) * 1.0  # x0 = 1, eps = 0.5
+axes[0].plot(np.cos(angle) ** 2, x_t, label="$x_t$")
+axes[0].plot(np.cos(angle) ** 2, v, label="v")
+axes[0].plot(np.cos(angle) ** 2, eps_of_velocity(x_t, np.cos(angle) ** 2, v), "--", label="eps_of_velocity")
+axes[0].set(xlabel=r"$\bar\alpha$", ylim=(-1.9, 1.4), title="of x0 = 1 and eps = 0.5")
+wobble = 1 + 0.5 * np.random.default_rng(0).standard_normal(300)
+average, line = {"w": np.zeros(1)}, []
+for value in wobble:
+    update_average(average, {"w": np.array([value])}, 0.95)
+    line.append(average["w"].item())
+axes[1].plot(wobble, color="#999999", linewidth=0.7, label="weights")
+axes[1].plot(line, label="update_average, decay 0.95")
+axes[1].set(xlabel="step", ylim=(-1.6, 2.5), title="an average that begins at 0")
+params, moments, line = {"w": np.array([1.0])}, {"m": {"w": np.zeros(1)}, "v": {"w": np.zeros(1)}}, []
+for step in range(1, 121):
+    adamw(params, {"w": params["w"] * 100}, moments, step, learning_rate=0.03, weight_decay=0)
+    line.append(params["w"].item())
+axes[2].plot(line, label="adamw, learning rate 0.03")
+axes[2].set(xlabel="step", title=r"down the parabola $50 w^2$, from w = 1")
+for ax, place in zip(axes, ("lower center", "lower right", "upper right"), strict=True):
+    ax.legend(fontsize=9, loc=place, ncols=3)
+plt.show()

@@ -1,0 +1,376 @@
+# %% [markdown]
+# # Sound from a picture
+#
+# The network draws log-mel spectrograms, and nobody can hear a spectrogram. This lesson is about the last
+# step, its inversion: what the missing phases are, why they can't be had back and needn't be, how a trained
+# decoder finds better ones than Griffin-Lim, how a decoder of any kind is used without clicks, and how much
+# of the final score the inversion alone decides.
+#
+# You need the STFT and Griffin-Lim (lessons 01 and 02), and an idea of what a sampler makes (lesson 09). The
+# lesson runs in about half a minute.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+import soxr
+
+from ddim_from_scratch import hub
+from ddim_from_scratch.audio import griffin_lim, istft, load_inverter, log_mel, stft, synth
+from ddim_from_scratch.audio.inverter import CHUNK, CONTEXT, FADE, GRIFFIN_LIM, SOUNDSTREAM, decode
+from ddim_from_scratch.audio.mel import hz_to_mel, mel_to_hz
+from ddim_from_scratch.experiments import ceiling, log_mel_error
+from ddim_from_scratch.fad import load_embedding
+from lessons import FAST, show_source, sound
+from lessons.tool.percent import ROOT
+
+sr, H = 16_000, 320
+
+
+def music(genre, seconds=4):
+    """The embedded music at 16 kHz: "plucked", "organ" or "bells"."""
+    notes = synth.score(synth.TUNES["Ode to Joy (Beethoven)"], held=genre == "organ")
+    played = synth.play(notes, genre, 0, 100, np.random.default_rng(0))[: seconds * synth.SR]
+    return soxr.resample(played, synth.SR, sr).astype(np.float32)
+
+
+plucked, organ, bells = (music(genre) for genre in ("plucked", "organ", "bells"))
+
+# %% [markdown]
+# ## What a phase says
+#
+# A bin of the STFT is a complex number, $S[m, k] = A\, e^{j \varphi}$. Its size says how loud it is near
+# frequency $k f_s / N$ around the time $m H / f_s$. Its angle, the phase, says *where in its swing* the tone
+# is just then. Between one frame and the next a tone of frequency $f$ turns on by
+#
+# $$\varphi[m + 1] - \varphi[m] = 2 \pi f H / f_s \quad \text{(up to whole turns)},$$
+#
+# so the phases know the pitch, and much better than the bins do, which are 15.6 Hz apart. Whole turns
+# cannot be seen: they are worth $f_s / H = 50$ Hz each, and the loudest bin says how many there were.
+
+# %%
+true_hz = 443.7
+tone = 0.3 * np.sin(2 * np.pi * true_hz * np.arange(sr) / sr)
+S = stft(tone)
+k = np.abs(S[20]).argmax()
+bin_hz = k * sr / 1024
+turned = np.angle(S[21, k] / S[20, k]) / (2 * np.pi)  # of a turn
+whole = np.round(bin_hz * H / sr - turned)
+phase_hz = (whole + turned) * sr / H
+print(f"a tone of {true_hz} Hz: the loudest bin is at {bin_hz:.2f} Hz, the phases say {phase_hz:.2f} Hz")
+assert abs(phase_hz - true_hz) < 0.01 < 5 < abs(bin_hz - true_hz)
+
+# %% [markdown]
+# ## What nobody hears of it
+#
+# Turn every phase by half a turn: the sound is upside down, $-x$, and the same. Play it 3 ms later: all
+# phases change, each by another angle, and nobody can tell. So very different waveforms sound alike, and **the
+# distance between waveforms is no measure of an inversion.** The distance between log-mels is a better one:
+
+# %%
+picture = log_mel(plucked)
+back = griffin_lim(picture)
+spectrum = stft(plucked)
+random_phase = np.exp(2j * np.pi * np.random.default_rng(0).random(spectrum.shape))
+shuffled = istft((np.abs(spectrum) * random_phase).astype(np.complex64), length=len(plucked), floor=0.1)
+candidates = {
+    "upside down": -plucked,
+    "3 ms later": np.roll(plucked, 48),
+    "Griffin-Lim": back,
+    "random phases": shuffled,
+}
+print("                 waveform off by    log-mel off by")
+off = {}
+for name, x in candidates.items():
+    waveform = np.linalg.norm(x[: len(plucked)] - plucked) / np.linalg.norm(plucked)
+    off[name] = waveform, log_mel_error(x[None], picture[None])
+    print(f"{name:15}{100 * waveform:14.0f} %{off[name][1]:17.3f}")
+assert off["upside down"] == (2, 0) and off["3 ms later"][0] > 1 > 5 * off["3 ms later"][1]
+assert off["Griffin-Lim"][0] > 1.41 and off["Griffin-Lim"][1] < 2 * off["3 ms later"][1]
+assert off["random phases"][1] > 5 * off["Griffin-Lim"][1]
+show_source(log_mel_error)
+
+# %%
+sound(plucked, "The recording")
+sound(back, "Griffin-Lim, from the log-mel spectrogram")
+sound(shuffled, "The recording's magnitudes, random phases")
+
+# %% [markdown]
+# A log-mel is a natural logarithm: 0.1 is 0.9 dB, 0.69 a factor of two. Two unrelated waveforms of equal power
+# are 141 % apart, and Griffin-Lim's is no nearer to the recording than that; its log-mel is off by little more
+# than a delay of 3 ms makes, and it is the same music. The random phases are audibly wrong: not because
+# they are other phases, but because they don't fit *each other*.
+#
+# Which of the two carries the music, then? Take the magnitudes of the strings and the phases of the organ,
+# and the other way round.
+
+
+# %%
+def exchange(magnitudes, phases):
+    """The sound whose STFT is nearest to one sound's magnitudes with another's phases."""
+    S = np.abs(stft(magnitudes)) * np.exp(1j * np.angle(stft(phases)))
+    return istft(S.astype(np.complex64), length=len(magnitudes), floor=0.1)
+
+
+mixed = {
+    "strings' magnitudes, organ's phases": exchange(plucked, organ),
+    "organ's magnitudes, strings' phases": exchange(organ, plucked),
+}
+for label, x in mixed.items():
+    to_strings, to_organ = (log_mel_error(x[None], log_mel(y)[None]) for y in (plucked, organ))
+    print(f"{label}: {to_strings:.2f} from the strings, {to_organ:.2f} from the organ")
+    assert (to_strings < to_organ) == label.startswith("strings")
+    sound(x, label)
+
+# %% [markdown]
+# You hear the instrument that the *magnitudes* are from, behind a veil. So a model of magnitudes is a model
+# of the music, and phases may be left to a second stage. That is the bargain of the paper.
+#
+# ## The ceiling of Griffin-Lim
+#
+# Lesson 02 built Griffin-Lim. It knows nothing of music: it asks for phases that agree from frame to frame.
+# How far does it get, and where is it wrong?
+
+# %%
+counts = (0, 4, 16, 64)
+errors = {}
+print("iterations" + "".join(f"{name:>10}" for name in ("plucked", "organ", "bells")))
+for count in counts:
+    for name, x in (("plucked", plucked), ("organ", organ), ("bells", bells)):
+        L = log_mel(x)[None]
+        errors[name, count] = log_mel_error(griffin_lim(L, count), L)
+    print(f"{count:10}" + "".join(f"{errors[name, count]:10.3f}" for name in ("plucked", "organ", "bells")))
+assert all(errors[name, 64] < 0.4 * errors[name, 0] for name in ("plucked", "organ", "bells"))
+
+other = griffin_lim(picture, rng=1)
+apart = np.linalg.norm(other - back) / np.linalg.norm(back)
+print(f"other first phases: a waveform {100 * apart:.0f} % off, error {log_mel_error(other[None], picture[None]):.3f}")
+assert apart > 1 and abs(log_mel_error(other[None], picture[None]) - errors["plucked", 64]) < 0.02
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(6, 2.8))
+for name, x in (("plucked", plucked), ("organ", organ), ("bells", bells)):
+    L = log_mel(x)
+    by_bin = np.abs(log_mel(griffin_lim(L)) - L).mean(axis=0)
+    ax.plot(np.convolve(by_bin, np.full(5, 0.2), "same")[2:-2], label=name)
+ax.set(xlabel="mel bin", ylabel="mean error of the log-mel", title="where Griffin-Lim is wrong")
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# Other first phases lead to another waveform, and to the same error: there are many solutions, all of them
+# equally good or bad. The organ, steady and with few partials, comes back best. What stays wrong is a
+# shimmer on plucked strings and bells, whose attacks need all phases to agree at one instant.
+#
+# And a network's drawing is worse off than a recording's picture: it is *not the picture of any sound*. Here
+# are the strings' log-mels with random errors in every pixel:
+
+# %%
+L = picture[None]
+print("error of the drawing    the sound is off by: the drawing    the true picture")
+for error in (0.0, 0.2, 0.5):
+    drawn = L + error * np.random.default_rng(0).standard_normal(L.shape, dtype=np.float32)
+    drawn = np.maximum(drawn, np.log(1e-5, dtype=np.float32))
+    x = griffin_lim(drawn)
+    from_drawn, from_true = log_mel_error(x, drawn), log_mel_error(x, L)
+    print(f"{np.abs(drawn - L).mean():20.3f}{from_drawn:37.3f}{from_true:20.3f}")
+    assert from_drawn > 0.13 and from_true > np.abs(drawn - L).mean() + 0.1
+sound(x[0], "Griffin-Lim of the strings, each pixel of the picture off by a random factor")
+
+# %% [markdown]
+# No sound has such a grainy picture, so Griffin-Lim cannot meet it either: its own error rises with the
+# drawing's, and both add up. A network that draws a little better is heard twice.
+#
+# ## A decoder: one function
+#
+# To the rest of the machine an inverter is a function from log-mels $(n, \text{frames}, 128)$ to samples
+# $(n, 320\, \text{frames})$. To see how little that asks, here is one without any thought of phases: 128
+# sine waves, one in the middle of each mel bin, as loud as the bin says.
+
+# %%
+centres = mel_to_hz(np.linspace(0, hz_to_mel(8000.0), 130)[1:-1])
+
+
+def oscillators(log_mels):
+    """A decoder of 128 sines: (n, frames, 128) to (n, frames * 320). Each call begins with new phases."""
+    n, frames, _ = log_mels.shape
+    t = np.arange(frames * H)
+    phases = 2 * np.pi * np.random.default_rng(0).random(128)
+    sounds = np.zeros((n, frames * H), np.float32)
+    for row, clip in zip(sounds, np.exp(log_mels) / 300, strict=True):
+        for i in range(128):  # a frame is centred 320 samples behind its first
+            size = np.interp(t, H * (np.arange(frames) + 1), clip[:, i])
+            row += size * np.sin(2 * np.pi * centres[i] / sr * t + phases[i])
+    return sounds
+
+
+hum = oscillators(L)
+hum_error = log_mel_error(hum, L)
+print(f"error: {hum_error:.3f}, and {errors['plucked', 64]:.3f} for Griffin-Lim")
+sound(hum[0], "The strings, by 128 sine waves")
+assert 2 * errors["plucked", 64] < hum_error < errors["plucked", 0]
+
+# %% [markdown]
+# A glass harmonica under water: every pitch is pulled to the nearest mel bin's. The paper's decoder has the
+# same interface, and is a convolutional network of some millions of weights: **SoundStream's mel decoder**
+# (Zeghidour et al. 2021; published for Spectrogram Diffusion, Hawthorne et al. 2022). It was trained against
+# critics, as a *generative adversarial network* $G$: discriminators $D_r$ look at real sound $x$ and at
+# $\hat x = G(\log\text{-mel}(x))$ at several resolutions $r$, and learn to tell them apart,
+#
+# $$L_D = \sum_r \operatorname{E} \max(0, 1 - D_r(x)) + \operatorname{E} \max(0, 1 + D_r(\hat x)),$$
+#
+# while $G$ learns to be taken for real, and to have the right spectrogram:
+#
+# $$L_G = \sum_r \operatorname{E} \max(0, 1 - D_r(\hat x)) + \lambda \sum_i
+# \big| \log\text{-mel}_i(\hat x) - \log\text{-mel}_i(x) \big| + \dots$$
+#
+# (the dots are the difference of the discriminators' inner layers). The second term alone would give blur:
+# averaged over all phases that are possible, a waveform is zero. The first term makes $G$ *choose*: phases
+# that music has, attacks with all partials at once. It has heard music, and Griffin-Lim has not.
+#
+# ## Ends and seams
+#
+# Such a decoder clicks in its first and last frames, where it lacks context, and a long clip does not fit
+# into memory. Both are `decode`'s business: it mirrors the clip at its ends, cuts what was made of the mirror
+# images, and fades from one chunk into the next.
+
+# %%
+print(f"context {CONTEXT} frames at either end, chunks of {CHUNK}, fades of {FADE} ({FADE * 20} ms)")
+show_source(decode)
+
+# %% [markdown]
+# Our sines begin each chunk with new phases, so they need it. A held organ chord of 12 seconds goes in as two chunks;
+# cut hard, there is a jump where they meet:
+
+# %%
+frames = 600
+chord = np.broadcast_to(log_mel(organ)[20:21], (1, frames, 128))
+with_care = decode(oscillators, chord)[0]
+cut = np.concatenate([oscillators(chord[:, :CHUNK]), oscillators(chord[:, CHUNK:])], axis=1)[0]
+
+
+def high(x):
+    """The energy above 6 kHz in each frame, where the chord has little, in dB."""
+    return 10 * np.log10(np.sum(np.abs(stft(x)[:, 384:]) ** 2, axis=1) + 1e-9)
+
+
+seam = slice(CHUNK - 4, CHUNK + FADE + 4)
+click = {name: high(x)[seam].max() - np.median(high(x)) for name, x in (("cut", cut), ("faded", with_care))}
+print(f"above 6 kHz, at the seam: {click['cut']:+.1f} dB cut hard, {click['faded']:+.1f} dB faded")
+assert click["cut"] > 10 > 3 > click["faded"]
+near_seam = slice((CHUNK - 50) * H, (CHUNK + 50) * H)
+sound(cut[near_seam], "Cut hard: a click in the middle")
+sound(with_care[near_seam], "Faded by decode")
+
+# %% [markdown]
+# ## Whatever is at hand
+#
+# `load_inverter` gives the GAN if it is on the machine (in TF-Hub's or Kaggle's cache), and Griffin-Lim
+# elsewhere. If this page was made with the GAN, you hear it here.
+
+# %%
+folder = hub.find(hub.SOUNDSTREAM)
+print("SoundStream's mel decoder:", "on this machine" if folder else "not on this machine")
+inverters = {GRIFFIN_LIM: load_inverter(GRIFFIN_LIM)}
+if folder:
+    inverters[SOUNDSTREAM] = load_inverter(SOUNDSTREAM)
+for name, x in (("plucked", plucked), ("organ", organ), ("bells", bells)):
+    sound(x, f"{name}: the recording")
+    for inverter, invert in inverters.items():
+        sound(invert(log_mel(x)[None])[0], f"{name}: {inverter}")
+
+# %% [markdown]
+# ## What the score can reach
+#
+# However well the network draws, it is heard through the inverter. To see what that costs, send *real*
+# log-mels through it, and measure as generated music is measured: by the Fréchet distance between two sets
+# of clips (lesson 11), here of simple statistics of their log-mels.
+#
+# - **real**: recordings against other recordings. Not 0, for the sets are small: the floor of any score.
+# - **ceiling**: the same, but through the inverter: what a *perfect* network would score.
+# - **inverted**: the very recordings, through the inverter: the inverter's own share.
+
+# %%
+data = ROOT / "build" / "lessons" / "music" / "genres" / "plucked"
+if not (data / "plucked.00005.wav").exists():
+    synth.write_corpus(data.parents[1], tracks_per_genre=6)
+embedding = load_embedding("mel")
+CLIPS = 4 if FAST else 15
+
+
+def sines(log_mels, label=""):
+    return decode(oscillators, log_mels)
+
+
+scores = {
+    name: ceiling(str(data), 5.12, CLIPS, invert, embedding)
+    for name, invert in {**inverters, "128 sines": sines}.items()
+}
+print(f"Frechet distances from {CLIPS} clips of 5.12 s, and the error of the log-mels")
+print("                  real   ceiling  inverted   log-mel error")
+for name, found in scores.items():
+    fad = found["fad"]
+    numbers = "".join(f"{fad[kind]:10.1f}" for kind in ("real", "ceiling", "inverted"))
+    print(f"{name:12}{numbers}{found['log_mel_error']:16.3f}")
+low, high = scores[GRIFFIN_LIM]["interval"]["real"]
+print(f"with other clips, real would lie between {low:.0f} and {high:.0f} (95 %)")
+fad, worse = scores[GRIFFIN_LIM]["fad"], scores["128 sines"]["fad"]
+assert fad["real"] == worse["real"] and fad["inverted"] < fad["real"]
+assert fad["ceiling"] < worse["ceiling"] and fad["inverted"] < worse["inverted"]
+assert FAST or (low < fad["ceiling"] < high and 10 * fad["inverted"] < worse["inverted"])
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(6, 2.6))
+kinds = ("real", "inverted", "ceiling")
+for row, (name, found) in enumerate(scores.items()):
+    ax.barh(np.arange(3) + 0.35 * row, [found["fad"][kind] for kind in kinds], 0.33, label=name)
+ax.set_yticks(np.arange(3) + 0.35 * (len(scores) - 1) / 2, kinds)
+ax.set(xlabel="Fréchet distance", title="what real music scores")
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# Beware of the first two columns. With so few clips chance alone moves *real* about in the range that is printed
+# below the table, and Griffin-Lim's ceiling is somewhere in it: whether it costs anything cannot be seen
+# so. *Inverted* has the same clips on both sides, chance drops out, and it shows the inverter's share: small
+# for Griffin-Lim, more than ten times that for the sines, through which no network could score well. A
+# score near *real* is as good as a score can be here; to see finer differences, take more clips. `python -m
+# ddim_from_scratch.experiments ceiling --data FOLDER` measures it for your own music, and by the embeddings
+# of lesson 11.
+#
+# ## Common mistakes
+#
+# | what you see or hear | what it is |
+# |---|---|
+# | a decoder gives noise, or a whisper | decibels or other mel filters: it wants natural logarithms of magnitudes |
+# | a click every few seconds | chunks joined without a fade: use `decode` |
+# | a click at both ends of each clip | no context: mirror the ends, and cut |
+# | a dip at each seam | the fade's weights don't add up to 1: amplitudes fade linearly, since both sides agree |
+# | the sound is a few frames late | the context was cut at the end only |
+# | a buzz at 50 Hz | phases all zero, or frames inverted one by one |
+# | a loss on waveforms gives silence | phases differ by chance, and the mean of all is 0 |
+# | *real* scores worse than *ceiling* | too few clips: look at the interval |
+#
+# ## Exercises
+#
+# Write `log_mel_error`, `check_log_mels` and `decode` in `lessons/10_inversion/exercise.py`, and run `make
+# check-10`. Your `decode` should turn a decoder that clicks at the ends of what it is given (above) into one
+# that doesn't (below):
+
+
+# %% tags=["hide-input"]
+def clicking(log_mels):
+    """A decoder that answers each frame with its number, and the first and last five with a click."""
+    x = np.repeat(log_mels[:, :, 0], H, axis=1)
+    x[:, : 5 * H] += 1
+    x[:, -5 * H :] -= 1
+    return x
+
+
+ramp = np.broadcast_to(np.arange(700, dtype=np.float32)[:, None] / 700, (1, 700, 128))
+hard = np.concatenate([clicking(ramp[:, :CHUNK]), clicking(ramp[:, CHUNK:])], axis=1)
+fig, axes = plt.subplots(2, 1, figsize=(6, 3.6), sharex=True)
+for ax, x, title in ((axes[0], hard, "chunk by chunk"), (axes[1], decode(clicking, ramp), "decode")):
+    ax.plot(np.arange(0, x.shape[1], H) / sr, x[0, ::H])
+    ax.set(ylabel="what was put out", title=title, ylim=(-1, 2))
+axes[1].set_xlabel("time (s)")
+plt.show()
