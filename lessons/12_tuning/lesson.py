@@ -129,7 +129,7 @@ notes = synth.score(synth.TUNES["Ode to Joy (Beethoven)"], held=False)
 track = synth.play(notes, "plucked", 0, 100, np.random.default_rng(0))
 picture = log_mel(soxr.resample(track, synth.SR, 16_000).astype(np.float32))
 picture = (picture - picture.mean(axis=0)) / picture.std(axis=0)
-steps = 12 if FAST else 60
+steps = 12 if FAST else 50
 
 
 def loss_after(learning_rate, seed):
@@ -148,9 +148,9 @@ def loss_after(learning_rate, seed):
     return np.mean(losses[-steps // 3 :])
 
 
-learning_rates = [3e-5, 1e-2, 1e-1] if FAST else [3e-5, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1]
+learning_rates = [3e-5, 1e-2, 1e-1] if FAST else [3e-5, 3e-4, 1e-3, 1e-2, 3e-2, 1e-1]
 seeds = 1 if FAST else 2
-with threads():
+with threads(1):  # so small a network has nothing to share out
     losses = np.array([[loss_after(rate, seed) for seed in range(seeds)] for rate in learning_rates])
 print("learning rate   losses, one a seed")
 for rate, row in zip(learning_rates, losses, strict=True):
@@ -169,24 +169,29 @@ plt.show()
 # %% [markdown]
 # A valley with a steep right wall: too small a rate has not begun to learn, too large a one explodes.
 # The paper's tuned rate is at the left end. That need not be wrong: with enough steps a small rate
-# catches up, and what is best after 60 steps is not what is best after 60 000. It does mean that a rate
+# catches up, and what is best after 50 steps is not what is best after 50 000. It does mean that a rate
 # is tuned *for a number of steps*, and a trial that is shorter than the real training favours larger
 # ones.
 #
 # ## The table
-#
-# | data | length (s) | epochs | steps $S$ | batch | FAD |
-# |---|---|---|---|---|---|
-# | GTZAN-100 | 5.12 | 100 | 1000 | 16 | 6.129 |
-# | GTZAN-100 | 5.12 | 200 | 1000 | 16 | 7.875 |
-# | GTZAN-10 | 5.12 | 200 | 1000 | 1 | 5.00 |
-# | GTZAN-10 | 10.24 | 200 | 1000 | 1 | 5.011 |
-# | GTZAN-50 | 5.12 | 200 | 1000 | 4 | 2.992 |
-# | GTZAN-50 | 5.12 | 200 | 500 | 4 | 3.715 |
-# | GTZAN-50 | 5.12 | 200 | 100 | 4 | 3.905 |
-# | Carnatic-159 | 5.12 | 100 | 1000 | 16 | 7.030 |
-# | Carnatic-50 | 5.12 | 200 | 1000 | 4 | 7.342 |
-#
+
+# %%
+rows = [  # data and recordings, seconds, epochs, sampling steps S, batch, score
+    ("GTZAN-100", 5.12, 100, 1000, 16, 6.129),
+    ("GTZAN-100", 5.12, 200, 1000, 16, 7.875),
+    ("GTZAN-10", 5.12, 200, 1000, 1, 5.00),
+    ("GTZAN-10", 10.24, 200, 1000, 1, 5.011),
+    ("GTZAN-50", 5.12, 200, 1000, 4, 2.992),
+    ("GTZAN-50", 5.12, 200, 500, 4, 3.715),
+    ("GTZAN-50", 5.12, 200, 100, 4, 3.905),
+    ("Carnatic-159", 5.12, 100, 1000, 16, 7.030),
+    ("Carnatic-50", 5.12, 200, 1000, 4, 7.342),
+]
+print("data          seconds  epochs     S  batch    FAD")
+for data, seconds, epochs, S, batch, fad in rows:
+    print(f"{data:13} {seconds:7} {epochs:7} {S:5} {batch:6} {fad:6.3f}")
+
+# %% [markdown]
 # One run each, no interval, no floor, and the number behind the name counts the recordings. How much
 # would a row change if it were measured again? We can't run theirs, but we can ask about the measuring:
 # take a *perfect* generator, whose clips come from the very distribution of the real ones, and score it
@@ -207,11 +212,12 @@ def score(real, made):
 
 
 rng = np.random.default_rng(0)
-repeats = 20 if FAST else 100
+repeats = 20 if FAST else 60
 spread = {}
 print("clips, real and made   mean score   middle 95 %          more or less")
 for count in (10, 50, 100):
-    again = [score(clips(count, rng), clips(count, rng)) for _ in range(repeats)]
+    with threads(1):
+        again = [score(clips(count, rng), clips(count, rng)) for _ in range(repeats)]
     low, high = np.quantile(again, [0.025, 0.975])
     spread[count] = np.mean(again), (high - low) / 2 / np.mean(again)
     print(f"{count:12} {spread[count][0]:20.3f}   {low:.3f} to {high:.3f} {100 * spread[count][1]:13.0f} %")
@@ -226,25 +232,25 @@ assert all(half > 0.02 for _, half in spread.values())
 # generator's score.
 
 # %%
-comparisons = {
-    "GTZAN-10: 5.12 against 10.24 s": (5.00, 5.011, 10),
-    "GTZAN-50: S = 500 against 100": (3.715, 3.905, 50),
-    "GTZAN-50: S = 1000 against 500": (2.992, 3.715, 50),
-    "GTZAN-100: 100 against 200 epochs": (6.129, 7.875, 100),
+comparisons = {  # two rows, and how many recordings they have
+    "GTZAN-10: 5.12 against 10.24 s": (2, 3, 10),
+    "GTZAN-50: S = 500 against 100": (5, 6, 50),
+    "GTZAN-50: S = 1000 against 500": (4, 5, 50),
+    "GTZAN-100: 100 against 200 epochs": (0, 1, 100),
 }
 apart = {}
 for name, (a, b, count) in comparisons.items():
-    apart[name] = b / a - 1
+    apart[name] = rows[b][-1] / rows[a][-1] - 1
     chance = 2**0.5 * spread[count][1]  # of a difference of two
     print(f"{name:34} {100 * apart[name]:5.1f} % apart; by chance up to {100 * chance:.0f} %")
-assert list(apart.values()) == sorted(apart.values())[:2] + list(apart.values())[2:]
-assert apart["GTZAN-10: 5.12 against 10.24 s"] < 2**0.5 * spread[10][1]
+least, second, *others = apart.values()
+assert least < 0.01 < spread[10][1] and second < 0.06 and min(others) > 0.2
 
 # %% [markdown]
-# The first is noise for certain. The second is of the size of chance. The last two are larger than what
-# the choice of clips explains in this model; but a second training from another seed adds its own noise,
-# as the two dots at each learning rate above did, and one run each cannot show how much. "More steps are
-# better" and "200 epochs overfit" may both be true. The table is a reason to look, not yet a finding.
+# The first is less than chance, and so is the second. The last two are larger than what the choice of
+# clips explains in this model; but a second training from another seed adds its own noise, as the two
+# dots at each learning rate above did, and one run each cannot show how much. "More steps are better"
+# and "200 epochs overfit" may both be true. The table is a reason to look, not yet a finding.
 #
 # What would make it one costs little: the same number of clips in every row, the floor (real music
 # against real music), an interval, and three seeds for any two rows that are to be compared.
