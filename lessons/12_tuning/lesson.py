@@ -288,6 +288,6 @@ axes[0].plot(times, continuous_cosine_alpha_bar(times, 0.02, 0.95))
 axes[0].set(title="continuous_cosine_alpha_bar", xlabel="time", ylabel="alpha_bar")
 counts = [6, 10, 20, 40]
 rng = np.random.default_rng(0)
-axes[1].loglog(counts, [floor(Set.of(clips(count, rng)), rng) for count in counts], "o-")
+axes[1].plot(counts, [floor(Set.of(clips(count, rng)), rng) for count in counts], "o-")
 axes[1].set(title="floor", xlabel="clips", ylabel="distance of the halves")
 plt.show()

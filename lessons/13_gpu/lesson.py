@@ -361,9 +361,9 @@ plt.show()
 
 # %% [markdown]
 # The layers at the left lie near the slope: no cleverness in arithmetic would help them. The 3x3
-# convolutions lie under the flat part. What is missing to the roof is what a tile costs to prepare, and,
-# on a machine that others use, their work. (A layer can lie above the slope, too: what it reads was
-# still in the cache.)
+# convolutions gather at the flat part, some above it, for `unet` uses Winograd's. What is missing to the
+# roof is what a tile costs to prepare, and, on a machine that others use, their work. (A layer can lie
+# above the slope, too: what it reads was still in the cache.)
 #
 # ## On a GPU
 #

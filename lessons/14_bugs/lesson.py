@@ -2,12 +2,11 @@
 # # The bug museum
 #
 # Nine bugs that have lived in public code, each in its glass case: what the code said, what one hears or
-# measures, the test that catches it, and the moral. None of them crashes. All of them train, sample and
-# play, and each has cost somebody weeks.
+# measures, the test that catches it, and the moral. Hardly one of them crashes: they train, sample and
+# play, and one wonders why the music is no good.
 #
 # You need lessons 01, 03, 04, 08 and 11. The lesson runs in about twenty seconds. The buggy code is
-# retold here in a few lines of our own; the package never had most of these, but only because others had
-# them first.
+# retold here in a few lines of our own.
 
 # %%
 import matplotlib.pyplot as plt
@@ -45,7 +44,7 @@ def exhibit(test, bug, fix):
         test(bug)
     except AssertionError as error:
         caught.append(test.__name__)
-        print(f"{test.__name__} passes on the fix. On the bug: {error}")
+        print(f"{test.__name__}\n  on the fix: passes\n  on the bug: {error}")
     else:
         raise RuntimeError(f"{test.__name__} lets the bug through")
 
@@ -92,7 +91,7 @@ def last(xs):
 listen(last(ddim(one_tune, noise, alpha_bar, uniform_tau(1000, 50))), "How it should sound: 50 steps of DDIM")
 
 # %% [markdown]
-# ## 1. The sign of the direction
+# ## The sign of the direction
 #
 # A step of DDIM goes to $\sqrt{\bar\alpha_s}\, x_0 + \sqrt{1 - \bar\alpha_s}\, \epsilon$: the data, with
 # less of the *same* noise. The code had a minus before the second term, "since noise is removed".
@@ -136,7 +135,7 @@ plt.show()
 # **Moral.** Look at a hundred samples, and test that the *distribution* comes out, not that a sample
 # looks good.
 #
-# ## 2. `t - T // S`
+# ## `t - T // S`
 #
 # To walk from $T$ to 0 in $S$ steps the code took strides of `T // S`. Where $S$ does not divide $T$
 # that is rounded down. Its cousin counts from 0, and its last step asks for `alpha_bar[t - T // S]` with
@@ -190,7 +189,7 @@ listen(wrapped, "The cousin: 50 steps down, and the last one back up into noise"
 show_source(uniform_tau)
 
 # %% [markdown]
-# ## 3. x0 is clipped, eps is not told
+# ## x0 is clipped, eps is not told
 #
 # Data lie in $[-1, 1]$, a network's idea of $x_0$ may not, so it is clipped. Then the step combines the
 # new $x_0$ with the old $\epsilon$. But $x_t = \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 - \bar\alpha_t}\,
@@ -244,12 +243,12 @@ for name, clip in (("eps kept", clip_only), ("eps derived again", clip_both)):
     print(f"{name:18}: {100 * np.mean(x > 0):.0f} % at +1; largest standard deviation on the way {most:.2f}")
 
 # %% [markdown]
-# On the way $x$ becomes too wide, a level of noise that the network was never trained on. What one sees:
-# colours too strong, sounds too loud, and more of it the fewer the steps.
+# On the way $x$ becomes far too wide: levels of noise that a network was never trained on. What one sees
+# are colours too strong, what one hears is too loud.
 #
 # **Moral.** Three numbers tied by an equation: test the equation after every change of one.
 #
-# ## 4. The beta of one step in a step of ten
+# ## The beta of one step in a step of ten
 #
 # DDPM's formulas have a $\beta_t$, the noise added between $t - 1$ and $t$. Someone shortens sampling by
 # visiting every twentieth time, with the formulas unchanged: each step then removes a twentieth of the
@@ -301,7 +300,7 @@ assert abs(literal - 0.0999) < 1e-3 and abs(right - 0.307) < 1e-3
 # **Moral.** A symbol with one index hides a second. Write $\beta$ as a function of both times: $1 -
 # \bar\alpha_t / \bar\alpha_s$.
 #
-# ## 5. No signal at the end, and a network that predicts noise
+# ## No signal at the end, and a network that predicts noise
 #
 # It is tidy to let the schedule end at pure noise, $\bar\alpha_T = 0$. But then $x_T = \epsilon$ says
 # nothing of the data, and $x_0 = (x_t - \sqrt{1 - \bar\alpha_t}\, \epsilon) / \sqrt{\bar\alpha_t}$
@@ -348,7 +347,7 @@ plt.show()
 #
 # **Moral.** Ask of every division what happens at the end of the table. Or predict $v$.
 #
-# ## 6. A complex distance
+# ## A complex distance
 #
 # The Fréchet distance, with `scipy.linalg.sqrtm` of a product of singular covariances (lesson 11).
 
@@ -374,7 +373,7 @@ exhibit(test_the_distance_of_few_clips_is_a_number, with_sqrtm, frechet_distance
 # **Moral.** Test on less data than dimensions. And when a program complains, find out why before it is
 # silenced.
 #
-# ## 7. A ReLU after the embedding
+# ## A ReLU after the embedding
 #
 # VGGish's last dense layer has no activation. A copy in another framework ended like all its layers,
 # with one. Every score of its users is that of another embedding.
@@ -403,7 +402,7 @@ exhibit(test_what_lies_below_zero_is_seen, dense_and_relu, dense)
 # **Moral.** A port is right when its numbers are, on the same input, to six digits. Compare the
 # embeddings, not the labels that come after: those forgive.
 #
-# ## 8. Integers that wrap
+# ## Integers that wrap
 #
 # Recordings come as 16-bit integers. Mixed as they come, the sum of two loud moments does not clip, it
 # changes sign.
@@ -433,12 +432,13 @@ sound(0.3 * mix_floats(*loud) / 32768, "Strings and organ, mixed as floats")
 sound(0.3 * mix_integers(*loud) / 32768, "... as 16-bit integers")
 
 # %% [markdown]
-# A published table of distances comes from such noise; nobody has ever reproduced it to the last digit.
+# A much copied pair of test values for the Fréchet distance was made from noise that wraps like this,
+# and was not seeded either: nobody can reproduce it to the last digit.
 #
 # **Moral.** Integers are for files. `x / 32768` on the first line after reading, and a test at full
 # loudness.
 #
-# ## 9. The average that remembers the beginning
+# ## The average that remembers the beginning
 #
 # Samples are drawn with an exponential moving average of the weights, $a \leftarrow \gamma a + (1 -
 # \gamma) w$. It began at the random weights of step 0, and after $n$ steps those still have the share
@@ -507,15 +507,15 @@ assert len(caught) == 9
 #
 # | what you see or hear | case |
 # |---|---|
-# | all samples alike, each of them fine | 1: the direction's sign |
-# | more steps are worse, or some numbers of steps are | 2: strides that do not reach 0 |
-# | loud, garish samples, worse with few steps | 3: clipped, eps not derived again |
-# | few steps of DDPM give noise | 4: the beta of a single step |
-# | NaN, or a huge first step | 5: no signal at the end of the schedule |
-# | a complex score | 6: a general matrix root |
-# | scores that nobody reproduces | 7: another activation; 8: integers that wrapped |
-# | a crackle where it is loud | 8: integers that wrapped |
-# | the loss is good, the samples are noise | 9: the average is still young |
+# | all samples alike, each of them fine | the direction's sign |
+# | more steps are worse, or some numbers of steps are | strides that do not reach 0 |
+# | loud, garish samples | clipped, eps not derived again |
+# | few steps of DDPM give noise | the beta of a single step |
+# | NaN, or a huge first step | no signal at the end of the schedule |
+# | a complex score | a general matrix root |
+# | scores that nobody reproduces | another activation; integers that wrapped |
+# | a crackle where it is loud | integers that wrapped |
+# | the loss is good, the samples are noise | the average is still young |
 #
 # ## Exercises
 #
