@@ -353,7 +353,7 @@ ax.plot(1 / sizes, once, "^", markersize=4, label="drawn without")
 ax.plot(line, without.score + without.slope * line, "--", color="C1")
 ax.plot(0.001, plain, "D", color="#333333", label="all 1000")
 ax.plot(0, 0, "*", markersize=12, color="C2", label="the truth", clip_on=False)
-ax.set(xlabel="$1/n$", ylabel="Fréchet distance", ylim=(-1, None), xlim=(0, None))
+ax.set(xlabel="$1/n$", ylabel="Fréchet distance", ylim=(-1, None), xlim=(0, None), xticks=[0, 0.001, 0.002])
 ax.legend(loc="lower right")
 plt.show()
 
