@@ -1,0 +1,452 @@
+# %% [markdown]
+# # The Fréchet audio distance, and when it lies
+#
+# One number says how far generated music is from real music. This lesson derives it, computes it with a
+# network that comes along, and then makes it lie in five ways: with too few clips, with too low a rank,
+# with an extrapolation that does not extrapolate, with another resampler, and with one ReLU too many.
+#
+# You need lessons 01 and 02, means and covariances, and eigenvalues. The lesson runs in about a minute.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+import scipy.linalg
+import scipy.optimize
+import soxr
+
+from ddim_from_scratch.audio import synth
+from ddim_from_scratch.fad import (
+    frechet_distance,
+    gaussian,
+    load_embedding,
+    load_musicnn,
+    log_mel_statistics,
+    tag_probabilities,
+    top_tags,
+    vggish_at_hand,
+)
+from ddim_from_scratch.fad.reliability import distance, floor, infinity, interval
+from ddim_from_scratch.fad.statistics import Set
+from ddim_from_scratch.fad.weights import LAYERS
+from lessons import FAST, show_source, sound
+
+sr = 16_000
+tracks = 2 if FAST else 5  # of 30 seconds, an instrument
+
+
+# %%
+def play(genre, resample=lambda x: soxr.resample(x, synth.SR, sr)):
+    """Clips of 5 s at 16 kHz, six a track: old tunes in many keys and tempi, on one instrument."""
+    rng, clips = np.random.default_rng(0), []
+    for tune in list(synth.TUNES.values())[:tracks]:
+        key, tempo = int(rng.integers(-4, 5)), rng.uniform(80, 108)
+        track = synth.play(synth.score(tune, held=genre == "organ"), genre, key, tempo, rng)
+        clips += np.split(resample(track)[: 30 * sr].astype(np.float32), 6)
+    return clips
+
+
+music = {genre: play(genre) for genre in synth.GENRES}
+for genre, clips in music.items():
+    sound(clips[0][: 3 * sr], f"{genre}: the first of {len(clips)} clips")
+
+# %% [markdown]
+# ## A network as the ear
+#
+# Whoever compares two sets of recordings sample by sample learns nothing: two performances of one tune
+# are as far apart as two tunes. So first a network, trained for something else, turns each stretch of
+# sound into a few numbers, its *embedding*. What matters to its task stays; what does not is dropped. A
+# network that tells a harp from a synthesiser has to put them in different places.
+#
+# The one that comes with this package is *musicnn* (Pons and Serra 2019), trained to write the tags that
+# people gave to recordings. Its last layer before the tags are 256 numbers for three seconds of sound.
+
+# %%
+embedding = load_embedding("musicnn")
+sets = {genre: Set.of(embedding.of_clips(clips)) for genre, clips in music.items()}
+for genre, side in sets.items():
+    probabilities = tag_probabilities(load_musicnn(), np.concatenate(side.clips))
+    tags = ", ".join(f"{tag} {p:.2f}" for tag, p in top_tags(probabilities, 3))
+    print(f"{genre:8} {len(side.clips)} clips, {side.n} embeddings of {len(side.mean)} numbers; hears {tags}")
+    assert side.n == 3 * len(side.clips) and len(side.mean) == 256
+
+# %% [markdown]
+# Nobody ever told it of these synthetic instruments, and still it hears strings that are plucked or
+# struck. What does the space look like? Its two directions of largest variance:
+
+# %% tags=["hide-input"]
+together = np.concatenate([np.concatenate(side.clips) for side in sets.values()])
+plane = np.linalg.svd(together - together.mean(0), full_matrices=False)[2][:2]
+fig, ax = plt.subplots(figsize=(6, 3.6))
+for (genre, side), marker in zip(sets.items(), "os^", strict=True):
+    points = (np.concatenate(side.clips) - together.mean(0)) @ plane.T
+    (dots,) = ax.plot(*points.T, marker, markersize=4, alpha=0.6, label=genre)
+    mean, covariance = gaussian(points)
+    circle = np.array([np.cos(a := np.linspace(0, 2 * np.pi, 100)), np.sin(a)])
+    ax.plot(*(mean[:, None] + 2 * np.linalg.cholesky(covariance) @ circle), color=dots.get_color())
+ax.set(xlabel="first direction", ylabel="second direction")
+ax.set_title("each dot 3 s of music; each ellipse a Gaussian, 2 sigma wide")
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# Three clouds. From here on the Fréchet audio distance (Kilgour et al. 2019) knows only the ellipses:
+# the mean $\mu$ and the covariance $\Sigma$ of each cloud, taken with $n - 1$.
+
+# %%
+show_source(gaussian)
+
+# %% [markdown]
+# ### The published ear: VGGish
+#
+# Published distances, the paper's among them, use *VGGish* (Hershey et al. 2017), trained to label
+# videos. It hears 0.96 seconds at a time, as 96 frames of 64 mel bins, in 128 numbers:
+
+# %%
+total = 0
+for name, layer in LAYERS.items():
+    count = int(np.prod(layer.shape)) + layer.shape[-1]
+    total += count
+    print(f"{name:8} {' x '.join(map(str, layer.shape)):20} {count:11,}")
+print(f"{'':29} {total:11,} weights and biases")
+assert abs(total - 72.1e6) < 0.1e6
+print("Its weights are", "at hand." if vggish_at_hand() else "not on this machine; all that follows uses musicnn.")
+
+# %% [markdown]
+# Convolutions of 3 by 3 pixels, ReLU and max-pooling, and then three dense layers, which hold nearly all
+# of the weights. A score belongs to its embedding: numbers from two networks have nothing to say to each
+# other. `python -m ddim_from_scratch.fad BACKGROUND EVAL --embedding vggish` fetches the weights where
+# there is a network, and takes them from a file where there is not.
+#
+# ## How far apart are two heaps?
+#
+# Think of each distribution as a heap of sand. To turn one into the other every grain must travel; the
+# squared *Wasserstein-2 distance* is the mean squared length of the ways, if they are chosen best:
+#
+# $$W_2^2 = \min_{\text{pairings}} \mathbb{E}\, |x - y|^2.$$
+#
+# In one dimension the best pairing keeps the order, the lowest to the lowest: crossing ways would only
+# be longer. Between two Gaussians that is the straight line $y = \mu_e + \frac{\sigma_e}{\sigma_b} (x -
+# \mu_b)$, so that
+#
+# $$W_2^2 = (\mu_b - \mu_e)^2 + (\sigma_b - \sigma_e)^2.$$
+
+# %%
+rng = np.random.default_rng(0)
+x, y = rng.normal(1, 2, 200_000), rng.normal(3, 3, 200_000)
+sorted_pairs = np.mean((np.sort(x) - np.sort(y)) ** 2)
+formula = frechet_distance(*(np.array(a) for a in ([1.0], [[4.0]], [3.0], [[9.0]])))
+print("From N(1, 2^2) to N(3, 3^2):")
+print(f"  paired in order {sorted_pairs:.3f}, formula {formula:.3f}, paired at random {np.mean((x - y) ** 2):.1f}")
+assert abs(formula - 5) < 1e-12 and abs(sorted_pairs - 5) < 0.1
+
+# %% [markdown]
+# In more dimensions there is no order. Write out the square; $C$ is the covariance of $x$ with its
+# partner $y$:
+#
+# $$\mathbb{E}\, |x - y|^2 = |\mu_b - \mu_e|^2 + \operatorname{tr} \Sigma_b + \operatorname{tr} \Sigma_e
+# - 2 \operatorname{tr} C.$$
+#
+# Only the last term depends on the pairing. Try pairing by a linear map $y = \mu_e + A (x - \mu_b)$ with
+# a symmetric $A$ without negative eigenvalues, which stretches space and turns nothing: it is the slope
+# of a bowl, and such maps, like rising ones in one dimension, are best (Brenier 1991). It must turn one
+# covariance into the other, $A \Sigma_b A = \Sigma_e$. With $R = \Sigma_b^{1/2}$ that is
+#
+# $$(R A R)^2 = R\, \Sigma_e R, \quad\text{so}\quad R A R = (R\, \Sigma_e R)^{1/2}$$
+#
+# and $\operatorname{tr} C = \operatorname{tr} A \Sigma_b = \operatorname{tr} R A R$. What is left is the
+# *Fréchet distance* (Dowson and Landau 1982):
+#
+# $$F = |\mu_b - \mu_e|^2 + \operatorname{tr} \Sigma_b + \operatorname{tr} \Sigma_e
+# - 2 \operatorname{tr} (R\, \Sigma_e R)^{1/2}.$$
+#
+# It is the square of a distance, and grows with the square of a shift. See it in two dimensions: move
+# each point of a cloud by the map, and let an algorithm that tries all pairings look for a better one.
+
+
+# %%
+def root(matrix):
+    """The symmetric square root of a symmetric matrix without negative eigenvalues."""
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+
+
+x = rng.standard_normal((120, 2)) @ np.array([[1.5, 0.4], [0.0, 0.5]])
+mu_b, sigma_b = gaussian(x)
+mu_e, sigma_e = mu_b + np.array([4.0, 1.5]), np.array([[0.4, -0.3], [-0.3, 1.5]])
+R = root(sigma_b)
+A = np.linalg.solve(R, np.linalg.solve(R, root(R @ sigma_e @ R)).T)  # R^-1 (R S_e R)^1/2 R^-1
+y = mu_e + (x - mu_b) @ A
+assert np.allclose(gaussian(y)[0], mu_e) and np.allclose(gaussian(y)[1], sigma_e)
+
+lengths = ((x[:, None] - y) ** 2).sum(-1)  # (120, 120): from each to each
+_, best = scipy.optimize.linear_sum_assignment(lengths)
+shift = ((mu_b - mu_e) ** 2).sum()
+transport = shift + (lengths.diagonal().mean() - shift) * 120 / 119  # n - 1, as in the covariances
+F = frechet_distance(mu_b, sigma_b, mu_e, sigma_e)
+print(f"mean squared way along the map {transport:.6f}, Frechet distance {F:.6f}")
+print("pairs that a better pairing would change:", np.sum(best != np.arange(120)))
+assert np.isclose(transport, F) and np.all(best == np.arange(120))
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(6, 3.4))
+ax.plot([x[:, 0], y[:, 0]], [x[:, 1], y[:, 1]], color="#999999", linewidth=0.5)
+ax.plot(*x.T, "o", markersize=4, label="$x$, from the first Gaussian")
+ax.plot(*y.T, "^", markersize=4, label="$y = \\mu_e + A(x - \\mu_b)$")
+ax.set(xlabel="first dimension", ylabel="second dimension", title="the shortest ways: stretched, never crossed over")
+ax.legend(loc="upper left")
+plt.show()
+
+# %% [markdown]
+# ## Two square roots
+#
+# The formula is usually printed with $(\Sigma_b \Sigma_e)^{1/2}$. The trace is the same: $\Sigma_b
+# \Sigma_e = R\, (R\, \Sigma_e)$ has the eigenvalues of $(R\, \Sigma_e)\, R$. But $\Sigma_b \Sigma_e$ is
+# not symmetric, so that form needs the root of a general matrix. Now take 50 embeddings of 128
+# dimensions. They lie in a space of 49 dimensions, the other eigenvalues are 0, and rounding makes some
+# of those a little negative:
+
+# %%
+for n in (50, 200):
+    (mu_b, sigma_b), (mu_e, sigma_e) = (gaussian(rng.standard_normal((n, 128))) for _ in "be")
+    general = scipy.linalg.sqrtm(sigma_b @ sigma_e)
+    F = ((mu_b - mu_e) ** 2).sum() + np.trace(sigma_b + sigma_e - 2 * general)
+    ours = frechet_distance(mu_b, sigma_b, mu_e, sigma_e)
+    print(f"n = {n:3}: sqrtm {F:.10g}  ({general.dtype})")
+    print(f"         ours  {ours:.10g}")
+    assert abs(F.real - ours) < (1e-3 if n == 50 else 1e-9)
+    if n == 50:
+        assert np.iscomplexobj(general) and general.imag.any()
+    else:
+        assert np.isrealobj(general)
+
+# %% [markdown]
+# A complex distance. Some programs stop there, some throw the imaginary part away and with it half of
+# the digits, some add $10^{-6}$ to the diagonals until it works. The symmetric root has no such case:
+# its eigenvalues are those of a symmetric matrix, which are real, and what rounding pushed below 0 is 0.
+
+# %%
+show_source(frechet_distance)
+
+# %% [markdown]
+# ## The music
+#
+# Every instrument against every other, and against its own other half: clips are drawn at random into
+# two halves, and these are compared, ten times. That is the *floor*, what the very same music scores.
+
+# %%
+floors = {genre: floor(side, np.random.default_rng(0)) for genre, side in sets.items()}
+print(f"{'':8}" + "".join(f"{genre:>10}" for genre in sets) + f"{'own half':>10}")
+for a in sets:
+    scores = [distance(sets[a], sets[b]) for b in sets]
+    print(f"{a:8}" + "".join(f"{score:10.1f}" for score in scores) + f"{floors[a]:10.1f}")
+    assert distance(sets[a], sets[a]) < 1e-6 < floors[a] < min(score for score in scores if score > 1e-6)
+
+# %% [markdown]
+# Plucked strings and bells are nearer to each other than to the organ: both are struck and die away. But
+# read the last column first. The same instrument, the same tunes, the same network, and the score is far
+# from 0: a generator that played the plucked strings perfectly would score about that, with so few
+# clips. A score means nothing without its floor.
+#
+# ## Lie 1: too few clips
+#
+# Here two samples are drawn from *the same* Gaussian in 128 dimensions. The true distance is 0.
+
+# %%
+sizes = [50, 256, 1000, 4000] if FAST else [50, 256, 1000, 4000, 16_000]
+expected = {50: 132, 256: 33.6, 1000: 8.5, 16_000: 0.54}
+bias = {}
+for n in sizes:
+    rng = np.random.default_rng(0)
+    bias[n] = frechet_distance(*gaussian(rng.standard_normal((n, 128))), *gaussian(rng.standard_normal((n, 128))))
+    print(f"n = {n:6} each: F = {bias[n]:8.2f}    n F = {n * bias[n]:6.0f}")
+    assert n not in expected or abs(bias[n] / expected[n] - 1) < 0.1
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(6, 3))
+ax.loglog(sizes, list(bias.values()), "o-", label="two samples of one Gaussian")
+ax.loglog(sizes, 8.5 * 1000 / np.array(sizes), ":", color="#333333", label="proportional to 1/n")
+ax.set(xlabel="embeddings $n$ in each sample", ylabel="Fréchet distance", title="the true distance is 0")
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# Once $n$ is well above the 128 dimensions, the bias falls as $1/n$. And it is huge:
+
+# %%
+per_clip = int(5.12 / 0.96)  # VGGish's patches in a clip of 5.12 s
+needed = 1000 * bias[1000]  # embeddings for a bias of 1
+print(f"50 clips of 5.12 s give {50 * per_clip} VGGish embeddings, and a bias of about {bias[256]:.0f};")
+print(f"a bias of 1 takes {needed:.0f}: {needed * 0.96 / 3600:.1f} hours of music, on either side")
+assert 50 * per_clip == 250 and needed * 0.96 > 2 * 3600
+
+# %% [markdown]
+# Nor is it the same for all: a set with more variety has a larger bias. So compare scores of *equally
+# many* clips only, and best against the same background.
+#
+# ## Lie 2: rank
+#
+# Below $n = D + 1$ embeddings the covariance has directions that it has never seen. There it says that
+# the music does not vary at all, and the distance charges the whole variance of the other side for it:
+
+# %%
+rng = np.random.default_rng(0)
+for n in (11, 51, 129):
+    side = Set.of([rng.standard_normal((n, 128))])
+    spread = frechet_distance(np.zeros(128), np.eye(128), np.zeros(128), side.covariance)
+    print(f"n = {n:3}: rank {side.rank:3} of 128; the covariance alone is {spread:5.1f} from the true one")
+    assert side.rank == n - 1 and spread > 128 - side.rank
+for genre, side in sets.items():
+    print(f"{genre:8} rank {side.rank} of {len(side.mean)}")
+    assert side.rank < len(side.mean)
+
+# %% [markdown]
+# Ours are such sets, too: that is why the floors are so high. The command warns of it.
+#
+# ## How much of it is chance?
+#
+# What if other clips had been recorded? Draw as many clips from the ones at hand, some twice, some
+# never, and look how the score moves: the *bootstrap*. What is drawn are clips, not embeddings, because
+# three stretches of one clip resemble each other and count as little more than one.
+
+# %%
+low, high = interval(sets["plucked"], sets["bells"], np.random.default_rng(0))
+score = distance(sets["plucked"], sets["bells"])
+print(f"plucked against bells: {score:.1f}, 95 % interval {low:.1f} to {high:.1f}")
+print(f"half of its width is {100 * (high - low) / 2 / score:.0f} % of the score")
+assert low < score < high and (high - low) / score > 0.1
+
+# %% [markdown]
+# Two systems whose scores differ by less than that have not been told apart. The paper's results,
+# without intervals, are lesson 12's subject.
+#
+# ## Lie 3: to infinity, and back to where it began
+#
+# If the bias is a straight line in $1/n$, measure it: score subsets of different sizes, lay a line
+# through the scores, and read it off at $1/n = 0$. That is FAD-infinity (Chong and Forsyth 2020; Gui et
+# al. 2024). The published program draws its subsets *with replacement*. Does it matter? Take 1000
+# embeddings of N(0, I) against N(0, I) itself, true distance 0:
+
+# %%
+rng = np.random.default_rng(0)
+truth = Set(np.zeros(128), np.eye(128))
+side = Set.of([rng.standard_normal((1000, 128))])
+plain = distance(truth, side)
+without = infinity(truth, side, np.random.default_rng(0))
+
+sizes = np.linspace(500, 1000, 25).astype(int)
+repeated = [side.clips[0][rng.integers(1000, size=n)] for n in sizes]  # rows may come twice
+scores = [distance(truth, Set.of([rows])) for rows in repeated]
+slope, with_replacement = np.polyfit(1 / sizes, scores, 1)
+print(f"plain score                     {plain:6.2f}")
+print(f"extrapolated, with replacement  {with_replacement:6.2f}")
+print(f"extrapolated, without           {without.score:6.2f}   (r^2 {without.r_squared:.3f})")
+assert abs(with_replacement / plain - 1) < 0.15 and abs(without.score) < 0.15 * plain
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(6, 3.2))
+line = np.array([0, 1 / 500])
+ax.plot(1 / sizes, scores, "o", markersize=4, label="drawn with replacement")
+ax.plot(line, with_replacement + slope * line, color="C0")
+rng = np.random.default_rng(0)
+once = [distance(truth, Set.of([side.clips[0][rng.permutation(1000)[:n]]])) for n in sizes]
+ax.plot(1 / sizes, once, "^", markersize=4, label="drawn without")
+ax.plot(line, without.score + without.slope * line, "--", color="C1")
+ax.plot(0.001, plain, "D", color="#333333", label="all 1000")
+ax.plot(0, 0, "*", markersize=12, color="C2", label="the truth", clip_on=False)
+ax.set(xlabel="$1/n$", ylabel="Fréchet distance", ylim=(-1, None), xlim=(0, None), xticks=[0, 0.001, 0.002])
+ax.legend(loc="lower right")
+plt.show()
+
+# %% [markdown]
+# The two lines run to different places. Drawing *with* replacement pretends that the 1000 embeddings are
+# the world: more and more draws lead to the distance of these 1000, their own bias included, which is
+# the plain score, at the cost of 25 more. Drawn *without*, a subset of 500 is an honest sample of the
+# world that the 1000 came from, and the line leads there. (A small rest remains, for the bias is a
+# straight line only nearly, and the background keeps a bias of its own, if it is a sample.)
+
+# %%
+show_source(infinity)
+
+# %% [markdown]
+# ## Lie 4: the resampler
+#
+# Our music is made at 22 050 Hz, networks hear 16 000 Hz. A program that resamples by straight lines
+# between samples lets treble through that folds back as aliases (lesson 01), and dulls what it should
+# keep. Listeners would hardly notice:
+
+
+# %%
+def straight_lines(x):
+    """Resampling as it should not be done."""
+    return np.interp(np.arange(len(x) * sr // synth.SR) * synth.SR / sr, np.arange(len(x)), x)
+
+
+dull = play("bells", straight_lines)
+sound(music["bells"][0][: 3 * sr], "bells, resampled by soxr")
+sound(dull[0][: 3 * sr], "bells, resampled by straight lines")
+dull = Set.of(embedding.of_clips(dull))
+print(f"the same recordings, by the other resampler: {distance(sets['bells'], dull):.2f}, not 0")
+change = distance(sets["plucked"], dull) - distance(sets["plucked"], sets["bells"])
+print(f"plucked against bells moves by {change:+.2f}")
+paper = 3.905, 3.715  # sampled in 100 and in 500 steps: lesson 12
+assert distance(sets["bells"], dull) > paper[0] - paper[1] and abs(change) > 0.05
+
+# %% [markdown]
+# A set against itself should score 0. The paper has two rows that differ by less than our two
+# resamplers. The sounds of both sides must have come the same way: the same resampler, loudness, bits,
+# and the same mp3 encoder or none.
+#
+# ## Lie 5: a ReLU too many
+#
+# VGGish's embedding is its last dense layer *before* any activation. One popular copy of it applies a
+# ReLU, $\max(0, x)$, after it. Then what lies below 0 is gone. Two sets that differ only there are the
+# same:
+
+# %%
+rng = np.random.default_rng(0)
+a, b = rng.normal(-2, 0.5, (5000, 16)), rng.normal(-4, 0.5, (5000, 16))
+before = frechet_distance(*gaussian(a), *gaussian(b))
+after = frechet_distance(*gaussian(np.maximum(a, 0)), *gaussian(np.maximum(b, 0)))
+print(f"16 numbers around -2 against -4: {before:.1f} before, {after:.1e} after the ReLU")
+assert abs(before - 16 * 4) < 1 and after < 1e-3
+
+# %% [markdown]
+# In general the score is smaller, and it cannot be compared with one that was taken without. Which
+# number is in a paper depends on a default argument.
+#
+# ## Common mistakes
+#
+# | what you see | what it is |
+# |---|---|
+# | the distance is complex, or NaN | a general matrix root of a singular product: take the symmetric one |
+# | real music against real music scores 30 | few embeddings: that is the bias; report it as the floor |
+# | more samples "improve" the model | the bias again: compare equal numbers only |
+# | a score of exactly 0 | both folders are the same, or the embeddings are all alike |
+# | two programs give different scores | ReLU, PCA, resampler, `ddof`, mono mixing: look in that order |
+# | FAD-infinity equals FAD | subsets drawn with replacement |
+# | a tiny interval | embeddings were drawn, not clips |
+# | a low score, and it sounds like the training set | it may *be* the training set: lesson 08 looks for copies |
+#
+# ## Exercises
+#
+# Write `gaussian`, `frechet_distance`, `infinity` and `log_mel_statistics`, an ear that needs no
+# network, in `lessons/11_fad/exercise.py`, and run `make check-11`. This is what right answers look
+# like:
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(2, 2, figsize=(6, 5))
+rng = np.random.default_rng(1)
+image = axes[0, 0].imshow(gaussian(rng.standard_normal((9, 6)) @ np.tri(6))[1], cmap="cividis")
+axes[0, 0].set(title="gaussian: a covariance", xlabel="dimension", ylabel="dimension")
+fig.colorbar(image)
+shifts = np.linspace(-3, 3, 61)
+one = np.ones((1, 1))
+axes[0, 1].plot(shifts, [frechet_distance(np.zeros(1), one, np.array([d]), 4 * one) for d in shifts])
+axes[0, 1].set(title="N(0, 1) to N(d, 4)", xlabel="shift d", ylabel="frechet_distance")
+axes[1, 0].plot(1 / sizes, once, "^", markersize=4)
+axes[1, 0].plot(line, without.score + without.slope * line, "--", color="C1")
+axes[1, 0].set(title="infinity: the line at 0", xlabel="$1/n$", ylabel="distance", xlim=(0, None))
+random_walk = np.cumsum(rng.standard_normal((1, 50, 128)), axis=1)
+axes[1, 1].plot(log_mel_statistics(random_walk)[0])
+axes[1, 1].set(title="log_mel_statistics", xlabel="feature", ylabel="value")
+plt.show()

@@ -1,0 +1,50 @@
+"""Solutions of lesson 11, as a reader of the lesson might write them."""
+
+import numpy as np
+
+from ddim_from_scratch import fad
+from ddim_from_scratch.fad.reliability import Extrapolation
+
+
+def gaussian(embeddings):
+    """Mean and covariance, with n - 1."""
+    if embeddings.ndim != 2 or len(embeddings) < 2:
+        raise ValueError(f"embeddings of shape {embeddings.shape}: a covariance needs 2 or more")
+    x = embeddings.astype(np.float64)
+    mean = x.sum(axis=0) / len(x)
+    return mean, (x - mean).T @ (x - mean) / (len(x) - 1)
+
+
+def frechet_distance(mu_b, sigma_b, mu_e, sigma_e):
+    """The shift of the means, and the traces."""
+    if mu_b.shape != mu_e.shape or not sigma_b.shape == sigma_e.shape == (len(mu_b), len(mu_b)):
+        raise ValueError(f"{mu_b.shape} and {mu_e.shape} are not of the same embedding")
+    if not all(np.isfinite(a).all() for a in (mu_b, sigma_b, mu_e, sigma_e)):
+        raise ValueError("there is a NaN, or something infinite")
+    values, vectors = np.linalg.eigh(sigma_b)
+    root = vectors @ np.diag(np.sqrt(np.maximum(values, 0))) @ vectors.T
+    of_product = np.maximum(np.linalg.eigvalsh(root @ sigma_e @ root), 0)
+    traces = np.trace(sigma_b) + np.trace(sigma_e) - 2 * np.sqrt(of_product).sum()
+    return max(0.0, float(((mu_b - mu_e) ** 2).sum() + traces))
+
+
+def infinity(background, eval, rng):
+    """A line through the scores of subsets."""
+    if eval.clips is None or eval.n < 4:
+        return None
+    embeddings = np.concatenate(eval.clips)
+    sizes = np.linspace(max(2, min(500, eval.n // 2)), eval.n, 25).astype(int)
+    scores = []
+    for n in sizes:
+        subset = embeddings[rng.permutation(eval.n)[:n]]
+        scores.append(fad.frechet_distance(background.mean, background.covariance, *fad.gaussian(subset)))
+    slope, score = np.polyfit(1 / sizes, scores, 1)
+    residual = scores - (score + slope / sizes)
+    r_squared = 1 - (residual**2).sum() / ((scores - np.mean(scores)) ** 2).sum()
+    return Extrapolation(float(score), float(slope), float(r_squared))
+
+
+def log_mel_statistics(log_mels):
+    """Where it is, how far it swings, how fast."""
+    change = np.diff(log_mels, axis=1)
+    return np.concatenate([log_mels.mean(axis=1), log_mels.std(axis=1), change.std(axis=1)], axis=1)

@@ -1,0 +1,446 @@
+# %% [markdown]
+# # Where the time goes, and the same code on a GPU
+#
+# A training step is a few thousand million multiplications. This lesson counts them, layer by layer,
+# beside the bytes that have to move, measures what this machine can do at most, and puts both into one
+# picture, the roofline. On the way: how one text runs on a CPU and on a GPU, and how to convolve with
+# half the multiplications.
+#
+# You need lessons 05 (convolution) and 07 (the U-Net). The lesson runs in half a minute. It measures the
+# machine it runs on, so your numbers will be others; what the prose says holds for all.
+
+# %%
+import time
+from collections import Counter
+from unittest.mock import patch
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from ddim_from_scratch import tree, unet
+from ddim_from_scratch.backend import (
+    BackendError,
+    array_module,
+    blocks,
+    parallel,
+    require_gpu,
+    threads,
+    to_device,
+    to_host,
+    worker_count,
+)
+from ddim_from_scratch.diffusion import ddim, gaussian_eps_model, linear_schedule, q_sample, uniform_tau
+from ddim_from_scratch.nn import conv, winograd
+from lessons import FAST, show_source
+
+repeats = 3 if FAST else 7
+
+
+def best_seconds(*functions):
+    """The least time that each takes, called in turn, so that all meet the same moods of the machine."""
+    seconds = [[] for _ in functions]
+    for _ in range(repeats):
+        for function, times in zip(functions, seconds, strict=True):
+            start = time.perf_counter()
+            function()
+            times.append(time.perf_counter() - start)
+    return [min(times) for times in seconds]
+
+
+# %% [markdown]
+# ## One text for two machines
+#
+# CuPy has NumPy's functions for arrays that live on a GPU. Most code needs no more: `a * x + b` calls
+# the methods of whatever `x` is. Where a function is called by name, the package asks the array:
+
+# %%
+show_source(array_module, q_sample)
+
+# %% [markdown]
+# What the text hides is *where* things happen. The GPU has its own memory; a NumPy array must be sent
+# there, and a result that the CPU wants to look at must be fetched, which waits until all work before it
+# is done. To see such crossings without a GPU, here is a stand-in for a device's array. It counts the
+# operations (*kernels*, in a GPU's language) and whatever comes in or goes out.
+
+
+# %%
+counts = Counter()
+
+
+class Remote(np.lib.mixins.NDArrayOperatorsMixin):
+    """An array that is "elsewhere". What happens to it is counted."""
+
+    def __init__(self, host):
+        self.host, self.shape, self.dtype = host, host.shape, host.dtype
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **settings):
+        counts["kernels"] += 1
+        counts["sent"] += sum(isinstance(x, np.ndarray) for x in inputs)
+        return Remote(ufunc(*(x.host if isinstance(x, Remote) else x for x in inputs)))
+
+    def get(self):
+        counts["fetched"] += 1
+        return self.host.copy()
+
+
+alpha_bar, tau = linear_schedule(1000), uniform_tau(1000, 50)
+exact = gaussian_eps_model(0.0, 0.25, alpha_bar)  # a network with nothing to learn: lesson 04
+
+
+def careless(x, t):
+    """A network that was left on the CPU."""
+    counts["sent"] += 1
+    return Remote(exact(x.get(), t))
+
+
+print("50 steps of DDIM          kernels   arrays sent   fetched")
+seen = {}
+for name, model, eta in (("eta 0", exact, 0.0), ("eta 1", exact, 1.0), ("the network left behind", careless, 0.0)):
+    counts.clear()
+    x_T = np.random.default_rng(0).standard_normal((1, 256, 128, 1), dtype=np.float32)
+    *_, x = ddim(model, Remote(x_T), alpha_bar, tau, eta, np.random.default_rng(1))
+    seen[name] = [counts[key] for key in ("kernels", "sent", "fetched")]
+    print(f"{name:26}{seen[name][0]:7}{seen[name][1]:14}{seen[name][2]:10}")
+    assert isinstance(x, Remote) and x.dtype == np.float32
+assert seen["eta 0"][1:] == [0, 0] and seen["eta 1"][1:] == [49, 0]
+assert seen["the network left behind"][1:] == [50, 50]
+
+# %% [markdown]
+# The sampler itself moves nothing: $\bar\alpha_t$ are Python numbers, which travel with the call of a
+# kernel. With noise (eta 1), one array a step is sent: the package draws it on the CPU on purpose, so
+# that a seed gives the same music on every machine. The last line is the mistake: correct, silent, and
+# each of its 50 fetches makes both machines wait for each other. The package's tests run every layer on
+# a stricter stand-in, which refuses to mix the two kinds and counts, too.
+#
+# ## Two speeds
+#
+# A processor computes at some speed, and moves numbers to and from memory at another. Multiply two large
+# matrices and the first is what counts; copy an array and it is the second. This machine:
+
+# %%
+size = 512 if FAST else 1024
+a = np.random.default_rng(0).standard_normal((size, size), dtype=np.float32)
+big = np.zeros((64, 1 << 18), np.float32)  # 64 MB, more than the caches hold
+other = np.zeros_like(big)
+
+
+def multiply():
+    parallel(lambda _: a @ a, range(worker_count()))
+
+
+def copy():
+    parallel(lambda part: np.copyto(other[part], big[part]), blocks(big, 1 << 20))
+
+
+with threads():
+    seconds_multiply, seconds_copy = best_seconds(multiply, copy)
+    peak = worker_count() * 2 * size**3 / seconds_multiply  # a product and a sum each
+    bandwidth = 2 * big.nbytes / seconds_copy  # read and written
+    print(f"{worker_count()} threads: {peak / 1e9:.0f} GFLOP/s in products, {bandwidth / 1e9:.1f} GB/s in copies")
+print(f"While one byte is moved there is time for {peak / bandwidth:.1f} operations.")
+assert peak > bandwidth
+
+# %% [markdown]
+# That last number, the *machine balance*, decides which work is limited by what. A layer has a number of
+# its own, its *arithmetic intensity*: operations for each byte that it must read or write. Below the
+# balance it waits for memory, above it for the processor:
+#
+# $$\text{operations per second} \le \min(\text{peak},\ \text{intensity} \times \text{bandwidth}).$$
+#
+# Drawn over the intensity on logarithmic scales this is a slope and a flat top: the *roofline*
+# (Williams, Waterman and Patterson 2009). Data sheets have the two numbers for other machines.
+
+# %%
+machines = {
+    "this machine": (peak, bandwidth),
+    "NVIDIA H100 SXM": (67e12, 3.35e12),  # its data sheet: FP32 without tensor cores, HBM3
+}
+for name, (flops, bytes_) in machines.items():
+    print(
+        f"{name:16} {flops / 1e12:7.2f} TFLOP/s  {bytes_ / 1e12:6.3f} TB/s  balance {flops / bytes_:5.1f} FLOP a byte"
+    )
+assert machines["NVIDIA H100 SXM"][0] / machines["NVIDIA H100 SXM"][1] == 20
+
+# %% [markdown]
+# ## Every layer counted
+#
+# A convolution of $H \times W$ pixels with a $k \times k$ kernel from $C$ to $D$ channels does
+#
+# $$2\, k^2\, C D\, H W \ \text{operations and must move}\ 4\, (H W (C + D) + k^2 C D) \ \text{bytes}.$$
+#
+# An activation does a handful of operations for each number, and moves the number twice. To count them
+# all, put a wrapper round every layer function that `unet` calls, and let it run once on a clip of 5.12
+# s, with the paper's widths.
+
+# %%
+BY_NUMBER = {  # operations for each number that comes out
+    "swish": 4,
+    "batch_norm_inference": 2,
+    "average_pool": 4,
+    "upsample_bilinear": 6,
+    "add_in_place": 1,
+    "concatenate_channels": 0,
+}
+calls = []
+
+
+def counting(name, function):
+    """`function`, which also notes its operations, bytes and seconds in `calls`."""
+
+    def call(*arguments, **named):
+        start = time.perf_counter()
+        result = function(*arguments, **named)
+        seconds = time.perf_counter() - start
+        y = result[0] if isinstance(result, tuple) else result
+        arrays = [a for a in (*arguments, *named.values()) if isinstance(a, np.ndarray)]
+        label, operations = name, BY_NUMBER.get(name, 0) * y.size
+        if name == "conv2d":
+            k, _, inputs, _ = named["w"].shape
+            label, operations = f"convolution {k}x{k}", 2 * k * k * inputs * y.size
+        if name == "multi_head_attention":  # two products, and about as much for the softmax
+            positions, heads = y[0, ..., 0].size if y.ndim == 4 else y.shape[1], arguments[3]
+            operations = 8 * heads * positions**2
+        moved = 4 * (y.size + sum(a.size for a in arrays))
+        calls.append((label, y.shape, operations, moved, seconds))
+        return result
+
+    return call
+
+
+rng = np.random.default_rng(0)
+params, statistics = unet.init_unet(rng)  # widths 32, 64, 96, 128, depth 2, attention in the lowest up block
+x = rng.standard_normal((1, 256, 128, 1), dtype=np.float32)
+names = ["conv2d", "multi_head_attention", *BY_NUMBER]
+wrapped = {name: counting(name, getattr(unet, name)) for name in names}
+with threads(), patch.multiple(unet, **wrapped):
+    for _ in range(2):  # the second run finds its memory in place
+        calls.clear()
+        unet.unet(params, statistics, x, np.array([0.5]))
+
+total_operations, total_seconds = (sum(call[i] for call in calls) for i in (2, 4))
+print(f"{'layer':22}{'calls':>6}{'GFLOP':>8}{'MB':>7}{'FLOP a byte':>13}{'of the time':>13}")
+for label in sorted({call[0] for call in calls}, key=lambda label: -sum(c[2] for c in calls if c[0] == label)):
+    rows = [call for call in calls if call[0] == label]
+    flops, moved, seconds = (sum(row[i] for row in rows) for i in (2, 3, 4))
+    print(
+        f"{label:22}{len(rows):6}{flops / 1e9:8.2f}{moved / 1e6:7.0f}{flops / moved:13.1f}"
+        f"{100 * seconds / total_seconds:11.0f} %"
+    )
+print(f"{'all':22}{len(calls):6}{total_operations / 1e9:8.2f}   {total_seconds:.2f} s")
+threes = [call for call in calls if call[0] == "convolution 3x3"]
+assert len(threes) == 28 and sum(call[2] for call in threes) > 0.9 * total_operations
+assert sum(call[4] for call in threes) < 0.9 * total_seconds
+assert all(call[2] / call[3] < 2 for call in calls if call[0] in BY_NUMBER)
+assert all(call[2] / call[3] > 60 for call in threes)
+
+# %% [markdown]
+# Nine tenths of the operations are those of the 3x3 convolutions, two in each of 14 residual blocks, and
+# each does more than 60 of them for a byte. The activations, normalisations and copies below them do
+# less than two, and are all memory: next to nothing in operations, and far more of the time. Attention,
+# between the two, is full of exponentials, each far slower than a product. So there are two ways to be
+# faster: convolutions must multiply less or multiply well; the rest must touch memory less often.
+#
+# Where are the operations? The same layer at half the height and width has a quarter of the pixels, but
+# wider channels:
+
+# %%
+planes = sorted({call[1][1:3] for call in threes}, reverse=True)
+print("3x3 convolutions on a plane of")
+for plane in planes:
+    rows = [call for call in threes if call[1][1:3] == plane]
+    flops, moved = sum(row[2] for row in rows), sum(row[3] for row in rows)
+    what = f"{flops / 1e9:5.2f} GFLOP, {100 * flops / total_operations:3.0f} % of all"
+    print(f"{plane[0]:4} x {plane[1]:3}: {len(rows):3}, {what}, {flops / moved:4.0f} FLOP a byte")
+assert [len([c for c in threes if c[1][1:3] == plane]) for plane in planes] == [8, 8, 8, 4]
+
+# %% [markdown]
+# ## A convolution as nine products
+#
+# How does NumPy convolve? A 3x3 convolution is nine matrix products: for each of the nine taps, shift
+# the picture by it and multiply all pixels' channels by the tap's matrix $w_{ky,kx}$, of $C \times D$:
+#
+# $$y[i, j] = b + \sum_{ky,\, kx} x[i + ky - 1,\ j + kx - 1]\ w_{ky, kx}.$$
+#
+# By hand it is a line, with zeros round the picture:
+
+
+# %%
+def nine_products(x, w, b):
+    """x: (N, H, W, C). w: (3, 3, C, D). Returns (N, H, W, D)."""
+    _, height, width, _ = x.shape
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    taps = [(ky, kx) for ky in range(3) for kx in range(3)]
+    return b + sum(padded[:, ky : ky + height, kx : kx + width] @ w[ky, kx] for ky, kx in taps)
+
+
+x = rng.standard_normal((1, 128, 64, 64), dtype=np.float32)
+w = rng.standard_normal((3, 3, 64, 64), dtype=np.float32) / 24
+b = rng.standard_normal(64, dtype=np.float32)
+by_hand = nine_products(x, w, b)
+print("largest difference to the package's:", f"{np.abs(conv.conv2d(x, w, b)[0] - by_hand).max():.0e}")
+assert np.abs(conv.conv2d(x, w, b)[0] - by_hand).max() < 1e-4
+
+# %% [markdown]
+# The package's `conv.conv2d` does the same on tiles of rows that stay in a core's cache while their nine
+# products run, each thread its own tiles: the picture is fetched from memory once, not nine times.
+#
+# ## With half the multiplications
+#
+# Two outputs of a filter with three taps are $y_0 = d_0 w_0 + d_1 w_1 + d_2 w_2$ and $y_1 = d_1 w_0 +
+# d_2 w_1 + d_3 w_2$: six products. Four outputs take twelve. Winograd (1980) showed that 6 are enough. A
+# filter is, read backwards, a product of polynomials, and a polynomial of degree 5 is known from its
+# values at six points. So evaluate both factors at six points, multiply the values, and go back:
+#
+# $$y = A^T\, \big[(G\, w) \odot (B^T d)\big], \qquad d \text{: 6 inputs},\ w \text{: 3 taps},\ y \text{: 4 outputs}.$$
+#
+# The points are $0, 1, -1, 2, -2$ and infinity; the three matrices are small and hold small numbers.
+
+# %%
+print("B^T =")
+print(np.round(winograd.B_T).astype(int))
+d, taps = rng.standard_normal(6), rng.standard_normal(3)
+direct = [d[i : i + 3] @ taps for i in range(4)]
+fast = winograd.A_T @ ((winograd.G @ taps) * (winograd.B_T @ d))
+print("12 products:", np.round(direct, 6))
+print(" 6 products:", np.round(fast, 6))
+assert np.allclose(direct, fast) and np.allclose(winograd.B_T, np.round(winograd.B_T))
+
+# %% [markdown]
+# Now let each of the six inputs be a whole *row* of pixels and channels. $B^T$ mixes rows, which is
+# cheap; $\odot$ becomes a matrix product over the channels. The three taps along the width stay as they
+# were, so there are $6 \times 3 = 18$ products, each on a quarter of the rows, where there were 9 on all
+# of them: $18 / 4$ against 9, half.
+
+# %%
+show_source(winograd._products, winograd._windows_at_points)
+
+# %%
+ways = {
+    "nine products, by hand": lambda: nine_products(x, w, b),
+    "nine products, in tiles": lambda: conv.conv2d(x, w, b),
+    "Winograd, in tiles": lambda: winograd.conv2d(x, w, b),
+}
+operations = 2 * 9 * x.size * 64  # of the definition, however they are saved
+moved = 4 * (2 * x.size + w.size)
+with threads():
+    seconds = dict(zip(ways, best_seconds(*ways.values()), strict=True))
+    exact = conv.conv2d(x.astype(float), w.astype(float), b.astype(float))[0]
+    errors = [
+        np.abs(way().reshape(exact.shape) - exact).max()
+        if name == "nine products, by hand"
+        else np.abs(way()[0] - exact).max()
+        for name, way in ways.items()
+    ]
+for (name, value), error in zip(seconds.items(), errors, strict=True):
+    print(f"{name:24} {1000 * value:7.1f} ms  {operations / value / 1e9:6.1f} GFLOP/s  error {error:.0e}")
+assert max(errors) < 1e-4
+
+# %% [markdown]
+# Nothing is free. Winograd's sums of rows cost time of their own, and about one decimal digit. With few
+# channels the products are too small to make up for it.
+#
+# ## The roofline
+#
+# Everything that has been measured, in one picture. A dot is a layer of the U-Net; the larger marks are
+# the three ways to convolve. For them the operations are those of the definition: Winograd, which does
+# half of them, may rise above the roof.
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(6, 4.2))
+intensity = np.array([0.05, peak / bandwidth, 1000])
+ax.loglog(intensity, np.minimum(peak, intensity * bandwidth) / 1e9, color="#333333", label="roof: copies, products")
+groups = {"convolutions 3x3": threes, "other layers": [c for c in calls if c not in threes and c[2] > 0]}
+for (name, rows), marker in zip(groups.items(), "ov", strict=True):
+    points = [(row[2] / row[3], row[2] / row[4] / 1e9) for row in rows]
+    ax.plot(*zip(*points, strict=True), marker, markersize=4, alpha=0.6, label=name)
+for (name, value), marker in zip(seconds.items(), "Ds*", strict=True):
+    ax.plot(operations / moved, operations / value / 1e9, marker, markersize=9, label=name, markeredgecolor="white")
+ax.set(xlabel="arithmetic intensity (FLOP a byte)", ylabel="speed (GFLOP/s)", title="the roofline of this machine")
+ax.legend(fontsize=8, loc="lower right")
+plt.show()
+
+# %% [markdown]
+# The layers at the left lie near the slope: no cleverness in arithmetic would help them. The 3x3
+# convolutions gather at the flat part, some above it, for `unet` uses Winograd's. What is missing to the
+# roof is what a tile costs to prepare, and, on a machine that others use, their work. (A layer can lie
+# above the slope, too: what it reads was still in the cache.)
+#
+# ## On a GPU
+#
+# The roofline gives the least time that another machine could take: for each layer the larger of its
+# operations over the peak and its bytes over the bandwidth. Besides, each kernel must be started by the
+# CPU, which takes some microseconds; say 5.
+
+# %%
+for name, (flops, bytes_) in machines.items():
+    least = sum(max(call[2] / flops, call[3] / bytes_) for call in calls)
+    waiting = sum(call[3] / bytes_ for call in calls if call[3] / bytes_ > call[2] / flops)
+    print(f"{name:16} at least {1000 * least:8.2f} ms a network call, {100 * waiting / least:3.0f} % of it for memory")
+launches = 5e-6 * len(calls)
+flops, bytes_ = machines["NVIDIA H100 SXM"]
+least = sum(max(call[2] / flops, call[3] / bytes_) for call in calls)
+print(f"starting {len(calls)} kernels, one a layer, 5 us each: {1000 * launches:.2f} ms")
+assert launches > least / 2
+
+# %% [markdown]
+# For one clip the large GPU would spend about as long on being told what to do as on doing it. So it is
+# fed many clips at once, and layers are merged into fewer kernels where that can be done. And its
+# balance is so far to the right that memory takes a large part of its time even here.
+#
+# Sending a clip costs little beside that, if it is done once:
+
+# %%
+clip_bytes = 4 * 256 * 128
+print(f"a clip of 5.12 s is {clip_bytes / 1e3:.0f} kB: {1e6 * clip_bytes / 64e9:.0f} us over a bus of 64 GB/s (PCIe 5)")
+try:
+    require_gpu()
+    device = "gpu"
+except BackendError as error:
+    device = "cpu"
+    print(f"No GPU here, so nothing is measured on one.\n({str(error).split(':')[0]}.)")
+
+# %%
+if device == "gpu":
+    moved_params, moved_statistics = (tree.map(lambda leaf: to_device(leaf, device), t) for t in (params, statistics))
+    clips = rng.standard_normal((16, 256, 128, 1), dtype=np.float32)
+    there, level = to_device(clips, device), np.full(16, 0.5)
+    here, remote = best_seconds(
+        lambda: unet.unet(params, statistics, clips, level),
+        lambda: to_host(unet.unet(moved_params, moved_statistics, there, level)[0]),
+    )
+    print(f"16 clips: {1000 * here:.0f} ms on the CPU, {1000 * remote:.1f} ms on the GPU, fetched")
+else:
+    print("On a machine with one, this cell times the U-Net on both.")
+
+# %% [markdown]
+# ## Common mistakes
+#
+# | what you see | what it is |
+# |---|---|
+# | the GPU is slower than the CPU | one clip at a time; or an array crosses in every step |
+# | the GPU's time is zero | kernels only begin: fetch a result before stopping the clock |
+# | float32 becomes float64, at half the speed | a NumPy scalar in the arithmetic: make it a Python `float` |
+# | two threads are slower than one | BLAS has threads of its own, two by two: limit it to one each |
+# | the first call is slow | memory is being mapped, kernels compiled: do not count it |
+# | twice the FLOP/s of the peak | operations that were saved (Winograd) are counted |
+# | a fast layer, and the step is no faster | it was not where the time went: measure first |
+#
+# ## Exercises
+#
+# Write `blocks`, which cuts an array into pieces for the cache, and `conv2d` with Winograd's products,
+# in `lessons/13_gpu/exercise.py`, and run `make check-13`. This is what right answers look like:
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(1, 2, figsize=(6, 2.8))
+with threads(2):
+    for i, part in enumerate(blocks(np.zeros((10, 4), np.float32), 48)):
+        axes[0].broken_barh([(part.start, part.stop - part.start)], (-i - 0.4, 0.8), color=f"C{i}")
+axes[0].set(
+    title="blocks of 10 rows, 3 rows fit", xlabel="row", ylabel="block", yticks=[0, -1, -2, -3], yticklabels="0123"
+)
+spot = np.zeros((1, 12, 12, 1))
+spot[0, 4, 7] = 1
+edge = np.outer([1, 2, 1], [1, 0, -1])[..., None, None].astype(float)
+axes[1].imshow(winograd.conv2d(spot, edge, np.zeros(1))[0][0, ..., 0], cmap="cividis", origin="upper")
+axes[1].set(title="conv2d of a dot", xlabel="column", ylabel="row")
+plt.show()
