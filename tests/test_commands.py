@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ddim_from_scratch import checkpoint, experiments, sample, train, tree
+from ddim_from_scratch import checkpoint, compose, experiments, sample, train, tree
 from ddim_from_scratch.audio import griffin_lim, load_audio, load_inverter
 from ddim_from_scratch.config import UserError
 from ddim_from_scratch.fad import load_embedding
@@ -86,11 +86,11 @@ def test_other_recipes_train_and_sample(options, noise_loss, recordings, tmp_pat
 
 def test_every_sampler_and_spacing_goes_its_own_way(run, tmp_path, monkeypatch):
     """Compared as spectrograms: with so small a network some differ by less than the 16 bits of a file show."""
-    clips, make = {}, sample.sample_log_mels
+    clips, make = {}, compose.sample_log_mels
     options = [f"--sampler {name}" for name in sample.SAMPLERS] + [f"--spacing {name}" for name in sample.SPACINGS]
     for option in [*options, "--eta 1"]:
         monkeypatch.setattr(
-            sample,
+            compose,
             "sample_log_mels",
             lambda *a, option=option, **k: clips.setdefault(option, make(*a, **k)),
         )
