@@ -28,11 +28,12 @@ from .pictures import save_step_curves
 
 EVALUATIONS = (5, 10, 20, 50, 100, 200)
 REFERENCE = "ddim", T  # sampler, evaluations
+BACKGROUND = 100  # clips of the training music, at most
 CLAIMS = (("dpm++2m", 20), ("ddim", 100)), (("dpm++2m", 50), REFERENCE)  # the first is no worse than the second
 
 
 def steps_of(sampler: str, evaluations: int) -> int:
-    """How many steps a sampler takes for at most so many evaluations of the network. Heun's last step needs one only."""
+    """The steps a sampler takes with at most so many evaluations of the network. Heun: two each, one in the last."""
     return (evaluations + 1) // 2 if sampler == "heun" else evaluations
 
 
@@ -70,11 +71,9 @@ def measure(
     missing = [point for point in dict.fromkeys(wanted) if point not in {(p["sampler"], p["steps"]) for p in found}]
     if missing:
         windows = load_windows(dataclasses.replace(config, window_seconds=frames / FRAMES_PER_SECOND))
-        chosen = windows.apart()
+        chosen = np.random.default_rng(config.seed).permutation(windows.apart())[:BACKGROUND]
         if len(chosen) < 2:
-            raise UserError(
-                f"{config.data} has {len(chosen)} clip of {frames / FRAMES_PER_SECOND:g} s: lower --seconds"
-            )
+            raise UserError(f"{config.data} has one clip of {settings['seconds']:g} s, 2 are needed: lower --seconds")
         background = Set.of(embed_clips(embedding, windows.sound(chosen), "the training music"))
         network = tree.map(lambda leaf: to_device(leaf, device), checkpoint["state"]["average"])
     for sampler, steps in missing:
@@ -85,9 +84,8 @@ def measure(
         if reference is None:
             reference = log_mels
             tree.save(run / "steps.npz", {"reference": reference})
-        sound = Set.of(
-            embed_clips(embedding, invert(log_mels, f"{sampler}, {steps} steps"), f"{sampler}, {steps} steps")
-        )
+        label = f"{sampler}, {steps} steps"
+        sound = Set.of(embed_clips(embedding, invert(log_mels, label), label))
         found.append(
             {
                 "sampler": sampler,
