@@ -128,6 +128,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
             raise UserError(f"--{option} is of --{task}: give both, or leave it out")
     if args.task == "infill" and not args.gap:
         raise UserError("--infill needs --gap START STOP: the part to compose anew, in seconds")
+    if args.gap and not np.isfinite(args.gap).all():
+        raise UserError(f"--gap is {args.gap[0]} {args.gap[1]}: give two numbers of seconds")
     if args.task == "infill" and args.seconds is not None:
         raise UserError("--seconds: --infill keeps the recording's length, leave it out")
     if args.task == "between" and (args.sampler, args.eta) != ("ddim", 0):
@@ -142,11 +144,11 @@ def overlap_frames(config: Config, overlap: float | None) -> int:
     """--overlap in frames. Raises UserError if no music can go on from so much."""
     if overlap is None:
         return config.window_frames // 2
-    at_once, least = frames_at_once(config) / FRAMES_PER_SECOND, 0 if config.context else 1 / FRAMES_PER_SECOND
-    if not least <= overlap < at_once:
+    at_once, least = frames_at_once(config), 0 if config.context else 1
+    if not (np.isfinite(overlap) and least <= round(overlap * FRAMES_PER_SECOND) < at_once):
         raise UserError(
-            f"--overlap is {overlap}: give {least:g} or more"
-            f"{'' if config.context else ' (0 is for runs with --context)'}, and less than the {at_once:g} s "
+            f"--overlap is {overlap}: give {least / FRAMES_PER_SECOND:g} or more"
+            f"{'' if config.context else ' (0 is for runs with --context)'}, and less than the {seconds(at_once)} "
             "that the network draws at once"
         )
     return round(overlap * FRAMES_PER_SECOND)
