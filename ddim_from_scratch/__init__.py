@@ -10,6 +10,7 @@ diffusion   schedules, the forward process, samplers
 optim       AdamW and the moving average of the weights
 fad         the Frechet distance between two sets of clips, and a pretrained listener
 data train sample experiments      the commands: python -m ddim_from_scratch.NAME --help
+compose steps                      what they draw beyond one window; how few steps it takes
 backend tree config                what all of them stand on
 """
 
