@@ -34,12 +34,20 @@ from .model import (
 from .tree import Tree
 
 CONVOLUTIONS_REACH = 4  # training windows in one piece: what looks at neighbourhoods only finds nothing new in more
+BLENDED = 8  # frames on the kept side of a seam go over from what is kept to what the network makes of it
 INVERSION_EVALUATIONS = 3  # a step: see `ddim_inversion`
 
 
 def frames_at_once(config: Config) -> int:
     """How long a piece the network draws as a whole. Attention and a context have only ever seen one window."""
     return config.window_frames * (1 if config.context or config.attention != "none" else CONVOLUTIONS_REACH)
+
+
+def kept_shares(composed: np.ndarray) -> np.ndarray:
+    """How much of each frame is kept, float32: 0 where composed, bool (frames,), and rising to 1 with the distance."""
+    frames, blended = np.arange(len(composed)), min(BLENDED, np.count_nonzero(~composed) // 2)
+    away = np.abs(np.subtract.outer(frames, frames[composed])).min(axis=1)
+    return np.minimum(away / (blended + 1), 1).astype(np.float32)
 
 
 def read_log_mel(path: str | Path, needed: int = 1) -> np.ndarray:
@@ -95,7 +103,7 @@ class Composer:
         return self.go_on(log_mels, frames - piece)
 
     def go_on(self, clips: np.ndarray, frames: int) -> np.ndarray:
-        """The clips (n, k, 128) and `frames` more after each: (n, k + frames, 128).
+        """The clips (n, k, 128) and `frames` more after each: (n, k + frames, 128). The clips' last frames blend.
 
         Raises ValueError if k is less than `needed`.
         """
@@ -103,22 +111,22 @@ class Composer:
         if frames and done < self.needed:
             raise ValueError(f"the clips have {done} frames, and {self.needed} are needed to go on from")
         piece = frames_at_once(self.config)
-        keep = np.arange(piece) < self.overlap
+        composed = np.arange(piece) >= self.overlap
         music = np.concatenate([clips, np.zeros((n, frames, N_MELS), np.float32)], axis=1)
         starts = range(done - self.overlap, music.shape[1] - self.overlap, piece - self.overlap)
-        with self._bar(n, len(starts) * self._evaluations(keep)) as bar:
+        with self._bar(n, len(starts) * self._evaluations(composed)) as bar:
             for start in starts:
                 known = np.zeros((n, piece, N_MELS), np.float32)
                 known[:, : self.overlap] = music[:, start : start + self.overlap]
-                new = self._infilled(known, keep, music[:, max(start - piece, 0) : start], bar)
-                rest = music[:, start + self.overlap : start + piece]
-                rest[:] = new[:, self.overlap :][:, : rest.shape[1]]
+                new = self._infilled(known, composed, music[:, max(start - piece, 0) : start], bar)
+                music[:, start : start + piece] = new[:, : music.shape[1] - start]
         return music
 
     def fill(self, clip: np.ndarray, start: int, stop: int, num: int) -> np.ndarray:
         """`num` times the clip (frames, 128) with its frames from start to stop composed anew: (num, frames, 128).
 
-        The network sees a piece of the clip, with the gap in its middle as far as the clip allows.
+        At its edges the gap blends into the rest, which is kept. The network sees a piece of the clip, with the gap in
+        its middle as far as the clip allows.
         Raises UserError for a gap that is not within the clip, or leaves nothing of a piece.
         """
         whole, divisor = len(clip), self.config.size_divisor
@@ -135,11 +143,11 @@ class Composer:
             )
         first = min(max((start + stop - piece) // 2, 0), whole - piece)
         frames = np.arange(first, first + piece)
-        keep = (frames < start) | (frames >= stop)
+        composed = (frames >= start) & (frames < stop)
         clips = np.repeat(clip[None], num, axis=0)
-        with self._bar(num, self._evaluations(keep)) as bar:
+        with self._bar(num, self._evaluations(composed)) as bar:
             before = clips[:, max(first - piece, 0) : first]
-            clips[:, frames] = self._infilled(clips[:, frames], keep, before, bar)
+            clips[:, frames] = self._infilled(clips[:, frames], composed, before, bar)
         return clips
 
     def vary(self, clip: np.ndarray, strength: float, num: int) -> np.ndarray:
@@ -190,9 +198,9 @@ class Composer:
     def _tau(self) -> np.ndarray:
         return SPACINGS[self.spacing](self._alpha_bar, self.steps)
 
-    def _infilled(self, clips: np.ndarray, keep: np.ndarray, before: np.ndarray, bar: tqdm) -> np.ndarray:
-        """The clips (n, frames, 128), drawn anew where keep, bool (frames,), is False; before: (n, k, 128)."""
-        new = []
+    def _infilled(self, clips: np.ndarray, composed: np.ndarray, before: np.ndarray, bar: tqdm) -> np.ndarray:
+        """The clips (n, frames, 128), drawn anew where composed, bool (frames,). before: (n, k, 128) precedes them."""
+        new, shares = [], kept_shares(composed)[:, None]
         for some in self._batches(len(clips)):
             known = self._standardised(clips[some])
             context = None
@@ -200,15 +208,15 @@ class Composer:
                 past = [self.scaler.standardise(clip) for clip in before[some]]
                 context = to_device(context_channel(past, clips.shape[1]), self.device)
             x_T = to_device(self.rng.standard_normal(known.shape, dtype=np.float32), self.device)
-            mask = to_device(keep[:, None, None], self.device)
+            mask = to_device(shares[..., None], self.device)
             eps_model = network_eps_model(self.network, self.config, context)
             walk = eps_model, x_T, self._alpha_bar, self._tau
-            if keep.any():
+            if shares.any():
                 xs = infill(self._sampler, *walk, known, mask, self.rng, self.resamplings)
             else:
                 xs = self._sampler(*walk)
             new.append(self._restored(xs, bar))
-        return np.where(keep[:, None], clips, np.concatenate(new))
+        return np.where(shares == 1, clips, np.concatenate(new))
 
     def _sampler(self, *walk: object) -> Iterator[Array]:
         return SAMPLERS[self.sampler](*walk, self.eta, self.rng)
@@ -223,8 +231,8 @@ class Composer:
             bar.update()
         return self.scaler.restore(to_host(x)[..., 0])
 
-    def _evaluations(self, keep: np.ndarray) -> int:
-        return (self.steps - 1) * (self.resamplings if keep.any() else 1) + 1
+    def _evaluations(self, composed: np.ndarray) -> int:
+        return (self.steps - 1) * (1 if composed.all() else self.resamplings) + 1
 
     def _batches(self, n: int) -> list[slice]:
         return [slice(start, start + CLIPS_AT_ONCE) for start in range(0, n, CLIPS_AT_ONCE)]

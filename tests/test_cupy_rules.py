@@ -190,7 +190,7 @@ def test_oracles_and_wrapped_models_agree_with_numpy(model, rng):
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_infilling_agrees_with_numpy(name, rng):
     x_T, known, alpha_bar = *rng.standard_normal((2, 2, 3, 4)).astype(np.float32), linear_schedule(100)
-    mask = np.array([[True], [False], [True]])
+    mask = np.array([[1], [0], [0.5]], np.float32)
 
     def run(put):
         rng = np.random.default_rng(7)

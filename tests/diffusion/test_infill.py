@@ -53,6 +53,19 @@ def test_what_is_known_is_kept_exactly_and_what_the_mask_hides_does_not_matter(r
     assert np.isfinite(x).all()
 
 
+def test_what_is_kept_in_part_is_given_whole_and_blends_at_the_end(rng):
+    walk = gaussian_eps_model(0.0, 1.0, LINEAR), rng.standard_normal((2, 4)), LINEAR, uniform_tau(1000, 5)
+    known = np.broadcast_to([1.5, 2.0, np.nan, -1.0], (2, 4))
+    whole, part = (
+        list(infill(ddim, *walk, known, np.array(mask), np.random.default_rng(1)))
+        for mask in ([1.0, 1.0, 0.0, 1.0], [1.0, 0.25, 0.0, 1.0])
+    )
+    np.testing.assert_array_equal(part[:-1], whole[:-1])
+    made = whole[-2][:, 1] * LINEAR[200] ** 0.5  # E[x0 | x] for such data
+    np.testing.assert_allclose(part[-1][:, 1], 0.25 * 2 + 0.75 * made)
+    np.testing.assert_array_equal(np.delete(part[-1], 1, 1), np.delete(whole[-1], 1, 1))
+
+
 @pytest.mark.parametrize("name", SAMPLERS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_every_sampler_infills_and_is_asked_as_often_as_promised(name, dtype, rng):
@@ -86,7 +99,7 @@ def test_nothing_to_keep_is_the_sampler_itself(rng):
     [
         ({"mask": np.ones(3, bool)}, r"mask, bool \(3,\), .* \(2, 4\)"),
         ({"mask": np.ones((1, 2, 4), bool)}, r"mask, bool \(1, 2, 4\)"),
-        ({"mask": np.ones(4)}, "mask, float64"),
+        ({"mask": np.ones(4, int)}, "mask, int64"),
         ({"known": np.ones((2, 3))}, r"known has shape \(2, 3\)"),
         ({"resamplings": 0}, "resamplings is 0"),
         ({"tau": np.array([0, 5, 5])}, "tau"),
