@@ -13,7 +13,8 @@ import soundfile
 
 from ddim_from_scratch import checkpoint, compose, experiments, sample, steps, train, tree
 from ddim_from_scratch.audio import griffin_lim, load_audio, load_inverter, log_mel
-from ddim_from_scratch.config import UserError
+from ddim_from_scratch.config import Config, UserError
+from ddim_from_scratch.data import load_windows
 from ddim_from_scratch.fad import load_embedding
 
 TINY = [
@@ -183,6 +184,17 @@ def test_a_run_with_context_trains_resumes_and_goes_on(recordings, tmp_path, mon
     soundfile.write(tmp_path / "brief.wav", np.ones(8000), 16000)  # longer than the overlap, but not than the context
     with pytest.raises(UserError, match=r"lasts 0\.50 s, and 0\.64 s are needed"):
         sample.main(f"--run {whole} --continue {tmp_path / 'brief.wav'}".split())
+
+
+def test_a_context_is_the_window_before_backwards_and_dropped_now_and_then(recordings):
+    windows = load_windows(Config(data=str(recordings), window_seconds=0.64, window_hop_seconds=0.64, widths=(4, 4)))
+    second = int(np.flatnonzero(windows.starts[:, 1])[0])
+    scaler = windows.scaler()
+    contexts = train.draw_context(windows, np.full(400, second), scaler, np.random.default_rng(0))
+    dropped = ~contexts.any(axis=(1, 2, 3))
+    assert dropped.mean() == pytest.approx(train.CONTEXT_DROPPED, abs=0.06)  # standard error 0.02
+    expected = scaler.standardise(windows.take([second - 1])[0])[::-1]
+    np.testing.assert_array_equal(contexts[~dropped][:, :, :, 0], np.broadcast_to(expected, (sum(~dropped), 32, 128)))
 
 
 def test_steps_measures_each_point_once_and_says_what_holds(run, tmp_path, monkeypatch, capsys):
