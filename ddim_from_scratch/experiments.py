@@ -195,7 +195,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help=f"of the network, for each clip, up to {T} (default: {' '.join(map(str, steps.EVALUATIONS))})",
     )
     fewer.add_argument(
-        "--spacing", choices=SPACINGS, default="uniform", help="of the steps, as in sample (default: uniform)"
+        "--spacing",
+        choices=SPACINGS,
+        default="log-snr",
+        help="of the steps, as in sample; uniform ones end with a leap from a noisy time, whatever the sampler "
+        "(default: log-snr)",
     )
     for each in (command, bound, fewer):
         add_inverter_option(each)

@@ -225,7 +225,7 @@ def test_steps_measures_each_point_once_and_says_what_holds(run, tmp_path, monke
     assert "dpm++2m at 3 evaluations is no worse than ddim at 30" in capsys.readouterr().out
     assert (run / "steps.png").read_bytes().startswith(b"\x89PNG")
     monkeypatch.setattr(steps, "sample_log_mels", make)
-    experiments.main([*command, "2", "--spacing", "log-snr"])  # other settings: nothing of the old is used
+    experiments.main([*command, "2", "--spacing", "uniform"])  # other settings: nothing of the old is used
     assert len(json.loads((run / "steps.json").read_text())["points"]) == 5
     with pytest.raises(UserError, match="--evaluations has 1001"):
         experiments.main([*command, "1001"])
