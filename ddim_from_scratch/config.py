@@ -62,6 +62,7 @@ class Config:
     )
     min_signal_rate: float = _option(0.02, "signal left at the noisiest time (continuous-cosine)")
     max_signal_rate: float = _option(0.95, "signal left at the cleanest time (continuous-cosine)")
+    context: bool = _option(False, "show the network the window before, too, so that music can go on from it")
     epochs: int = _option(200, "passes over the training windows")
     batch_size: int = _option(4, "windows in a step")
     learning_rate: float = _option(3e-4, "AdamW's")
@@ -111,12 +112,15 @@ class Config:
         """What the time and mel sizes must be divisible by: 2 to the number of halvings."""
         return 2 ** (len(self.widths) - 1)
 
+    @property
+    def window_frames(self) -> int:
+        """The length of a training window."""
+        return self.frames("--window-seconds", self.window_seconds)
+
     def frames(self, name: str, seconds: float) -> int:
         """`seconds` in spectrogram frames. Raises UserError, naming the option, if the network can't halve them."""
-        if not (math.isfinite(seconds) and seconds > 0):
-            raise UserError(f"{name} is {seconds}: give a positive number")
-        frames = round(seconds * FRAMES_PER_SECOND)
-        if frames == 0 or frames % self.size_divisor:
+        frames = whole_frames(name, seconds)
+        if frames % self.size_divisor:
             below = max(frames // self.size_divisor, 1) * self.size_divisor
             near = " or ".join(f"{n / FRAMES_PER_SECOND:g}" for n in (below, below + self.size_divisor))
             raise UserError(
@@ -139,6 +143,13 @@ class Config:
             raise
         except (ValueError, TypeError, KeyError) as error:
             raise UserError(f"not a configuration of this version ({error}): train the run again") from None
+
+
+def whole_frames(name: str, seconds: float) -> int:
+    """`seconds` in spectrogram frames. Raises UserError, naming the option, if they are not one frame or more."""
+    if not (math.isfinite(seconds) and seconds * FRAMES_PER_SECOND >= 0.5):
+        raise UserError(f"{name} is {seconds}: give a positive number, {1 / FRAMES_PER_SECOND:g} or more")
+    return round(seconds * FRAMES_PER_SECOND)
 
 
 def flag(name: str) -> str:
@@ -211,6 +222,9 @@ def run_command(main: Callable[[], None]) -> None:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """One option a field of Config. An option that is not given leaves no attribute in the namespace."""
     for f in dataclasses.fields(Config):
+        if isinstance(f.default, bool):
+            parser.add_argument(flag(f.name), action="store_true", default=argparse.SUPPRESS, **f.metadata)
+            continue
         settings = {"metavar": f.name.split("_")[-1].upper(), **f.metadata}
         if "choices" in settings:
             del settings["metavar"]

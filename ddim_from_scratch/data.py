@@ -54,6 +54,10 @@ class Windows:
         """The log-mels of the windows of these indices: float32 (n, frames, 128)."""
         return np.stack([self.tracks[t][start : start + self.frames] for t, start in self.starts[indices]])
 
+    def before(self, indices: Iterable[int]) -> list[np.ndarray]:
+        """The log-mels just before each of these windows, as long as one or up to the track's beginning."""
+        return [self.tracks[t][max(start - self.frames, 0) : start] for t, start in self.starts[indices]]
+
     def apart(self) -> np.ndarray:
         """Indices of windows that do not overlap, so that two sets of them share no sound."""
         chosen, last = [], (-1, 0)
@@ -96,7 +100,7 @@ def load_windows(config: Config) -> Windows:
     paths = find_audio(config.data)[: config.limit]
     if not paths:
         raise UserError(f"{config.data} holds no WAV, FLAC, OGG or MP3 file: check the path")
-    frames = config.frames("--window-seconds", config.window_seconds)
+    frames = config.window_frames
     hop = round(config.window_hop_seconds * FRAMES_PER_SECOND)
     with tqdm(total=len(paths), desc="reading tracks", unit="track") as bar:
 

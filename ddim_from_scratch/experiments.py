@@ -2,10 +2,12 @@
 
     python -m ddim_from_scratch.experiments compare --run runs/mine
     python -m ddim_from_scratch.experiments ceiling --data recordings/
+    python -m ddim_from_scratch.experiments steps --run runs/mine
 
 `compare` says how far a run's samples are from its training music, on a scale that has both ends: noise and
 an untrained network on one, real music on the other. `ceiling` says how much of that distance is the
-inverter's: what real music loses when it becomes a log-mel spectrogram and sound again.
+inverter's: what real music loses when it becomes a log-mel spectrogram and sound again. `steps` says how few
+steps each sampler can do with.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from . import steps
 from .audio import find_audio, load_audio, log_mel
 from .audio.inverter import Inverter, add_inverter_option, load_inverter
 from .audio.mel import HOP_LENGTH
@@ -27,7 +30,7 @@ from .data import Scaler, load_windows
 from .fad import Embedding, Set, embed_clips, load_embedding
 from .fad.embeddings import NAMES
 from .fad.reliability import distance, interval
-from .model import init_state, sample_log_mels
+from .model import SPACINGS, T, init_state, sample_log_mels
 from .pictures import save_log_mels
 
 PICTURED = 4
@@ -171,11 +174,41 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     bound.add_argument("--data", required=True, metavar="FOLDER", help="folder of recordings")
     bound.add_argument("--seconds", type=float, default=5.12, help="length of a clip (default: 5.12, the paper's)")
     bound.add_argument("--clips", type=at_least(2), default=50, help="clips in each set, at most (default: 50)")
-    for either in (command, bound):
-        add_inverter_option(either)
-        either.add_argument("--embedding", choices=NAMES, help="default: vggish where it is at hand, else musicnn")
-        either.add_argument("--threads", type=at_least(1), metavar="N", help="CPU threads (default: every core)")
-    return parser.parse_args(argv)
+    fewer = commands.add_parser(
+        "steps",
+        help="how few steps each sampler can do with",
+        description="Draws the same clips with every sampler in few and many steps, and measures how far they are from "
+        f"DDIM's in {T} steps, and from the training music. RUN/steps.json keeps every result as soon as it is there: "
+        "the same command goes on after a stop. RUN/steps.png is its picture.",
+    )
+    fewer.add_argument("--run", type=Path, required=True, help="folder with a trained run")
+    fewer.add_argument("--clips", type=at_least(2), default=16, help="clips to draw each time (default: 16)")
+    fewer.add_argument(
+        "--seconds", type=float, help="length of a clip (default: a training window, or what the embedding needs)"
+    )
+    fewer.add_argument(
+        "--evaluations",
+        type=at_least(1),
+        nargs="+",
+        default=list(steps.EVALUATIONS),
+        metavar="N",
+        help=f"of the network, for each clip, up to {T} (default: {' '.join(map(str, steps.EVALUATIONS))})",
+    )
+    fewer.add_argument(
+        "--spacing",
+        choices=SPACINGS,
+        default="log-snr",
+        help="of the steps, as in sample; uniform ones end with a leap from a noisy time, whatever the sampler "
+        "(default: log-snr)",
+    )
+    for each in (command, bound, fewer):
+        add_inverter_option(each)
+        each.add_argument("--embedding", choices=NAMES, help="default: vggish where it is at hand, else musicnn")
+        each.add_argument("--threads", type=at_least(1), metavar="N", help="CPU threads (default: every core)")
+    args = parser.parse_args(argv)
+    if args.command == "steps" and max(args.evaluations) > T:
+        raise UserError(f"--evaluations has {max(args.evaluations)}: the schedule has {T} times, give that or fewer")
+    return args
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -185,6 +218,10 @@ def main(argv: list[str] | None = None) -> None:
         if args.command == "compare":
             print(report(compare(args.run, invert, embedding)))
             print(f"Listen to {args.run}/samples/*.wav; look at {args.run}/comparison.png and {args.run}/loss.png.")
+        elif args.command == "steps":
+            how = args.clips, args.seconds, args.evaluations, args.spacing
+            print(steps.report(steps.measure(args.run, *how, invert, embedding)))
+            print(f"Look at {args.run}/steps.png; the numbers are in {args.run}/steps.json.")
         else:
             print(report(ceiling(args.data, args.seconds, args.clips, invert, embedding)))
 

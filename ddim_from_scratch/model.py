@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
 from tqdm import tqdm
 
 from . import tree
-from .backend import Array, to_device, to_host
+from .backend import Array, array_module, to_device, to_host
 from .config import N_MELS, Config
 from .data import Scaler
 from .diffusion import (
@@ -65,17 +65,41 @@ def draw_alpha_bar(config: Config, n: int, rng: np.random.Generator) -> np.ndarr
 
 def init_state(config: Config, rng: np.random.Generator) -> Tree:
     """All that training changes: network {"params", "statistics"}, average (the same again) and moments."""
-    params, statistics = init_unet(rng, config.widths, config.block_depth, config.attention)
+    params, statistics = init_unet(rng, config.widths, config.block_depth, config.attention, 1 + config.context)
     network = {"params": params, "statistics": statistics}
     return {"network": network, "average": tree.map(np.copy, network), "moments": init_moments(params)}
 
 
-def network_eps_model(network: Tree, config: Config) -> EpsModel:
-    """A trained network {"params", "statistics"} as the function eps_model(x, t) that samplers take."""
+def context_channel(before: Sequence[np.ndarray], frames: int) -> np.ndarray:
+    """What a network trained with --context sees beside x: float32 (N, frames, 128, 1), on the host.
+
+    before: the standardised frames that precede each x, (any number, 128), of which the last count. They run
+    backwards in time: frame 0, which came last, lies beside x's frame 0, where the music has to go on. What is
+    missing is 0.
+    """
+    channel = np.zeros((len(before), frames, N_MELS, 1), np.float32)
+    for row, past in zip(channel, before, strict=True):
+        past = past[::-1][:frames]
+        row[: len(past), :, 0] = past
+    return channel
+
+
+def with_context(x: Array, context: Array | None) -> Array:
+    """The network's input: x (N, frames, 128, 1), and the context's channel, zeros for None, after it."""
+    xp = array_module(x)
+    return xp.concatenate([x, xp.zeros_like(x) if context is None else context], axis=-1)
+
+
+def network_eps_model(network: Tree, config: Config, context: Array | None = None) -> EpsModel:
+    """A trained network {"params", "statistics"} as the function eps_model(x, t) that samplers take.
+
+    context: of a network trained with one, a `context_channel` like x, on x's device; None is no past.
+    """
     alpha_bar = alpha_bar_table(config)
 
     def eps_model(x: Array, t: int) -> Array:
-        output = unet(network["params"], network["statistics"], x, np.full(len(x), 1 - alpha_bar[t]))[0]
+        seen = with_context(x, context) if config.context else x
+        output = unet(network["params"], network["statistics"], seen, np.full(len(x), 1 - alpha_bar[t]))[0]
         return PREDICTIONS[config.prediction].eps(x, float(alpha_bar[t]), output)
 
     return eps_model

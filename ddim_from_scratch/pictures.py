@@ -60,6 +60,30 @@ def save_losses(path: str | Path, steps: np.ndarray, losses: Mapping[str, np.nda
     _save(figure, path)
 
 
+def save_step_curves(path: str | Path, points: Sequence[Mapping], reference: tuple[str, int]) -> None:
+    """What `steps.measure` found: a curve for each sampler over its evaluations, of the rms and of the distance.
+
+    The dashed line and the band are the reference's Frechet distance and its interval.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    for sampler in dict.fromkeys(point["sampler"] for point in points):
+        curve = sorted((p for p in points if p["sampler"] == sampler), key=lambda point: point["evaluations"])
+        evaluations, fad = [p["evaluations"] for p in curve], [p["fad"] for p in curve]
+        away = [p for p in curve if p["rms"] > 0]  # the reference is 0 from itself
+        left.plot([p["evaluations"] for p in away], [p["rms"] for p in away], "o-", label=sampler)
+        right.plot(evaluations, fad, "o-", label=sampler)
+    for point in points:
+        if (point["sampler"], point["evaluations"]) == reference:
+            right.axhspan(*point["interval"], color="grey", alpha=0.2)
+            right.axhline(point["fad"], color="grey", linestyle="--", linewidth=0.8)
+    left.set(ylabel=f"rms from {reference[0]} with {reference[1]} steps (standardised log-mel)", yscale="log")
+    right.set(ylabel="Frechet distance from the training music")
+    for axis in (left, right):
+        axis.set(xlabel="evaluations of the network", xscale="log")
+        axis.legend(frameon=False)
+    _save(figure, path)
+
+
 def _save(figure: plt.Figure, path: str | Path) -> None:
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=100)

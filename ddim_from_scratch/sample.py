@@ -1,14 +1,18 @@
 """Make new music with a trained run.
 
     python -m ddim_from_scratch.sample --run runs/mine --num 4 --steps 50
+    python -m ddim_from_scratch.sample --run runs/mine --seconds 60
+    python -m ddim_from_scratch.sample --run runs/mine --continue song.wav --seconds 20
 
 Noise is turned into log-mel spectrograms by DDIM, or another sampler, with the averaged weights, and those into
-sound by an inverter: see audio/inverter.py.
+sound by an inverter: see audio/inverter.py. What needs more than noise to begin with is in compose.py.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +22,25 @@ from .audio import write_wav
 from .audio.inverter import add_inverter_option, load_inverter
 from .backend import require_gpu, threads, to_device
 from .checkpoint import load_checkpoint
-from .config import FRAMES_PER_SECOND, Parser, UserError, add_hardware_options, at_least, run_command
+from .compose import Composer, frames_at_once, read_log_mel, seconds
+from .config import (
+    FRAMES_PER_SECOND,
+    Config,
+    Parser,
+    UserError,
+    add_hardware_options,
+    at_least,
+    run_command,
+    whole_frames,
+)
 from .data import Scaler
-from .model import SAMPLERS, SPACINGS, T, sample_log_mels
+from .model import SAMPLERS, SPACINGS, T
 from .pictures import save_log_mels
 
 PICTURED = 8
+RESAMPLINGS = 2
+FOLDERS = {"continue": "continued", "infill": "infilled", "vary": "varied", "between": "between"}  # else samples
+ONLY_WITH = {"gap": "infill", "strength": "vary"}
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -50,10 +67,52 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help="of the steps: equal in time, small near the data, or equal in log-SNR (default: uniform)",
     )
     parser.add_argument("--eta", type=float, help="of ddim: fresh noise a step, from 0 to DDPM's at 1 (default: 0)")
-    parser.add_argument("--seconds", type=float, help="length of a clip (default: the training windows')")
-    parser.add_argument("--out", type=Path, help="folder for the files (default: RUN/samples)")
+    parser.add_argument(
+        "--seconds", type=float, help="length of a clip, or of what --continue adds to one (default: a training window)"
+    )
+    parser.add_argument(
+        "--out", type=Path, help="folder for the files (default: samples, continued, infilled ... within RUN)"
+    )
     parser.add_argument("--seed", type=at_least(0), default=0, help="of the noise (default: 0)")
     add_inverter_option(parser)
+    group = parser.add_argument_group("to begin with a recording, one of")
+    recordings = group.add_mutually_exclusive_group()
+    recordings.add_argument("--continue", metavar="FILE", help="go on from its end, with --seconds of new music")
+    recordings.add_argument("--infill", metavar="FILE", help="keep it, but compose a part anew: --gap says which")
+    recordings.add_argument(
+        "--vary", metavar="FILE", help="variations of its first --seconds: noise it in part, and draw from there"
+    )
+    recordings.add_argument(
+        "--between", nargs=2, metavar=("A", "B"), help="clips on the way from the beginning of one to that of another"
+    )
+    group.add_argument(
+        "--gap", type=float, nargs=2, metavar=("START", "STOP"), help="of --infill, in seconds of the recording"
+    )
+    group.add_argument(
+        "--strength",
+        type=float,
+        metavar="S",
+        help="of --vary: 0 leaves the clip, 1 hardly anything of it (default: 0.5)",
+    )
+    group = parser.add_argument_group(
+        "how music goes on",
+        "What is longer than the network draws at once (a training window; four, if it has neither attention nor "
+        "context) grows piece by piece. Each piece begins with the end of the one before, which is kept.",
+    )
+    group.add_argument(
+        "--overlap",
+        type=float,
+        metavar="SECONDS",
+        help="how much of the piece before is kept (default: half a training window; 0 is for runs with --context)",
+    )
+    group.add_argument(
+        "--resamplings",
+        type=at_least(1),
+        default=RESAMPLINGS,
+        metavar="U",
+        help="of each step, so that what is composed agrees with what is kept; takes U times as long "
+        f"(default: {RESAMPLINGS})",
+    )
     add_hardware_options(parser)
     args = parser.parse_args(argv)
     if args.steps > T:
@@ -63,7 +122,57 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     args.eta = args.eta or 0.0
     if not 0 <= args.eta <= 1:
         raise UserError(f"--eta is {args.eta}: give a number from 0 (DDIM) to 1 (DDPM)")
+    args.task = next((name for name in FOLDERS if getattr(args, name)), None)
+    for option, task in ONLY_WITH.items():
+        if getattr(args, option) is not None and args.task != task:
+            raise UserError(f"--{option} is of --{task}: give both, or leave it out")
+    if args.task == "infill" and not args.gap:
+        raise UserError("--infill needs --gap START STOP: the part to compose anew, in seconds")
+    if args.gap and not np.isfinite(args.gap).all():
+        raise UserError(f"--gap is {args.gap[0]} {args.gap[1]}: give two numbers of seconds")
+    if args.task == "infill" and args.seconds is not None:
+        raise UserError("--seconds: --infill keeps the recording's length, leave it out")
+    if args.task == "between" and (args.sampler, args.eta) != ("ddim", 0):
+        raise UserError("--between goes through DDIM's inversion: leave out --sampler and --eta")
+    args.strength = 0.5 if args.strength is None else args.strength
+    if not 0 <= args.strength <= 1:
+        raise UserError(f"--strength is {args.strength}: give a number from 0 (the clip itself) to 1")
     return args
+
+
+def overlap_frames(config: Config, overlap: float | None) -> int:
+    """--overlap in frames. Raises UserError if no music can go on from so much."""
+    if overlap is None:
+        return config.window_frames // 2
+    at_once, least = frames_at_once(config), 0 if config.context else 1
+    if not (np.isfinite(overlap) and least <= round(overlap * FRAMES_PER_SECOND) < at_once):
+        raise UserError(
+            f"--overlap is {overlap}: give {least / FRAMES_PER_SECOND:g} or more"
+            f"{'' if config.context else ' (0 is for runs with --context)'}, and less than the {seconds(at_once)} "
+            "that the network draws at once"
+        )
+    return round(overlap * FRAMES_PER_SECOND)
+
+
+def task(args: argparse.Namespace, composer: Composer) -> Callable[[], np.ndarray]:
+    """What the options ask for, its files read: a function that returns log-mels (n, frames, 128)."""
+    config, num = composer.config, args.num
+    length = config.window_seconds if args.seconds is None else args.seconds
+    if args.task == "infill":
+        start, stop = (round(second * FRAMES_PER_SECOND) for second in args.gap)
+        return partial(composer.fill, read_log_mel(args.infill), start, stop, num)
+    if args.task == "continue":
+        recording = read_log_mel(getattr(args, "continue"), composer.needed)
+        prompt = recording[-max(composer.needed, config.window_frames) :]
+        return partial(composer.go_on, np.repeat(prompt[None], num, axis=0), whole_frames("--seconds", length))
+    if args.task is None and whole_frames("--seconds", length) > frames_at_once(config):
+        return partial(composer.draw, num, whole_frames("--seconds", length))
+    frames = config.frames("--seconds", length)  # drawn in one piece, which the network has to halve
+    if args.task == "vary":
+        return partial(composer.vary, read_log_mel(args.vary, frames)[:frames], args.strength, num)
+    if args.task == "between":
+        return partial(composer.between, *(read_log_mel(path, frames)[:frames] for path in args.between), num)
+    return partial(composer.draw, num, frames)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -73,20 +182,21 @@ def main(argv: list[str] | None = None) -> None:
         require_gpu()
     checkpoint = load_checkpoint(args.run, args.best)
     config, scaler = checkpoint["config"], Scaler(**checkpoint["scaler"])
-    frames = config.frames("--seconds", config.window_seconds if args.seconds is None else args.seconds)
+    network = tree.map(lambda leaf: to_device(leaf, device), checkpoint["state"]["average"])
+    rng, overlap = np.random.default_rng(args.seed), overlap_frames(config, args.overlap)
+    how = args.steps, args.sampler, args.spacing, args.eta, args.resamplings, device
+    compose = task(args, Composer(network, scaler, config, rng, overlap, *how))
     invert = load_inverter(args.inverter, device)
-    out = args.out or args.run / "samples"
+    out = args.out or args.run / FOLDERS.get(args.task, "samples")
     out.mkdir(parents=True, exist_ok=True)
     with threads(1 if args.gpu else args.threads):  # a GPU has its own
-        network = tree.map(lambda leaf: to_device(leaf, device), checkpoint["state"]["average"])
-        rng = np.random.default_rng(args.seed)
-        how = {"sampler": args.sampler, "spacing": args.spacing, "eta": args.eta}
-        log_mels = sample_log_mels(network, scaler, config, args.num, frames, args.steps, rng, device, **how)
+        log_mels = compose()
         for i, samples in enumerate(invert(log_mels)):
             write_wav(out / f"sample_{i:03d}.wav", samples)
     save_log_mels(out / "samples.png", {"generated": log_mels[:PICTURED]})
-    length = f"{frames / FRAMES_PER_SECOND:g} s"
-    print(f"{args.num} clips of {length} in {out}/sample_*.wav, their picture in {out}/samples.png")
+    print(f"{args.num} clips of {seconds(log_mels.shape[1])} in {out}/sample_*.wav, their picture in {out}/samples.png")
+    if args.task == "continue":
+        print(f"Each begins with the recording's end; the last {args.seconds or config.window_seconds:g} s are new.")
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ from .config import (
 from .data import Scaler, Windows, load_windows
 from .diffusion import PREDICTIONS, predict_x0, q_sample
 from .fad import Set, embed_clips, embed_set, frechet_distance, load_embedding
-from .model import draw_alpha_bar, init_state, sample_log_mels
+from .model import context_channel, draw_alpha_bar, init_state, sample_log_mels, with_context
 from .nn.loss import mean_squared_error
 from .optim import adamw, update_average
 from .pictures import save_losses
@@ -45,18 +45,22 @@ from .tree import Tree
 from .unet import unet, unet_backward
 
 BATCH_NORM_MOMENTUM = 0.99  # Keras' default
+CONTEXT_DROPPED = 0.2  # share of the windows that are trained on as if nothing came before
 
 # What --fad-every N draws: enough to see a trend, little beside N epochs of training.
 PROBE_CLIPS = 8
 PROBE_STEPS = 20
 
 
-def train_step(state: Tree, x0: Array, config: Config, step: int, rng: np.random.Generator) -> tuple[float, float]:
+def train_step(
+    state: Tree, x0: Array, config: Config, step: int, rng: np.random.Generator, context: Array | None = None
+) -> tuple[float, float]:
     """One step of AdamW. Changes `state`. Returns the noise loss and the reconstruction loss.
 
     Trained is the error of what config.prediction names. The noise loss is that of "eps"; an output of "v" or "x0" is
     read as eps for it, and it is watched only. (A network that says x0 = 0 scores the mean signal-to-noise ratio.)
-    x0: (N, frames, 128, 1), standardised, on the device of `state`. step: 1 at the first call.
+    x0: (N, frames, 128, 1), standardised, on the device of `state`. step: 1 at the first call. context: like x0, for
+    a network that has one.
     """
     params, statistics = state["network"]["params"], state["network"]["statistics"]
     device = "cpu" if isinstance(x0, np.ndarray) else "gpu"
@@ -65,7 +69,8 @@ def train_step(state: Tree, x0: Array, config: Config, step: int, rng: np.random
     levels = to_device(alpha_bar, device)
 
     x_t = q_sample(x0, levels, eps)
-    output, caches, batch_statistics = unet(params, statistics, x_t, 1 - alpha_bar, training=True)
+    seen = with_context(x_t, context) if config.context else x_t
+    output, caches, batch_statistics = unet(params, statistics, seen, 1 - alpha_bar, training=True)
     prediction = PREDICTIONS[config.prediction]
     noise_loss, d_output = mean_squared_error(output, prediction.target(x0, levels, eps))
     eps_pred = prediction.eps(x_t, levels, output)
@@ -117,9 +122,10 @@ def train(config: Config, windows: Windows, run: Path, checkpoint: Tree | None =
             for batch in order[: steps_per_epoch * batch_size].reshape(steps_per_epoch, batch_size):
                 started = time.perf_counter()
                 step += 1
-                x0 = scaler.standardise(windows.take(batch))[..., None]
+                x0 = to_device(scaler.standardise(windows.take(batch))[..., None], device)
+                context = to_device(draw_context(windows, batch, scaler, rng), device) if config.context else None
                 try:
-                    losses = train_step(state, to_device(x0, device), config, step, rng)
+                    losses = train_step(state, x0, config, step, rng, context)
                 except FloatingPointError as error:
                     raise UserError(diverged(run, str(error))) from None
                 log.add(step, epoch + 1, *losses, time.perf_counter() - started)
@@ -137,6 +143,13 @@ def train(config: Config, windows: Windows, run: Path, checkpoint: Tree | None =
                     save_checkpoint(run / BEST, *saved)
                 fad_log.add(step, epoch + 1, fad)
     plot_losses(run)
+
+
+def draw_context(windows: Windows, batch: np.ndarray, scaler: Scaler, rng: np.random.Generator) -> np.ndarray:
+    """The context channel of a batch, (N, frames, 128, 1); some samples' is dropped, so that music can also begin."""
+    keep = rng.random(len(batch)) >= CONTEXT_DROPPED
+    before = [past if kept else past[:0] for past, kept in zip(windows.before(batch), keep, strict=True)]
+    return context_channel([*map(scaler.standardise, before)], windows.frames)
 
 
 def fad_probe(windows: Windows, scaler: Scaler, config: Config, device: str) -> Callable[[Tree], float]:

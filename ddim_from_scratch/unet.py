@@ -48,11 +48,13 @@ def init_unet(
     widths: tuple[int, ...] = (32, 64, 96, 128),
     block_depth: int = 2,
     attention: str = "lowest",
+    in_channels: int = 1,
 ) -> tuple[Tree, Tree]:
     """Parameters and statistics of a fresh network: Glorot-uniform weights, zero biases, zero output layer.
 
     widths: channels at each level, the last for the bottom. attention: "none"; "lowest", in the deepest up
-    block, as the authors' code has it; "all", in every up block, as the paper's text says.
+    block, as the authors' code has it; "all", in every up block, as the paper's text says. in_channels: 1, the noisy
+    spectrogram, and one more for each picture that it is to be drawn by.
     Raises ValueError for another attention.
     """
     if attention not in ATTENTIONS:
@@ -73,7 +75,7 @@ def init_unet(
         statistics.setdefault(name, {})[f"block{i}"] = {"mean": zeros, "variance": ones}
         return residual(inputs, outputs)
 
-    params: Tree = {"input": conv(1, 1, widths[0])}
+    params: Tree = {"input": conv(1, in_channels, widths[0])}
     channels, skips = widths[0] + DIMENSIONS, []
     for level, width in enumerate(widths[:-1]):
         params[f"down{level}"] = {}
@@ -112,8 +114,8 @@ def unet(
 ) -> tuple[Array, list, Tree]:
     """The predicted noise.
 
-    x: (N, time, mel, 1), time and mel divisible by `size_divisor(params)`. noise_variance: (N,) on the host,
-    1 - alpha_bar of each sample. training: normalise with the batch's statistics, not with the moving ones.
+    x: (N, time, mel, in_channels), time and mel divisible by `size_divisor(params)`. noise_variance: (N,) on the
+    host, 1 - alpha_bar of each sample. training: normalise with the batch's statistics, not with the moving ones.
     Returns eps: (N, time, mel, 1), the caches (empty unless training), and the batch's statistics.
     """
     if x.shape[1] % size_divisor(params) or x.shape[2] % size_divisor(params):

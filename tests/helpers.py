@@ -112,8 +112,8 @@ def residual(inputs: int, outputs: int) -> Layer:
     return Layer(forward, backward, {"x": (2, 4, 3, inputs)} | shapes)
 
 
-def network(attention: str, widths=(3, 4, 5), block_depth: int = 1, size=(8, 4), n: int = 2) -> Layer:
-    params, statistics = init_unet(np.random.default_rng(0), widths, block_depth, attention)
+def network(attention: str, widths=(3, 4, 5), block_depth: int = 1, size=(8, 4), n: int = 2, channels=1) -> Layer:
+    params, statistics = init_unet(np.random.default_rng(0), widths, block_depth, attention, channels)
     shapes = {name: leaf.shape for name, leaf in tree.flatten(params).items()}
     noise_variance = np.linspace(0.2, 0.7, n)
 
@@ -127,7 +127,7 @@ def network(attention: str, widths=(3, 4, 5), block_depth: int = 1, size=(8, 4),
         flat = tree.flatten(grads)
         return dx, *(flat[name] for name in shapes)
 
-    return Layer(forward, backward, {"x": (n, *size, 1)} | shapes)
+    return Layer(forward, backward, {"x": (n, *size, channels)} | shapes)
 
 
 def squared_error(prediction, target):
@@ -166,6 +166,7 @@ LAYERS = {
     "unet, attention lowest": network("lowest"),
     "unet, attention all": network("all"),
     "unet, two residual blocks a block": network("all", widths=(2, 3), block_depth=2, size=(4, 2)),
+    "unet, a second channel": network("lowest", channels=2),
 }
 
 

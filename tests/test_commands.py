@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from ddim_from_scratch import checkpoint, experiments, sample, train, tree
-from ddim_from_scratch.audio import griffin_lim, load_audio, load_inverter
-from ddim_from_scratch.config import UserError
+from ddim_from_scratch import checkpoint, compose, experiments, sample, steps, train, tree
+from ddim_from_scratch.audio import griffin_lim, load_audio, load_inverter, log_mel
+from ddim_from_scratch.config import Config, UserError
+from ddim_from_scratch.data import load_windows
 from ddim_from_scratch.fad import load_embedding
 
 TINY = [
@@ -86,11 +87,11 @@ def test_other_recipes_train_and_sample(options, noise_loss, recordings, tmp_pat
 
 def test_every_sampler_and_spacing_goes_its_own_way(run, tmp_path, monkeypatch):
     """Compared as spectrograms: with so small a network some differ by less than the 16 bits of a file show."""
-    clips, make = {}, sample.sample_log_mels
+    clips, make = {}, compose.sample_log_mels
     options = [f"--sampler {name}" for name in sample.SAMPLERS] + [f"--spacing {name}" for name in sample.SPACINGS]
     for option in [*options, "--eta 1"]:
         monkeypatch.setattr(
-            sample,
+            compose,
             "sample_log_mels",
             lambda *a, option=option, **k: clips.setdefault(option, make(*a, **k)),
         )
@@ -110,6 +111,124 @@ def test_samples_are_sound_of_the_asked_length(run, tmp_path):
         assert len(samples) == 64 * 320
         assert np.isfinite(samples).all()
     assert (tmp_path / "samples.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("options", "folder", "frames"),
+    [
+        ("--seconds 3", "samples", 150),  # more than four windows of 32 frames
+        ("--seconds 1 --continue {tone}", "continued", 32 + 50),
+        ("--infill {tone} --gap 1 1.5 --sampler heun", "infilled", 199),
+        ("--vary {tone} --strength 0.3 --seconds 1.28", "varied", 64),
+        ("--between {tone} {other}", "between", 32),
+    ],
+)
+def test_music_goes_on_from_recordings(options, folder, frames, recordings, run, tmp_path):
+    run = copy(run, tmp_path)
+    other = tmp_path / "another rate.flac"
+    soundfile.write(other, np.tile(load_audio(recordings / "tone1.wav", 22050)[:, None], 2), 22050)
+    options = [part.format(tone=recordings / "tone0.wav", other=other) for part in options.split()]
+    sample.main([*f"--run {run} --num 2 --steps 2 --inverter griffin-lim".split(), *options])
+    sounds = [load_audio(path) for path in sorted((run / folder).glob("*.wav"))]
+    assert [len(sound) for sound in sounds] == 2 * [frames * 320]
+    assert all(np.isfinite(sound).all() for sound in sounds)
+    if folder == "infilled":  # as far as Griffin-Lim can tell
+        kept = log_mel(load_audio(recordings / "tone0.wav"))
+        assert np.abs(log_mel(sounds[0])[5:45] - kept[5:45]).mean() < 0.3 * kept.std()
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ("--continue {brief}", r"brief.wav lasts 0.30 s, and 0.32 s are needed: .*--overlap"),
+        ("--vary {brief}", r"brief.wav lasts 0.30 s, and 0.64 s are needed: .*--seconds"),
+        ("--continue absent.wav", "absent.wav does not exist"),
+        ("--infill {tone}", "--infill needs --gap"),
+        ("--infill {tone} --gap 2 5", "--gap 2 5 is not within the recording's 3.98 s"),
+        ("--infill {tone} --gap 0 3", "--gap is 3 s long, and the network draws 2.56 s at once"),
+        ("--infill {tone} --gap 0 nan", "--gap"),
+        ("--infill {tone} --gap 1 2 --seconds 3", "--seconds: --infill keeps"),
+        ("--gap 1 2", "--gap is of --infill"),
+        ("--vary {tone} --strength 1.5", r"--strength is 1\.5"),
+        ("--vary {tone} --strength nan", "--strength is nan"),
+        ("--strength 0", "--strength is of --vary"),
+        ("--between {tone} {tone} --sampler heun", "--between .* leave out --sampler"),
+        ("--vary {tone} --continue {tone}", "not allowed with"),
+        ("--seconds 9 --overlap 0", r"--overlap is 0.0: give 0.02 or more \(0 is for runs with --context\)"),
+        ("--seconds 9 --overlap 2.555", "--overlap is 2.555"),
+        ("--seconds 9 --overlap nan", "--overlap is nan"),
+        ("--seconds 9 --overlap 2.56", "--overlap is 2.56.* less than the 2.56 s"),
+        ("--seconds 9 --resamplings 0", "--resamplings"),
+    ],
+)
+def test_what_music_cannot_go_on_from_is_named(options, named, recordings, run, tmp_path):
+    soundfile.write(tmp_path / "brief.wav", np.ones(4800), 16000)
+    options = [part.format(brief=tmp_path / "brief.wav", tone=recordings / "tone0.wav") for part in options.split()]
+    with pytest.raises(UserError, match=named) as error:
+        sample.main([*f"--run {run} --out {tmp_path / 'out'} --inverter griffin-lim".split(), *options])
+    assert "\n" not in str(error.value)
+    assert not list(tmp_path.glob("out/*"))
+
+
+def test_a_run_with_context_trains_resumes_and_goes_on(recordings, tmp_path, monkeypatch):
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    train.main([*f"--data {recordings} --run {whole} --epochs 2 --context".split(), *TINY])
+    train.main([*f"--data {recordings} --run {resumed} --epochs 1 --context".split(), *TINY])
+    train.main(f"--run {resumed} --resume --epochs 2".split())
+    a, b = (tree.flatten(checkpoint.load_checkpoint(folder)["state"]) for folder in (whole, resumed))
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+    assert a["network/params/input/w"].shape == (1, 1, 2, 4)
+    sample.main(f"--run {whole} --num 1 --steps 2 --seconds 1.5 --overlap 0".split())
+    assert len(load_audio(whole / "samples/sample_000.wav")) == 75 * 320
+    soundfile.write(tmp_path / "brief.wav", np.ones(8000), 16000)  # longer than the overlap, but not than the context
+    with pytest.raises(UserError, match=r"lasts 0\.50 s, and 0\.64 s are needed"):
+        sample.main(f"--run {whole} --continue {tmp_path / 'brief.wav'}".split())
+
+
+def test_a_context_is_the_window_before_backwards_and_dropped_now_and_then(recordings):
+    windows = load_windows(Config(data=str(recordings), window_seconds=0.64, window_hop_seconds=0.64, widths=(4, 4)))
+    second = int(np.flatnonzero(windows.starts[:, 1])[0])
+    scaler = windows.scaler()
+    contexts = train.draw_context(windows, np.full(400, second), scaler, np.random.default_rng(0))
+    dropped = ~contexts.any(axis=(1, 2, 3))
+    assert dropped.mean() == pytest.approx(train.CONTEXT_DROPPED, abs=0.06)  # standard error 0.02
+    expected = scaler.standardise(windows.take([second - 1])[0])[::-1]
+    np.testing.assert_array_equal(contexts[~dropped][:, :, :, 0], np.broadcast_to(expected, (sum(~dropped), 32, 128)))
+
+
+def test_steps_measures_each_point_once_and_says_what_holds(run, tmp_path, monkeypatch, capsys):
+    run, drawn, make = copy(run, tmp_path), [], steps.sample_log_mels
+
+    def draw(*args):
+        if len(drawn) == 3:
+            raise KeyboardInterrupt
+        drawn.append(args[-2:-1] + args[5:6])
+        return make(*args)
+
+    monkeypatch.setattr(steps, "sample_log_mels", draw)
+    monkeypatch.setattr(steps, "REFERENCE", ("ddim", 30))
+    monkeypatch.setattr(steps, "CLAIMS", ((("dpm++2m", 3), ("ddim", 30)),))
+    command = f"steps --run {run} --clips 3 --seconds 1.28 --embedding mel --inverter griffin-lim --evaluations".split()
+    with pytest.raises(KeyboardInterrupt):
+        experiments.main([*command, "3", "8"])
+    assert drawn == [("ddim", 30), ("ddim", 3), ("ddpm", 3)]
+    drawn.clear()
+    experiments.main([*command, "3"])
+    assert drawn == [("heun", 2), ("dpm++2m", 3)]
+    drawn.clear()
+    experiments.main([*command, "3"])
+    assert not drawn
+    points = {(p["sampler"], p["evaluations"]): p for p in json.loads((run / "steps.json").read_text())["points"]}
+    assert set(points) == {("ddim", 30), ("ddim", 3), ("ddpm", 3), ("heun", 3), ("dpm++2m", 3)}
+    assert points["ddim", 30]["rms"] == 0 < points["dpm++2m", 3]["rms"] <= points["ddpm", 3]["rms"]
+    assert "dpm++2m at 3 evaluations is no worse than ddim at 30" in capsys.readouterr().out
+    assert (run / "steps.png").read_bytes().startswith(b"\x89PNG")
+    monkeypatch.setattr(steps, "sample_log_mels", make)
+    experiments.main([*command, "2", "--spacing", "uniform"])  # other settings: nothing of the old is used
+    assert len(json.loads((run / "steps.json").read_text())["points"]) == 5
+    with pytest.raises(UserError, match="--evaluations has 1001"):
+        experiments.main([*command, "1001"])
 
 
 def test_the_same_seed_gives_the_same_sound_and_another_does_not(run, tmp_path):

@@ -15,13 +15,16 @@ from ddim_from_scratch.config import Config
 from ddim_from_scratch.diffusion import (
     PREDICTIONS,
     clipped,
+    correlated_gaussian_eps_model,
     ddim_inversion,
     eps_of_x0,
     gaussian_eps_model,
+    infill,
     linear_schedule,
     mixture_eps_model,
     predict_x0,
     q_sample,
+    slerp,
     thresholded,
     uniform_tau,
     velocity,
@@ -171,16 +174,38 @@ CLOUDS = [np.ones((2, 4), np.float32), np.array([0.1, 0.5], np.float32), np.arra
     "model",
     [
         lambda put, alpha_bar: gaussian_eps_model(0.5, 0.25, alpha_bar),
+        lambda put, alpha_bar: correlated_gaussian_eps_model(np.ones(4), np.eye(4) + 0.5, alpha_bar),
         lambda put, alpha_bar: mixture_eps_model(*put(CLOUDS), alpha_bar),
         lambda put, alpha_bar: clipped(lambda x, t: 0.1 * x, alpha_bar),
         lambda put, alpha_bar: thresholded(lambda x, t: 0.1 * x, alpha_bar, 60.0),
     ],
-    ids=["gaussian", "mixture", "clipped", "thresholded"],
+    ids=["gaussian", "correlated", "mixture", "clipped", "thresholded"],
 )
 def test_oracles_and_wrapped_models_agree_with_numpy(model, rng):
     x, alpha_bar = rng.standard_normal((2, 3, 4)).astype(np.float32), linear_schedule(100)
     assert_same(model(put, alpha_bar)(put(x), 70), model(list, alpha_bar)(x, 70))
     assert transfers["to host"] == transfers["sync"] == 0
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_infilling_agrees_with_numpy(name, rng):
+    x_T, known, alpha_bar = *rng.standard_normal((2, 2, 3, 4)).astype(np.float32), linear_schedule(100)
+    mask = np.array([[1], [0], [0.5]], np.float32)
+
+    def run(put):
+        rng = np.random.default_rng(7)
+        walk = lambda x, t: x * (t / 200), put(x_T), alpha_bar, uniform_tau(100, 3)
+        return list(infill(lambda *walk: SAMPLERS[name](*walk, rng), *walk, put(known), put(mask), rng, 2))
+
+    for a, b in zip(run(put), run(np.copy), strict=True):
+        assert_same(a, b)
+    assert transfers["to host"] == transfers["sync"] == 0
+
+
+def test_blends_of_noise_agree_with_numpy(rng):
+    a, b = rng.standard_normal((2, 3, 4)).astype(np.float32)
+    for share in (0, 0.3, 1):
+        assert_same(slerp(put(a), put(b), share), slerp(a, b, share))
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
@@ -200,16 +225,19 @@ def test_the_forward_process_agrees_with_numpy(function, place, rng):
     assert_same(function(put(x), place(levels), put(eps)), function(x, levels, eps))
 
 
-def test_a_training_step_agrees_with_numpy_and_reads_back_its_losses_only(rng):
-    config = Config(data="somewhere", widths=(4, 6, 8), block_depth=1, attention="lowest", learning_rate=1e-2)
+@pytest.mark.parametrize("with_context", [False, True])
+def test_a_training_step_agrees_with_numpy_and_reads_back_its_losses_only(with_context, rng):
+    config = Config(data="somewhere", widths=(4, 6, 8), block_depth=1, learning_rate=1e-2, context=with_context)
     state = init_state(config, np.random.default_rng(0))
     device_state = put(state)
     x0 = rng.standard_normal((2, 8, 4, 1)).astype(np.float32)
     device_x0 = put(x0)
+    context = rng.standard_normal(x0.shape).astype(np.float32)
+    device_context = put(context)
     for step in (1, 2):
-        losses = train_step(state, x0, config, step, np.random.default_rng(step))
+        losses = train_step(state, x0, config, step, np.random.default_rng(step), context)
         transfers.clear()
-        device_losses = train_step(device_state, device_x0, config, step, np.random.default_rng(step))
+        device_losses = train_step(device_state, device_x0, config, step, np.random.default_rng(step), device_context)
         assert device_losses == pytest.approx(losses, rel=1e-4)
         assert transfers["to host"] == 0 and transfers["sync"] <= 2
         assert transfers["to device"] <= 4  # noise, its levels, the embedding

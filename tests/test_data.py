@@ -29,6 +29,13 @@ def test_windows_are_slices_of_each_tracks_log_mel(recordings):
     np.testing.assert_array_equal(windows.take([3])[0], track[30:62])
 
 
+def test_before_a_window_is_what_precedes_it_in_its_track(recordings):
+    windows = load_windows(config(recordings))
+    track = log_mel(load_audio(recordings / "a/b/long.wav"))
+    for past, start in zip(windows.before([0, 2, 5, 12]), (0, 20, 50, 0), strict=True):
+        np.testing.assert_array_equal(past, track[max(start - 32, 0) : start])
+
+
 def test_the_sound_of_windows_has_their_log_mel(recordings):
     windows = load_windows(config(recordings))
     chosen = [13, 3]

@@ -30,6 +30,11 @@ def test_parameter_counts_are_those_of_the_paper_s_network(attention, block_dept
     assert {leaf.dtype for leaf in tree.flatten({"p": params, "s": statistics}).values()} == {np.dtype(np.float32)}
 
 
+def test_a_context_costs_one_weight_for_each_channel_of_the_first_level(rng):
+    params, _ = init_unet(rng, in_channels=2)
+    assert count(params) == COUNTS["lowest", 2][1] + 32
+
+
 @pytest.mark.parametrize("training", [False, True])
 def test_a_fresh_network_predicts_zero(training, rng):
     params, statistics = init_unet(rng, (4, 6, 8), 1, "all")
@@ -70,7 +75,7 @@ def randomised(params, statistics, rng):
     return params, tree.map(lambda s: s + 0.2 * rng.random(s.shape, dtype=np.float32), statistics)
 
 
-def keras_unet(widths, block_depth, attention, height, width):
+def keras_unet(widths, block_depth, attention, height, width, channels=1):
     """The paper's network as the Keras DDIM example writes it, attention added; layers named by our paths."""
     keras = reference("keras")
     layers = keras.layers
@@ -84,7 +89,7 @@ def keras_unet(widths, block_depth, attention, height, width):
         x = layers.Conv2D(channels, 3, padding="same", name=f"{name}_conv2")(x)
         return layers.Add()([x, shortcut])
 
-    noisy = keras.Input((height, width, 1))
+    noisy = keras.Input((height, width, channels))
     embedding = keras.Input((1, 1, DIMENSIONS))
     x = layers.Conv2D(widths[0], 1, name="input")(noisy)
     x = layers.Concatenate()([x, layers.UpSampling2D((height, width), interpolation="nearest")(embedding)])
@@ -135,6 +140,7 @@ CASES = {
     "attention in all blocks": ((8, 12, 16), 2, "all", 32, 16),
     "one level, one residual block": ((6, 8), 1, "all", 6, 10),
     "the paper's widths": ((32, 64, 96, 128), 2, "lowest", 64, 32),
+    "the window before as a second channel": ((8, 12, 16), 1, "lowest", 32, 16, 2),
 }
 
 
@@ -153,9 +159,10 @@ def keras_in_float64():
 @pytest.mark.parametrize("case", CASES)
 def test_network_is_keras_network(case, rng, keras_in_float64):
     tf = reference("tensorflow")
-    widths, block_depth, attention, height, width = CASES[case]
-    params, statistics = randomised(*init_unet(rng, widths, block_depth, attention), rng)
-    x, d_eps = rng.standard_normal((2, 2, height, width, 1)).astype(np.float32)
+    widths, block_depth, attention, height, width, *channels = CASES[case]
+    params, statistics = randomised(*init_unet(rng, widths, block_depth, attention, *channels), rng)
+    x = rng.standard_normal((2, height, width, *(channels or [1]))).astype(np.float32)
+    d_eps = rng.standard_normal((2, height, width, 1)).astype(np.float32)
     noise_variance = np.array([0.05, 0.8])
 
     model = keras_unet(*CASES[case])

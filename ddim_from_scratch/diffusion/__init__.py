@@ -4,7 +4,8 @@ Time t runs 1..T. `alpha_bar` has T + 1 values, alpha_bar[0] = 1 (the clean data
 A sampler takes `eps_model(x, t)` and yields every x on the way.
 """
 
-from .oracle import gaussian_eps_model, mixture_eps_model
+from .infill import infill
+from .oracle import correlated_gaussian_eps_model, gaussian_eps_model, mixture_eps_model
 from .process import (
     PREDICTIONS,
     EpsModel,
@@ -14,6 +15,7 @@ from .process import (
     posterior,
     predict_x0,
     q_sample,
+    slerp,
     thresholded,
     velocity,
 )
@@ -37,6 +39,7 @@ __all__ = [
     "clipped",
     "continuous_cosine_alpha_bar",
     "continuous_cosine_schedule",
+    "correlated_gaussian_eps_model",
     "cosine_schedule",
     "ddim",
     "ddim_inversion",
@@ -46,6 +49,7 @@ __all__ = [
     "eps_of_x0",
     "gaussian_eps_model",
     "heun",
+    "infill",
     "linear_schedule",
     "log_snr",
     "log_snr_tau",
@@ -54,6 +58,7 @@ __all__ = [
     "predict_x0",
     "q_sample",
     "quadratic_tau",
+    "slerp",
     "thresholded",
     "uniform_tau",
     "velocity",

@@ -25,6 +25,22 @@ def gaussian_eps_model(mean: Array | float, variance: Array | float, alpha_bar: 
     return eps_model
 
 
+def correlated_gaussian_eps_model(mean: np.ndarray, covariance: np.ndarray, alpha_bar: np.ndarray) -> EpsModel:
+    """For points x (..., D) from N(mean, covariance): mean (D,), covariance (D, D), both on the host.
+
+    In the covariance's own axes the elements are independent, and each has the eps of `gaussian_eps_model`.
+    """
+    variances, axes = np.linalg.eigh(covariance)
+
+    def eps_model(x: Array, t: int) -> Array:
+        xp = array_module(x)
+        on_device = [xp.asarray(table, dtype=x.dtype) for table in (mean, variances, axes)]
+        independent = gaussian_eps_model(0.0, on_device[1], alpha_bar)
+        return independent((x - float(alpha_bar[t]) ** 0.5 * on_device[0]) @ on_device[2], t) @ on_device[2].T
+
+    return eps_model
+
+
 def mixture_eps_model(means: Array, variances: Array, weights: Array, alpha_bar: np.ndarray) -> EpsModel:
     """For points x (..., D) from K round clouds: means (K, D), variances (K,), weights (K,) that sum to 1.
 

@@ -61,6 +61,25 @@ def eps_of_velocity(x_t: Array, alpha_bar: Array | float, v: Array) -> Array:
     return signal_rate * v + noise_rate * x_t
 
 
+def noise_like(x: Array, rng: np.random.Generator) -> Array:
+    """Unit Gaussian noise for x, the same on every device and for every dtype."""
+    return array_module(x).asarray(rng.standard_normal(x.shape, dtype=np.float32), dtype=x.dtype)
+
+
+def slerp(a: Array, b: Array, share: float) -> Array:
+    """From a (share 0) to b (share 1) along the great circle (Shoemake 1985; Song et al. 2021, appendix D.5).
+
+    a, b: (...), noise of one sample each. In so many dimensions two draws are nearly orthogonal and equally long:
+    halfway along the straight line between them is noise of half the variance, which no network was trained on.
+    """
+    cosine = float((a * b).sum() / ((a * a).sum() * (b * b).sum()) ** 0.5)
+    angle = float(np.arccos(np.clip(cosine, -1, 1)))
+    if np.sin(angle) < 1e-6:  # the same direction, or opposite ones: no circle, or too many
+        return (1 - share) * a + share * b
+    of_a, of_b = np.sin((1 - share) * angle) / np.sin(angle), np.sin(share * angle) / np.sin(angle)
+    return float(of_a) * a + float(of_b) * b
+
+
 class Prediction(NamedTuple):
     """What a network is trained to put out for q_sample(x0, alpha_bar, eps), and how that is read as eps again."""
 

@@ -12,8 +12,8 @@ from math import inf
 
 import numpy as np
 
-from ..backend import Array, array_module
-from .process import EpsModel, posterior, predict_x0, q_sample
+from ..backend import Array
+from .process import EpsModel, noise_like, posterior, predict_x0, q_sample
 from .schedule import log_snr
 
 
@@ -41,7 +41,7 @@ def ddpm(
         x, beta_tilde = posterior(x0, x, ab_t, ab_s)  # eq. 7; with x0 put in, eq. 11
         if s > 0:  # "z = 0 if t = 1"
             sigma = (beta_tilde if variance == "posterior" else 1 - ab_t / ab_s) ** 0.5
-            x = x + sigma * _noise(x, rng)
+            x = x + sigma * noise_like(x, rng)
         yield x
 
 
@@ -71,7 +71,7 @@ def ddim(
         x0 = predict_x0(x, ab_t, eps)  # eq. 9
         x = ab_s**0.5 * x0 + max(1 - ab_s - sigma**2, 0.0) ** 0.5 * eps  # eq. 12, "direction pointing to x_t"
         if sigma > 0:
-            x = x + sigma * _noise(x, rng)
+            x = x + sigma * noise_like(x, rng)
         yield x
 
 
@@ -153,8 +153,3 @@ def _steps(alpha_bar: np.ndarray, tau: np.ndarray) -> list[tuple[int, int, float
 def _move(x: Array, eps: Array, ab_from: float, ab_to: float) -> Array:
     """x at another noise level, its noise eps and so its x0 kept: the deterministic DDIM's step, up or down."""
     return q_sample(predict_x0(x, ab_from, eps), ab_to, eps)
-
-
-def _noise(x: Array, rng: np.random.Generator) -> Array:
-    """Unit Gaussian noise for x, the same on every device and for every dtype."""
-    return array_module(x).asarray(rng.standard_normal(x.shape, dtype=np.float32), dtype=x.dtype)

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from ddim_from_scratch.diffusion import gaussian_eps_model, linear_schedule, mixture_eps_model, q_sample
+from ddim_from_scratch.diffusion import (
+    correlated_gaussian_eps_model,
+    gaussian_eps_model,
+    linear_schedule,
+    mixture_eps_model,
+    q_sample,
+)
 
 ALPHA_BAR = linear_schedule(1000)
 MEANS, VARIANCES, WEIGHTS = np.array([[-1.0, 0.5], [1.5, 0.0], [0.0, 3.0]]), np.array([0.1, 0.3, 1.0]), [0.2, 0.5, 0.3]
@@ -41,6 +47,19 @@ def test_a_mixture_of_one_is_a_gaussian(rng):
     x, mean = rng.standard_normal((2, 5, 3))
     one = mixture_eps_model(mean[:1], np.array([0.3]), np.ones(1), ALPHA_BAR)(x, 400)
     np.testing.assert_allclose(one, gaussian_eps_model(mean[0], 0.3, ALPHA_BAR)(x, 400), rtol=1e-12)
+
+
+@pytest.mark.parametrize("t", [20, 300, 900])
+def test_correlated_eps_is_the_score(t, rng):
+    """eps = -sqrt(1 - alpha_bar) grad log p(x_t), of a Gaussian: (x - mean_t) over the covariance_t."""
+    root, mean, x = rng.standard_normal((3, 3)), rng.standard_normal(3), rng.standard_normal((2, 5, 3))
+    ab, covariance = ALPHA_BAR[t], root @ root.T
+    expected = (1 - ab) ** 0.5 * np.linalg.solve(
+        ab * covariance + (1 - ab) * np.eye(3), (x - ab**0.5 * mean)[..., None]
+    )
+    eps_model = correlated_gaussian_eps_model(mean, covariance, ALPHA_BAR)
+    np.testing.assert_allclose(eps_model(x, t), expected[..., 0], rtol=1e-9)
+    assert eps_model(x.astype(np.float32), t).dtype == np.float32
 
 
 def test_far_from_all_clouds_the_nearest_decides():

@@ -13,6 +13,7 @@ from ddim_from_scratch.diffusion import (
     posterior,
     predict_x0,
     q_sample,
+    slerp,
     thresholded,
     velocity,
 )
@@ -124,3 +125,15 @@ def test_a_wrapped_model_goes_with_a_sampler_and_keeps_float32(wrap, rng):
     x_T = rng.standard_normal((2, 8)).astype(np.float32)
     *_, x = ddim(wrap(wild, ALPHA_BAR), x_T, ALPHA_BAR, np.arange(0, 101, 20))
     assert x.dtype == np.float32 and np.abs(x).max() <= 1 + 1e-5
+
+
+def test_a_blend_of_noise_is_noise_and_its_ends_are_the_two(rng):
+    a, b = rng.standard_normal((2, 100, 100)).astype(np.float32)
+    for share in (0.2, 0.5):
+        blend = slerp(a, b, share)
+        assert blend.dtype == np.float32 and blend.std() == pytest.approx(1, abs=0.02)
+        angles = [np.arccos((x * blend).sum() / np.sqrt((x**2).sum() * (blend**2).sum())) for x in (a, b)]
+        assert angles[0] / sum(angles) == pytest.approx(share, abs=3e-3)  # equal lengths up to 1 %
+    np.testing.assert_allclose(slerp(a, b, 0), a, atol=1e-6)
+    np.testing.assert_allclose(slerp(a, b, 1), b, atol=1e-6)
+    np.testing.assert_allclose(slerp(a, a, 0.3), a, rtol=1e-6)

@@ -1,0 +1,70 @@
+"""Infilling: a part of the data is given, the network composes the rest. It needs no training of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from ..backend import Array, array_module
+from .process import EpsModel, noise_like, q_sample
+
+
+def infill(
+    sampler: Callable[..., Iterator[Array]],
+    eps_model: EpsModel,
+    x_T: Array,
+    alpha_bar: np.ndarray,
+    tau: np.ndarray,
+    known: Array,
+    mask: Array,
+    rng: np.random.Generator,
+    resamplings: int = 1,
+) -> Iterator[Array]:
+    """RePaint: Lugmayr et al. (2022), Algorithm 1, with any sampler and any tau.
+
+    After each step of the sampler, what is known takes its place in x, with fresh noise for the time arrived at. The
+    step itself saw only what it left: to bring what is composed into accord with what is known, the step is undone
+    by adding its noise again, and taken anew, `resamplings` times in all. The last step, which ends without noise,
+    is taken once: the network is asked (S - 1) resamplings + 1 times by a sampler that asks once a step.
+
+    sampler(eps_model, x, alpha_bar, tau): of `samplers`. Each step is the first of a fresh walk: a sampler that
+    remembers earlier steps forgets them, so that `dpm_solver_pp_2m` becomes `ddim`.
+    known: like x_T; its values where mask is 0 do not matter. mask: of a shape that is broadcast to x_T's, bool, True
+    for what is kept, or x_T's dtype, 1 for what is kept and 0 for what is not. What is between them is given like
+    what is kept; of the last x it is that share, and the rest is what the last step made of it, which joins what is
+    composed without a seam. Yields x after every step, the undone ones too.
+    Raises ValueError for a mask or a known of another shape, and for what the sampler refuses.
+    """
+    if known.shape != x_T.shape:
+        raise ValueError(f"known has shape {known.shape}, x_T {x_T.shape}: they must be the same")
+    sizes = zip(mask.shape[::-1], x_T.shape[::-1], strict=False)
+    if (
+        mask.dtype not in (bool, x_T.dtype)
+        or mask.ndim > x_T.ndim
+        or any(size not in (1, whole) for size, whole in sizes)
+    ):
+        raise ValueError(
+            f"the mask, {mask.dtype} {mask.shape}, must be bool or x's dtype and broadcast to x's shape, {x_T.shape}"
+        )
+    if resamplings < 1:
+        raise ValueError(f"resamplings is {resamplings}: a step is taken 1 time or more")
+
+    xp, share = array_module(x_T), mask.astype(x_T.dtype)
+
+    def with_known(x: Array, ab: float) -> Array:
+        return xp.where(mask > 0, q_sample(known, ab, noise_like(x, rng)), x)
+
+    next(sampler(eps_model, x_T, alpha_bar, tau))  # refuses a bad tau before any work
+    levels = np.asarray(alpha_bar)[tau].tolist()
+    x = with_known(x_T, levels[-1])
+    yield x
+    for i in range(len(tau) - 1, 0, -1):
+        ab_t, ab_s = levels[i], levels[i - 1]
+        for again in range(resamplings if i > 1 else 1):
+            if again:
+                x = q_sample(x, ab_t / ab_s, noise_like(x, rng))  # DDPM's forward process from s to t
+            walk = sampler(eps_model, x, alpha_bar, tau[: i + 1])
+            _, x = next(walk), next(walk)
+            x = with_known(x, ab_s) if i > 1 else xp.where(mask > 0, share * known + (1 - share) * x, x)
+            yield x
