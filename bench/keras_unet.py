@@ -92,7 +92,7 @@ def embed(noise_variance: np.ndarray) -> tf.Tensor:
     return tf.constant(sinusoidal_embedding(noise_variance)[:, None, None], tf.float32)
 
 
-def train_step(config: Config, x0: np.ndarray, xla: bool = False) -> Callable[[], object]:
+def train_step(config: Config, x0: np.ndarray) -> Callable[[], object]:
     """A function that does what `ddim_from_scratch.train.train_step` does, once a call. x0: (N, frames, mels, 1)."""
     rng = np.random.default_rng(config.seed)
     model, average = (fresh(config, *x0.shape[1:3]) for _ in range(2))
@@ -100,7 +100,7 @@ def train_step(config: Config, x0: np.ndarray, xla: bool = False) -> Callable[[]
     optimizer.build(model.trainable_variables)
     x0 = tf.constant(x0)
 
-    @tf.function(jit_compile=xla)
+    @tf.function
     def step(signal_rate, noise_rate, embedding):
         eps = tf.random.normal(tf.shape(x0))
         x_t = signal_rate * x0 + noise_rate * eps
@@ -123,9 +123,9 @@ def train_step(config: Config, x0: np.ndarray, xla: bool = False) -> Callable[[]
     return once
 
 
-def forward(config: Config, x: np.ndarray, xla: bool = False) -> Callable[[], object]:
+def forward(config: Config, x: np.ndarray) -> Callable[[], object]:
     """A function that predicts the noise in x: (N, frames, mels, 1)."""
     model = fresh(config, *x.shape[1:3])
-    predict = tf.function(lambda x, embedding: model([x, embedding], training=False), jit_compile=xla)
+    predict = tf.function(lambda x, embedding: model([x, embedding], training=False))
     x, noise_variance = tf.constant(x), np.full(len(x), 0.5)
     return lambda: predict(x, embed(noise_variance)).numpy()

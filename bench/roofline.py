@@ -25,9 +25,9 @@ from ddim_from_scratch import unet as network
 from ddim_from_scratch.backend import available_cores, parallel, threads
 from ddim_from_scratch.config import Parser, run_command
 
-LAYERS = """conv2d conv2d_backward multi_head_attention multi_head_attention_backward batch_norm batch_norm_backward
-swish swish_backward average_pool average_pool_backward upsample_bilinear upsample_bilinear_backward
-concatenate_channels split_channels add_in_place""".split()
+PAIRS = ("conv2d", "multi_head_attention", "batch_norm", "swish", "average_pool", "upsample_bilinear")
+LAYERS = [*PAIRS, *(f"{name}_backward" for name in PAIRS)]
+LAYERS += ["concatenate_channels", "split_channels", "add_in_place"]
 REPEATS = 3
 
 
@@ -142,15 +142,17 @@ def main(argv: list[str] | None = None) -> None:
         f"copy {bytes_per_second / 1e9:.1f} GB/s\n"
     )
     whole = sum(way[1] for ways in totals.values() for way in ways.values())
-    print("| layer | shape | calls | way | ms | of the step | GFLOP/s | of peak | GB/s | of peak |")
+    print("| layer | shape | calls | of the step | forward | of peak | | backward | of peak | |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for (name, shape), ways in totals.items():
-        for way, (calls, seconds, work, moved) in ways.items():
-            if calls:
-                speed = [f"{work / seconds / 1e9:.0f}", f"{work / seconds / flops:.0%}"] if work else ["", ""]
-                speed += [f"{moved / seconds / 1e9:.1f}", f"{moved / seconds / bytes_per_second:.0%}"]
-                cells = [name, shape, f"{calls:.0f}", way, f"{1e3 * seconds:.1f}", f"{seconds / whole:.1%}", *speed]
-                print(f"| {' | '.join(cells)} |")
+        calls, seconds, *_ = sum(ways.values())
+        cells = [name, shape, f"{calls / sum(way[0] > 0 for way in ways.values()):.0f}", f"{seconds / whole:.1%}"]
+        for _, seconds, work, moved in ways.values():
+            cells += [f"{1e3 * seconds:.1f} ms"] if seconds else [""]
+            cells += [f"{work / seconds / 1e9:.0f} GFLOP/s, {work / seconds / flops:.0%}"] if work else [""]
+            speed = moved / seconds if seconds else 0
+            cells += [f"{speed / 1e9:.1f} GB/s, {speed / bytes_per_second:.0%}"] if seconds else [""]
+        print(f"| {' | '.join(cells)} |")
     print(f"\n{whole:.3f} s in layers, a step of {args.batch}")
     for part in dict.fromkeys(name for name, _ in totals):
         seconds = sum(way[1] for (name, _), ways in totals.items() if name == part for way in ways.values())

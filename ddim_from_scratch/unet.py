@@ -220,21 +220,24 @@ def residual_block(params: Tree, statistics: Tree, x: Array, training: bool) -> 
         shortcut_cache = h, params["shortcut"]["w"], statistics
     h, conv1_cache = conv2d(h, **params["conv1"])
     h, swish_cache = swish(h)
-    h, conv2_cache = conv2d(h, **params["conv2"])
+    h, _ = conv2d(h, **params["conv2"])
     add_in_place(h, shortcut)
-    return h, [shortcut_cache, norm_cache, conv1_cache, swish_cache, conv2_cache], statistics
+    return h, [shortcut_cache, norm_cache, conv1_cache, swish_cache, params["conv2"]["w"]], statistics
 
 
 def residual_block_backward(dy: Array, caches: list) -> tuple[Array, Tree]:
     """dy: (N, H, W, D). Returns dx and the parameters' gradients; empties `caches`, whose memory is used again.
 
-    The shortcut's x, large where channels have been concatenated, is not kept: with h, which conv1 has kept,
+    Two inputs are not kept, as they are cheaply had again. Conv2's is swish(h). The shortcut's, large where channels
+    have been concatenated, is had from the h that conv1 has kept:
         x = std h + mean        dw = sum over pixels of x^T dy = std (sum of h^T dy) + mean^T (sum of dy)
     """
     grads: Tree = {}
-    dh, w, b = conv2d_backward(dy, caches.pop())
+    w, swish_cache = caches.pop(), caches.pop()
+    dh, w, b = conv2d_backward(dy, (swish(swish_cache)[0], w))
     grads["conv2"] = {"w": w, "b": b}
-    dh = swish_backward(dh, caches.pop())
+    dh = swish_backward(dh, swish_cache)
+    del swish_cache
     dh, w, b = conv2d_backward(dh, caches.pop())
     grads["conv1"] = {"w": w, "b": b}
     dh = batch_norm_backward(dh, caches.pop())
