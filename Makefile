@@ -9,7 +9,7 @@ DEMO_OPTIONS := --window-seconds 1.28 --window-hop-seconds 0.64 --windows-per-tr
   --widths 16 32 64 96 --block-depth 1 --attention none --prediction v \
   --min-signal-rate 0.195 --max-signal-rate 0.933 --learning-rate 2e-3 --ema 0.99 --epochs 28
 
-.PHONY: help demo lessons student-copy test lint parity clean
+.PHONY: help demo lessons student-copy test test-gpu lint parity bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { sub("%", "NN", $$1); printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,12 +39,18 @@ student-copy: .venv/.installed-lessons ## the repository without the solutions, 
 test: .venv/.installed-test ## the tests, with TensorFlow, Keras and SciPy as references
 	$(BIN)/python -m pytest --ignore=tests/parity
 
+test-gpu: .venv/.installed-gpu ## the same arithmetic on a CUDA device, against NumPy's
+	DDIM_TEST_GPU=1 $(BIN)/python -m pytest tests/test_gpu.py
+
 lint: .venv/.installed-test ## ruff's checks and format
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
 parity: .venv-parity/.installed ## the comparisons with PyTorch and its kin, in an environment of their own
 	.venv-parity/bin/python -m pytest tests/parity
+
+bench: .venv-parity/.installed-bench ## time and memory beside PyTorch, Keras and librosa: a table, and build/bench.json
+	.venv-parity/bin/python -m bench $(BENCH_OPTIONS)
 
 clean: ## remove environments, built data and runs
 	rm -rf .venv .venv-parity build runs *.egg-info
@@ -63,6 +69,14 @@ clean: ## remove environments, built data and runs
 .venv/.installed-test: .venv/.installed
 	$(BIN)/pip install --quiet --editable '.[test]'
 	$(BIN)/pip install --quiet --no-deps musicnn==0.1.0  # for its checkpoint; it asks for NumPy of 2019
+	touch $@
+
+.venv/.installed-gpu: .venv/.installed-test
+	$(BIN)/pip install --quiet --editable '.[gpu]'
+	touch $@
+
+.venv-parity/.installed-bench: .venv-parity/.installed
+	.venv-parity/bin/pip install --quiet --editable '.[bench]'
 	touch $@
 
 .venv-parity/.installed: pyproject.toml

@@ -6,10 +6,11 @@ that `x` belongs to, or simply uses methods and operators, which need no namespa
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
-from collections import defaultdict
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -89,7 +90,7 @@ class _Context(NamedTuple):
 
     pool: ThreadPoolExecutor | None
     count: int
-    buffers: dict[int, list[np.ndarray]]
+    buffers: list[np.ndarray]
 
 
 class _Local(threading.local):
@@ -118,7 +119,7 @@ def threads(count: int | None = None) -> Iterator[None]:
     """
     outer = _local.context
     count = count or available_cores()
-    buffers: dict[int, list[np.ndarray]] = defaultdict(list)
+    buffers: list[np.ndarray] = []
 
     def join() -> None:
         _local.context = _Context(None, 1, buffers)
@@ -169,8 +170,10 @@ def samples(x: Array) -> list[slice]:
 
 
 # Memory. A training step asks for the same arrays again and again, and fresh pages from the kernel
-# cost as much as the arithmetic on them. A buffer that nobody refers to any more is given out again.
+# cost as much as the arithmetic on them. A buffer that nobody refers to any more is given out again,
+# for an array of its size or somewhat less: buffers of each layer's very own size would add up.
 
+MOST_WASTE = 2  # a buffer at most so many times the size of its array
 _buffers_lock = threading.Lock()
 
 
@@ -183,13 +186,19 @@ def empty(shape: tuple[int, ...], like: Array, dtype: Any = None) -> Array:
     xp = array_module(like)
     if xp is not np or _local.context is None:
         return xp.empty(shape, dtype)
-    size = int(np.prod(shape)) * dtype.itemsize
+    size = math.prod(shape) * dtype.itemsize
     with _buffers_lock:
-        kept = _local.context.buffers[size]
-        for i in range(len(kept)):
-            # Views refer to their buffer: 2 means the list and getrefcount's argument, no view.
-            if sys.getrefcount(kept[i]) == 2:
-                return kept[i].view(dtype).reshape(shape)
-        buffer = np.empty(size, np.uint8)
-        kept.append(buffer)
-        return buffer.view(dtype).reshape(shape)
+        return _free_buffer(_local.context.buffers, size)[:size].view(dtype).reshape(shape)
+
+
+def _free_buffer(buffers: list[np.ndarray], size: int) -> np.ndarray:
+    """The smallest of `buffers`, which are in order of size, that is large enough and not in use; or a new one."""
+    for i in range(bisect_left(buffers, size, key=len), len(buffers)):
+        if len(buffers[i]) > MOST_WASTE * size:
+            break
+        # Views refer to their buffer: 2 means the list and getrefcount's argument, no view.
+        if sys.getrefcount(buffers[i]) == 2:
+            return buffers[i]
+    buffer = np.empty(size, np.uint8)
+    insort(buffers, buffer, key=len)
+    return buffer

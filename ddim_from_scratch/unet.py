@@ -30,6 +30,7 @@ from .nn.attention import (
 )
 from .nn.embedding import DIMENSIONS, sinusoidal_embedding
 from .nn.init import glorot_uniform
+from .nn.norm import EPSILON as NORM_EPSILON
 from .nn.norm import batch_norm, batch_norm_backward, batch_norm_inference
 from .nn.resize import (
     average_pool,
@@ -133,7 +134,7 @@ def unet(
         keep(cache)
         return h
 
-    def keep(cache: tuple) -> None:
+    def keep(cache: tuple | list) -> None:
         if training:
             caches.append(cache)
 
@@ -206,38 +207,50 @@ def unet_backward(d_eps: Array, params: Tree, caches: list) -> tuple[Array, Tree
     return dx, grads
 
 
-def residual_block(params: Tree, statistics: Tree, x: Array, training: bool) -> tuple[Array, tuple, Tree]:
+def residual_block(params: Tree, statistics: Tree, x: Array, training: bool) -> tuple[Array, list, Tree]:
     """shortcut(x) + conv2(swish(conv1(norm(x)))); the shortcut is a 1x1 convolution where the width changes.
 
-    Returns (N, H, W, D), the cache, and the batch's statistics.
+    Returns (N, H, W, D), the caches, and the batch's statistics.
     """
-    shortcut, shortcut_cache = conv2d(x, **params["shortcut"]) if "shortcut" in params else (x, None)
     if training:
         h, norm_cache, statistics = batch_norm(x)
     else:
         h, norm_cache = batch_norm_inference(x, statistics), None
+    shortcut, shortcut_cache = x, None
+    if "shortcut" in params:
+        shortcut, _ = conv2d(x, **params["shortcut"])
+        shortcut_cache = h, params["shortcut"]["w"], statistics
     h, conv1_cache = conv2d(h, **params["conv1"])
     h, swish_cache = swish(h)
-    h, conv2_cache = conv2d(h, **params["conv2"])
+    h, _ = conv2d(h, **params["conv2"])
     add_in_place(h, shortcut)
-    return h, (shortcut_cache, norm_cache, conv1_cache, swish_cache, conv2_cache), statistics
+    return h, [shortcut_cache, norm_cache, conv1_cache, swish_cache, params["conv2"]["w"]], statistics
 
 
-def residual_block_backward(dy: Array, cache: tuple) -> tuple[Array, Tree]:
-    """dy: (N, H, W, D). Returns dx and the parameters' gradients."""
-    shortcut_cache, norm_cache, conv1_cache, swish_cache, conv2_cache = cache
+def residual_block_backward(dy: Array, caches: list) -> tuple[Array, Tree]:
+    """dy: (N, H, W, D). Returns dx and the parameters' gradients; empties `caches`, whose memory is used again.
+
+    Two inputs are not kept, as they are cheaply had again. Conv2's is swish(h). The shortcut's, large where channels
+    have been concatenated, is had from the h that conv1 has kept:
+        x = std h + mean        dw = sum over pixels of x^T dy = std (sum of h^T dy) + mean^T (sum of dy)
+    """
     grads: Tree = {}
-    dh, w, b = conv2d_backward(dy, conv2_cache)
+    w, swish_cache = caches.pop(), caches.pop()
+    dh, w, b = conv2d_backward(dy, (swish(swish_cache)[0], w))
     grads["conv2"] = {"w": w, "b": b}
     dh = swish_backward(dh, swish_cache)
-    dh, w, b = conv2d_backward(dh, conv1_cache)
+    del swish_cache
+    dh, w, b = conv2d_backward(dh, caches.pop())
     grads["conv1"] = {"w": w, "b": b}
-    dx = batch_norm_backward(dh, norm_cache)
+    dh = batch_norm_backward(dh, caches.pop())
+    shortcut_cache = caches.pop()
     if shortcut_cache is None:
-        return add_in_place(dx, dy), grads
-    d_shortcut, w, b = conv2d_backward(dy, shortcut_cache)
-    grads["shortcut"] = {"w": w, "b": b}
-    return add_in_place(dx, d_shortcut), grads
+        return add_in_place(dh, dy), grads
+    h, w, statistics = shortcut_cache
+    d_shortcut, dw, db = conv2d_backward(dy, (h, w))
+    std = (statistics["variance"] + NORM_EPSILON) ** 0.5
+    grads["shortcut"] = {"w": std[:, None] * dw + statistics["mean"][:, None] * db, "b": db}
+    return add_in_place(dh, d_shortcut), grads
 
 
 def concatenate_channels(*arrays: Array) -> Array:

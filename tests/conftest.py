@@ -7,7 +7,8 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ["CUDA_VISIBLE_DEVICES"] = ""
+if not os.environ.get("DDIM_TEST_GPU"):
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 try:
     from hypothesis import settings

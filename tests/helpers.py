@@ -10,7 +10,7 @@ import pytest
 
 from ddim_from_scratch import tree
 from ddim_from_scratch.diffusion import ddim, ddpm, dpm_solver_pp_2m, heun
-from ddim_from_scratch.nn import conv, winograd
+from ddim_from_scratch.nn import columns, conv, winograd
 from ddim_from_scratch.nn.activation import swish, swish_backward
 from ddim_from_scratch.nn.attention import (
     attention,
@@ -141,6 +141,8 @@ LAYERS = {
     "conv2d 5x5": convolution(5, 1, 7, 4, 2, 3),
     "conv2d 3x3, one channel, one sample": convolution(3, 1, 6, 5, 1, 1),
     "conv2d 5x5, larger than the plane": convolution(5, 1, 1, 2, 2, 2),
+    "conv2d 1x1, columns": convolution(1, 2, 5, 7, 3, 4, columns),
+    "conv2d 3x3, columns": convolution(3, 3, 5, 7, 3, 4, columns),
     "conv2d 3x3, Winograd": convolution(3, 2, 9, 7, 3, 4, winograd),
     "conv2d 3x3, Winograd, less than one window": convolution(3, 1, 2, 1, 1, 1, winograd),
     "batch_norm": Layer(lambda x: batch_norm(x)[:2], one(batch_norm_backward), {"x": (3, 5, 4, 3)}),

@@ -121,6 +121,31 @@ def test_blas_gets_one_thread_inside_and_its_own_back_outside():
     assert blas_threads() == before and backend.worker_count() == backend.available_cores()
 
 
+@pytest.mark.parametrize("cores", [1, 3])
+def test_work_outside_any_context_uses_every_core_and_leaves_blas_as_it_was(cores, monkeypatch):
+    monkeypatch.setattr(backend, "available_cores", lambda: cores)
+    before, met = blas_threads(), threading.Barrier(cores, timeout=30)
+
+    def work(i):
+        met.wait()  # for as many threads as there are cores
+        return blas_threads()
+
+    inside = backend.parallel(work, range(cores))
+    assert inside == [[1] * len(before) if cores > 1 else before] * cores
+    assert blas_threads() == before
+
+
+def test_a_buffer_serves_smaller_arrays_but_none_of_less_than_half_its_size():
+    with backend.threads(1):
+        used = address(backend.empty((100,), LIKE))
+        assert address(backend.empty((99,), LIKE)) == used
+        assert address(backend.empty((50,), LIKE)) == used
+        assert address(backend.empty((49,), LIKE)) != used
+        assert address(backend.empty((101,), LIKE)) != used
+        small, large = backend.empty((90,), LIKE), backend.empty((110,), LIKE)
+        assert address(small) == used != address(large)
+
+
 def test_parallel_keeps_the_order_whoever_finishes_first():
     turn = threading.Event()
 

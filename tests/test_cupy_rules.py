@@ -38,6 +38,7 @@ from ddim_from_scratch.fad import (
     vggish_examples,
 )
 from ddim_from_scratch.model import init_state
+from ddim_from_scratch.nn import winograd
 from ddim_from_scratch.nn.norm import batch_norm_inference
 from ddim_from_scratch.optim import adamw, init_moments, update_average
 from ddim_from_scratch.train import train_step
@@ -104,6 +105,29 @@ def test_every_layer_runs_on_the_device_and_agrees_with_numpy(name, rng):
         assert_same(a, b, scale=1.0 if argument.endswith("key/b") else 0.0)
     assert transfers["to host"] == transfers["sync"] == 0
     assert transfers["to device"] <= name.startswith("unet")  # the embedding
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_a_convolution_is_one_product_of_contiguous_matrices_and_two_backward(k, rng, monkeypatch, cupy):
+    x, dy = put([rng.standard_normal((2, 5, 7, c)).astype(np.float32) for c in (3, 4)])
+    w, b = put([rng.standard_normal(shape).astype(np.float32) for shape in [(k, k, 3, 4), (4,)]])
+    shapes = []
+
+    def product(function):
+        def call(a, b, out=None):
+            for matrix in (a, b):
+                assert matrix.ndim == 2 and (matrix.flags.c_contiguous or matrix.flags.f_contiguous)
+            shapes.append((a.shape, b.shape))
+            return function(a, b) if out is None else function(a, b, out=out)
+
+        return call
+
+    monkeypatch.setattr(cupy, "matmul", product(cupy.matmul))
+    monkeypatch.setattr(FakeArray, "__matmul__", product(FakeArray.__matmul__))
+    _, cache = winograd.conv2d(x, w, b)
+    assert shapes == [((70, 3 * k * k), (3 * k * k, 4))]
+    winograd.conv2d_backward(dy, cache)
+    assert shapes[1:] == [((70, 4 * k * k), (4 * k * k, 3)), ((3, 70), (70, 4 * k * k))]
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -5,7 +5,7 @@ import pytest
 from helpers import reference, relative_error
 
 from ddim_from_scratch import backend, tree
-from ddim_from_scratch.nn.embedding import DIMENSIONS, sinusoidal_embedding
+from ddim_from_scratch.nn.embedding import sinusoidal_embedding
 from ddim_from_scratch.optim import update_average
 from ddim_from_scratch.unet import init_unet, size_divisor, unet, unet_backward
 
@@ -75,65 +75,6 @@ def randomised(params, statistics, rng):
     return params, tree.map(lambda s: s + 0.2 * rng.random(s.shape, dtype=np.float32), statistics)
 
 
-def keras_unet(widths, block_depth, attention, height, width, channels=1):
-    """The paper's network as the Keras DDIM example writes it, attention added; layers named by our paths."""
-    keras = reference("keras")
-    layers = keras.layers
-
-    def residual_block(x, channels, name):
-        shortcut = x
-        if x.shape[3] != channels:
-            shortcut = layers.Conv2D(channels, 1, name=f"{name}_shortcut")(x)
-        x = layers.BatchNormalization(center=False, scale=False, name=f"{name}_norm")(x)
-        x = layers.Conv2D(channels, 3, padding="same", activation="swish", name=f"{name}_conv1")(x)
-        x = layers.Conv2D(channels, 3, padding="same", name=f"{name}_conv2")(x)
-        return layers.Add()([x, shortcut])
-
-    noisy = keras.Input((height, width, channels))
-    embedding = keras.Input((1, 1, DIMENSIONS))
-    x = layers.Conv2D(widths[0], 1, name="input")(noisy)
-    x = layers.Concatenate()([x, layers.UpSampling2D((height, width), interpolation="nearest")(embedding)])
-    skips = []
-    for level, channels in enumerate(widths[:-1]):
-        for i in range(block_depth):
-            x = residual_block(x, channels, f"down{level}_block{i}")
-            skips.append(x)
-        x = layers.AveragePooling2D(pool_size=2)(x)
-    for i in range(block_depth):
-        x = residual_block(x, widths[-1], f"bottom_block{i}")
-    deepest = len(widths) - 2
-    for level in reversed(range(len(widths) - 1)):
-        x = layers.UpSampling2D(size=2, interpolation="bilinear")(x)
-        for i in range(block_depth):
-            name, skip = f"up{level}_block{i}", skips.pop()
-            parts = [x, skip]
-            if attention == "all" or (attention == "lowest" and level == deepest):
-                heads = layers.MultiHeadAttention(4, 1, attention_axes=(1, 2), name=f"{name}_attention")
-                parts.append(heads(query=x, value=skip, key=skip))
-            x = residual_block(layers.Concatenate()(parts), widths[level], name)
-    x = layers.Conv2D(1, 1, kernel_initializer="zeros", name="output")(x)
-    return keras.Model([noisy, embedding], x)
-
-
-def variables(model):
-    """(our path, Keras variable) of everything in the model."""
-    ours = {"kernel": "w", "bias": "b", "moving_mean": "mean", "moving_variance": "variance"}
-    for variable in model.variables:
-        if "seed" in variable.path:
-            continue
-        layer, *inner, kind = variable.path.split("/")
-        inner = [{"attention_output": "output"}.get(part, part) for part in inner]
-        path = [*layer.split("_"), *inner, ours[kind]]
-        yield "/".join(part for part in path if part != "norm"), variable
-
-
-def copy_to_keras(model, params, statistics):
-    leaves = tree.flatten(params) | tree.flatten(statistics)
-    for name, variable in variables(model):
-        variable.assign(leaves.pop(name).reshape(variable.shape))
-    assert not leaves, f"Keras' network has no {list(leaves)}"
-
-
 CASES = {
     "no attention": ((8, 12, 16), 2, "none", 32, 16),
     "attention in the lowest block": ((8, 12, 16), 2, "lowest", 32, 16),
@@ -159,6 +100,8 @@ def keras_in_float64():
 @pytest.mark.parametrize("case", CASES)
 def test_network_is_keras_network(case, rng, keras_in_float64):
     tf = reference("tensorflow")
+    from bench.keras_unet import keras_unet, load_weights, variables
+
     widths, block_depth, attention, height, width, *channels = CASES[case]
     params, statistics = randomised(*init_unet(rng, widths, block_depth, attention, *channels), rng)
     x = rng.standard_normal((2, height, width, *(channels or [1]))).astype(np.float32)
@@ -166,7 +109,7 @@ def test_network_is_keras_network(case, rng, keras_in_float64):
     noise_variance = np.array([0.05, 0.8])
 
     model = keras_unet(*CASES[case])
-    copy_to_keras(model, params, statistics)
+    load_weights(model, params, statistics)
     inputs = [tf.constant(x, tf.float64), tf.constant(sinusoidal_embedding(noise_variance)[:, None, None])]
     expected = {"inference": model(inputs, training=False)}
     with tf.GradientTape() as tape:

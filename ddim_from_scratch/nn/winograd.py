@@ -25,7 +25,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ..backend import Array, array_module, empty, parallel, worker_count
-from . import conv
+from . import columns, conv
 from .conv import TILE_PIXELS, padded_rows
 
 POINTS = (0, 1, -1, 2, -2)  # and infinity
@@ -47,17 +47,17 @@ A_T = _evaluation(4).T  # (4, 6)
 
 
 def conv2d(x: Array, w: Array, b: Array) -> tuple[Array, tuple]:
-    """`conv.conv2d`, by Winograd's algorithm where k = 3 and x is a NumPy array. Shapes and cache as there."""
-    return (_correlate(x, w, b), (x, w)) if _applies(x, w) else conv.conv2d(x, w, b)
+    """`conv.conv2d`, by Winograd's algorithm for k = 3, and on a GPU by columns. Shapes and cache as there."""
+    if array_module(x) is not np:
+        return columns.conv2d(x, w, b)
+    return (_correlate(x, w, b), (x, w)) if w.shape[0] == 3 else conv.conv2d(x, w, b)
 
 
 def conv2d_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array]:
     """`conv.conv2d_backward`, by the same choice. Shapes as there."""
-    return _backward(dy, *cache) if _applies(*cache) else conv.conv2d_backward(dy, cache)
-
-
-def _applies(x: Array, w: Array) -> bool:
-    return w.shape[0] == 3 and array_module(x) is np
+    if array_module(dy) is not np:
+        return columns.conv2d_backward(dy, cache)
+    return _backward(dy, *cache) if cache[1].shape[0] == 3 else conv.conv2d_backward(dy, cache)
 
 
 def _backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:

@@ -1,11 +1,13 @@
 """Every layer and block against finite differences and definitions, in both precisions, on any number of threads."""
 
+import itertools
+
 import numpy as np
 import pytest
 from helpers import LAYERS, network, relative_error
 
 from ddim_from_scratch import backend
-from ddim_from_scratch.nn import attention, conv, winograd
+from ddim_from_scratch.nn import attention, columns, conv, winograd
 from ddim_from_scratch.nn.gradcheck import gradient_error
 from ddim_from_scratch.nn.init import glorot_uniform
 from ddim_from_scratch.nn.loss import mean_squared_error
@@ -23,6 +25,7 @@ def small_tiles(monkeypatch):
     monkeypatch.setattr(attention, "KEY_TILE", 2)
     monkeypatch.setattr(conv, "TILE_PIXELS", 16)
     monkeypatch.setattr(winograd, "TILE_PIXELS", 16)
+    monkeypatch.setattr(columns, "COLUMN_BYTES", 4096)
 
 
 def check_gradients(layer, rng):
@@ -83,7 +86,7 @@ def test_backward_of_a_linear_layer_is_its_adjoint(name, rng):
     assert right == pytest.approx((y * dy).sum(), rel=1e-12)
 
 
-@pytest.mark.parametrize(("k", "module"), [(1, conv), (3, conv), (5, conv), (3, winograd)])
+@pytest.mark.parametrize(("k", "module"), [(3, winograd), *itertools.product((1, 3, 5), (conv, columns))])
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 5, 4, 3), (1, 2, 9, 2), (1, 16, 3, 2)])
 def test_conv2d_is_its_definition(k, module, shape, rng, small_tiles):
     x, w, b = rng.standard_normal(shape), rng.standard_normal((k, k, shape[3], 2)), rng.standard_normal(2)
@@ -146,8 +149,9 @@ def run_network(count):
     return dict(zip(["y", *layer.shapes], results, strict=True))
 
 
-def test_results_do_not_depend_on_the_number_of_threads():
-    alone, together = run_network(1), run_network(2)
+@pytest.mark.parametrize("count", [2, 7])
+def test_results_do_not_depend_on_the_number_of_threads(count):
+    alone, together = run_network(1), run_network(count)
     for name in alone:
         # Softmax ignores a constant added to its scores: the key's bias has gradient zero, and rounding noise.
         scale = np.abs(alone["x"]).max() if name.endswith("key/b") else 0
