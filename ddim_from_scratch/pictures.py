@@ -76,7 +76,7 @@ def save_step_curves(path: str | Path, points: Sequence[Mapping], reference: tup
         if (point["sampler"], point["evaluations"]) == reference:
             right.axhspan(*point["interval"], color="grey", alpha=0.2)
             right.axhline(point["fad"], color="grey", linestyle="--", linewidth=0.8)
-    left.set(ylabel=f"rms from {reference[0]} with {reference[1]} steps (standardised log-mel)", yscale="log")
+    left.set(ylabel=f"rms from {reference[0]} in {reference[1]} steps (standardised)", yscale="log")
     right.set(ylabel="Frechet distance from the training music")
     for axis in (left, right):
         axis.set(xlabel="evaluations of the network", xscale="log")
