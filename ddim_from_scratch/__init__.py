@@ -11,7 +11,7 @@ optim       AdamW and the moving average of the weights
 fad         the Frechet audio distance: embeddings by pretrained listeners, the distance, how far to trust it
 model       a configuration's network and schedule, and what it draws
 train sample fad experiments       the commands: python -m ddim_from_scratch.NAME --help
-data checkpoint pictures           recordings in windows, the files of a run, images
+data checkpoint guards pictures    recordings in windows, the files of a run, what keeps it alive, images
 backend tree config hub            what all of them stand on
 """
 

@@ -12,7 +12,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
@@ -23,6 +23,7 @@ N_MELS = 128
 SCHEDULES = ("continuous-cosine", "linear", "cosine")
 PREDICTIONS = ("eps", "v", "x0")
 ATTENTIONS = ("none", "lowest", "all")
+TEMPORARY = ".tmp"  # how the name of a file ends that is being written
 
 
 class UserError(ValueError):
@@ -154,22 +155,40 @@ def cache_folder() -> Path:
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[BinaryIO]:
+def replacing(path: str | Path, keep: Path | None = None) -> Iterator[BinaryIO]:
     """A binary file to write that takes the place of `path` in one move at the end of the `with` block.
 
     After an error or a kill there is the old file or the new one, whole. The data are on the disk before the move.
+    keep: the name that the old file gets, in the same folder. (For a moment, then, there is only that one.)
+    Raises OSError, which names `path`, if it cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
     try:
         with open(temporary, "w+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        if keep and path.exists():
+            os.replace(path, keep)
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):  # a full disk's error names no file, others name the temporary one
+            error.filename, error.filename2 = str(path), None
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Take the move itself to the disk, where the system lets a folder be opened; it is in order without, too."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 class Parser(argparse.ArgumentParser):

@@ -3,7 +3,9 @@
     python -m ddim_from_scratch.train --data recordings/ --run runs/mine
 
 The run folder gets config.json, checkpoint.npz (after every epoch: weights, moving average, optimizer,
-statistics, random state), log.csv (a row a step) and loss.png. --resume continues from the checkpoint.
+statistics), previous.npz (the one before), log.csv (a row a step) and loss.png. --resume continues from the
+checkpoint, and comes to what a run that never stopped comes to, bit for bit: the random numbers of each step
+and the order of each epoch are streams of their own, known from the seed. Ctrl-C and SIGTERM save first.
 With --fad-every also fad.csv and best.npz, the checkpoint whose samples were nearest to the recordings.
 """
 
@@ -11,10 +13,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
+import shlex
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -37,6 +41,7 @@ from .config import (
 from .data import Scaler, Windows, load_windows
 from .diffusion import PREDICTIONS, predict_x0, q_sample
 from .fad import Set, embed_clips, embed_set, frechet_distance, load_embedding
+from .guards import Stop, locked
 from .model import draw_alpha_bar, init_state, sample_log_mels
 from .nn.loss import mean_squared_error
 from .optim import adamw, update_average
@@ -44,6 +49,7 @@ from .pictures import save_losses
 from .tree import Tree
 from .unet import unet, unet_backward
 
+ORDER, NOISE = range(2)  # what random numbers are for: see `stream`
 BATCH_NORM_MOMENTUM = 0.99  # Keras' default
 
 # What --fad-every N draws: enough to see a trend, little beside N epochs of training.
@@ -87,12 +93,10 @@ def train(config: Config, windows: Windows, run: Path, checkpoint: Tree | None =
 
     Raises UserError if the loss or the weights become non-finite; the last good checkpoint stays.
     """
-    rng = np.random.default_rng(config.seed)
     batch_size = min(config.batch_size, len(windows))
     steps_per_epoch = len(windows) // batch_size  # what is left over goes into another epoch's batches
     if checkpoint:
         state, scaler = checkpoint["state"], Scaler(**checkpoint["scaler"])
-        rng.bit_generator.state = json.loads(str(checkpoint["random"]))
         step = int(checkpoint["step"])
         if int(checkpoint["windows"]) != len(windows):
             raise UserError(
@@ -100,7 +104,7 @@ def train(config: Config, windows: Windows, run: Path, checkpoint: Tree | None =
                 "give the same recordings, or begin a new run"
             )
     else:
-        state, scaler, step = init_state(config, rng), windows.scaler(), 0
+        state, scaler, step = init_state(config, np.random.default_rng(config.seed)), windows.scaler(), 0
     state = tree.map(lambda leaf: to_device(leaf, device), state)
     log, fad_log = Log(run / "log.csv", step), FadLog(run / "fad.csv", step)
     probe = fad_probe(windows, scaler, config, device) if config.fad_every else None
@@ -111,32 +115,46 @@ def train(config: Config, windows: Windows, run: Path, checkpoint: Tree | None =
     with replacing(run / "config.json") as file:
         file.write(config.to_json().encode())
 
-    with tqdm(total=config.epochs * steps_per_epoch, initial=step, desc="training", unit="step") as bar:
+    total = config.epochs * steps_per_epoch
+    with Stop() as stop, tqdm(total=total, initial=step, desc="training", unit="step") as bar:
         for epoch in range(first_epoch, config.epochs):
-            order = rng.permutation(len(windows))
-            for batch in order[: steps_per_epoch * batch_size].reshape(steps_per_epoch, batch_size):
+            order = stream(config.seed, ORDER, epoch).permutation(len(windows))
+            batches = order[: steps_per_epoch * batch_size].reshape(steps_per_epoch, batch_size)
+            for batch in batches[step % steps_per_epoch :]:  # all of them, but for one that was stopped in between
                 started = time.perf_counter()
                 step += 1
                 x0 = scaler.standardise(windows.take(batch))[..., None]
                 try:
+                    rng = stream(config.seed, NOISE, step)
                     losses = train_step(state, to_device(x0, device), config, step, rng)
                 except FloatingPointError as error:
                     raise UserError(diverged(run, str(error))) from None
                 log.add(step, epoch + 1, *losses, time.perf_counter() - started)
                 bar.set_postfix(epoch=epoch + 1, loss=f"{log.recent_loss():.3f}", refresh=False)
                 bar.update()
+                if stop.signal:
+                    break
             if not all(np.isfinite(to_host(leaf)).all() for leaf in tree.flatten(state).values()):
                 raise UserError(diverged(run, f"a weight became non-finite by step {step}"))
-            log.write()
-            saved = config, state, scaler, rng, step, len(windows)
-            save_checkpoint(checkpoint_path(run), *saved)
-            if probe and (epoch + 1) % config.fad_every == 0:
+            saved = config, state, scaler, step, len(windows)
+            if probe and (epoch + 1) % config.fad_every == 0 and step % steps_per_epoch == 0:
                 fad = probe(state["average"])
                 bar.write(f"epoch {epoch + 1}: Frechet distance {fad:.4g}, best so far {min(fad, fad_log.best):.4g}")
                 if fad < fad_log.best:
                     save_checkpoint(run / BEST, *saved)
                 fad_log.add(step, epoch + 1, fad)
+            log.write()
+            save_checkpoint(checkpoint_path(run), *saved)
+            if stop.signal:
+                again = f"python -m ddim_from_scratch.train --run {shlex.quote(str(run))} --resume"
+                bar.write(f"{stop.signal.name}: saved at step {step} of {total}; go on with {again}", file=sys.stderr)
+                sys.exit(128 + stop.signal)  # as a shell has it
     plot_losses(run)
+
+
+def stream(seed: int, kind: int, number: int) -> np.random.Generator:
+    """Random numbers that depend on nothing but the seed, what they are for (ORDER, NOISE), and the epoch or step."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(kind, number)))
 
 
 def fad_probe(windows: Windows, scaler: Scaler, config: Config, device: str) -> Callable[[Tree], float]:
@@ -195,22 +213,29 @@ def main(argv: list[str] | None = None) -> None:
         options["widths"] = tuple(options["widths"])
     if args.gpu:
         require_gpu()
-    checkpoint = load_checkpoint(args.run) if args.resume else None
-    if checkpoint:
-        saved = checkpoint["config"]
-        for name, value in options.items():
-            if name not in ("epochs", "data", "fad_every") and value != getattr(saved, name):
-                raise UserError(
-                    f"{flag(name)} is {value}, but {args.run} was begun with {getattr(saved, name)}: "
-                    "leave it out, or begin a new run"
-                )
-        config = dataclasses.replace(saved, **options)
-    else:
+    if not args.resume:
         config = Config(**options)
-        if checkpoint_path(args.run).exists():
+    elif not args.run.is_dir():
+        raise UserError(f"{args.run} does not exist: check the path, or begin it without --resume")
+    with locked(args.run):
+        checkpoint = load_checkpoint(args.run) if args.resume else None
+        if checkpoint:
+            config = resumed(checkpoint["config"], options, args.run)
+        elif checkpoint_path(args.run).exists():
             raise UserError(f"{args.run} holds a trained run: add --resume to continue it, or choose another --run")
-    with threads(1 if args.gpu else args.threads):  # a GPU has its own
-        train(config, load_windows(config), args.run, checkpoint, "gpu" if args.gpu else "cpu")
+        with threads(1 if args.gpu else args.threads):  # a GPU has its own
+            train(config, load_windows(config), args.run, checkpoint, "gpu" if args.gpu else "cpu")
+
+
+def resumed(saved: Config, options: dict[str, Any], run: Path) -> Config:
+    """The configuration of a run that goes on. Raises UserError if an option would change what it computes."""
+    for name, value in options.items():
+        if name not in ("epochs", "data", "fad_every") and value != getattr(saved, name):
+            raise UserError(
+                f"{flag(name)} is {value}, but {run} was begun with {getattr(saved, name)}: "
+                "leave it out, or begin a new run"
+            )
+    return dataclasses.replace(saved, **options)
 
 
 if __name__ == "__main__":

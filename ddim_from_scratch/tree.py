@@ -6,6 +6,7 @@ parameters, so AdamW, EMA, checkpoints and device moves are each one call of `ma
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -56,12 +57,25 @@ def unflatten(flat: Mapping[str, Any]) -> Tree:
     return tree
 
 
-def save(path: str | Path, tree: Tree) -> None:
-    """Write `tree` as an `.npz` file, atomically: after a crash there is the old file or the new one, whole."""
+def digest(tree: Tree) -> str:
+    """A hash (SHA-256) of every leaf's name, shape, type and bytes, in the tree's order."""
+    sha = hashlib.sha256()
+    for name, leaf in flatten(tree).items():
+        array = np.asarray(to_host(leaf))
+        sha.update(f"{name} {array.shape} {array.dtype}".encode())
+        sha.update(np.ascontiguousarray(array).view(np.uint8))
+    return sha.hexdigest()
+
+
+def save(path: str | Path, tree: Tree, keep: Path | None = None) -> None:
+    """Write `tree` as an `.npz` file, atomically: after a crash there is the old file or the new one, whole.
+
+    keep: the name that the old file gets.
+    """
     leaves = {key: np.asarray(to_host(leaf)) for key, leaf in flatten(tree).items()}
     if any(leaf.dtype == object for leaf in leaves.values()):
         raise TypeError(f"{path}: a leaf is no array of numbers or text, and would have to be pickled")
-    with replacing(path) as file:
+    with replacing(path, keep) as file:
         np.savez(file, **leaves)
 
 
