@@ -67,6 +67,9 @@ class Config:
     batch_size: int = _option(4, "windows in a step")
     learning_rate: float = _option(3e-4, "AdamW's")
     weight_decay: float = _option(1e-4, "AdamW's")
+    clip_gradient: float = _option(
+        0.0, "shorten a gradient of all weights that is longer than this to it; 0: never", metavar="NORM"
+    )
     ema: float = _option(0.999, "decay of the moving average of the weights, with which samples are made")
     fad_every: int = _option(
         0, "measure the Frechet distance of a few samples every N epochs and keep the best; 0: never", metavar="N"
@@ -85,7 +88,8 @@ class Config:
             _require(self, name, getattr(self, name) >= 1, "give 1 or more")
         for name in ("window_seconds", "window_hop_seconds", "learning_rate"):
             _require(self, name, getattr(self, name) > 0, "give a positive number")
-        _require(self, "weight_decay", self.weight_decay >= 0, "give 0 or more")
+        for name in ("weight_decay", "clip_gradient"):
+            _require(self, name, getattr(self, name) >= 0, "give 0 or more")
         _require(self, "ema", 0 <= self.ema < 1, "give a number from 0 up to, not including, 1")
         for name in ("seed", "fad_every"):
             _require(self, name, getattr(self, name) >= 0, "give 0 or more")

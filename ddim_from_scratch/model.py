@@ -24,6 +24,7 @@ from .diffusion import (
     heun,
     linear_schedule,
     log_snr_tau,
+    q_sample,
     quadratic_tau,
     uniform_tau,
 )
@@ -61,6 +62,15 @@ def draw_alpha_bar(config: Config, n: int, rng: np.random.Generator) -> np.ndarr
     if config.schedule == "continuous-cosine":
         return continuous_cosine_alpha_bar(rng.random(n), config.min_signal_rate, config.max_signal_rate)
     return alpha_bar_table(config)[rng.integers(1, T + 1, n)]
+
+
+def loss_of_zero(config: Config) -> float:
+    """The noise loss, on average, of a network whose output is 0 whatever it sees: one that has learnt nothing."""
+    rng = np.random.default_rng(0)
+    alpha_bar = draw_alpha_bar(config, 10_000, rng)
+    x0, eps = rng.standard_normal((2, len(alpha_bar)))  # a data set's values are standardised, too
+    eps_pred = PREDICTIONS[config.prediction].eps(q_sample(x0, alpha_bar, eps), alpha_bar, np.zeros_like(eps))
+    return float(((eps_pred - eps) ** 2).mean())
 
 
 def init_state(config: Config, rng: np.random.Generator) -> Tree:

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from . import tree
 from .audio import griffin_lim
-from .backend import Array, parallel, require_gpu, threads, to_device, to_host
+from .backend import Array, parallel, require_gpu, threads, to_device
 from .checkpoint import BEST, FadLog, Log, checkpoint_path, load_checkpoint, read_log, save_checkpoint
 from .config import (
     FRAMES_PER_SECOND,
@@ -41,15 +41,16 @@ from .config import (
 from .data import Scaler, Windows, load_windows
 from .diffusion import PREDICTIONS, predict_x0, q_sample
 from .fad import Set, embed_clips, embed_set, frechet_distance, load_embedding
-from .guards import Stop, locked
-from .model import draw_alpha_bar, init_state, sample_log_mels
+from .guards import Stop, first_non_finite, locked
+from .model import draw_alpha_bar, init_state, loss_of_zero, sample_log_mels
 from .nn.loss import mean_squared_error
-from .optim import adamw, update_average
+from .optim import adamw, clip_gradient, update_average
 from .pictures import save_losses
 from .tree import Tree
 from .unet import unet, unet_backward
 
 ORDER, NOISE = range(2)  # what random numbers are for: see `stream`
+PATIENCE = 500  # steps after which a loss must have moved
 BATCH_NORM_MOMENTUM = 0.99  # Keras' default
 
 # What --fad-every N draws: enough to see a trend, little beside N epochs of training.
@@ -63,6 +64,7 @@ def train_step(state: Tree, x0: Array, config: Config, step: int, rng: np.random
     Trained is the error of what config.prediction names. The noise loss is that of "eps"; an output of "v" or "x0" is
     read as eps for it, and it is watched only. (A network that says x0 = 0 scores the mean signal-to-noise ratio.)
     x0: (N, frames, 128, 1), standardised, on the device of `state`. step: 1 at the first call.
+    Raises FloatingPointError, naming step and layer, before it changes a weight by what is not finite.
     """
     params, statistics = state["network"]["params"], state["network"]["statistics"]
     device = "cpu" if isinstance(x0, np.ndarray) else "gpu"
@@ -79,8 +81,12 @@ def train_step(state: Tree, x0: Array, config: Config, step: int, rng: np.random
         noise_loss, _ = mean_squared_error(eps_pred, eps)
     reconstruction_loss, _ = mean_squared_error(predict_x0(x_t, levels, eps_pred), x0)
     if not np.isfinite(noise_loss):
-        raise FloatingPointError(f"the loss of step {step} is {noise_loss}")
-    _, grads = unet_backward(d_output, params, caches)
+        where, _, _ = (first_non_finite(batch_statistics) or "output/").rpartition("/")  # its mean, or its variance
+        raise FloatingPointError(f"the loss of step {step} is {noise_loss}, first wrong at the layer {where}")
+    _, grads = unet_backward(d_output, params, caches)  # from the output to the input, so that the first is the cause
+    norm = clip_gradient(grads, config.clip_gradient)
+    if not np.isfinite(norm):
+        raise FloatingPointError(f"the gradient of step {step} is {norm}, first at {first_non_finite(grads)}")
 
     adamw(params, grads, state["moments"], step, config.learning_rate, config.weight_decay)
     update_average(statistics, batch_statistics, BATCH_NORM_MOMENTUM)
@@ -128,14 +134,16 @@ def train(config: Config, windows: Windows, run: Path, checkpoint: Tree | None =
                     rng = stream(config.seed, NOISE, step)
                     losses = train_step(state, to_device(x0, device), config, step, rng)
                 except FloatingPointError as error:
-                    raise UserError(diverged(run, str(error))) from None
+                    raise UserError(diverged(run, f"{error}, of {windows.names(batch)}")) from None
                 log.add(step, epoch + 1, *losses, time.perf_counter() - started)
                 bar.set_postfix(epoch=epoch + 1, loss=f"{log.recent_loss():.3f}", refresh=False)
                 bar.update()
+                if step == PATIENCE and log.recent_loss(PATIENCE // 2) > 0.95 * loss_of_zero(config):
+                    bar.write(learns_nothing(step), file=sys.stderr)
                 if stop.signal:
                     break
-            if not all(np.isfinite(to_host(leaf)).all() for leaf in tree.flatten(state).values()):
-                raise UserError(diverged(run, f"a weight became non-finite by step {step}"))
+            if broken := first_non_finite(state):
+                raise UserError(diverged(run, f"{broken} became non-finite by step {step}"))
             saved = config, state, scaler, step, len(windows)
             if probe and (epoch + 1) % config.fad_every == 0 and step % steps_per_epoch == 0:
                 fad = probe(state["average"])
@@ -181,6 +189,13 @@ def fad_probe(windows: Windows, scaler: Scaler, config: Config, device: str) -> 
 def diverged(run: Path, what: str) -> str:
     saved = f"{checkpoint_path(run)} holds the last good epoch" if checkpoint_path(run).exists() else "nothing is saved"
     return f"training stopped: {what}; {saved}; train a new run with a lower --learning-rate"
+
+
+def learns_nothing(step: int) -> str:
+    return (
+        f"warning: after {step} steps the loss is still that of predicting 0: the network has learnt nothing; "
+        "try another --learning-rate, or a larger --batch-size"
+    )
 
 
 def plot_losses(run: Path) -> None:
