@@ -14,16 +14,18 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from . import tree
+from . import mpi, tree
 from .audio import griffin_lim
 from .backend import Array, parallel, require_gpu, threads, to_device
 from .checkpoint import BEST, FadLog, Log, checkpoint_path, load_checkpoint, read_log, save_checkpoint
@@ -70,6 +72,9 @@ def train_step(state: Tree, x0: Array, config: Config, step: int, rng: np.random
     device = "cpu" if isinstance(x0, np.ndarray) else "gpu"
     alpha_bar = draw_alpha_bar(config, len(x0), rng)
     eps = to_device(rng.standard_normal(x0.shape, dtype=np.float32), device)
+    part = mpi.share(len(x0))  # every process draws for all, and takes its part
+    weight = (part.stop - part.start) / len(x0)
+    x0, eps, alpha_bar = x0[part], eps[part], alpha_bar[part]
     levels = to_device(alpha_bar, device)
 
     x_t = q_sample(x0, levels, eps)
@@ -80,10 +85,13 @@ def train_step(state: Tree, x0: Array, config: Config, step: int, rng: np.random
     if eps_pred is not output:
         noise_loss, _ = mean_squared_error(eps_pred, eps)
     reconstruction_loss, _ = mean_squared_error(predict_x0(x_t, levels, eps_pred), x0)
+    noise_loss, reconstruction_loss = mpi.total(weight * noise_loss, weight * reconstruction_loss)
     if not np.isfinite(noise_loss):
         where, _, _ = (first_non_finite(batch_statistics) or "output/").rpartition("/")  # its mean, or its variance
         raise FloatingPointError(f"the loss of step {step} is {noise_loss}, first wrong at the layer {where}")
+    d_output *= weight
     _, grads = unet_backward(d_output, params, caches)  # from the output to the input, so that the first is the cause
+    mpi.add_up(grads)
     norm = clip_gradient(grads, config.clip_gradient)
     if not np.isfinite(norm):
         raise FloatingPointError(f"the gradient of step {step} is {norm}, first at {first_non_finite(grads)}")
@@ -100,6 +108,9 @@ def train(config: Config, windows: Windows, run: Path, checkpoint: Tree | None =
     Raises UserError if the loss or the weights become non-finite; the last good checkpoint stays.
     """
     batch_size = min(config.batch_size, len(windows))
+    if batch_size < mpi.size():
+        raise UserError(f"{mpi.size()} processes can't share a batch of {batch_size} windows: raise --batch-size")
+    leads = mpi.rank() == 0  # writes the files; the others do all the rest with it
     steps_per_epoch = len(windows) // batch_size  # what is left over goes into another epoch's batches
     if checkpoint:
         state, scaler = checkpoint["state"], Scaler(**checkpoint["scaler"])
@@ -113,13 +124,14 @@ def train(config: Config, windows: Windows, run: Path, checkpoint: Tree | None =
         state, scaler, step = init_state(config, np.random.default_rng(config.seed)), windows.scaler(), 0
     state = tree.map(lambda leaf: to_device(leaf, device), state)
     log, fad_log = Log(run / "log.csv", step), FadLog(run / "fad.csv", step)
-    probe = fad_probe(windows, scaler, config, device) if config.fad_every else None
+    probe = fad_probe(windows, scaler, config, device) if config.fad_every and leads else None
     first_epoch = step // steps_per_epoch
     if first_epoch >= config.epochs:
         raise UserError(f"{run} has been trained for {first_epoch} epochs already: give a larger --epochs")
     run.mkdir(parents=True, exist_ok=True)
-    with replacing(run / "config.json") as file:
-        file.write(config.to_json().encode())
+    if leads:
+        with replacing(run / "config.json") as file:
+            file.write(config.to_json().encode())
 
     total = config.epochs * steps_per_epoch
     with Stop() as stop, tqdm(total=total, initial=step, desc="training", unit="step") as bar:
@@ -140,7 +152,8 @@ def train(config: Config, windows: Windows, run: Path, checkpoint: Tree | None =
                 bar.update()
                 if step == PATIENCE and log.recent_loss(PATIENCE // 2) > 0.95 * loss_of_zero(config):
                     bar.write(learns_nothing(step), file=sys.stderr)
-                if stop.signal:
+                stopped = max(int(sent) for (sent,) in mpi.gather(stop.signal or 0))  # all stop at one step
+                if stopped:
                     break
             if broken := first_non_finite(state):
                 raise UserError(diverged(run, f"{broken} became non-finite by step {step}"))
@@ -151,13 +164,18 @@ def train(config: Config, windows: Windows, run: Path, checkpoint: Tree | None =
                 if fad < fad_log.best:
                     save_checkpoint(run / BEST, *saved)
                 fad_log.add(step, epoch + 1, fad)
-            log.write()
-            save_checkpoint(checkpoint_path(run), *saved)
-            if stop.signal:
+            if leads:
+                log.write()
+                save_checkpoint(checkpoint_path(run), *saved)
+            if stopped:
                 again = f"python -m ddim_from_scratch.train --run {shlex.quote(str(run))} --resume"
-                bar.write(f"{stop.signal.name}: saved at step {step} of {total}; go on with {again}", file=sys.stderr)
-                sys.exit(128 + stop.signal)  # as a shell has it
-    plot_losses(run)
+                bar.write(
+                    f"{signal.Signals(stopped).name}: saved at step {step} of {total}; go on with {again}",
+                    file=sys.stderr,
+                )
+                sys.exit(128 + stopped)  # as a shell has it
+    if leads:
+        plot_losses(run)
 
 
 def stream(seed: int, kind: int, number: int) -> np.random.Generator:
@@ -221,6 +239,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@mpi.together()
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     options = {name: value for name, value in vars(args).items() if name in Config.__dataclass_fields__}
@@ -232,7 +251,8 @@ def main(argv: list[str] | None = None) -> None:
         config = Config(**options)
     elif not args.run.is_dir():
         raise UserError(f"{args.run} does not exist: check the path, or begin it without --resume")
-    with locked(args.run):
+    with locked(args.run) if mpi.rank() == 0 else nullcontext():
+        mpi.gather(0)  # nobody reads before rank 0 has the folder
         checkpoint = load_checkpoint(args.run) if args.resume else None
         if checkpoint:
             config = resumed(checkpoint["config"], options, args.run)
