@@ -11,7 +11,7 @@ import numpy as np
 from . import tree
 from .config import Config, UserError, replacing
 from .data import Scaler
-from .model import init_state
+from .model import state_shapes
 from .tree import Tree
 
 LOG_COLUMNS = ("step", "epoch", "noise_loss", "reconstruction_loss", "seconds")
@@ -68,13 +68,16 @@ def _read(path: Path) -> Tree:
         if str(checkpoint.pop("checksum")) != tree.digest(checkpoint):
             raise UserError(f"{path} is damaged (its checksum is another): train the run again")
         config = Config.from_json(str(checkpoint["config"]))
-        expected = tree.flatten(init_state(config, np.random.default_rng(0)))
+        expected = tree.flatten(state_shapes(config))
         found = tree.flatten(checkpoint["state"])
-        wrong = [name for name in expected if name not in found or found[name].shape != expected[name].shape]
-        if wrong or found.keys() != expected.keys() or checkpoint["scaler"]["mean"].shape != (128,):
+        kinds = {name: (leaf.shape, leaf.dtype) for name, leaf in found.items()}
+        wrong = [name for name, shape in expected.items() if kinds.get(name) != (shape, np.float32)]
+        if wrong or found.keys() != expected.keys():
             raise UserError(f"{path} is not of its own configuration ({', '.join(wrong[:1]) or 'extra arrays'})")
+        if any(checkpoint["scaler"][name].shape != (128,) for name in ("mean", "std")):
+            raise UserError(f"{path} is not of its own configuration (scaler)")
         int(checkpoint["step"]), int(checkpoint["windows"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, MemoryError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{path} is not a checkpoint of ours (no {error}): train the run again") from None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import errno
 import json
 import math
 import os
@@ -23,6 +24,15 @@ N_MELS = 128
 SCHEDULES = ("continuous-cosine", "linear", "cosine")
 PREDICTIONS = ("eps", "v", "x0")
 ATTENTIONS = ("none", "lowest", "all")
+REMEDIES = {  # of what the system refuses
+    errno.ENOENT: "check the path",
+    errno.EACCES: "check its permissions, or choose another folder",
+    errno.EPERM: "check its permissions, or choose another folder",
+    errno.EROFS: "choose a folder that can be written",
+    errno.ENOSPC: "make room; what was saved before is whole, and a run goes on with --resume",
+    errno.EDQUOT: "make room; what was saved before is whole, and a run goes on with --resume",
+    errno.EFBIG: "raise the limit (ulimit -f); what was saved before is whole, and a run goes on with --resume",
+}
 TEMPORARY = ".tmp"  # how the name of a file ends that is being written
 
 
@@ -94,6 +104,8 @@ class Config:
         for name in ("seed", "fad_every"):
             _require(self, name, getattr(self, name) >= 0, "give 0 or more")
         _require(self, "widths", len(self.widths) >= 2 and min(self.widths) >= 1, "give two or more positive numbers")
+        _require(self, "widths", max(self.widths) <= 1 << 16, "give 65536 or fewer channels")
+        _require(self, "block_depth", self.block_depth <= 100, "give 100 or fewer")
         _require(self, "attention", self.attention in ATTENTIONS, f"choose from {', '.join(ATTENTIONS)}")
         _require(self, "prediction", self.prediction in PREDICTIONS, f"choose from {', '.join(PREDICTIONS)}")
         _require(self, "schedule", self.schedule in SCHEDULES, f"choose from {', '.join(SCHEDULES)}")
@@ -139,10 +151,17 @@ class Config:
         try:
             values = json.loads(text)
             values["widths"] = tuple(values["widths"])
+            for f in dataclasses.fields(cls):
+                value = values.get(f.name, f.default)
+                kind = f.metadata.get("type") if f.default is None else type(f.default)
+                if value != f.default and type(value) not in ((float, int) if kind is float else (kind,)):
+                    raise TypeError(f"{f.name} is {value!r}"[:80])
+            if any(type(width) is not int for width in values["widths"]):
+                raise TypeError("widths are not whole numbers")
             return cls(**values)
         except UserError:
             raise
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise UserError(f"not a configuration of this version ({error}): train the run again") from None
 
 
@@ -226,7 +245,11 @@ def run_command(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted: a run continues from its last checkpoint with --resume", file=sys.stderr)
         sys.exit(130)
-    except (UserError, OSError, MemoryError) as error:
+    except OSError as error:
+        remedy = REMEDIES.get(error.errno, "what was saved before is whole")
+        print(f"error: {error.filename or error}: {error.strerror or 'failed'}: {remedy}", file=sys.stderr)
+        sys.exit(2)
+    except (UserError, MemoryError) as error:
         print(f"error: {error or 'out of memory: lower --batch-size or --widths'}", file=sys.stderr)
         sys.exit(2)
 

@@ -80,6 +80,26 @@ def init_state(config: Config, rng: np.random.Generator) -> Tree:
     return {"network": network, "average": tree.map(np.copy, network), "moments": init_moments(params)}
 
 
+def state_shapes(config: Config) -> Tree:
+    """The shape of each leaf of `init_state`, without its numbers: what a configuration asks for is known before it
+    takes memory."""
+
+    class Shape(tuple):
+        shape = property(tuple)
+
+        def astype(self, _: type) -> Shape:
+            return self
+
+    class NoNumbers:
+        def uniform(self, low: float, high: float, shape: tuple[int, ...]) -> Shape:
+            return Shape(shape)
+
+    params, statistics = init_unet(NoNumbers(), config.widths, config.block_depth, config.attention)
+    shapes = [tree.map(lambda leaf: leaf.shape, part) for part in (params, statistics)]
+    network = dict(zip(("params", "statistics"), shapes, strict=True))
+    return {"network": network, "average": network, "moments": {"m": shapes[0], "v": shapes[0]}}
+
+
 def network_eps_model(network: Tree, config: Config) -> EpsModel:
     """A trained network {"params", "statistics"} as the function eps_model(x, t) that samplers take."""
     alpha_bar = alpha_bar_table(config)

@@ -4,9 +4,13 @@ import itertools
 import multiprocessing
 import os
 import random
+import resource
 import shutil
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -240,3 +244,60 @@ def test_one_process_trains_in_a_folder_at_a_time(recordings, undisturbed, tmp_p
     assert (run / "checkpoint.npz").read_bytes() == before
     with locked(run):  # it has been given back
         pass
+
+
+def command(*arguments, **options):
+    """`train` as a process of its own: its status, and what it says but for its progress."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ddim_from_scratch.train", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=Path(train.__file__).parents[1],
+        **options,
+    )
+    return done.returncode, [line for line in done.stderr.splitlines() if line.startswith(("error", "Traceback"))]
+
+
+@pytest.mark.parametrize("room", [0, 2000, 20_000])
+def test_a_full_disk_costs_nothing_that_was_saved(room, recordings, undisturbed, tmp_path):
+    """A limit on the size of files, for want of a disk: the same errors at the same places."""
+    run = copy(undisturbed, tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in run.glob("*.npz")}
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))  # noqa: E731
+    code, errors = command(*arguments(recordings, run, EPOCHS + 1), preexec_fn=limit)
+    assert code == 2 and len(errors) == 1
+    assert f"error: {run}/" in errors[0] and "what was saved before is whole" in errors[0]
+    assert {path.name: path.read_bytes() for path in run.glob("*.npz")} == before
+    assert not list(run.glob("*.tmp"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a file system")
+def test_a_disk_that_is_full_indeed(recordings, undisturbed, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    size = sum(path.stat().st_size for path in undisturbed.glob("*.*")) + 8192
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        run = copy(undisturbed, disk / "run")
+        code, errors = command(*arguments(recordings, run, EPOCHS + 1))
+        assert code == 2 and len(errors) == 1 and "No space left on device: make room" in errors[0]
+        (run / "loss.png").unlink()
+        (run / "previous.npz").unlink()
+        code, errors = command(*arguments(recordings, run, EPOCHS + 1))
+        assert code == 0 and done(run, EPOCHS + 1)
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_folder_that_cannot_be_written_is_named(recordings, undisturbed, tmp_path):
+    run = copy(undisturbed, tmp_path / "run")
+    nobody = {"user": 65534, "group": 65534} if os.geteuid() == 0 else {}
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    run.chmod(0o555)
+    code, errors = command(*arguments(recordings, run, EPOCHS + 1), **nobody)
+    if nobody and code == 1:
+        pytest.skip("another user cannot read this Python")
+    assert code == 2 and len(errors) == 1 and "Permission denied: check its permissions" in errors[0]
+    run.chmod(0o755)
