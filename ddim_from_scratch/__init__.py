@@ -12,8 +12,8 @@ fad         the Frechet audio distance: embeddings by pretrained listeners, the 
 model       a configuration's network and schedule, and what it draws
 train sample fad experiments       the commands: python -m ddim_from_scratch.NAME --help
 compose steps                      what they draw beyond one window; how few steps it takes
-data checkpoint pictures           recordings in windows, the files of a run, images
-backend tree config hub            what all of them stand on
+data checkpoint guards pictures    recordings in windows, the files of a run, what keeps it alive, images
+backend tree config hub mpi        what all of them stand on
 """
 
 __version__ = "0.1.0"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,54 +11,73 @@ import numpy as np
 from . import tree
 from .config import Config, UserError, replacing
 from .data import Scaler
-from .model import init_state
+from .model import state_shapes
 from .tree import Tree
 
 LOG_COLUMNS = ("step", "epoch", "noise_loss", "reconstruction_loss", "seconds")
 FAD_COLUMNS = ("step", "epoch", "fad")
-BEST = "best.npz"  # beside checkpoint.npz: the one whose samples were nearest to the recordings
+PREVIOUS = "previous.npz"  # beside checkpoint.npz: the one before
+BEST = "best.npz"  # and the one whose samples were nearest to the recordings
 
 
 def checkpoint_path(run: Path) -> Path:
     return run / "checkpoint.npz"
 
 
-def save_checkpoint(
-    path: Path, config: Config, state: Tree, scaler: Scaler, rng: np.random.Generator, step: int, windows: int
-) -> None:
-    """All that --resume and sampling need, in one file that is replaced in one move."""
-    tree.save(
-        path,
-        {
-            "config": np.array(config.to_json()),
-            "scaler": {"mean": scaler.mean, "std": scaler.std},
-            "step": np.array(step),
-            "windows": np.array(windows),
-            "random": np.array(json.dumps(rng.bit_generator.state)),
-            "state": state,
-        },
-    )
+def save_checkpoint(path: Path, config: Config, state: Tree, scaler: Scaler, step: int, windows: int) -> None:
+    """All that --resume and sampling need, in one file that is replaced in one move.
+
+    The one before a run's newest is kept beside it: a disk, too, can lose what it was given.
+    """
+    content = {
+        "config": np.array(config.to_json()),
+        "scaler": {"mean": scaler.mean, "std": scaler.std},
+        "step": np.array(step),
+        "windows": np.array(windows),
+        "state": state,
+    }
+    content["checksum"] = np.array(tree.digest(content))
+    tree.save(path, content, keep=None if path.name == BEST else path.with_name(PREVIOUS))
 
 
 def load_checkpoint(run: Path, best: bool = False) -> Tree:
     """The tree that `save_checkpoint` wrote, its "config" as a Config: the last one, or the best.
 
+    In place of a last one that is damaged or missing comes the one before, with a warning on stderr.
     Raises UserError if there is none, if it is damaged, or if its weights are not of its configuration.
     """
-    path = run / BEST if best else checkpoint_path(run)
+    if best:
+        return _read(run / BEST)
+    try:
+        return _read(checkpoint_path(run))
+    except UserError as error:
+        if not (run / PREVIOUS).exists():
+            raise
+        checkpoint = _read(run / PREVIOUS)
+        step = checkpoint["step"]
+        print(f"warning: {error}; taking {run / PREVIOUS} instead, which is of step {step}", file=sys.stderr)
+        return checkpoint
+
+
+def _read(path: Path) -> Tree:
     try:
         checkpoint = tree.load(path)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: train the run first (python -m ddim_from_scratch.train)") from None
     try:
+        if str(checkpoint.pop("checksum")) != tree.digest(checkpoint):
+            raise UserError(f"{path} is damaged (its checksum is another): train the run again")
         config = Config.from_json(str(checkpoint["config"]))
-        expected = tree.flatten(init_state(config, np.random.default_rng(0)))
+        expected = tree.flatten(state_shapes(config))
         found = tree.flatten(checkpoint["state"])
-        wrong = [name for name in expected if name not in found or found[name].shape != expected[name].shape]
-        if wrong or found.keys() != expected.keys() or checkpoint["scaler"]["mean"].shape != (128,):
+        kinds = {name: (leaf.shape, leaf.dtype) for name, leaf in found.items()}
+        wrong = [name for name, shape in expected.items() if kinds.get(name) != (shape, np.float32)]
+        if wrong or found.keys() != expected.keys():
             raise UserError(f"{path} is not of its own configuration ({', '.join(wrong[:1]) or 'extra arrays'})")
-        json.loads(str(checkpoint["random"])), int(checkpoint["step"]), int(checkpoint["windows"])
-    except (KeyError, TypeError, ValueError) as error:
+        if any(checkpoint["scaler"][name].shape != (128,) for name in ("mean", "std")):
+            raise UserError(f"{path} is not of its own configuration (scaler)")
+        int(checkpoint["step"]), int(checkpoint["windows"])
+    except (KeyError, TypeError, ValueError, AttributeError, MemoryError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{path} is not a checkpoint of ours (no {error}): train the run again") from None
@@ -66,7 +85,7 @@ def load_checkpoint(run: Path, best: bool = False) -> Tree:
 
 
 class Log:
-    """log.csv: a row a step, written when an epoch's checkpoint is. Rows after `step` are of an unsaved epoch."""
+    """log.csv: a row a step, written just before a checkpoint. Rows after `step` were never saved, and are left out."""
 
     columns = LOG_COLUMNS
 
@@ -88,7 +107,7 @@ class Log:
 
 
 class FadLog(Log):
-    """fad.csv: a row each time that --fad-every measured, written at once."""
+    """fad.csv: a row each time that --fad-every measured, written just before the epoch's checkpoint."""
 
     columns = FAD_COLUMNS
 
@@ -104,5 +123,8 @@ class FadLog(Log):
 
 def read_log(path: Path) -> list[tuple[float, ...]]:
     """The rows of log.csv or fad.csv as numbers, in the order of LOG_COLUMNS or FAD_COLUMNS."""
-    with open(path, newline="") as file:
-        return [tuple(map(float, row)) for row in list(csv.reader(file))[1:]]
+    try:
+        with open(path, newline="") as file:
+            return [tuple(map(float, row)) for row in list(csv.reader(file))[1:]]
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}): remove it") from None

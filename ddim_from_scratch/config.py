@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import errno
 import json
 import math
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
@@ -23,6 +24,16 @@ N_MELS = 128
 SCHEDULES = ("continuous-cosine", "linear", "cosine")
 PREDICTIONS = ("eps", "v", "x0")
 ATTENTIONS = ("none", "lowest", "all")
+REMEDIES = {  # of what the system refuses
+    errno.ENOENT: "check the path",
+    errno.EACCES: "check its permissions, or choose another folder",
+    errno.EPERM: "check its permissions, or choose another folder",
+    errno.EROFS: "choose a folder that can be written",
+    errno.ENOSPC: "make room; what was saved before is whole, and a run goes on with --resume",
+    errno.EDQUOT: "make room; what was saved before is whole, and a run goes on with --resume",
+    errno.EFBIG: "raise the limit (ulimit -f); what was saved before is whole, and a run goes on with --resume",
+}
+TEMPORARY = ".tmp"  # how the name of a file ends that is being written
 
 
 class UserError(ValueError):
@@ -67,6 +78,9 @@ class Config:
     batch_size: int = _option(4, "windows in a step")
     learning_rate: float = _option(3e-4, "AdamW's")
     weight_decay: float = _option(1e-4, "AdamW's")
+    clip_gradient: float = _option(
+        0.0, "shorten a gradient of all weights that is longer than this to it; 0: never", metavar="NORM"
+    )
     ema: float = _option(0.999, "decay of the moving average of the weights, with which samples are made")
     fad_every: int = _option(
         0, "measure the Frechet distance of a few samples every N epochs and keep the best; 0: never", metavar="N"
@@ -85,11 +99,14 @@ class Config:
             _require(self, name, getattr(self, name) >= 1, "give 1 or more")
         for name in ("window_seconds", "window_hop_seconds", "learning_rate"):
             _require(self, name, getattr(self, name) > 0, "give a positive number")
-        _require(self, "weight_decay", self.weight_decay >= 0, "give 0 or more")
+        for name in ("weight_decay", "clip_gradient"):
+            _require(self, name, getattr(self, name) >= 0, "give 0 or more")
         _require(self, "ema", 0 <= self.ema < 1, "give a number from 0 up to, not including, 1")
         for name in ("seed", "fad_every"):
             _require(self, name, getattr(self, name) >= 0, "give 0 or more")
         _require(self, "widths", len(self.widths) >= 2 and min(self.widths) >= 1, "give two or more positive numbers")
+        _require(self, "widths", max(self.widths) <= 1 << 16, "give 65536 or fewer channels")
+        _require(self, "block_depth", self.block_depth <= 100, "give 100 or fewer")
         _require(self, "attention", self.attention in ATTENTIONS, f"choose from {', '.join(ATTENTIONS)}")
         _require(self, "prediction", self.prediction in PREDICTIONS, f"choose from {', '.join(PREDICTIONS)}")
         _require(self, "schedule", self.schedule in SCHEDULES, f"choose from {', '.join(SCHEDULES)}")
@@ -138,10 +155,17 @@ class Config:
         try:
             values = json.loads(text)
             values["widths"] = tuple(values["widths"])
+            for f in dataclasses.fields(cls):
+                value = values.get(f.name, f.default)
+                kind = f.metadata.get("type") if f.default is None else type(f.default)
+                if value != f.default and type(value) not in ((float, int) if kind is float else (kind,)):
+                    raise TypeError(f"{f.name} is {value!r}"[:80])
+            if any(type(width) is not int for width in values["widths"]):
+                raise TypeError("widths are not whole numbers")
             return cls(**values)
         except UserError:
             raise
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise UserError(f"not a configuration of this version ({error}): train the run again") from None
 
 
@@ -165,22 +189,40 @@ def cache_folder() -> Path:
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[BinaryIO]:
+def replacing(path: str | Path, keep: Path | None = None) -> Iterator[BinaryIO]:
     """A binary file to write that takes the place of `path` in one move at the end of the `with` block.
 
     After an error or a kill there is the old file or the new one, whole. The data are on the disk before the move.
+    keep: the name that the old file gets, in the same folder. (For a moment, then, there is only that one.)
+    Raises OSError, which names `path`, if it cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
     try:
         with open(temporary, "w+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        if keep and path.exists():
+            os.replace(path, keep)
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):  # a full disk's error names no file, others name the temporary one
+            error.filename, error.filename2 = str(path), None
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Take the move itself to the disk, where the system lets a folder be opened; it is in order without, too."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 class Parser(argparse.ArgumentParser):
@@ -214,7 +256,11 @@ def run_command(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted: a run continues from its last checkpoint with --resume", file=sys.stderr)
         sys.exit(130)
-    except (UserError, OSError, MemoryError) as error:
+    except OSError as error:
+        remedy = REMEDIES.get(error.errno, "what was saved before is whole")
+        print(f"error: {error.filename or error}: {error.strerror or 'failed'}: {remedy}", file=sys.stderr)
+        sys.exit(2)
+    except (UserError, MemoryError) as error:
         print(f"error: {error or 'out of memory: lower --batch-size or --widths'}", file=sys.stderr)
         sys.exit(2)
 

@@ -78,6 +78,11 @@ class Windows:
                 samples[row, : len(window)] = window  # the last frame of a track may reach over its end
         return samples
 
+    def names(self, indices: Iterable[int]) -> str:
+        """Which windows these are, in words: "a.wav at 3 s, b.wav at 0 s"."""
+        starts = self.starts[indices]
+        return ", ".join(f"{self.paths[track]} at {start / FRAMES_PER_SECOND:g} s" for track, start in starts)
+
     def scaler(self) -> Scaler:
         """Mean and standard deviation of each mel bin over all frames of all windows."""
         total, squares = np.zeros(128), np.zeros(128)

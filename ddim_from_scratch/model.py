@@ -24,6 +24,7 @@ from .diffusion import (
     heun,
     linear_schedule,
     log_snr_tau,
+    q_sample,
     quadratic_tau,
     uniform_tau,
 )
@@ -63,11 +64,40 @@ def draw_alpha_bar(config: Config, n: int, rng: np.random.Generator) -> np.ndarr
     return alpha_bar_table(config)[rng.integers(1, T + 1, n)]
 
 
+def loss_of_zero(config: Config) -> float:
+    """The noise loss, on average, of a network whose output is 0 whatever it sees: one that has learnt nothing."""
+    rng = np.random.default_rng(0)
+    alpha_bar = draw_alpha_bar(config, 10_000, rng)
+    x0, eps = rng.standard_normal((2, len(alpha_bar)))  # a data set's values are standardised, too
+    eps_pred = PREDICTIONS[config.prediction].eps(q_sample(x0, alpha_bar, eps), alpha_bar, np.zeros_like(eps))
+    return float(((eps_pred - eps) ** 2).mean())
+
+
 def init_state(config: Config, rng: np.random.Generator) -> Tree:
     """All that training changes: network {"params", "statistics"}, average (the same again) and moments."""
     params, statistics = init_unet(rng, config.widths, config.block_depth, config.attention, 1 + config.context)
     network = {"params": params, "statistics": statistics}
     return {"network": network, "average": tree.map(np.copy, network), "moments": init_moments(params)}
+
+
+def state_shapes(config: Config) -> Tree:
+    """The shape of each leaf of `init_state`, without its numbers: what a configuration asks for is known before it
+    takes memory."""
+
+    class Shape(tuple):
+        shape = property(tuple)
+
+        def astype(self, _: type) -> Shape:
+            return self
+
+    class NoNumbers:
+        def uniform(self, low: float, high: float, shape: tuple[int, ...]) -> Shape:
+            return Shape(shape)
+
+    params, statistics = init_unet(NoNumbers(), config.widths, config.block_depth, config.attention, 1 + config.context)
+    shapes = [tree.map(lambda leaf: leaf.shape, part) for part in (params, statistics)]
+    network = dict(zip(("params", "statistics"), shapes, strict=True))
+    return {"network": network, "average": network, "moments": {"m": shapes[0], "v": shapes[0]}}
 
 
 def context_channel(before: Sequence[np.ndarray], frames: int) -> np.ndarray:

@@ -1,11 +1,13 @@
-"""AdamW, and the exponential moving average of the weights. Both work in place, leaf by leaf."""
+"""AdamW, the gradient's clipping before it, and the average of the weights. All work in place, leaf by leaf."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
 from . import tree
-from .backend import array_module, parallel
+from .backend import Array, array_module, parallel
 from .tree import Tree
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7  # Keras' defaults
@@ -14,6 +16,24 @@ BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7  # Keras' defaults
 def init_moments(params: Tree) -> Tree:
     """Zero first and second moments: {"m": tree, "v": tree}."""
     return {name: tree.map(lambda p: array_module(p).zeros_like(p), params) for name in ("m", "v")}
+
+
+def clip_gradient(grads: Tree, limit: float) -> float:
+    """Shorten the gradient, all leaves together, to the length `limit` if it is longer; 0 is no limit. In place.
+
+        g = g min(1, limit / |g|)        |g|^2 = the sum of all leaves' squares
+
+    (Pascanu, Mikolov and Bengio 2013, algorithm 1.) Returns |g| as it was: NaN or infinite if any number is, or if
+    the square of one is too large for float32, as it would be in AdamW. Then nothing is changed.
+    """
+    norm = math.sqrt(float(sum((g * g).sum(dtype="float64") for g in tree.flatten(grads).values())))
+    if 0 < limit < norm < math.inf:
+
+        def leaf(g: Array) -> None:
+            g *= limit / norm
+
+        parallel(leaf, tree.flatten(grads).values())
+    return norm
 
 
 def adamw(params: Tree, grads: Tree, moments: Tree, step: int, learning_rate: float, weight_decay: float) -> None:

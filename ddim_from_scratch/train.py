@@ -3,7 +3,9 @@
     python -m ddim_from_scratch.train --data recordings/ --run runs/mine
 
 The run folder gets config.json, checkpoint.npz (after every epoch: weights, moving average, optimizer,
-statistics, random state), log.csv (a row a step) and loss.png. --resume continues from the checkpoint.
+statistics), previous.npz (the one before), log.csv (a row a step) and loss.png. --resume continues from the
+checkpoint, and comes to what a run that never stopped comes to, bit for bit: the random numbers of each step
+and the order of each epoch are streams of their own, known from the seed. Ctrl-C and SIGTERM save first.
 With --fad-every also fad.csv and best.npz, the checkpoint whose samples were nearest to the recordings.
 """
 
@@ -11,17 +13,21 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
+import shlex
+import signal
+import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from . import tree
+from . import mpi, tree
 from .audio import griffin_lim
-from .backend import Array, parallel, require_gpu, threads, to_device, to_host
+from .backend import Array, parallel, require_gpu, threads, to_device
 from .checkpoint import BEST, FadLog, Log, checkpoint_path, load_checkpoint, read_log, save_checkpoint
 from .config import (
     FRAMES_PER_SECOND,
@@ -37,13 +43,16 @@ from .config import (
 from .data import Scaler, Windows, load_windows
 from .diffusion import PREDICTIONS, predict_x0, q_sample
 from .fad import Set, embed_clips, embed_set, frechet_distance, load_embedding
-from .model import context_channel, draw_alpha_bar, init_state, sample_log_mels, with_context
+from .guards import Stop, first_non_finite, locked
+from .model import context_channel, draw_alpha_bar, init_state, loss_of_zero, sample_log_mels, with_context
 from .nn.loss import mean_squared_error
-from .optim import adamw, update_average
+from .optim import adamw, clip_gradient, update_average
 from .pictures import save_losses
 from .tree import Tree
 from .unet import unet, unet_backward
 
+ORDER, NOISE = range(2)  # what random numbers are for: see `stream`
+PATIENCE = 500  # steps after which a loss must have moved
 BATCH_NORM_MOMENTUM = 0.99  # Keras' default
 CONTEXT_DROPPED = 0.2  # share of the windows that are trained on as if nothing came before
 
@@ -61,11 +70,16 @@ def train_step(
     read as eps for it, and it is watched only. (A network that says x0 = 0 scores the mean signal-to-noise ratio.)
     x0: (N, frames, 128, 1), standardised, on the device of `state`. step: 1 at the first call. context: like x0, for
     a network that has one.
+    Raises FloatingPointError, naming step and layer, before it changes a weight by what is not finite.
     """
     params, statistics = state["network"]["params"], state["network"]["statistics"]
     device = "cpu" if isinstance(x0, np.ndarray) else "gpu"
     alpha_bar = draw_alpha_bar(config, len(x0), rng)
     eps = to_device(rng.standard_normal(x0.shape, dtype=np.float32), device)
+    part = mpi.share(len(x0))  # every process draws for all, and takes its part
+    weight = (part.stop - part.start) / len(x0)
+    x0, eps, alpha_bar = x0[part], eps[part], alpha_bar[part]
+    context = None if context is None else context[part]
     levels = to_device(alpha_bar, device)
 
     x_t = q_sample(x0, levels, eps)
@@ -77,9 +91,16 @@ def train_step(
     if eps_pred is not output:
         noise_loss, _ = mean_squared_error(eps_pred, eps)
     reconstruction_loss, _ = mean_squared_error(predict_x0(x_t, levels, eps_pred), x0)
+    noise_loss, reconstruction_loss = mpi.total(weight * noise_loss, weight * reconstruction_loss)
     if not np.isfinite(noise_loss):
-        raise FloatingPointError(f"the loss of step {step} is {noise_loss}")
-    _, grads = unet_backward(d_output, params, caches)
+        where, _, _ = (first_non_finite(batch_statistics) or "output/").rpartition("/")  # its mean, or its variance
+        raise FloatingPointError(f"the loss of step {step} is {noise_loss}, first wrong at the layer {where}")
+    d_output *= weight
+    _, grads = unet_backward(d_output, params, caches)  # from the output to the input, so that the first is the cause
+    mpi.add_up(grads)
+    norm = clip_gradient(grads, config.clip_gradient)
+    if not np.isfinite(norm):
+        raise FloatingPointError(f"the gradient of step {step} is {norm}, first at {first_non_finite(grads)}")
 
     adamw(params, grads, state["moments"], step, config.learning_rate, config.weight_decay)
     update_average(statistics, batch_statistics, BATCH_NORM_MOMENTUM)
@@ -92,12 +113,13 @@ def train(config: Config, windows: Windows, run: Path, checkpoint: Tree | None =
 
     Raises UserError if the loss or the weights become non-finite; the last good checkpoint stays.
     """
-    rng = np.random.default_rng(config.seed)
     batch_size = min(config.batch_size, len(windows))
+    if batch_size < mpi.size():
+        raise UserError(f"{mpi.size()} processes can't share a batch of {batch_size} windows: raise --batch-size")
+    leads = mpi.rank() == 0  # writes the files; the others do all the rest with it
     steps_per_epoch = len(windows) // batch_size  # what is left over goes into another epoch's batches
     if checkpoint:
         state, scaler = checkpoint["state"], Scaler(**checkpoint["scaler"])
-        rng.bit_generator.state = json.loads(str(checkpoint["random"]))
         step = int(checkpoint["step"])
         if int(checkpoint["windows"]) != len(windows):
             raise UserError(
@@ -105,44 +127,67 @@ def train(config: Config, windows: Windows, run: Path, checkpoint: Tree | None =
                 "give the same recordings, or begin a new run"
             )
     else:
-        state, scaler, step = init_state(config, rng), windows.scaler(), 0
+        state, scaler, step = init_state(config, np.random.default_rng(config.seed)), windows.scaler(), 0
     state = tree.map(lambda leaf: to_device(leaf, device), state)
     log, fad_log = Log(run / "log.csv", step), FadLog(run / "fad.csv", step)
-    probe = fad_probe(windows, scaler, config, device) if config.fad_every else None
+    probe = fad_probe(windows, scaler, config, device) if config.fad_every and leads else None
     first_epoch = step // steps_per_epoch
     if first_epoch >= config.epochs:
         raise UserError(f"{run} has been trained for {first_epoch} epochs already: give a larger --epochs")
     run.mkdir(parents=True, exist_ok=True)
-    with replacing(run / "config.json") as file:
-        file.write(config.to_json().encode())
+    if leads:
+        with replacing(run / "config.json") as file:
+            file.write(config.to_json().encode())
 
-    with tqdm(total=config.epochs * steps_per_epoch, initial=step, desc="training", unit="step") as bar:
+    total = config.epochs * steps_per_epoch
+    with Stop() as stop, tqdm(total=total, initial=step, desc="training", unit="step") as bar:
         for epoch in range(first_epoch, config.epochs):
-            order = rng.permutation(len(windows))
-            for batch in order[: steps_per_epoch * batch_size].reshape(steps_per_epoch, batch_size):
+            order = stream(config.seed, ORDER, epoch).permutation(len(windows))
+            batches = order[: steps_per_epoch * batch_size].reshape(steps_per_epoch, batch_size)
+            for batch in batches[step % steps_per_epoch :]:  # all of them, but for one that was stopped in between
                 started = time.perf_counter()
                 step += 1
+                rng = stream(config.seed, NOISE, step)
                 x0 = to_device(scaler.standardise(windows.take(batch))[..., None], device)
                 context = to_device(draw_context(windows, batch, scaler, rng), device) if config.context else None
                 try:
                     losses = train_step(state, x0, config, step, rng, context)
                 except FloatingPointError as error:
-                    raise UserError(diverged(run, str(error))) from None
+                    raise UserError(diverged(run, f"{error}, of {windows.names(batch)}")) from None
                 log.add(step, epoch + 1, *losses, time.perf_counter() - started)
                 bar.set_postfix(epoch=epoch + 1, loss=f"{log.recent_loss():.3f}", refresh=False)
                 bar.update()
-            if not all(np.isfinite(to_host(leaf)).all() for leaf in tree.flatten(state).values()):
-                raise UserError(diverged(run, f"a weight became non-finite by step {step}"))
-            log.write()
-            saved = config, state, scaler, rng, step, len(windows)
-            save_checkpoint(checkpoint_path(run), *saved)
-            if probe and (epoch + 1) % config.fad_every == 0:
+                if step == PATIENCE and log.recent_loss(PATIENCE // 2) > 0.95 * loss_of_zero(config):
+                    bar.write(learns_nothing(step), file=sys.stderr)
+                stopped = max(int(sent) for (sent,) in mpi.gather(stop.signal or 0))  # all stop at one step
+                if stopped:
+                    break
+            if broken := first_non_finite(state):
+                raise UserError(diverged(run, f"{broken} became non-finite by step {step}"))
+            saved = config, state, scaler, step, len(windows)
+            if probe and (epoch + 1) % config.fad_every == 0 and step % steps_per_epoch == 0:
                 fad = probe(state["average"])
                 bar.write(f"epoch {epoch + 1}: Frechet distance {fad:.4g}, best so far {min(fad, fad_log.best):.4g}")
                 if fad < fad_log.best:
                     save_checkpoint(run / BEST, *saved)
                 fad_log.add(step, epoch + 1, fad)
-    plot_losses(run)
+            if leads:
+                log.write()
+                save_checkpoint(checkpoint_path(run), *saved)
+            if stopped:
+                again = f"python -m ddim_from_scratch.train --run {shlex.quote(str(run))} --resume"
+                bar.write(
+                    f"{signal.Signals(stopped).name}: saved at step {step} of {total}; go on with {again}",
+                    file=sys.stderr,
+                )
+                sys.exit(128 + stopped)  # as a shell has it
+    if leads:
+        plot_losses(run)
+
+
+def stream(seed: int, kind: int, number: int) -> np.random.Generator:
+    """Random numbers that depend on nothing but the seed, what they are for (ORDER, NOISE), and the epoch or step."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(kind, number)))
 
 
 def draw_context(windows: Windows, batch: np.ndarray, scaler: Scaler, rng: np.random.Generator) -> np.ndarray:
@@ -178,6 +223,13 @@ def diverged(run: Path, what: str) -> str:
     return f"training stopped: {what}; {saved}; train a new run with a lower --learning-rate"
 
 
+def learns_nothing(step: int) -> str:
+    return (
+        f"warning: after {step} steps the loss is still that of predicting 0: the network has learnt nothing; "
+        "try another --learning-rate, or a larger --batch-size"
+    )
+
+
 def plot_losses(run: Path) -> None:
     """Draw loss.png from log.csv: every step as a dot, the mean of the last 50 as a line."""
     rows = np.array(read_log(run / "log.csv"))
@@ -201,6 +253,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@mpi.together()
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     options = {name: value for name, value in vars(args).items() if name in Config.__dataclass_fields__}
@@ -208,22 +261,30 @@ def main(argv: list[str] | None = None) -> None:
         options["widths"] = tuple(options["widths"])
     if args.gpu:
         require_gpu()
-    checkpoint = load_checkpoint(args.run) if args.resume else None
-    if checkpoint:
-        saved = checkpoint["config"]
-        for name, value in options.items():
-            if name not in ("epochs", "data", "fad_every") and value != getattr(saved, name):
-                raise UserError(
-                    f"{flag(name)} is {value}, but {args.run} was begun with {getattr(saved, name)}: "
-                    "leave it out, or begin a new run"
-                )
-        config = dataclasses.replace(saved, **options)
-    else:
+    if not args.resume:
         config = Config(**options)
-        if checkpoint_path(args.run).exists():
+    elif not args.run.is_dir():
+        raise UserError(f"{args.run} does not exist: check the path, or begin it without --resume")
+    with locked(args.run) if mpi.rank() == 0 else nullcontext():
+        mpi.gather(0)  # nobody reads before rank 0 has the folder
+        checkpoint = load_checkpoint(args.run) if args.resume else None
+        if checkpoint:
+            config = resumed(checkpoint["config"], options, args.run)
+        elif checkpoint_path(args.run).exists():
             raise UserError(f"{args.run} holds a trained run: add --resume to continue it, or choose another --run")
-    with threads(1 if args.gpu else args.threads):  # a GPU has its own
-        train(config, load_windows(config), args.run, checkpoint, "gpu" if args.gpu else "cpu")
+        with threads(1 if args.gpu else args.threads):  # a GPU has its own
+            train(config, load_windows(config), args.run, checkpoint, "gpu" if args.gpu else "cpu")
+
+
+def resumed(saved: Config, options: dict[str, Any], run: Path) -> Config:
+    """The configuration of a run that goes on. Raises UserError if an option would change what it computes."""
+    for name, value in options.items():
+        if name not in ("epochs", "data", "fad_every") and value != getattr(saved, name):
+            raise UserError(
+                f"{flag(name)} is {value}, but {run} was begun with {getattr(saved, name)}: "
+                "leave it out, or begin a new run"
+            )
+    return dataclasses.replace(saved, **options)
 
 
 if __name__ == "__main__":

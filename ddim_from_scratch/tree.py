@@ -6,6 +6,9 @@ parameters, so AdamW, EMA, checkpoints and device moves are each one call of `ma
 
 from __future__ import annotations
 
+import hashlib
+import math
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from .backend import to_host
 from .config import UserError, replacing
 
 Tree = dict[str, Any]
+LIMIT = 4 << 30  # bytes of arrays in a file: a network of 268 million weights, its moments and its average
 
 
 class TreeError(UserError):
@@ -56,24 +60,58 @@ def unflatten(flat: Mapping[str, Any]) -> Tree:
     return tree
 
 
-def save(path: str | Path, tree: Tree) -> None:
-    """Write `tree` as an `.npz` file, atomically: after a crash there is the old file or the new one, whole."""
+def digest(tree: Tree) -> str:
+    """A hash (SHA-256) of every leaf's name, shape, type and bytes, in the tree's order."""
+    sha = hashlib.sha256()
+    for name, leaf in flatten(tree).items():
+        array = np.asarray(to_host(leaf))
+        sha.update(f"{name} {array.shape} {array.dtype}".encode())
+        sha.update(np.ascontiguousarray(array).view(np.uint8))
+    return sha.hexdigest()
+
+
+def save(path: str | Path, tree: Tree, keep: Path | None = None) -> None:
+    """Write `tree` as an `.npz` file, atomically: after a crash there is the old file or the new one, whole.
+
+    keep: the name that the old file gets.
+    """
     leaves = {key: np.asarray(to_host(leaf)) for key, leaf in flatten(tree).items()}
     if any(leaf.dtype == object for leaf in leaves.values()):
         raise TypeError(f"{path}: a leaf is no array of numbers or text, and would have to be pickled")
-    with replacing(path) as file:
+    with replacing(path, keep) as file:
         np.savez(file, **leaves)
 
 
-def load(path: str | Path) -> Tree:
-    """Read a tree that `save` wrote. Never unpickles.
+def load(path: str | Path, limit: int = LIMIT) -> Tree:
+    """Read a tree that `save` wrote, or another npz file of arrays. Never unpickles.
 
-    Raises FileNotFoundError, or TreeError if the file is cut short or is something else.
+    limit: bytes that the arrays may take. All sizes are known, and agree with each other, before any is read, so a
+    small file cannot ask for much memory.
+    Raises FileNotFoundError, or TreeError if the file is cut short, is something else, or holds more than `limit`.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return unflatten({key: file[key] for key in file.files})
+        with zipfile.ZipFile(path) as archive:
+            members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
+            if (size := sum(member.file_size for member in members)) > limit:
+                raise ValueError(f"its arrays take {size} bytes, more than {limit}")
+            return unflatten({member.filename.removesuffix(".npy"): _array(archive, member) for member in members})
     except FileNotFoundError:
         raise
     except Exception as error:  # zipfile and NumPy raise a dozen kinds on damaged bytes
-        raise TreeError(f"{path} is damaged or not an npz file ({error})") from None
+        reason = " ".join(str(error).split())[:200]
+        raise TreeError(f"{path} is damaged or not an npz file ({reason})") from None
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    """An array whose header asks for as many bytes as its member of the archive has."""
+    with archive.open(member) as file:
+        headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        shape, _, dtype = headers[np.lib.format.read_magic(file)](file)
+        if (
+            dtype.hasobject
+            or dtype.itemsize == 0
+            or math.prod(shape) * dtype.itemsize != member.file_size - file.tell()
+        ):
+            raise ValueError(f"{member.filename} has a header of other data, {dtype} {shape}"[:120])
+    with archive.open(member) as file:
+        return np.lib.format.read_array(file, allow_pickle=False)

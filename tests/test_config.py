@@ -36,6 +36,7 @@ def test_foreign_json_is_refused(text):
         ("learning_rate", 0.0),
         ("learning_rate", float("nan")),
         ("weight_decay", -1e-4),
+        ("clip_gradient", -1.0),
         ("ema", 1.0),
         ("min_signal_rate", 0.0),
         ("min_signal_rate", 0.96),

