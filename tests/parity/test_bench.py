@@ -38,5 +38,6 @@ def test_torch_s_network_is_ours(attention, layout, rng):
     expected = network.train()(inputs, embedding)
     expected.backward(channels_first(d_eps, layout))
     assert relative_error(eps, expected.detach().movedim(1, 3)) < 1e-4
-    assert relative_error(dx, inputs.grad.movedim(1, 3)) < 1e-3
+    # In float32 the gradients of a network with attention are up to 1.2e-4 apart.
+    assert relative_error(dx, inputs.grad.movedim(1, 3)) < 3e-4
     assert sum(p.numel() for p in network.parameters()) == sum(g.size for g in tree.flatten(grads).values())
