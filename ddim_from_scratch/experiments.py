@@ -66,8 +66,9 @@ def log_mel_error(sound: np.ndarray, log_mels: np.ndarray) -> float:
 def compare(run: Path, invert: Inverter, embedding: Embedding) -> dict:
     """Distances of noise, an untrained network, the run's samples and real music from the training music.
 
-    All sets have the same number of clips, since the distance depends on it. Writes metrics.json and
-    comparison.png into the run's folder and returns what metrics.json holds.
+    All sets have the same number of clips, since the distance depends on it. Real music is other windows of the
+    training music, or, of a run with --hold-out, tracks that it never saw. Writes metrics.json and comparison.png
+    into the run's folder and returns what metrics.json holds.
     """
     checkpoint = load_checkpoint(run)
     config, scaler = checkpoint["config"], Scaler(**checkpoint["scaler"])
@@ -77,30 +78,36 @@ def compare(run: Path, invert: Inverter, embedding: Embedding) -> dict:
     if len({len(sample) for sample in samples}) != 1:
         raise UserError(f"{run / 'samples'} must hold clips of one length: ddim_from_scratch.sample makes them")
     # Windows as long as the samples, whatever length the network was trained on.
-    windows = load_windows(dataclasses.replace(config, window_seconds=len(samples[0]) / HOP_LENGTH / FRAMES_PER_SECOND))
+    as_long = dataclasses.replace(config, window_seconds=len(samples[0]) / HOP_LENGTH / FRAMES_PER_SECOND)
+    windows = load_windows(as_long)
     chosen = rng.permutation(windows.apart())
     n = min(len(files), len(chosen) // 2)
+    others, other = windows, chosen[n:]
+    if config.hold_out:
+        others = load_windows(as_long, held_out=True)
+        other = rng.permutation(others.apart())
+        n = min(len(files), len(chosen), len(other))
     if n < 2:
         raise UserError(
             f"{run / 'samples'} has {len(files)} clips and {config.data} {len(chosen)} windows apart: 2 clips and "
             "4 windows are needed (python -m ddim_from_scratch.sample --num 16)"
         )
     samples = np.stack(samples[:n])
-    one_half, other_half = chosen[:n], chosen[n : 2 * n]
+    one_half, other_half = chosen[:n], other[:n]
     noise = scaler.restore(rng.standard_normal((n, windows.frames, N_MELS), dtype=np.float32))
     fresh = init_state(config, rng)["average"]
     untrained = sample_log_mels(fresh, scaler, config, n, windows.frames, UNTRAINED_STEPS, rng)
-    inverted = invert(windows.take(other_half), "training clips")
+    inverted = invert(others.take(other_half), "real music")
     sets = {
         "noise": invert(noise, "noise"),
         "untrained": invert(untrained, "untrained"),
         "generated": samples,
         "ceiling": inverted,
-        "real": windows.sound(other_half),
+        "real": others.sound(other_half),
     }
     rows = np.array(read_log(run / "log.csv"))
     metrics = score(embedding, windows.sound(one_half), sets) | {
-        "log_mel_error": log_mel_error(inverted, windows.take(other_half)),
+        "log_mel_error": log_mel_error(inverted, others.take(other_half)),
         "noise_loss": {"first 50 steps": rows[:50, 2].mean(), "last 50 steps": rows[-50:, 2].mean()},
         "training_seconds": rows[:, 4].sum(),
         "steps": len(rows),

@@ -31,6 +31,7 @@ from .config import (
     add_hardware_options,
     add_options,
     flag,
+    given_options,
     replacing,
     run_command,
 )
@@ -82,9 +83,17 @@ def train_step(state: Tree, x0: Array, config: Config, step: int, rng: np.random
     return noise_loss, reconstruction_loss
 
 
-def train(config: Config, windows: Windows, run: Path, checkpoint: Tree | None = None, device: str = "cpu") -> None:
+def train(
+    config: Config,
+    windows: Windows,
+    run: Path,
+    checkpoint: Tree | None = None,
+    device: str = "cpu",
+    report: Callable[[int, float], None] | None = None,
+) -> None:
     """Train from what `load_checkpoint` returned, or from fresh weights, up to config.epochs, saving after every epoch.
 
+    report: called with the epoch and the Frechet distance when --fad-every has measured one; it may raise to stop.
     Raises UserError if the loss or the weights become non-finite; the last good checkpoint stays.
     """
     rng = np.random.default_rng(config.seed)
@@ -136,6 +145,8 @@ def train(config: Config, windows: Windows, run: Path, checkpoint: Tree | None =
                 if fad < fad_log.best:
                     save_checkpoint(run / BEST, *saved)
                 fad_log.add(step, epoch + 1, fad)
+                if report:
+                    report(epoch + 1, fad)
     plot_losses(run)
 
 
@@ -190,9 +201,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
-    options = {name: value for name, value in vars(args).items() if name in Config.__dataclass_fields__}
-    if "widths" in options:
-        options["widths"] = tuple(options["widths"])
+    options = given_options(args)
     if args.gpu:
         require_gpu()
     checkpoint = load_checkpoint(args.run) if args.resume else None

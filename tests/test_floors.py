@@ -11,7 +11,7 @@ ROOT = Path(ddim_from_scratch.__file__).parent
 GROUND = {"backend", "tree", "config", "hub"}
 MIDDLE = {"audio", "nn", "diffusion"}  # each knows the ground and itself
 UPPER = {"unet", "optim", "fad"}
-TOP = {"data", "model", "checkpoint", "train", "sample", "tune", "experiments", "pictures"}
+TOP = {"datasets", "data", "model", "checkpoint", "train", "sample", "tune", "experiments", "table", "pictures"}
 FRAMEWORKS = {"tensorflow", "tensorflow_hub", "tf_keras", "keras", "torch", "torchaudio", "diffusers", "jax"}
 
 FILES = sorted(ROOT.rglob("*.py"))
