@@ -2,10 +2,11 @@
 
     python -m ddim_from_scratch.experiments compare --run runs/mine
     python -m ddim_from_scratch.experiments ceiling --data recordings/
+    python -m ddim_from_scratch.experiments table --out tables/paper
 
 `compare` says how far a run's samples are from its training music, on a scale that has both ends: noise and
 an untrained network on one, real music on the other. `ceiling` says how much of that distance is the
-inverter's: what real music loses when it becomes a log-mel spectrogram and sound again.
+inverter's: what real music loses when it becomes a log-mel spectrogram and sound again. `table` is the paper's.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from . import table
 from .audio import find_audio, load_audio, log_mel
 from .audio.inverter import Inverter, add_inverter_option, load_inverter
 from .audio.mel import HOP_LENGTH
@@ -164,6 +166,7 @@ def report(metrics: dict) -> str:
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = Parser(prog="python -m ddim_from_scratch.experiments", description="Experiments on runs and inverters.")
     commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
+    table.add_command(commands)
     command = commands.add_parser(
         "compare",
         help="how far a run's samples are from its training music",
@@ -187,6 +190,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
+    if args.command == "table":
+        return table.main(args)
     with threads(args.threads):
         invert, embedding = load_inverter(args.inverter), load_embedding(args.embedding)
         if args.command == "compare":

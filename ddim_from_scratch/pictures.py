@@ -60,6 +60,26 @@ def save_losses(path: str | Path, steps: np.ndarray, losses: Mapping[str, np.nda
     _save(figure, path)
 
 
+def save_scores(path: str | Path, rows: Mapping[str, Mapping], papers: Mapping[str, float]) -> None:
+    """Each row's "fad" with its "interval", beside its "floor" and "ceiling", and the paper's number, if any."""
+    figure, axis = plt.subplots(figsize=(8, 0.5 * len(rows) + 1.4), layout="constrained")
+    for y, (name, row) in enumerate(rows.items()):
+        if row["interval"]:
+            axis.plot(row["interval"], [y, y], color="C0", linewidth=3, alpha=0.4)
+        marks = {"distance": (row["fad"], "o", "C0"), "floor": (row["floor"], "|", "C2")}
+        marks |= {"ceiling": (row["ceiling"], "|", "C1"), "paper": (papers.get(name), "x", "black")}
+        for label, (value, marker, color) in marks.items():
+            if value is not None:
+                axis.plot(value, y, marker, color=color, markersize=9, label=label)
+    axis.set(xlabel="Frechet distance, lower is nearer", yticks=range(len(rows)), yticklabels=list(rows))
+    axis.set_xlim(left=0)
+    axis.invert_yaxis()
+    handles, labels = axis.get_legend_handles_labels()
+    once = dict(zip(labels, handles, strict=True))
+    axis.legend(once.values(), once.keys(), frameon=False)
+    _save(figure, path)
+
+
 def _save(figure: plt.Figure, path: str | Path) -> None:
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=100)

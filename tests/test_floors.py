@@ -11,7 +11,8 @@ ROOT = Path(ddim_from_scratch.__file__).parent
 GROUND = {"backend", "tree", "config", "hub"}
 MIDDLE = {"audio", "nn", "diffusion"}  # each knows the ground and itself
 UPPER = {"unet", "optim", "fad"}
-TOP = {"datasets", "data", "model", "checkpoint", "train", "sample", "tune", "experiments", "table", "pictures"}
+TOP = {"datasets", "data", "model", "checkpoint", "train", "sample", "tune", "pictures"}
+TOP |= {"experiments", "table", "table_report"}
 FRAMEWORKS = {"tensorflow", "tensorflow_hub", "tf_keras", "keras", "torch", "torchaudio", "diffusers", "jax"}
 
 FILES = sorted(ROOT.rglob("*.py"))
