@@ -10,8 +10,9 @@ diffusion   schedules, the forward process, samplers
 optim       AdamW and the moving average of the weights
 fad         the Frechet audio distance: embeddings by pretrained listeners, the distance, how far to trust it
 model       a configuration's network and schedule, and what it draws
-train sample fad experiments       the commands: python -m ddim_from_scratch.NAME --help
-data checkpoint pictures           recordings in windows, the files of a run, images
+train sample fad tune experiments  the commands: python -m ddim_from_scratch.NAME --help
+datasets data checkpoint pictures  recordings, cut in windows, the files of a run, images
+table table_report                 the paper's table
 backend tree config hub            what all of them stand on
 """
 

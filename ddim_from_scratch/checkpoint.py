@@ -65,6 +65,12 @@ def load_checkpoint(run: Path, best: bool = False) -> Tree:
     return checkpoint | {"config": config}
 
 
+def epochs_done(checkpoint: Tree) -> int:
+    """How many epochs the training has completed."""
+    windows = int(checkpoint["windows"])
+    return int(checkpoint["step"]) // (windows // min(checkpoint["config"].batch_size, windows))
+
+
 class Log:
     """log.csv: a row a step, written when an epoch's checkpoint is. Rows after `step` are of an unsaved epoch."""
 

@@ -80,6 +80,34 @@ def save_scores(path: str | Path, rows: Mapping[str, Mapping], papers: Mapping[s
     _save(figure, path)
 
 
+def save_study(
+    path: str | Path,
+    scores: Mapping[int, float],
+    courses: Mapping[int, Mapping[int, float]],
+    importance: Mapping[str, float],
+) -> None:
+    """A study's history, the course of each of its trainings, and how much each option mattered.
+
+    scores: of finished trials, by number. courses: distances by epoch, by trial. importance: shares by option, which
+    may be empty while there are too few trials.
+    """
+    figure, (history, course, bars) = plt.subplots(1, 3, figsize=(14, 4), layout="constrained")
+    numbers = sorted(scores)
+    values = [scores[number] for number in numbers]
+    history.plot(numbers, values, "o")
+    history.step(numbers, np.minimum.accumulate(values), where="post", label="best so far")
+    history.set(xlabel="trial", ylabel="Frechet distance")
+    history.legend(frameon=False)
+    for number, points in courses.items():
+        epochs = sorted(points)
+        finished = number in scores
+        course.plot(epochs, [points[epoch] for epoch in epochs], "o-" if finished else "x:", alpha=0.7)
+    course.set(xlabel="epoch", ylabel="Frechet distance", title="dotted: given up")
+    bars.barh(list(importance)[::-1], list(importance.values())[::-1])
+    bars.set(xlabel="importance" if importance else "importance: too few trials to say", xlim=(0, 1))
+    _save(figure, path)
+
+
 def _save(figure: plt.Figure, path: str | Path) -> None:
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=100)

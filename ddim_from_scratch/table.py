@@ -25,7 +25,7 @@ from . import tree
 from .audio import load_audio, write_wav
 from .audio.inverter import Inverter, add_inverter_option, default_inverter, load_inverter
 from .backend import available_cores, hardware, parallel, require_gpu, threads, to_device
-from .checkpoint import checkpoint_path, load_checkpoint, read_log
+from .checkpoint import checkpoint_path, epochs_done, load_checkpoint, read_log
 from .config import PRESETS, Config, UserError, add_hardware_options, at_least, replacing
 from .data import Scaler, Windows, load_windows
 from .datasets import recordings
@@ -170,13 +170,8 @@ def learn(config: Config, windows: Windows, run: Path, device: str) -> None:
     checkpoint = load_checkpoint(run) if checkpoint_path(run).exists() else None
     if checkpoint and checkpoint["config"] != config:
         raise UserError(f"{run} was trained with other options, see its config.json: choose another --out")
-    if not checkpoint or trained_epochs(checkpoint) < config.epochs:
+    if not checkpoint or epochs_done(checkpoint) < config.epochs:
         train(config, windows, run, checkpoint, device)
-
-
-def trained_epochs(checkpoint: tree.Tree) -> int:
-    windows = int(checkpoint["windows"])
-    return int(checkpoint["step"]) // (windows // min(checkpoint["config"].batch_size, windows))
 
 
 def drawn_files(folder: Path, clips: int) -> list[Path]:
@@ -282,7 +277,7 @@ def state(name: str, out: Path, settings: Settings) -> str | None:
     run = out / "runs" / row.training
     if not checkpoint_path(run).exists():
         return "not begun"
-    if (epochs := trained_epochs(load_checkpoint(run))) < row.epochs:
+    if (epochs := epochs_done(load_checkpoint(run))) < row.epochs:
         return f"trained for {epochs} of {row.epochs} epochs"
     drawn = sum(path.exists() for path in drawn_files(folder, settings.clips)) * CLIPS_AT_ONCE
     return f"{min(drawn, settings.clips)} of {settings.clips} clips drawn"
