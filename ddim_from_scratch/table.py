@@ -159,7 +159,8 @@ def finish(
             draw(run, row.steps, settings.clips, folder, device)
             make_audible(folder, settings.clips, invert)
             if not (folder / "metrics.json").exists():
-                metrics = row._asdict() | {"paper": row.fad, "scale": settings.scale, "hardware": hardware(device)}
+                paper = row.fad if settings.scale == 1 else None  # of other epochs and steps: no comparison
+                metrics = row._asdict() | {"paper": paper, "scale": settings.scale, "hardware": hardware(device)}
                 metrics |= score(windows, run, folder, settings.clips, invert, embedding)
                 with replacing(folder / "metrics.json") as file:
                     file.write(json.dumps(metrics, indent=2).encode())

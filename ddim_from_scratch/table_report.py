@@ -37,7 +37,7 @@ def write_report(out: Path, settings: dict, rows: dict[str, dict]) -> str:
     Returns the Markdown.
     """
     scaled = settings["scale"] != 1
-    papers = {} if scaled else {name: row["paper"] for name, row in rows.items() if row["paper"] is not None}
+    papers = {name: row["paper"] for name, row in rows.items() if row["paper"] is not None}
     save_scores(out / "table.png", rows, papers)
     title = "The paper's rows, scaled down" if scaled else "The paper's table"
     warnings = warn(settings, rows)

@@ -61,6 +61,8 @@ def test_rows_are_trained_drawn_heard_scored_and_reported(run, capsys):
         row = metrics[name]
         assert (row["epochs"], row["steps"], row["n"], row["n_training"]) == (2, steps, 10, 9)
         assert len(list((out / "rows" / name).glob("sample_*.wav"))) == 10
+        sounds = {path.read_bytes() for path in (out / "rows" / name).glob("sample_*.wav")}
+        assert len(sounds) == 10  # the second file of drawings has noise of its own
         assert row["interval"][0] <= row["fad"] <= row["interval"][1]
         assert 0 < row["floor"] < row["ceiling"] < row["fad"]  # two epochs teach nothing
         assert row["seconds_a_step"] * row["training_steps"] < 3 * row["training_seconds"]
@@ -141,7 +143,10 @@ def test_processes_find_what_one_process_does(run):
 
 def test_a_scaled_row_is_never_shown_as_the_papers(run):
     out = run("--rows a --scale 0.5")
-    assert json.loads((out / "table.json").read_text())["rows"]["a"]["epochs"] == 1
+    row = json.loads((out / "table.json").read_text())["rows"]["a"]
+    assert row["epochs"] == 1 and row["paper"] is None
+    lines = [line for line in (out / "table.md").read_text().splitlines() if line.startswith("|")]
+    assert len(lines) == 3 and len({line.count("|") for line in lines}) == 1
     for name in ("table.md", "table.html"):
         text = (out / name).read_text()
         assert "paper's FAD" not in text and "5.5" not in text
