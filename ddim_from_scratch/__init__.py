@@ -10,9 +10,11 @@ diffusion   schedules, the forward process, samplers
 optim       AdamW and the moving average of the weights
 fad         the Frechet audio distance: embeddings by pretrained listeners, the distance, how far to trust it
 model       a configuration's network and schedule, and what it draws
-train sample fad experiments       the commands: python -m ddim_from_scratch.NAME --help
-compose steps                      what they draw beyond one window; how few steps it takes
-data checkpoint guards pictures    recordings in windows, the files of a run, what keeps it alive, images
+train sample fad tune experiments  the commands: python -m ddim_from_scratch.NAME --help
+compose                            music that goes on: longer than a window, from a recording, between two
+steps table table_report           how few steps it takes; the paper's table
+datasets data                      recordings, cut in windows
+checkpoint guards pictures         the files of a run, what keeps it alive, images
 backend tree config hub mpi        what all of them stand on
 """
 

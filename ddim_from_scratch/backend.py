@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 import sys
 import threading
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -78,6 +80,17 @@ def require_gpu() -> None:
             "--gpu: CuPy is installed but finds no CUDA device: check that nvidia-smi lists one "
             "and that its driver matches CuPy's CUDA version, or leave out --gpu"
         )
+
+
+def hardware(device: str = "cpu") -> str:
+    """What `device` is, in words, for reports of times."""
+    if device == "gpu":
+        return cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
+    model = platform.processor() or platform.machine()
+    with suppress(OSError):  # Linux
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
+    return f"{model}, {worker_count()} threads"
 
 
 # Threads. NumPy's matmul and ufuncs release the GIL, so Python threads over samples or row blocks

@@ -84,6 +84,12 @@ def _read(path: Path) -> Tree:
     return checkpoint | {"config": config}
 
 
+def epochs_done(checkpoint: Tree) -> int:
+    """How many epochs the training has completed."""
+    windows = int(checkpoint["windows"])
+    return int(checkpoint["step"]) // (windows // min(checkpoint["config"].batch_size, windows))
+
+
 class Log:
     """log.csv: a row a step, written just before a checkpoint. Rows after `step` were never saved, and are left out."""
 

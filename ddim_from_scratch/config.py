@@ -51,8 +51,16 @@ class Config:
     Raises UserError, naming the option, its value and the remedy, if a value makes no sense.
     """
 
-    data: str = _option("", "folder of recordings: WAV, FLAC, OGG or MP3, nested as you like", metavar="FOLDER")
+    data: str = _option(
+        "",
+        "folder of recordings, WAV, FLAC, OGG or MP3, nested as you like; or a data set: gtzan, or a genre of it as in "
+        "gtzan:jazz, guitarset, maestro, saraga",
+        metavar="FOLDER",
+    )
     limit: int | None = _option(None, "use the first N tracks only, in the order of their names", type=int, metavar="N")
+    hold_out: float = _option(
+        0.0, "share of the tracks that are never trained on, by other artists where the data tell", metavar="SHARE"
+    )
     window_seconds: float = _option(5.12, "length of a training window")
     window_hop_seconds: float = _option(1.0, "time from the start of one window to the next one's")
     windows_per_track: int = _option(20, "at most so many windows of a track, from its beginning")
@@ -101,6 +109,7 @@ class Config:
             _require(self, name, getattr(self, name) > 0, "give a positive number")
         for name in ("weight_decay", "clip_gradient"):
             _require(self, name, getattr(self, name) >= 0, "give 0 or more")
+        _require(self, "hold_out", 0 <= self.hold_out < 1, "give a number from 0 up to, not including, 1")
         _require(self, "ema", 0 <= self.ema < 1, "give a number from 0 up to, not including, 1")
         for name in ("seed", "fad_every"):
             _require(self, name, getattr(self, name) >= 0, "give 0 or more")
@@ -174,6 +183,60 @@ def whole_frames(name: str, seconds: float) -> int:
     if not (math.isfinite(seconds) and seconds * FRAMES_PER_SECOND >= 0.5):
         raise UserError(f"{name} is {seconds}: give a positive number, {1 / FRAMES_PER_SECOND:g} or more")
     return round(seconds * FRAMES_PER_SECOND)
+
+
+# The paper's recipe, with what its authors' code adds; and the values that its six trials of tuning found best.
+PAPER = {
+    "window_seconds": 5.12,
+    "window_hop_seconds": 1.0,
+    "windows_per_track": 20,
+    "widths": (32, 64, 96, 128),
+    "block_depth": 2,
+    "attention": "lowest",
+    "schedule": "continuous-cosine",
+    "prediction": "eps",
+    "min_signal_rate": 0.02,
+    "max_signal_rate": 0.95,
+    "learning_rate": 3e-4,
+    "weight_decay": 1e-4,
+    "ema": 0.999,
+}
+TUNED = {
+    "learning_rate": 3.310677931449062e-5,
+    "weight_decay": 0.06881110177645029,
+    "min_signal_rate": 0.1952300533099572,
+    "max_signal_rate": 0.9326085838636291,
+    "block_depth": 4,
+}
+PRESETS: dict[str, dict[str, Any]] = {"paper": PAPER, "paper-tuned": PAPER | TUNED}
+
+
+def given_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The fields of Config that a command line sets: what is in --preset, over it --config, over it the options."""
+    options = dict(PRESETS[args.preset]) if args.preset else {}
+    if args.config:
+        options |= read_options(args.config)
+    given = {name: value for name, value in vars(args).items() if name in Config.__dataclass_fields__}
+    return options | given | ({"widths": tuple(given["widths"])} if "widths" in given else {})
+
+
+def read_options(path: Path) -> dict[str, Any]:
+    """Some fields of Config from a JSON file: a run's config.json, or what ddim_from_scratch.tune found.
+
+    Raises UserError for anything else.
+    """
+    try:
+        options = json.loads(path.read_bytes())
+        if "widths" in options:
+            options["widths"] = tuple(options["widths"])
+        Config(**{"data": "any"} | options)
+    except FileNotFoundError:
+        raise UserError(f"--config {path} does not exist: check the path") from None
+    except UserError as error:
+        raise UserError(f"--config {path}: {error}") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"--config {path} is not options of training ({error}): see a run's config.json") from None
+    return options
 
 
 def flag(name: str) -> str:
@@ -266,7 +329,11 @@ def run_command(main: Callable[[], None]) -> None:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """One option a field of Config. An option that is not given leaves no attribute in the namespace."""
+    """--preset, --config, and an option a field of Config, which leaves no attribute where it is not given."""
+    parser.add_argument("--preset", choices=PRESETS, help="the paper's values, which the other options change")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="take values from a JSON file, which the other options change"
+    )
     for f in dataclasses.fields(Config):
         if isinstance(f.default, bool):
             parser.add_argument(flag(f.name), action="store_true", default=argparse.SUPPRESS, **f.metadata)

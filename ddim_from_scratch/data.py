@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from .audio import AudioError, find_audio, load_audio, log_mel
+from .audio import AudioError, load_audio, log_mel
 from .audio.mel import HOP_LENGTH, MEL_MAX, MEL_MIN
 from .backend import parallel
 from .config import FRAMES_PER_SECOND, Config, UserError
+from .datasets import hold_out, recordings
 
 LOG_MIN, LOG_MAX = np.log([MEL_MIN, MEL_MAX], dtype=np.float32)
 
@@ -96,13 +97,13 @@ class Windows:
         return Scaler(mean.astype(np.float32), std.astype(np.float32))
 
 
-def load_windows(config: Config) -> Windows:
-    """Every window of every readable track in `config.data`, however nested.
+def load_windows(config: Config, held_out: bool = False) -> Windows:
+    """Every window of every readable track of `config.data`: of those to train on, or of those held out.
 
     Tracks that cannot be read, are silent or shorter than a window are skipped with a warning on stderr.
     Raises UserError if nothing is left.
     """
-    paths = find_audio(config.data)[: config.limit]
+    paths = hold_out(recordings(config.data)[: config.limit], config.hold_out, config.seed)[held_out]
     if not paths:
         raise UserError(f"{config.data} holds no WAV, FLAC, OGG or MP3 file: check the path")
     frames = config.window_frames

@@ -3,11 +3,12 @@
     python -m ddim_from_scratch.experiments compare --run runs/mine
     python -m ddim_from_scratch.experiments ceiling --data recordings/
     python -m ddim_from_scratch.experiments steps --run runs/mine
+    python -m ddim_from_scratch.experiments table --out tables/paper
 
 `compare` says how far a run's samples are from its training music, on a scale that has both ends: noise and
 an untrained network on one, real music on the other. `ceiling` says how much of that distance is the
 inverter's: what real music loses when it becomes a log-mel spectrogram and sound again. `steps` says how few
-steps each sampler can do with.
+steps each sampler can do with. `table` is the paper's.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import steps
+from . import steps, table
 from .audio import find_audio, load_audio, log_mel
 from .audio.inverter import Inverter, add_inverter_option, load_inverter
 from .audio.mel import HOP_LENGTH
@@ -69,8 +70,9 @@ def log_mel_error(sound: np.ndarray, log_mels: np.ndarray) -> float:
 def compare(run: Path, invert: Inverter, embedding: Embedding) -> dict:
     """Distances of noise, an untrained network, the run's samples and real music from the training music.
 
-    All sets have the same number of clips, since the distance depends on it. Writes metrics.json and
-    comparison.png into the run's folder and returns what metrics.json holds.
+    All sets have the same number of clips, since the distance depends on it. Real music is other windows of the
+    training music, or, of a run with --hold-out, tracks that it never saw. Writes metrics.json and comparison.png
+    into the run's folder and returns what metrics.json holds.
     """
     checkpoint = load_checkpoint(run)
     config, scaler = checkpoint["config"], Scaler(**checkpoint["scaler"])
@@ -80,30 +82,36 @@ def compare(run: Path, invert: Inverter, embedding: Embedding) -> dict:
     if len({len(sample) for sample in samples}) != 1:
         raise UserError(f"{run / 'samples'} must hold clips of one length: ddim_from_scratch.sample makes them")
     # Windows as long as the samples, whatever length the network was trained on.
-    windows = load_windows(dataclasses.replace(config, window_seconds=len(samples[0]) / HOP_LENGTH / FRAMES_PER_SECOND))
+    as_long = dataclasses.replace(config, window_seconds=len(samples[0]) / HOP_LENGTH / FRAMES_PER_SECOND)
+    windows = load_windows(as_long)
     chosen = rng.permutation(windows.apart())
     n = min(len(files), len(chosen) // 2)
+    others, other = windows, chosen[n:]
+    if config.hold_out:
+        others = load_windows(as_long, held_out=True)
+        other = rng.permutation(others.apart())
+        n = min(len(files), len(chosen), len(other))
     if n < 2:
         raise UserError(
             f"{run / 'samples'} has {len(files)} clips and {config.data} {len(chosen)} windows apart: 2 clips and "
             "4 windows are needed (python -m ddim_from_scratch.sample --num 16)"
         )
     samples = np.stack(samples[:n])
-    one_half, other_half = chosen[:n], chosen[n : 2 * n]
+    one_half, other_half = chosen[:n], other[:n]
     noise = scaler.restore(rng.standard_normal((n, windows.frames, N_MELS), dtype=np.float32))
     fresh = init_state(config, rng)["average"]
     untrained = sample_log_mels(fresh, scaler, config, n, windows.frames, UNTRAINED_STEPS, rng)
-    inverted = invert(windows.take(other_half), "training clips")
+    inverted = invert(others.take(other_half), "real music")
     sets = {
         "noise": invert(noise, "noise"),
         "untrained": invert(untrained, "untrained"),
         "generated": samples,
         "ceiling": inverted,
-        "real": windows.sound(other_half),
+        "real": others.sound(other_half),
     }
     rows = np.array(read_log(run / "log.csv"))
     metrics = score(embedding, windows.sound(one_half), sets) | {
-        "log_mel_error": log_mel_error(inverted, windows.take(other_half)),
+        "log_mel_error": log_mel_error(inverted, others.take(other_half)),
         "noise_loss": {"first 50 steps": rows[:50, 2].mean(), "last 50 steps": rows[-50:, 2].mean()},
         "training_seconds": rows[:, 4].sum(),
         "steps": len(rows),
@@ -160,6 +168,7 @@ def report(metrics: dict) -> str:
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = Parser(prog="python -m ddim_from_scratch.experiments", description="Experiments on runs and inverters.")
     commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
+    table.add_command(commands)
     command = commands.add_parser(
         "compare",
         help="how far a run's samples are from its training music",
@@ -213,6 +222,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
+    if args.command == "table":
+        return table.main(args)
     with threads(args.threads):
         invert, embedding = load_inverter(args.inverter), load_embedding(args.embedding)
         if args.command == "compare":

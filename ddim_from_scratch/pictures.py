@@ -84,6 +84,54 @@ def save_step_curves(path: str | Path, points: Sequence[Mapping], reference: tup
     _save(figure, path)
 
 
+def save_scores(path: str | Path, rows: Mapping[str, Mapping], papers: Mapping[str, float]) -> None:
+    """Each row's "fad" with its "interval", beside its "floor" and "ceiling", and the paper's number, if any."""
+    figure, axis = plt.subplots(figsize=(8, 0.5 * len(rows) + 1.4), layout="constrained")
+    for y, (name, row) in enumerate(rows.items()):
+        if row["interval"]:
+            axis.plot(row["interval"], [y, y], color="C0", linewidth=3, alpha=0.4)
+        marks = {"distance": (row["fad"], "o", "C0"), "floor": (row["floor"], "|", "C2")}
+        marks |= {"ceiling": (row["ceiling"], "|", "C1"), "paper": (papers.get(name), "x", "black")}
+        for label, (value, marker, color) in marks.items():
+            if value is not None:
+                axis.plot(value, y, marker, color=color, markersize=9, label=label)
+    axis.set(xlabel="Frechet distance, lower is nearer", yticks=range(len(rows)), yticklabels=list(rows))
+    axis.set_xlim(left=0)
+    axis.invert_yaxis()
+    handles, labels = axis.get_legend_handles_labels()
+    once = dict(zip(labels, handles, strict=True))
+    axis.legend(once.values(), once.keys(), frameon=False)
+    _save(figure, path)
+
+
+def save_study(
+    path: str | Path,
+    scores: Mapping[int, float],
+    courses: Mapping[int, Mapping[int, float]],
+    importance: Mapping[str, float],
+) -> None:
+    """A study's history, the course of each of its trainings, and how much each option mattered.
+
+    scores: of finished trials, by number. courses: distances by epoch, by trial. importance: shares by option, which
+    may be empty while there are too few trials.
+    """
+    figure, (history, course, bars) = plt.subplots(1, 3, figsize=(14, 4), layout="constrained")
+    numbers = sorted(scores)
+    values = [scores[number] for number in numbers]
+    history.plot(numbers, values, "o")
+    history.step(numbers, np.minimum.accumulate(values), where="post", label="best so far")
+    history.set(xlabel="trial", ylabel="Frechet distance")
+    history.legend(frameon=False)
+    for number, points in courses.items():
+        epochs = sorted(points)
+        finished = number in scores
+        course.plot(epochs, [points[epoch] for epoch in epochs], "o-" if finished else "x:", alpha=0.7)
+    course.set(xlabel="epoch", ylabel="Frechet distance", title="dotted: given up")
+    bars.barh(list(importance)[::-1], list(importance.values())[::-1])
+    bars.set(xlabel="importance" if importance else "importance: too few trials to say", xlim=(0, 1))
+    _save(figure, path)
+
+
 def _save(figure: plt.Figure, path: str | Path) -> None:
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=100)

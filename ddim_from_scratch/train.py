@@ -37,6 +37,7 @@ from .config import (
     add_hardware_options,
     add_options,
     flag,
+    given_options,
     replacing,
     run_command,
 )
@@ -108,9 +109,17 @@ def train_step(
     return noise_loss, reconstruction_loss
 
 
-def train(config: Config, windows: Windows, run: Path, checkpoint: Tree | None = None, device: str = "cpu") -> None:
+def train(
+    config: Config,
+    windows: Windows,
+    run: Path,
+    checkpoint: Tree | None = None,
+    device: str = "cpu",
+    report: Callable[[int, float], None] | None = None,
+) -> None:
     """Train from what `load_checkpoint` returned, or from fresh weights, up to config.epochs, saving after every epoch.
 
+    report: called with the epoch and the Frechet distance when --fad-every has measured one; it may raise to stop.
     Raises UserError if the loss or the weights become non-finite; the last good checkpoint stays.
     """
     batch_size = min(config.batch_size, len(windows))
@@ -164,7 +173,7 @@ def train(config: Config, windows: Windows, run: Path, checkpoint: Tree | None =
                     break
             if broken := first_non_finite(state):
                 raise UserError(diverged(run, f"{broken} became non-finite by step {step}"))
-            saved = config, state, scaler, step, len(windows)
+            saved, fad = (config, state, scaler, step, len(windows)), None
             if probe and (epoch + 1) % config.fad_every == 0 and step % steps_per_epoch == 0:
                 fad = probe(state["average"])
                 bar.write(f"epoch {epoch + 1}: Frechet distance {fad:.4g}, best so far {min(fad, fad_log.best):.4g}")
@@ -174,6 +183,8 @@ def train(config: Config, windows: Windows, run: Path, checkpoint: Tree | None =
             if leads:
                 log.write()
                 save_checkpoint(checkpoint_path(run), *saved)
+            if report and fad is not None:
+                report(epoch + 1, fad)
             if stopped:
                 again = f"python -m ddim_from_scratch.train --run {shlex.quote(str(run))} --resume"
                 bar.write(
@@ -256,9 +267,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 @mpi.together()
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
-    options = {name: value for name, value in vars(args).items() if name in Config.__dataclass_fields__}
-    if "widths" in options:
-        options["widths"] = tuple(options["widths"])
+    options = given_options(args)
     if args.gpu:
         require_gpu()
     if not args.resume:

@@ -251,6 +251,20 @@ def test_compare_measures_all_five_sets(run, tmp_path, capsys):
     assert (run / "comparison.png").exists()
 
 
+def test_compare_with_tracks_that_were_held_out(recordings, tmp_path, monkeypatch):
+    train.main([*f"--data {recordings} --run {tmp_path} --epochs 1 --hold-out 0.34".split(), *TINY])
+    sample.main(f"--run {tmp_path} --num 3 --steps 2 --seconds 1".split())
+    load, loaded = experiments.load_windows, []
+    monkeypatch.setattr(experiments, "load_windows", lambda *a, **k: loaded.append(load(*a, **k)) or loaded[-1])
+    experiments.main(["compare", "--run", str(tmp_path), "--embedding", "mel"])
+    trained, held = loaded
+    assert len(trained.paths) == 2 and len(held.paths) == 1 and not {*trained.paths} & {*held.paths}
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["clips_per_set"] == 2  # of 1 s, in what windows cover of the one track
+    with pytest.raises(UserError, match=r"--hold-out is 0\.0"):
+        train.main(f"--run {tmp_path} --resume --epochs 2 --hold-out 0".split())
+
+
 def test_compare_says_when_samples_are_too_short_for_the_embedding(run):
     with pytest.raises(UserError, match=r"0\.64 s is shorter than a patch of musicnn, 2\.98 s"):
         experiments.main(["compare", "--run", str(run), "--embedding", "musicnn"])

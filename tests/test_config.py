@@ -2,7 +2,16 @@
 
 import pytest
 
-from ddim_from_scratch.config import Config, Parser, UserError, add_options, replacing, run_command
+from ddim_from_scratch.config import (
+    PRESETS,
+    Config,
+    Parser,
+    UserError,
+    add_options,
+    given_options,
+    replacing,
+    run_command,
+)
 
 
 def test_defaults_are_the_papers():
@@ -44,6 +53,8 @@ def test_foreign_json_is_refused(text):
         ("window_seconds", 0.0),
         ("window_seconds", 5.0),
         ("window_hop_seconds", 0.001),
+        ("hold_out", 1.0),
+        ("hold_out", -0.1),
         ("widths", (32,)),
         ("widths", (32, 0)),
         ("widths", (1,) * 9),
@@ -68,10 +79,42 @@ def test_an_indivisible_length_names_its_neighbours():
 def test_command_line_sets_only_what_is_given():
     parser = Parser()
     add_options(parser)
-    given = vars(parser.parse_args(["--data", "x", "--widths", "8", "16", "--epochs", "3"]))
-    assert given == {"data": "x", "widths": [8, 16], "epochs": 3}
+    given = given_options(parser.parse_args(["--data", "x", "--widths", "8", "16", "--epochs", "3"]))
+    assert given == {"data": "x", "widths": (8, 16), "epochs": 3}
     with pytest.raises(UserError, match="epochs"):
         parser.parse_args(["--epochs", "many"])
+
+
+def options(*arguments):
+    parser = Parser()
+    add_options(parser)
+    return given_options(parser.parse_args([*map(str, arguments)]))
+
+
+def test_options_go_before_the_file_and_the_file_before_the_preset(tmp_path):
+    (tmp_path / "best.json").write_text('{"ema": 0.97, "block_depth": 1, "widths": [8, 16]}')
+    given = options("--preset", "paper-tuned", "--config", tmp_path / "best.json", "--block-depth", 3)
+    assert (given["block_depth"], given["ema"], given["widths"]) == (3, 0.97, (8, 16))
+    assert given["learning_rate"] == 3.310677931449062e-5
+    (tmp_path / "config.json").write_text(Config(data="x", limit=3).to_json())
+    assert Config(**options("--config", tmp_path / "config.json")) == Config(data="x", limit=3)
+
+
+def test_presets_are_the_papers():
+    tuned = Config(data="x", **PRESETS["paper-tuned"])
+    assert Config(data="x", **PRESETS["paper"]) == Config(data="x")
+    assert (tuned.block_depth, tuned.weight_decay, tuned.prediction) == (4, 0.06881110177645029, "eps")
+    assert (tuned.min_signal_rate, tuned.max_signal_rate) == (0.1952300533099572, 0.9326085838636291)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"colour": 1}', '{"ema": "high"}', '{"epochs": 0}', '{"widths": 3}', None])
+def test_a_file_that_holds_no_options_is_named(text, tmp_path):
+    path = tmp_path / "some.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=r"some\.json") as error:
+        options("--config", path)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("error", [UserError("the file x is bad"), FileNotFoundError(2, "no such file", "x")])

@@ -11,8 +11,8 @@ ROOT = Path(ddim_from_scratch.__file__).parent
 GROUND = {"backend", "tree", "config", "hub", "mpi"}
 MIDDLE = {"audio", "nn", "diffusion"}  # each knows the ground and itself
 UPPER = {"unet", "optim", "fad"}
-TOP = {"data", "model", "checkpoint", "guards", "compose", "train", "sample", "steps", "tune", "experiments"}
-TOP |= {"pictures"}
+TOP = {"datasets", "data", "model", "checkpoint", "guards", "compose", "train", "sample", "tune", "pictures"}
+TOP |= {"experiments", "steps", "table", "table_report"}
 FRAMEWORKS = {"tensorflow", "tensorflow_hub", "tf_keras", "keras", "torch", "torchaudio", "diffusers", "jax"}
 
 FILES = sorted(ROOT.rglob("*.py"))

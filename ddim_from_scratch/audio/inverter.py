@@ -46,6 +46,11 @@ def add_inverter_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def default_inverter() -> str:
+    """SoundStream where it takes no download, else Griffin-Lim."""
+    return SOUNDSTREAM if hub.find(hub.SOUNDSTREAM) and find_spec("tensorflow_hub") else GRIFFIN_LIM
+
+
 def load_inverter(name: str | None = None, device: str = "cpu") -> Inverter:
     """The function invert(log_mels, label="to sound") of an inverter.
 
@@ -60,7 +65,7 @@ def load_inverter(name: str | None = None, device: str = "cpu") -> Inverter:
     Raises UserError if there is no such decoder, or it is another model.
     """
     if name is None:
-        name = SOUNDSTREAM if hub.find(hub.SOUNDSTREAM) and find_spec("tensorflow_hub") else GRIFFIN_LIM
+        name = default_inverter()
         if name == GRIFFIN_LIM:
             print(
                 f"inverting with Griffin-Lim: {hub.SOUNDSTREAM.name}, or tensorflow_hub to run it, is not on this "

@@ -47,18 +47,19 @@ def rotated(background: Set, eval: Set) -> tuple[Set, Set]:
     return tuple(Set.of([clip @ directions.T for clip in side.clips]) for side in (background, eval))
 
 
-def floor(clips: Set, rng: np.random.Generator) -> float | None:
+def floor(clips: Set, rng: np.random.Generator, other: Set | None = None) -> float | None:
     """The mean distance of two random halves of a set, of equal n: what the same music scores.
 
+    other: the same clips, changed somehow, of which the second half is then taken: what the change adds to the floor.
     None if a half has fewer than 2 embeddings.
     """
-    clips, _ = rotated(clips, clips)
+    clips, other = rotated(clips, other or clips)
     half = len(clips.clips or []) // 2
     if sum(sorted(len(clip) for clip in clips.clips or [])[:half]) < 2:
         return None
     orders = [rng.permutation(len(clips.clips)) for _ in range(SPLITS)]
     scores = progress(
-        "real against real", orders, lambda i: distance(clips.take(i[:half]), clips.take(i[half : 2 * half]))
+        "real against real", orders, lambda i: distance(clips.take(i[:half]), other.take(i[half : 2 * half]))
     )
     return float(np.mean(scores))
 
