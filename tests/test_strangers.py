@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from helpers import reference
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +23,7 @@ from ddim_from_scratch.config import Config, UserError
 from ddim_from_scratch.data import Scaler
 from ddim_from_scratch.fad import __main__ as fad
 from ddim_from_scratch.fad.statistics import load_statistics
+from ddim_from_scratch.fad.weights import _from_tensorflow
 from ddim_from_scratch.model import init_state
 
 CASES = int(os.environ.get("DDIM_FUZZ", 100))
@@ -152,6 +154,26 @@ def test_statistics_with_any_bytes_changed(tmp_path):
     def check(content):
         path.write_bytes(content)
         survives(lambda: load_statistics(path, "mel"))
+
+    check()
+
+
+@pytest.mark.parametrize("part", ["index", "data-00000-of-00001"])
+def test_a_tensorflow_checkpoint_with_any_bytes_changed(part, tmp_path):
+    """What is read of VGGish's; small, for its 288 MB would be written a hundred times."""
+    tf = reference("tensorflow").compat.v1
+    with tf.Graph().as_default(), tf.Session() as session:
+        names = [f"vggish/conv{i}/{leaf}" for i in (1, 2) for leaf in ("weights", "biases")]
+        variables = [tf.get_variable(name, initializer=np.ones((3, 4), np.float32)) for name in names]
+        session.run(tf.global_variables_initializer())
+        tf.train.Saver(variables).save(session, str(tmp_path / "vggish.ckpt"), write_meta_graph=False)
+    path = tmp_path / f"vggish.ckpt.{part}"
+
+    @fuzz
+    @given(mutations(path.read_bytes()))
+    def check(content):
+        path.write_bytes(content)
+        survives(lambda: _from_tensorflow(tmp_path / "vggish.ckpt"))
 
     check()
 
