@@ -77,7 +77,7 @@ def _read(path: Path) -> Tree:
         if any(checkpoint["scaler"][name].shape != (128,) for name in ("mean", "std")):
             raise UserError(f"{path} is not of its own configuration (scaler)")
         int(checkpoint["step"]), int(checkpoint["windows"])
-    except (KeyError, TypeError, ValueError, AttributeError, MemoryError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, MemoryError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{path} is not a checkpoint of ours (no {error}): train the run again") from None
