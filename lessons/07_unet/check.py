@@ -7,7 +7,7 @@ from ddim_from_scratch.nn.activation import swish, swish_backward
 from ddim_from_scratch.nn.attention import multi_head_attention_backward
 from ddim_from_scratch.nn.conv import conv2d, conv2d_backward
 from ddim_from_scratch.nn.embedding import DIMENSIONS
-from ddim_from_scratch.nn.norm import batch_norm, batch_norm_backward, batch_norm_inference
+from ddim_from_scratch.nn.norm import EPSILON, batch_norm, batch_norm_backward, batch_norm_inference
 from ddim_from_scratch.nn.resize import average_pool_backward, upsample_bilinear_backward
 from ddim_from_scratch.unet import (
     init_unet,
@@ -40,12 +40,25 @@ def convolution(k, inputs, outputs):
 
 
 SAME = {"conv1": convolution(3, 2, 2), "conv2": convolution(3, 2, 2)}
-WIDER = {"conv1": convolution(3, 2, 3), "conv2": convolution(3, 3, 3), "shortcut": convolution(1, 2, 3)}
+WIDER = {
+    "conv1": convolution(3, 2, 3),
+    "conv2": convolution(3, 3, 3),
+    "shortcut": convolution(1, 2, 3),
+}
 STATISTICS = {"mean": np.array([1.0, -1]), "variance": np.array([4.0, 0.5])}
 X = noise(2, 3, 2, 2) + 1
 
 
-def wrong_block(params, statistics, x, training, order="norm conv1 swish conv2", shortcut="x", after=(), moving=False):
+def wrong_block(
+    params,
+    statistics,
+    x,
+    training,
+    order="norm conv1 swish conv2",
+    shortcut="x",
+    after=(),
+    moving=False,
+):
     """A residual block with its layers in another order, or another shortcut."""
     layers = {
         "norm": lambda h: batch_norm(h)[0] if training or moving else batch_norm_inference(h, statistics),
@@ -71,15 +84,17 @@ def block_mistake(**options):
 
 def wrong_block_backward(dy, cache, shortcut=True, through=True, skip=()):
     """The block's backward pass with a layer left out."""
-    shortcut_cache, norm_cache, conv1_cache, swish_cache, conv2_cache = cache
-    dh, w2, b2 = conv2d_backward(dy, conv2_cache)
+    shortcut_cache, norm_cache, conv1_cache, swish_cache, w2 = cache
+    dh, w2, b2 = conv2d_backward(dy, (swish(swish_cache)[0], w2))
     dh = dh if "swish" in skip else swish_backward(dh, swish_cache)
     dh, w1, b1 = conv2d_backward(dh, conv1_cache)
     dh = dh if "norm" in skip else batch_norm_backward(dh, norm_cache)
     grads = {"conv1": {"w": w1, "b": b1}, "conv2": {"w": w2, "b": b2}}
     if shortcut_cache is None:
         return dh + dy * shortcut, grads
-    dx, w, b = conv2d_backward(dy, shortcut_cache)
+    h, w, statistics = shortcut_cache
+    x = np.sqrt(statistics["variance"] + EPSILON) * h + statistics["mean"]
+    dx, w, b = conv2d_backward(dy, (x, w))
     return dh + dx * through, grads | {"shortcut": {"w": w, "b": b}}
 
 
@@ -104,7 +119,10 @@ def wrong_unet_backward(d_eps, params, caches, skips=True, queue=False, query=Tr
             if "attention" in params[f"up{level}"][name]:
                 dh, d_skip, d_attended = split_channels(dh, (dh.shape[3] - skip) // 2, skip)
                 d_query, d_memory, block["attention"] = multi_head_attention_backward(d_attended, caches.pop())
-                dh, d_skip = dh + d_query.reshape(dh.shape) * query, d_skip + d_memory.reshape(d_skip.shape) * memory
+                dh, d_skip = (
+                    dh + d_query.reshape(dh.shape) * query,
+                    d_skip + d_memory.reshape(d_skip.shape) * memory,
+                )
             else:
                 dh, d_skip = split_channels(dh, dh.shape[3] - skip)
             grads[f"up{level}"][name] = block
@@ -218,11 +236,11 @@ EXERCISES = [
             f"{LAYERS}test_arguments_are_left_as_they_were[residual_block]",
         ),
         examples={
-            "dx of residual_block_backward(dy (2, 3, 2, 2), cache)": lambda f: f(SAME_DY, SAME_CACHE)[0],
-            "the gradient of conv2/w": lambda f: f(SAME_DY, SAME_CACHE)[1]["conv2"]["w"],
-            "the gradient of conv1/b": lambda f: f(SAME_DY, SAME_CACHE)[1]["conv1"]["b"],
-            "dx where the width changes": lambda f: f(WIDER_DY, WIDER_CACHE)[0],
-            "the gradient of shortcut/w": lambda f: f(WIDER_DY, WIDER_CACHE)[1]["shortcut"]["w"],
+            "dx of residual_block_backward(dy (2, 3, 2, 2), cache)": lambda f: f(SAME_DY, list(SAME_CACHE))[0],
+            "the gradient of conv2/w": lambda f: f(SAME_DY, list(SAME_CACHE))[1]["conv2"]["w"],
+            "the gradient of conv1/b": lambda f: f(SAME_DY, list(SAME_CACHE))[1]["conv1"]["b"],
+            "dx where the width changes": lambda f: f(WIDER_DY, list(WIDER_CACHE))[0],
+            "the gradient of shortcut/w": lambda f: f(WIDER_DY, list(WIDER_CACHE))[1]["shortcut"]["w"],
         },
         mistakes={
             "dy itself is missing: x is used twice, so two gradients are added": (

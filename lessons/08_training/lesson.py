@@ -191,8 +191,7 @@ state, losses, kept = fit(config, clips, STEPS, moments_to_keep)
 # %%
 RUN.mkdir(parents=True, exist_ok=True)
 five_tracks = dataclasses.replace(config, limit=5)
-rng = np.random.default_rng(0)
-save_checkpoint(checkpoint_path(RUN), five_tracks, state, scaler, rng, STEPS, len(windows))
+save_checkpoint(checkpoint_path(RUN), five_tracks, state, scaler, STEPS, len(windows))
 log = Log(RUN / "log.csv", 0)
 for step, (noise_loss, reconstruction_loss) in enumerate(losses, start=1):
     log.add(step, 1, noise_loss, reconstruction_loss, 0.0)

@@ -74,5 +74,5 @@ def test_notebook(folder):
 def test_code_that_is_shown_fits_on_a_page(folder):
     for cell in percent.load(folder).cells:
         if cell.kind == "code" and not cell.hidden:
-            long = [line for line in cell.text.splitlines() if len(line) > 100]
-            assert not long, f"{folder.name}: longer than 100 characters: {long}"
+            long = [line for line in cell.text.splitlines() if len(line) > 120]
+            assert not long, f"{folder.name}: longer than 120 characters: {long}"
