@@ -3,12 +3,13 @@
     python -m ddim_from_scratch.experiments compare --run runs/mine
     python -m ddim_from_scratch.experiments ceiling --data recordings/
     python -m ddim_from_scratch.experiments steps --run runs/mine
+    python -m ddim_from_scratch.experiments film --run runs/mine
     python -m ddim_from_scratch.experiments table --out tables/paper
 
 `compare` says how far a run's samples are from its training music, on a scale that has both ends: noise and
 an untrained network on one, real music on the other. `ceiling` says how much of that distance is the
 inverter's: what real music loses when it becomes a log-mel spectrogram and sound again. `steps` says how few
-steps each sampler can do with. `table` is the paper's.
+steps each sampler can do with. `film` shows the way from noise to music. `table` is the paper's.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from . import steps, table
 from .audio import find_audio, load_audio, log_mel
@@ -28,11 +30,12 @@ from .backend import parallel, threads
 from .checkpoint import load_checkpoint, read_log
 from .config import FRAMES_PER_SECOND, N_MELS, Config, Parser, UserError, at_least, replacing, run_command
 from .data import Scaler, load_windows
+from .diffusion import ddim, uniform_tau
 from .fad import Embedding, Set, embed_clips, load_embedding
 from .fad.embeddings import NAMES
 from .fad.reliability import distance, interval
-from .model import SPACINGS, T, init_state, sample_log_mels
-from .pictures import save_log_mels
+from .model import SPACINGS, T, alpha_bar_table, init_state, network_eps_model, sample_log_mels
+from .pictures import save_film, save_log_mels
 
 PICTURED = 4
 UNTRAINED_STEPS = 5  # a fresh network's output layer is zero, so few steps give what many would
@@ -146,6 +149,21 @@ def ceiling(data: str, seconds: float, clips: int, invert: Inverter, embedding: 
     return score(embedding, windows.sound(one_half), sets) | {"log_mel_error": log_mel_error(sound, log_mels)}
 
 
+def film(run: Path, seconds: float | None, evaluations: int) -> np.ndarray:
+    """Write RUN/film.webp: a clip on its way from noise to music, by DDIM. Returns its frames' log-mels."""
+    checkpoint = load_checkpoint(run)
+    config, scaler = checkpoint["config"], Scaler(**checkpoint["scaler"])
+    frames = config.frames("--seconds", seconds or config.window_seconds)
+    eps_model = network_eps_model(checkpoint["state"]["average"], config)
+    x_T = np.random.default_rng(config.seed).standard_normal((1, frames, N_MELS, 1), dtype=np.float32)
+    walk = ddim(eps_model, x_T, alpha_bar_table(config), uniform_tau(T, evaluations))
+    log_mels = scaler.restore(
+        np.concatenate([*tqdm(walk, total=evaluations + 1, desc="sampling", unit="step")])[..., 0]
+    )
+    save_film(run / "film.webp", log_mels)
+    return log_mels
+
+
 def report(metrics: dict) -> str:
     """The numbers of `compare` or `ceiling` in words."""
     n, name = metrics["clips_per_set"], metrics["embedding"]
@@ -210,6 +228,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help="of the steps, as in sample; uniform ones end with a leap from a noisy time, whatever the sampler "
         "(default: log-snr)",
     )
+    moving = commands.add_parser(
+        "film", help="the way from noise to music", description="Writes RUN/film.webp: a clip on its way from noise."
+    )
+    moving.add_argument("--run", type=Path, required=True, help="folder with a trained run")
+    moving.add_argument("--seconds", type=float, help="length of the clip (default: the training windows')")
+    moving.add_argument("--steps", type=at_least(1), default=60, help="of DDIM, a frame each (default: 60)")
+    moving.add_argument("--threads", type=at_least(1), metavar="N", help="CPU threads (default: every core)")
     for each in (command, bound, fewer):
         add_inverter_option(each)
         each.add_argument("--embedding", choices=NAMES, help="default: vggish where it is at hand, else musicnn")
@@ -225,6 +250,10 @@ def main(argv: list[str] | None = None) -> None:
     if args.command == "table":
         return table.main(args)
     with threads(args.threads):
+        if args.command == "film":
+            film(args.run, args.seconds, args.steps)
+            print(f"Look at {args.run}/film.webp.")
+            return
         invert, embedding = load_inverter(args.inverter), load_embedding(args.embedding)
         if args.command == "compare":
             print(report(compare(args.run, invert, embedding)))

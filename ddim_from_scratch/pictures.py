@@ -10,6 +10,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from PIL import Image
 
 from .config import FRAMES_PER_SECOND, replacing
 
@@ -44,6 +45,22 @@ def save_log_mels(path: str | Path, rows: Mapping[str, Sequence[np.ndarray]]) ->
         axis.set_xlabel("time (s)", fontsize=9)
     figure.colorbar(image, ax=axes, label="ln(mel magnitude)", fraction=0.02, pad=0.01)
     _save(figure, path)
+
+
+def save_film(path: str | Path, log_mels: Sequence[np.ndarray], seconds: float = 4.0) -> None:
+    """A moving picture (WebP) of log-mels (frames, 128), one after the other, that stands still at the end and repeats.
+
+    The colour scale is the last one's.
+    """
+    low, high = np.percentile(log_mels[-1], [1, 99.8])
+    images = []
+    for log_mel in log_mels:
+        shades = np.clip((log_mel.T[::-1] - low) / (high - low), 0, 1)
+        image = Image.fromarray((matplotlib.colormaps["magma"](shades)[..., :3] * 255).astype(np.uint8))
+        images.append(image.resize((3 * image.width, 2 * image.height), Image.Resampling.NEAREST))
+    durations = [round(1000 * seconds / len(images))] * (len(images) - 1) + [2000]  # milliseconds
+    with replacing(path) as file:
+        images[0].save(file, "webp", save_all=True, append_images=images[1:], duration=durations, loop=0, quality=60)
 
 
 def save_losses(path: str | Path, steps: np.ndarray, losses: Mapping[str, np.ndarray]) -> None:

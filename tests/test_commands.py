@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import soundfile
+from PIL import Image
 
 from ddim_from_scratch import checkpoint, compose, experiments, sample, steps, train, tree
 from ddim_from_scratch.audio import griffin_lim, load_audio, load_inverter, log_mel
@@ -263,6 +264,15 @@ def test_compare_with_tracks_that_were_held_out(recordings, tmp_path, monkeypatc
     assert metrics["clips_per_set"] == 2  # of 1 s, in what windows cover of the one track
     with pytest.raises(UserError, match=r"--hold-out is 0\.0"):
         train.main(f"--run {tmp_path} --resume --epochs 2 --hold-out 0".split())
+
+
+def test_a_film_goes_from_noise_to_the_sample(run, tmp_path):
+    run = copy(run, tmp_path)
+    log_mels = experiments.film(run, None, 5)
+    experiments.main(f"film --run {run} --steps 5".split())
+    assert log_mels.shape == (6, 32, 128)
+    with Image.open(run / "film.webp") as picture:
+        assert picture.n_frames == 6 and picture.size == (96, 256)
 
 
 def test_compare_says_when_samples_are_too_short_for_the_embedding(run):
