@@ -60,7 +60,7 @@ def save_film(path: str | Path, log_mels: Sequence[np.ndarray], seconds: float =
         images.append(image.resize((3 * image.width, 2 * image.height), Image.Resampling.NEAREST))
     durations = [round(1000 * seconds / len(images))] * (len(images) - 1) + [2000]  # milliseconds
     with replacing(path) as file:
-        images[0].save(file, "webp", save_all=True, append_images=images[1:], duration=durations, loop=0, quality=60)
+        images[0].save(file, "webp", save_all=True, append_images=images[1:], duration=durations, loop=0, quality=40)
 
 
 def save_losses(path: str | Path, steps: np.ndarray, losses: Mapping[str, np.ndarray]) -> None:
