@@ -68,6 +68,13 @@ def to_device(x: np.ndarray, device: str = "cpu") -> Array:
     return cupy.asarray(x)
 
 
+def chosen_device(gpu: bool) -> str:
+    """The device that --gpu asks for, or its absence: "gpu" or "cpu". Raises BackendError as `require_gpu` does."""
+    if gpu:
+        require_gpu()
+    return "gpu" if gpu else "cpu"
+
+
 def require_gpu() -> None:
     """Raise BackendError, saying what to install, unless CuPy and a CUDA device are there."""
     if cupy is None:

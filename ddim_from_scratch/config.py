@@ -155,6 +155,10 @@ class Config:
             )
         return frames
 
+    def frames_lasting(self, seconds: float) -> int:
+        """The fewest frames that the network can halve and whose sound lasts `seconds` or more."""
+        return -(-round(seconds * FRAMES_PER_SECOND + 1) // self.size_divisor) * self.size_divisor
+
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=2)
 
@@ -286,6 +290,12 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write `value` as an indented JSON file, in one move as `replacing` does."""
+    with replacing(path) as file:
+        file.write(json.dumps(value, indent=2).encode())
 
 
 class Parser(argparse.ArgumentParser):

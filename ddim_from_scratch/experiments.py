@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,7 @@ from .audio.inverter import Inverter, add_inverter_option, load_inverter
 from .audio.mel import HOP_LENGTH
 from .backend import parallel, threads
 from .checkpoint import load_checkpoint, read_log
-from .config import FRAMES_PER_SECOND, N_MELS, Config, Parser, UserError, at_least, replacing, run_command
+from .config import FRAMES_PER_SECOND, N_MELS, Config, Parser, UserError, at_least, run_command, write_json
 from .data import Scaler, load_windows
 from .diffusion import ddim, uniform_tau
 from .fad import Embedding, Set, embed_clips, load_embedding
@@ -119,8 +118,7 @@ def compare(run: Path, invert: Inverter, embedding: Embedding) -> dict:
         "training_seconds": rows[:, 4].sum(),
         "steps": len(rows),
     }
-    with replacing(run / "metrics.json") as file:
-        file.write(json.dumps(metrics, indent=2).encode())
+    write_json(run / "metrics.json", metrics)
     pictured = {
         "training": windows.take(one_half[:PICTURED]),
         "generated": np.stack([*map(log_mel, samples[:PICTURED])]),

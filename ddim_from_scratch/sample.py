@@ -20,7 +20,7 @@ import numpy as np
 from . import tree
 from .audio import write_wav
 from .audio.inverter import add_inverter_option, load_inverter
-from .backend import require_gpu, threads, to_device
+from .backend import chosen_device, threads
 from .checkpoint import load_checkpoint
 from .compose import Composer, frames_at_once, read_log_mel, seconds
 from .config import (
@@ -177,12 +177,10 @@ def task(args: argparse.Namespace, composer: Composer) -> Callable[[], np.ndarra
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
-    device = "gpu" if args.gpu else "cpu"
-    if args.gpu:
-        require_gpu()
+    device = chosen_device(args.gpu)
     checkpoint = load_checkpoint(args.run, args.best)
     config, scaler = checkpoint["config"], Scaler(**checkpoint["scaler"])
-    network = tree.map(lambda leaf: to_device(leaf, device), checkpoint["state"]["average"])
+    network = tree.to_device(checkpoint["state"]["average"], device)
     rng, overlap = np.random.default_rng(args.seed), overlap_frames(config, args.overlap)
     how = args.steps, args.sampler, args.spacing, args.eta, args.resamplings, device
     compose = task(args, Composer(network, scaler, config, rng, overlap, *how))

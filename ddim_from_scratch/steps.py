@@ -17,9 +17,8 @@ import numpy as np
 
 from . import tree
 from .audio.inverter import Inverter
-from .backend import to_device
 from .checkpoint import load_checkpoint
-from .config import FRAMES_PER_SECOND, UserError, replacing
+from .config import FRAMES_PER_SECOND, UserError, write_json
 from .data import Scaler, load_windows
 from .fad import Embedding, Set, embed_clips
 from .fad.reliability import distance, interval
@@ -56,8 +55,8 @@ def measure(
     """
     checkpoint = load_checkpoint(run)
     config, scaler = checkpoint["config"], Scaler(**checkpoint["scaler"])
-    least = -(-round(embedding.seconds * FRAMES_PER_SECOND + 1) // config.size_divisor) * config.size_divisor
-    frames = config.frames("--seconds", seconds) if seconds else max(config.window_frames, least)
+    least = max(config.window_frames, config.frames_lasting(embedding.seconds))
+    frames = config.frames("--seconds", seconds) if seconds else least
     settings = {
         "trained_steps": int(checkpoint["step"]),
         "clips": clips,
@@ -75,7 +74,7 @@ def measure(
         if len(chosen) < 2:
             raise UserError(f"{config.data} has one clip of {settings['seconds']:g} s, 2 are needed: lower --seconds")
         background = Set.of(embed_clips(embedding, windows.sound(chosen), "the training music"))
-        network = tree.map(lambda leaf: to_device(leaf, device), checkpoint["state"]["average"])
+        network = tree.to_device(checkpoint["state"]["average"], device)
     for sampler, steps in missing:
         rng, started = np.random.default_rng(config.seed), time.perf_counter()
         how = clips, frames, steps, rng, device, sampler, spacing
@@ -97,8 +96,7 @@ def measure(
                 "interval": interval(background, sound, np.random.default_rng(0)),
             }
         )
-        with replacing(run / "steps.json") as file:
-            file.write(json.dumps({"settings": settings, "points": found}, indent=2).encode())
+        write_json(run / "steps.json", {"settings": settings, "points": found})
     points = [point for point in found if (point["sampler"], point["steps"]) in wanted]
     save_step_curves(run / "steps.png", points, REFERENCE)
     return {"settings": settings, "points": points}

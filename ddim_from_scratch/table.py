@@ -24,13 +24,13 @@ from scipy.spatial.distance import cdist
 from . import tree
 from .audio import load_audio, write_wav
 from .audio.inverter import Inverter, add_inverter_option, default_inverter, load_inverter
-from .backend import available_cores, hardware, parallel, require_gpu, threads, to_device
+from .backend import available_cores, chosen_device, hardware, parallel, threads
 from .checkpoint import checkpoint_path, epochs_done, load_checkpoint, read_log
-from .config import PRESETS, Config, UserError, add_hardware_options, at_least, replacing
+from .config import PRESETS, Config, UserError, add_hardware_options, at_least, write_json
 from .data import Scaler, Windows, load_windows
 from .datasets import recordings
-from .fad import Embedding, Set, embed_clips, load_embedding, vggish_at_hand
-from .fad.embeddings import NAMES
+from .fad import Embedding, Set, embed_clips, load_embedding
+from .fad.embeddings import NAMES, default_embedding
 from .fad.reliability import distance, floor, infinity, interval
 from .model import CLIPS_AT_ONCE, sample_log_mels
 from .pictures import save_log_mels
@@ -113,8 +113,7 @@ def keep_settings(out: Path, settings: Settings) -> None:
             if begun[name] != value:
                 raise UserError(f"{out} was begun with {name} {begun[name]}, not {value}: choose another --out")
     out.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as file:
-        file.write(json.dumps(settings._asdict(), indent=2).encode())
+    write_json(path, settings._asdict())
 
 
 def read_settings(out: Path) -> Settings:
@@ -162,8 +161,7 @@ def finish(
                 paper = row.fad if settings.scale == 1 else None  # of other epochs and steps: no comparison
                 metrics = row._asdict() | {"paper": paper, "scale": settings.scale, "hardware": hardware(device)}
                 metrics |= score(windows, run, folder, settings.clips, invert, embedding)
-                with replacing(folder / "metrics.json") as file:
-                    file.write(json.dumps(metrics, indent=2).encode())
+                write_json(folder / "metrics.json", metrics)
 
 
 def learn(config: Config, windows: Windows, run: Path, device: str) -> None:
@@ -186,7 +184,7 @@ def draw(run: Path, steps: int, clips: int, folder: Path, device: str) -> None:
         return
     checkpoint = load_checkpoint(run)
     config, scaler = checkpoint["config"], Scaler(**checkpoint["scaler"])
-    network = tree.map(lambda leaf: to_device(leaf, device), checkpoint["state"]["average"])
+    network = tree.to_device(checkpoint["state"]["average"], device)
     frames = config.frames("--window-seconds", config.window_seconds)
     for i, path in missing:
         started = time.perf_counter()
@@ -375,13 +373,12 @@ def main(args: argparse.Namespace) -> None:
             if name not in SETS or not where:
                 raise UserError(f"--data {one}: give SET=FOLDER, where SET is one of {', '.join(SETS)}")
             data[name] = where
-        if args.gpu:
-            require_gpu()
-        chosen = args.inverter or default_inverter(), args.embedding or ("vggish" if vggish_at_hand() else "musicnn")
+        device = chosen_device(args.gpu)
+        chosen = args.inverter or default_inverter(), args.embedding or default_embedding()
         settings = Settings(data, args.scale, args.preset, args.clips, *chosen)
         check_data(args.rows, settings)
         keep_settings(args.out, settings)
-        errors = finish_all(args.rows, args.out, settings, "gpu" if args.gpu else "cpu", args.jobs, args.threads)
+        errors = finish_all(args.rows, args.out, settings, device, args.jobs, args.threads)
     done = finished(args.out, args.rows)
     if done:
         print(write_report(args.out, settings._asdict(), done))

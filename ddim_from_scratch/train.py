@@ -27,10 +27,9 @@ from tqdm import tqdm
 
 from . import mpi, tree
 from .audio import griffin_lim
-from .backend import Array, parallel, require_gpu, threads, to_device
+from .backend import Array, chosen_device, parallel, threads, to_device
 from .checkpoint import BEST, FadLog, Log, checkpoint_path, load_checkpoint, read_log, save_checkpoint
 from .config import (
-    FRAMES_PER_SECOND,
     Config,
     Parser,
     UserError,
@@ -43,7 +42,8 @@ from .config import (
 )
 from .data import Scaler, Windows, load_windows
 from .diffusion import PREDICTIONS, predict_x0, q_sample
-from .fad import Set, embed_clips, embed_set, frechet_distance, load_embedding
+from .fad import Set, embed_clips, embed_set, load_embedding
+from .fad.reliability import distance
 from .guards import Stop, first_non_finite, locked
 from .model import context_channel, draw_alpha_bar, init_state, loss_of_zero, sample_log_mels, with_context
 from .nn.loss import mean_squared_error
@@ -137,7 +137,7 @@ def train(
             )
     else:
         state, scaler, step = init_state(config, np.random.default_rng(config.seed)), windows.scaler(), 0
-    state = tree.map(lambda leaf: to_device(leaf, device), state)
+    state = tree.to_device(state, device)
     log, fad_log = Log(run / "log.csv", step), FadLog(run / "fad.csv", step)
     probe = fad_probe(windows, scaler, config, device) if config.fad_every and leads else None
     first_epoch = step // steps_per_epoch
@@ -215,8 +215,7 @@ def fad_probe(windows: Windows, scaler: Scaler, config: Config, device: str) -> 
     """
     embedding = load_embedding(device=device)
     background, _ = embed_set(embedding, windows.paths, config.data)
-    seconds = max(config.window_seconds, embedding.seconds)
-    frames = -(-round(seconds * FRAMES_PER_SECOND + 1) // config.size_divisor) * config.size_divisor
+    frames = config.frames_lasting(max(config.window_seconds, embedding.seconds))
 
     def probe(network: Tree) -> float:
         rng = np.random.default_rng(config.seed)
@@ -224,7 +223,7 @@ def fad_probe(windows: Windows, scaler: Scaler, config: Config, device: str) -> 
             network, scaler, config, PROBE_CLIPS, frames, PROBE_STEPS, rng, device, sampler="dpm++2m"
         )
         eval = Set.of(embed_clips(embedding, parallel(griffin_lim, log_mels), "samples"))
-        return frechet_distance(background.mean, background.covariance, eval.mean, eval.covariance)
+        return distance(background, eval)
 
     return probe
 
@@ -268,8 +267,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     options = given_options(args)
-    if args.gpu:
-        require_gpu()
+    device = chosen_device(args.gpu)
     if not args.resume:
         config = Config(**options)
     elif not args.run.is_dir():
@@ -282,7 +280,7 @@ def main(argv: list[str] | None = None) -> None:
         elif checkpoint_path(args.run).exists():
             raise UserError(f"{args.run} holds a trained run: add --resume to continue it, or choose another --run")
         with threads(1 if args.gpu else args.threads):  # a GPU has its own
-            train(config, load_windows(config), args.run, checkpoint, "gpu" if args.gpu else "cpu")
+            train(config, load_windows(config), args.run, checkpoint, device)
 
 
 def resumed(saved: Config, options: dict[str, Any], run: Path) -> Config:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from . import backend
 from .backend import to_host
 from .config import UserError, replacing
 
@@ -35,6 +36,11 @@ def map(function: Callable[..., Any], *trees: Tree) -> Tree:
         else function(*(t[key] for t in trees))
         for key in first
     }
+
+
+def to_device(tree: Tree, device: str) -> Tree:
+    """The tree with every leaf on `device`, "cpu" or "gpu". Raises BackendError as `backend.to_device` does."""
+    return map(lambda leaf: backend.to_device(leaf, device), tree)
 
 
 def flatten(tree: Tree, prefix: str = "") -> dict[str, Any]:

@@ -18,7 +18,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from .backend import require_gpu, threads
+from .backend import chosen_device, threads
 from .checkpoint import checkpoint_path, epochs_done, load_checkpoint, read_log
 from .config import (
     Config,
@@ -29,8 +29,8 @@ from .config import (
     at_least,
     flag,
     given_options,
-    replacing,
     run_command,
+    write_json,
 )
 from .data import Windows, load_windows
 from .pictures import save_study
@@ -173,8 +173,7 @@ def write_results(study: Any, out: Path) -> None:
     if not trials:
         return
     best = min(trials, key=lambda trial: trial.value)
-    with replacing(out / "tune-best.json") as file:
-        file.write(json.dumps(best.params, indent=2).encode())
+    write_json(out / "tune-best.json", best.params)
     importance = {}
     if len(trials) >= TRIALS_FOR_IMPORTANCE:
         evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=0.5)
@@ -230,9 +229,7 @@ def base_options(args: argparse.Namespace) -> Config:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
-    device = "gpu" if args.gpu else "cpu"
-    if args.gpu:
-        require_gpu()
+    device = chosen_device(args.gpu)
     base = base_options(args)
     study = open_study(args.out, base)
     with threads(1 if args.gpu else args.threads):

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import soundfile
+from helpers import write_tones
 from PIL import Image
 
 from ddim_from_scratch import checkpoint, compose, experiments, sample, steps, train, tree
@@ -35,11 +36,7 @@ TINY = [
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("recordings")
-    t = np.arange(4 * 16000) / 16000
-    for i, hz in enumerate((220, 330, 440)):
-        soundfile.write(folder / f"tone{i}.wav", 0.3 * np.sin(2 * np.pi * hz * t) * np.sin(3 * t) ** 2, 16000)
-    return folder
+    return write_tones(tmp_path_factory.mktemp("recordings"))
 
 
 @pytest.fixture(scope="module")
@@ -312,7 +309,7 @@ def test_fad_every_logs_and_keeps_the_best(recordings, tmp_path, monkeypatch):
     train.main([*options, "--run", str(plain), *TINY])
     monkeypatch.setattr(train, "load_embedding", lambda device: load_embedding("mel", device=device))
     scores = iter([5.0, 3.0, 4.0])
-    monkeypatch.setattr(train, "frechet_distance", lambda *gaussians: next(scores))
+    monkeypatch.setattr(train, "distance", lambda *sets: next(scores))
     train.main([*options, "--run", str(measured), "--fad-every", "1", *TINY])
     train.main(f"--run {measured} --resume --epochs 3".split())
     assert [row[1:] for row in checkpoint.read_log(measured / "fad.csv")] == [(1, 5), (2, 3), (3, 4)]

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
-from helpers import reference, relative_error
+from helpers import reference, relative_error, write_tones
 
 from ddim_from_scratch import checkpoint, mpi, train, tree
 from ddim_from_scratch.config import Config, UserError
@@ -79,11 +78,7 @@ def test_a_step_of_several_processes_is_the_step_of_one(n, tmp_path):
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("recordings")
-    t = np.arange(4 * 16000) / 16000
-    for i, hz in enumerate((220, 330, 440)):
-        soundfile.write(folder / f"tone{i}.wav", 0.3 * np.sin(2 * np.pi * hz * t) * np.sin(3 * t) ** 2, 16000)
-    return folder
+    return write_tones(tmp_path_factory.mktemp("recordings"))
 
 
 def training(n, recordings, run, epochs, *more):

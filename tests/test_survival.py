@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
+from helpers import write_tones
 
 from ddim_from_scratch import checkpoint, sample, train, tree
 from ddim_from_scratch.config import UserError, run_command
@@ -32,11 +32,7 @@ processes.set_forkserver_preload(["ddim_from_scratch.train", "ddim_from_scratch.
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("recordings")
-    t = np.arange(4 * 16000) / 16000
-    for i, hz in enumerate((220, 330, 440)):
-        soundfile.write(folder / f"tone{i}.wav", 0.3 * np.sin(2 * np.pi * hz * t) * np.sin(3 * t) ** 2, 16000)
-    return folder
+    return write_tones(tmp_path_factory.mktemp("recordings"))
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-import soundfile
+from helpers import write_tones
 
 from ddim_from_scratch import experiments, table
 from ddim_from_scratch.config import PRESETS, UserError
@@ -17,11 +17,7 @@ ROW = Row("gtzan", 3, 1.28, 2, 4, 2, 5.5)
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("recordings")
-    t = np.arange(5 * 16000) / 16000
-    for i, hz in enumerate((220, 330, 440)):
-        soundfile.write(folder / f"tone{i}.wav", 0.3 * np.sin(2 * np.pi * hz * t) * np.sin(3 * t) ** 2, 16000)
-    return folder
+    return write_tones(tmp_path_factory.mktemp("recordings"), seconds=5)
 
 
 @pytest.fixture

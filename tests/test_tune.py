@@ -92,7 +92,7 @@ def test_a_study_trains_with_what_it_tries_and_train_uses_the_best(study, record
 
 def test_a_trial_that_does_worse_than_the_others_is_given_up(study, monkeypatch, tmp_path):
     scores = iter([3, 2, 3, 2, 3, 2, 9, 1])
-    monkeypatch.setattr(train, "frechet_distance", lambda *gaussians: float(next(scores)))
+    monkeypatch.setattr(train, "distance", lambda *sets: float(next(scores)))
     monkeypatch.setitem(tune.SPACE, "learning_rate", {"low": 3e-5, "high": 1e-4})
     assert states(study("--trials 4")) == ["COMPLETE"] * 3 + ["PRUNED"]
     assert len(read_log(tmp_path / "out/trial_003/fad.csv")) == 1
@@ -114,15 +114,15 @@ def test_a_diverged_trial_does_not_stop_the_study(study, monkeypatch, capsys):
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError(28, "No space left on device"), SystemExit(143)])
 def test_a_stopped_trial_goes_on_where_it_was(study, monkeypatch, stop, tmp_path):
-    frechet_distance, calls = train.frechet_distance, []
+    distance, calls = train.distance, []
 
-    def interrupted(*gaussians):
+    def interrupted(*sets):
         calls.append(1)
         if len(calls) == 2:
             raise stop
-        return frechet_distance(*gaussians)
+        return distance(*sets)
 
-    monkeypatch.setattr(train, "frechet_distance", interrupted)
+    monkeypatch.setattr(train, "distance", interrupted)
     with pytest.raises(type(stop) if isinstance(stop, BaseException) else stop):
         study("--trials 1")
     steps = int(load_checkpoint(tmp_path / "out/trial_000")["step"])

@@ -133,6 +133,16 @@ def mel_bands() -> list[tuple[slice, slice]]:
     return bands
 
 
+def check_samples(samples: Array) -> None:
+    """Raise ValueError unless samples are one mono signal (n,), floating point and finite."""
+    if samples.ndim != 1:
+        raise ValueError(f"samples have shape {samples.shape}, not (n,): pass one mono signal at a time")
+    if samples.dtype.kind != "f":
+        raise ValueError(f"samples are {samples.dtype}, not float: scale them to [-1, 1], e.g. int16 / 32768")
+    if not array_module(samples).isfinite(samples).all():
+        raise ValueError("samples contain NaN or infinity: repair the recording or leave it out")
+
+
 def log_mel(samples: Array) -> Array:
     """ln(clip(|STFT(samples)| @ mel_matrix, 1e-5, 1e8)).
 
@@ -140,12 +150,9 @@ def log_mel(samples: Array) -> Array:
     Returns float32 (ceil(n / 320), 128); silence is ln(1e-5) = -11.51.
     Raises ValueError if samples are not one-dimensional, floating point, non-empty and finite.
     """
-    if samples.ndim != 1:
-        raise ValueError(f"samples have shape {samples.shape}, not (n,): pass one mono signal at a time")
+    check_samples(samples)
     xp = array_module(samples)
     frames = frame(samples, FRAME_LENGTH, HOP_LENGTH, pad_end=True)
-    if not xp.isfinite(samples).all():
-        raise ValueError("samples contain NaN or infinity: repair the recording or leave it out")
     result = empty((len(frames), N_MELS), samples, np.float32)
 
     def transform(rows: slice) -> None:

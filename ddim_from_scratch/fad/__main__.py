@@ -6,14 +6,13 @@ python -m ddim_from_scratch.fad BACKGROUND EVAL
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
 
 from ..audio import find_audio
-from ..backend import require_gpu, threads
-from ..config import Parser, UserError, add_hardware_options, replacing, run_command
+from ..backend import chosen_device, threads
+from ..config import Parser, UserError, add_hardware_options, run_command, write_json
 from .embeddings import NAMES, embed_files, embed_set, load_embedding
 from .musicnn import load_musicnn, tag_probabilities, top_tags
 from .reliability import distance, floor, infinity, interval
@@ -118,9 +117,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
-    device = "gpu" if args.gpu else "cpu"
-    if args.gpu:
-        require_gpu()
+    device = chosen_device(args.gpu)
     name = args.embedding or "vggish"
     paths = args.background, args.eval
     sides, skipped = [], []
@@ -151,8 +148,7 @@ def main(argv: list[str] | None = None) -> None:
                 print_tags(path)
     print(report(result))
     if args.json:
-        with replacing(args.json) as file:
-            file.write(json.dumps(result, indent=2).encode())
+        write_json(args.json, result)
     if args.save:
         save_statistics(args.save, background, name)
 

@@ -17,14 +17,15 @@ from ..audio import AudioError, load_audio, log_mel
 from ..audio.mel import SR
 from ..backend import Array, array_module, parallel, to_device, to_host
 from ..config import FRAMES_PER_SECOND, UserError, cache_folder
-from .musicnn import PATCH_SECONDS, load_musicnn, musicnn, musicnn_patches
+from .musicnn import PATCH_SECONDS as MUSICNN_SECONDS
+from .musicnn import load_musicnn, musicnn, musicnn_patches
 from .statistics import Set
+from .vggish import PATCH_SECONDS as VGGISH_SECONDS
 from .vggish import postprocess, vggish, vggish_examples
 from .weights import load_vggish, load_vggish_pca, vggish_at_hand
 
 NAMES = ("vggish", "musicnn", "mel")
 MUSICNN_HOP_FRAMES = 62  # from one patch to the next, about 1 s: a clip of 5 s has three
-VGGISH_SECONDS = 0.975  # 0.96 s of frames, and the last one's end
 CLIPS_AT_ONCE = 16  # go through a network together, which likes large batches; a killed run loses no more
 CODE_VERSION = 1  # part of every cache key: raised when the code's embeddings change
 
@@ -63,16 +64,21 @@ class Embedding:
         return np.split(embeddings, np.cumsum([len(some) for some in patches])[:-1])
 
 
+def default_embedding() -> str:
+    """The best at hand: VGGish, as in the paper, else musicnn."""
+    return "vggish" if vggish_at_hand() else "musicnn"
+
+
 def load_embedding(
     name: str | None = None, device: str = "cpu", weights: str | Path | None = None, pca: str | Path | None = None
 ) -> Embedding:
-    """The embedding of a name, or, without one, the best at hand: VGGish, as in the paper, else musicnn.
+    """The embedding of a name, or, without one, of `default_embedding`.
 
     weights: VGGish's, in any form that `load_vggish` reads; default: wherever they are, or from TF-Hub.
     pca: a file for `load_vggish_pca`: VGGish's embeddings are then whitened and rounded to 8 bits, as AudioSet's.
     Raises UserError if there is no such embedding, or its weights can't be had.
     """
-    name = name or ("vggish" if vggish_at_hand() else "musicnn")
+    name = name or default_embedding()
     if name == "mel":
         return Embedding(name, 1.0, mel_patches, log_mel_statistics, device=device)
     if name == "vggish":
@@ -80,11 +86,11 @@ def load_embedding(
         if pca:
             params, network = {"network": params, "pca": load_vggish_pca(pca)}, postprocessed_vggish
     elif name == "musicnn":
-        params, network, seconds = load_musicnn(), lambda *x: musicnn(*x)[1], PATCH_SECONDS
+        params, network, seconds = load_musicnn(), lambda *x: musicnn(*x)[1], MUSICNN_SECONDS
         patches = partial(musicnn_patches, hop_frames=MUSICNN_HOP_FRAMES)
     else:
         raise UserError(f"there is no embedding {name!r}: choose from {', '.join(NAMES)}")
-    on_device = tree.map(lambda leaf: to_device(leaf, device), params)
+    on_device = tree.to_device(params, device)
     return Embedding(name, seconds, patches, partial(network, on_device), tree.digest(params), device)
 
 

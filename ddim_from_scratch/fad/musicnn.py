@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import tree
-from ..audio.mel import SR, slaney_mel_matrix
+from ..audio.mel import SR, check_samples, slaney_mel_matrix
 from ..audio.stft import blocks, frame, windowed_rfft
 from ..backend import Array, array_module, empty, parallel
 from ..nn.norm import batch_norm_inference
@@ -60,11 +60,8 @@ def musicnn_patches(samples: Array, hop_frames: int = PATCH_FRAMES) -> Array:
     that patch NaN: music recorded at full loudness gets there. Here powers stay float32. Where float16 holds
     them all, tags differ by less than 1e-4.
     """
+    check_samples(samples)
     xp = array_module(samples)
-    if samples.ndim != 1 or samples.dtype.kind != "f":
-        raise ValueError(f"samples are {samples.dtype} of shape {samples.shape}: pass one mono signal, float, (n,)")
-    if not xp.isfinite(samples).all():
-        raise ValueError("samples contain NaN or infinity: repair the recording or leave it out")
     count = (len(samples) // HOP_LENGTH + 1 - PATCH_FRAMES) // hop_frames + 1
     if count < 1:
         return empty((0, PATCH_FRAMES, N_MELS), samples, np.float32)

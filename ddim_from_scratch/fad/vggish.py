@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..audio.mel import SR, mel_matrix
+from ..audio.mel import SR, check_samples, mel_matrix
 from ..audio.stft import blocks, frame, windowed_rfft
 from ..backend import Array, array_module, empty, parallel
 from ..backend import blocks as parts
@@ -29,7 +29,7 @@ F_MIN_HZ = 125.0
 F_MAX_HZ = 7500.0
 LOG_OFFSET = 0.01  # added to mel magnitudes before the logarithm
 PATCH_FRAMES = 96  # 0.96 s; patches do not overlap
-EMBEDDING_SIZE = 128
+PATCH_SECONDS = ((PATCH_FRAMES - 1) * HOP_LENGTH + FRAME_LENGTH) / SR  # the least that has so many frames, 0.975
 
 CONVOLUTIONS = {"conv1": 2, "conv2": 2, "conv3_1": 1, "conv3_2": 2, "conv4_1": 1, "conv4_2": 2}  # and their pooling
 PATCHES = 64  # go through the network at a time: the dense layers' 270 MB of weights are read once for all of them
@@ -47,13 +47,8 @@ def vggish_examples(samples: Array) -> Array:
     is left over at the end is not heard. Fewer samples than one patch needs give (0, 96, 64).
     Raises ValueError if samples are not one-dimensional, floating point and finite.
     """
-    if samples.ndim != 1:
-        raise ValueError(f"samples have shape {samples.shape}, not (n,): pass one mono signal at a time")
-    if samples.dtype.kind != "f":
-        raise ValueError(f"samples are {samples.dtype}, not float: scale them to [-1, 1], e.g. int16 / 32768")
+    check_samples(samples)
     xp = array_module(samples)
-    if not xp.isfinite(samples).all():
-        raise ValueError("samples contain NaN or infinity: repair the recording or leave it out")
     patches = max(len(samples) - FRAME_LENGTH + HOP_LENGTH, 0) // (HOP_LENGTH * PATCH_FRAMES)
     log_mel = empty((patches * PATCH_FRAMES, N_MELS), samples, np.float32)
     if patches:
