@@ -111,7 +111,7 @@ class _Context(NamedTuple):
 
     pool: ThreadPoolExecutor | None
     count: int
-    buffers: list[np.ndarray]
+    memory: _Memory
 
 
 class _Local(threading.local):
@@ -140,13 +140,13 @@ def threads(count: int | None = None) -> Iterator[None]:
     """
     outer = _local.context
     count = count or available_cores()
-    buffers: list[np.ndarray] = []
+    memory = _Memory()
 
     def join() -> None:
-        _local.context = _Context(None, 1, buffers)
+        _local.context = _Context(None, 1, memory)
 
     with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(count, initializer=join) as pool:
-        _local.context = _Context(pool, count, buffers)
+        _local.context = _Context(pool, count, memory)
         try:
             yield
         finally:
@@ -175,9 +175,13 @@ def parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
         while True:
             try:
                 i, item = queue.popleft()
-            except IndexError:
+            except IndexError:  # nothing is left
                 return
-            results[i] = function(item)
+            try:
+                results[i] = function(item)
+            except BaseException:
+                queue.clear()
+                raise
 
     list(_local.context.pool.map(work, range(worker_count())))
     return results
@@ -203,10 +207,9 @@ def samples(x: Array) -> list[slice]:
 
 # Memory. A training step asks for the same arrays again and again, and fresh pages from the kernel
 # cost as much as the arithmetic on them. A buffer that nobody refers to any more is given out again,
-# for an array of its size or somewhat less: buffers of each layer's very own size would add up.
+# for an array of its size or somewhat less.
 
 MOST_WASTE = 2  # a buffer at most so many times the size of its array
-_buffers_lock = threading.Lock()
 
 
 def empty(shape: tuple[int, ...], like: Array, dtype: Any = None) -> Array:
@@ -219,18 +222,34 @@ def empty(shape: tuple[int, ...], like: Array, dtype: Any = None) -> Array:
     if xp is not np or _local.context is None:
         return xp.empty(shape, dtype)
     size = math.prod(shape) * dtype.itemsize
-    with _buffers_lock:
-        return _free_buffer(_local.context.buffers, size)[:size].view(dtype).reshape(shape)
+    return _local.context.memory.take(size)[:size].view(dtype).reshape(shape)
 
 
-def _free_buffer(buffers: list[np.ndarray], size: int) -> np.ndarray:
-    """The smallest of `buffers`, which are in order of size, that is large enough and not in use; or a new one."""
-    for i in range(bisect_left(buffers, size, key=len), len(buffers)):
-        if len(buffers[i]) > MOST_WASTE * size:
-            break
-        # Views refer to their buffer: 2 means the list and getrefcount's argument, no view.
-        if sys.getrefcount(buffers[i]) == 2:
-            return buffers[i]
-    buffer = np.empty(size, np.uint8)
-    insort(buffers, buffer, key=len)
-    return buffer
+class _Memory:
+    """Buffers to use again. All of them together never exceed what has been in use at one time."""
+
+    def __init__(self) -> None:
+        self.buffers: list[np.ndarray] = []  # in order of size
+        self.most_in_use = 0
+        self.lock = threading.Lock()
+
+    def take(self, size: int) -> np.ndarray:
+        """The smallest buffer that is large enough and not in use; or a new one, in place of large unused ones."""
+        with self.lock:
+            for i in range(bisect_left(self.buffers, size, key=len), len(self.buffers)):
+                if len(self.buffers[i]) > MOST_WASTE * size:
+                    break
+                if self._unused(i):
+                    return self.buffers[i]
+            unused = [i for i in range(len(self.buffers)) if self._unused(i)]
+            total = sum(map(len, self.buffers)) + size
+            self.most_in_use = max(self.most_in_use, total - sum(len(self.buffers[i]) for i in unused))
+            while unused and total > self.most_in_use:
+                total -= len(self.buffers.pop(unused.pop()))
+            buffer = np.empty(size, np.uint8)
+            insort(self.buffers, buffer, key=len)
+            return buffer
+
+    def _unused(self, i: int) -> bool:
+        """Views refer to their buffer: 2 means the list and getrefcount's argument, no view."""
+        return sys.getrefcount(self.buffers[i]) == 2

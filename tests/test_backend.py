@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -136,14 +137,23 @@ def test_work_outside_any_context_uses_every_core_and_leaves_blas_as_it_was(core
 
 
 def test_a_buffer_serves_smaller_arrays_but_none_of_less_than_half_its_size():
+    def buffer_size(numbers):
+        return backend.empty((numbers,), LIKE).base.nbytes // LIKE.itemsize
+
     with backend.threads(1):
-        used = address(backend.empty((100,), LIKE))
-        assert address(backend.empty((99,), LIKE)) == used
-        assert address(backend.empty((50,), LIKE)) == used
-        assert address(backend.empty((49,), LIKE)) != used
-        assert address(backend.empty((101,), LIKE)) != used
-        small, large = backend.empty((90,), LIKE), backend.empty((110,), LIKE)
-        assert address(small) == used != address(large)
+        assert [buffer_size(n) for n in (100, 99, 50, 49, 101)] == [100, 100, 100, 49, 101]
+        backend.empty((90,), LIKE), backend.empty((110,), LIKE)  # in use at once
+        assert sorted([buffer_size(90), buffer_size(110)]) == [101, 110]
+
+
+def test_buffers_of_many_sizes_take_no_more_than_was_in_use_at_once():
+    with backend.threads(1):
+        tracemalloc.start()
+        for numbers in range(1000, 100_000, 7000):
+            held = [backend.empty((n,), LIKE) for n in (numbers, 100_000 - numbers)]
+        in_use, peak = sum(a.nbytes for a in held), tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 3 * in_use  # the next pair is made while the last is held, in buffers that are too large
 
 
 def test_parallel_keeps_the_order_whoever_finishes_first():

@@ -115,4 +115,3 @@ def _nodes(q: Array, k: Array) -> int:
         return 2  # the result is not finite either, whatever r
     a = math.log(2 / np.finfo(k.dtype).eps)
     return math.ceil(a / 3 + math.sqrt(a**2 / 9 + 2 * a * z))
-
