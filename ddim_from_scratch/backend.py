@@ -12,6 +12,7 @@ import platform
 import sys
 import threading
 from bisect import bisect_left, insort
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -168,7 +169,18 @@ def parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
     if _local.context is None:
         with threads():
             return parallel(function, items)
-    return list(_local.context.pool.map(function, items))
+    queue, results = deque(enumerate(items)), [None] * len(items)
+
+    def work(_: int) -> None:
+        while True:
+            try:
+                i, item = queue.popleft()
+            except IndexError:
+                return
+            results[i] = function(item)
+
+    list(_local.context.pool.map(work, range(worker_count())))
+    return results
 
 
 def blocks(x: Array, bytes_per_block: int = 1 << 19) -> list[slice]:

@@ -9,6 +9,8 @@ it; when a new tile brings a larger m', what has been summed is rescaled by exp(
 
 A column of ones appended to v makes the product p [v, 1] return the row sums together with the output.
 In the backward pass the same device folds a constant per row into a product: [q, -c] [k, 1]^T = q k^T - c.
+
+Heads of one dimension, the paper's, need no tiles on a CPU: see separable.py.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import numpy as np
 
 from ..backend import Array, array_module, empty, parallel
 from ..tree import Tree
+from . import separable
 from .init import glorot_uniform
 
 QUERY_TILE, KEY_TILE = 128, 1024  # 0.5 MB of scores, half of a current core's L2 cache
@@ -96,17 +99,21 @@ def multi_head_attention(params: Tree, x: Array, memory: Array, heads: int) -> t
     q, query_cache = _linear(x, **params["query"])
     k, key_cache = _linear(memory, **params["key"])
     v, value_cache = _linear(memory, **params["value"])
-    o, attention_cache = attention(*(_split_heads(a, heads) for a in (q, k, v)))
+    split = [_split_heads(a, heads) for a in (q, k, v)]
+    forward, backward = attention, attention_backward
+    if separable.applies(*split[:2]):
+        forward, backward = separable.attention, separable.attention_backward
+    o, attention_cache = forward(*split)
     o = _merge_heads(o, heads).reshape(q.shape)
     y, output_cache = _linear(o, **params["output"])
-    return y, (heads, query_cache, key_cache, value_cache, attention_cache, output_cache)
+    return y, (heads, query_cache, key_cache, value_cache, backward, attention_cache, output_cache)
 
 
 def multi_head_attention_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Tree]:
     """dy: (N, ..., C_out). Returns dx, dmemory and the parameters' gradients."""
-    heads, query_cache, key_cache, value_cache, attention_cache, output_cache = cache
+    heads, query_cache, key_cache, value_cache, backward, attention_cache, output_cache = cache
     do, output_grads = _linear_backward(dy, output_cache)
-    dq, dk, dv = (_merge_heads(d, heads) for d in attention_backward(_split_heads(do, heads), attention_cache))
+    dq, dk, dv = (_merge_heads(d, heads) for d in backward(_split_heads(do, heads), attention_cache))
     dx, query_grads = _linear_backward(dq, query_cache)
     dmemory, key_grads = _linear_backward(dk, key_cache)
     dmemory_v, value_grads = _linear_backward(dv, value_cache)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..backend import Array, array_module, empty, parallel, worker_count
+from ..backend import Array, array_module, blocks, empty, parallel, worker_count
 
 TILE_PIXELS = 4096  # about 0.5 MB at 32 channels, half of a current core's L2 cache
 
@@ -26,7 +26,7 @@ def conv2d(x: Array, w: Array, b: Array) -> tuple[Array, tuple]:
 
     x: (N, H, W, C). w: (k, k, C, D). b: (D,). Returns y: (N, H, W, D) and the cache for the backward pass.
     """
-    return _correlate(x, w, b), (x, w)
+    return (_pointwise if w.shape[0] == 1 else _correlate)(x, w, b), (x, w)
 
 
 def conv2d_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array]:
@@ -39,6 +39,8 @@ def conv2d_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array]:
     x, w = cache
     xp = array_module(x)
     k, _, c, d = w.shape
+    if k == 1:
+        return _pointwise_backward(dy, x, w)
     _, _, width, _ = x.shape
     row = width + k - 1
     dx = empty(x.shape, x)
@@ -92,6 +94,38 @@ def _correlate(x: Array, w: Array, b: Array) -> Array:
 
     parallel(lambda t: tile(*t), _tiles(x, k))
     return y
+
+
+def _pointwise(x: Array, w: Array, b: Array) -> Array:
+    """k = 1: one product, which needs no border."""
+    xp = array_module(x)
+    y = empty((*x.shape[:3], w.shape[3]), x)
+    rows_x, rows_y = (a.reshape(-1, *a.shape[2:]) for a in (x, y))
+    b_row = xp.tile(b, (x.shape[2], 1))  # loops as long as a row of pixels
+
+    def block(part: slice) -> None:
+        out = xp.matmul(rows_x[part], w[0, 0], out=rows_y[part])
+        out += b_row
+
+    parallel(block, blocks(rows_x))
+    return y
+
+
+def _pointwise_backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
+    xp = array_module(x)
+    c, d = w.shape[2:]
+    dx = empty(x.shape, x)
+    rows_x, rows_dy, rows_dx = (a.reshape(-1, *a.shape[2:]) for a in (x, dy, dx))
+    w_transposed = xp.ascontiguousarray(w[0, 0].T)
+
+    def block(part: slice) -> tuple[Array, Array]:
+        xp.matmul(rows_dy[part], w_transposed, out=rows_dx[part])
+        dy_rows = rows_dy[part].reshape(-1, x.shape[2] * d)
+        db = (xp.ones(len(dy_rows), x.dtype) @ dy_rows).reshape(-1, d).sum(axis=0)
+        return rows_x[part].reshape(-1, c).T @ dy_rows.reshape(-1, d), db
+
+    dw, db = zip(*parallel(block, blocks(rows_x)), strict=True)
+    return dx, sum(dw[1:], dw[0]).reshape(w.shape), sum(db[1:], db[0])
 
 
 def padded_rows(x: Array, n: int, top: int, rows: int, k: int) -> Array:

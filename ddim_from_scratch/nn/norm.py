@@ -20,18 +20,17 @@ def batch_norm(x: Array) -> tuple[Array, tuple, dict[str, Array]]:
     among which a batch is spread, see mpi.py.
     """
     xp = array_module(x)
-    pixels = x.reshape(-1, x.shape[-1])
+    rows, channels = _rows(x), x.shape[-1]
 
     def moments(part: slice) -> tuple[int, Array, Array]:
-        block = pixels[part]
-        n = len(block)
-        ones = xp.ones(n, x.dtype)
-        mean = ones @ block / n  # a sum over pixels is a matrix-vector product
-        centred = xp.subtract(block, mean, out=empty(block.shape, x))
+        block = rows[part]
+        n = block.size // channels
+        mean = _sum_of_pixels(block, channels) / n
+        centred = xp.subtract(block, _row_of(mean, x), out=empty(block.shape, x))
         centred *= centred
-        return n, mean.astype(xp.float64), (ones @ centred).astype(xp.float64)
+        return n, mean.astype(xp.float64), _sum_of_pixels(centred, channels).astype(xp.float64)
 
-    here = _merged(parallel(moments, blocks(pixels)))
+    here = _merged(parallel(moments, blocks(rows)))
     count, mean, m2 = _merged(mpi.gather(*here))
     statistics = {"mean": mean.astype(x.dtype), "variance": (m2 / count).astype(x.dtype)}
     y, inverse_std = _normalise(x, statistics)
@@ -55,22 +54,22 @@ def batch_norm_backward(dy: Array, cache: tuple) -> Array:
     xp = array_module(y)
     channels = y.shape[-1]
     dx = empty(y.shape, y)
-    flat_y, flat_dy, flat_dx = (a.reshape(-1, channels) for a in (y, dy, dx))
+    rows_y, rows_dy, rows_dx = _rows(y), _rows(dy), _rows(dx)
 
     def sums(part: slice) -> tuple[Array, Array]:
-        ones = xp.ones(len(flat_y[part]), y.dtype)
-        return ones @ flat_dy[part], ones @ xp.multiply(flat_dy[part], flat_y[part], out=flat_dx[part])
+        product = xp.multiply(rows_dy[part], rows_y[part], out=rows_dx[part])
+        return _sum_of_pixels(rows_dy[part], channels), _sum_of_pixels(product, channels)
 
-    parts = blocks(flat_y)
+    parts = blocks(rows_y)
     sum_dy, sum_dy_y = (sum(s[1:], s[0]) for s in zip(*parallel(sums, parts), strict=True))
-    n, sum_dy, sum_dy_y = mpi.total(len(flat_y), sum_dy, sum_dy_y)
-    mean_dy, mean_dy_y = sum_dy / n, sum_dy_y / n
+    n, sum_dy, sum_dy_y = mpi.total(y.size // channels, sum_dy, sum_dy_y)
+    mean_dy, minus_mean_dy_y, scale = (_row_of(a, y) for a in (sum_dy / n, -sum_dy_y / n, inverse_std))
 
     def block(part: slice) -> None:
-        out = xp.multiply(flat_y[part], -mean_dy_y, out=flat_dx[part])
-        out += flat_dy[part]
+        out = xp.multiply(rows_y[part], minus_mean_dy_y, out=rows_dx[part])
+        out += rows_dy[part]
         out -= mean_dy
-        out *= inverse_std
+        out *= scale
 
     parallel(block, parts)
     return dx
@@ -85,11 +84,30 @@ def _normalise(x: Array, statistics: dict[str, Array]) -> tuple[Array, Array]:
     xp = array_module(x)
     inverse_std = 1 / xp.sqrt(statistics["variance"] + EPSILON)
     y = empty(x.shape, x)
-    flat_x, flat_y = x.reshape(-1, x.shape[-1]), y.reshape(-1, x.shape[-1])
+    rows_x, rows_y = _rows(x), _rows(y)
+    mean, scale = _row_of(statistics["mean"], x), _row_of(inverse_std, x)
 
     def block(part: slice) -> None:
-        out = xp.subtract(flat_x[part], statistics["mean"], out=flat_y[part])
-        out *= inverse_std
+        out = xp.subtract(rows_x[part], mean, out=rows_y[part])
+        out *= scale
 
-    parallel(block, blocks(flat_x))
+    parallel(block, blocks(rows_x))
     return y, inverse_std
+
+
+# A channel's number meets its pixels a whole row of pixels at a time: loops over a few channels are short, and slow.
+
+
+def _rows(x: Array) -> Array:
+    """(N, H, W, C) as (N H, W C)."""
+    return x.reshape(-1, x.shape[-2] * x.shape[-1])
+
+
+def _row_of(channels: Array, x: Array) -> Array:
+    """(C,) as a row of x, (W C,): the channels again and again."""
+    return array_module(x).tile(channels, x.shape[-2])
+
+
+def _sum_of_pixels(rows: Array, channels: int) -> Array:
+    """(n, W C) to (C,). A sum over rows is a product with a vector of ones."""
+    return (array_module(rows).ones(len(rows), rows.dtype) @ rows).reshape(-1, channels).sum(axis=0)

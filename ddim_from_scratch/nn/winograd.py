@@ -30,6 +30,9 @@ from .conv import TILE_PIXELS, padded_rows
 
 POINTS = (0, 1, -1, 2, -2)  # and infinity
 GROUP = 4  # rows of output from a window of 6 rows of input
+# Up to so many multiplications OpenBLAS takes matrices as they lie, a quarter faster than after packing them, unless
+# there are fewer rows than TINY.
+SMALL, TINY = 10**6, 16
 
 
 def _evaluation(taps: int) -> np.ndarray:
@@ -70,7 +73,7 @@ def _backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
     def tile(n: int, top: int, groups: int) -> tuple[Array, Array]:
         rows = min(groups * GROUP, height - top)
         dy_points = _windows_at_points(dy, n, top, groups)
-        _write_rows(dx[n, top : top + rows], _products(dy_points, u, groups * row), 0)
+        _write_rows(dx[n, top : top + rows], _products(dy_points, u, groups), None)
 
         x_rows = empty((groups * GROUP, row, c), x)
         x_rows[:rows, :width] = x[n, top : top + rows]
@@ -80,10 +83,14 @@ def _backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
         x_groups = x_rows.reshape(groups, GROUP, row * c)
         np.matmul(A_T.T.astype(x.dtype), x_groups, out=x_points.reshape(6, groups, row * c).swapaxes(0, 1))
         du = empty((3, 6, c, d), x)
+        pieces = _pieces(groups * row, c * d, 128)
+        by_channel = x_points.reshape(6, pieces, -1, c).swapaxes(2, 3)
+        partial = empty((6, pieces, c, d), x)
         for kx in range(3):
-            np.matmul(x_points.swapaxes(1, 2), dy_points[:, kx : kx + groups * row], out=du[kx])
-        dy_rows = dy[n, top : top + rows].reshape(-1, d)
-        return du, np.ones(len(dy_rows), dy.dtype) @ dy_rows
+            shifted = dy_points[:, kx : kx + groups * row].reshape(6, pieces, -1, d)
+            np.matmul(by_channel, shifted, out=partial).sum(axis=1, out=du[kx])
+        dy_rows = dy[n, top : top + rows].reshape(-1, width * d)
+        return du, (np.ones(len(dy_rows), dy.dtype) @ dy_rows).reshape(width, d).sum(axis=0)
 
     du, db = (sum(s[1:], s[0]) for s in zip(*parallel(lambda t: tile(*t), _tiles(x)), strict=True))
     # F(3, 4): its filter is x, so SCALE, which _windows_at_points has put into dy, is taken out here.
@@ -95,10 +102,11 @@ def _correlate(x: Array, w: Array, b: Array) -> Array:
     n_samples, height, width, _ = x.shape
     u = _filter_at_points(w)
     y = empty((n_samples, height, width, w.shape[-1]), x)
+    b_row = np.tile(b, width + 2)  # loops as long as a row of pixels
 
     def tile(n: int, top: int, groups: int) -> None:
         x_points = _windows_at_points(x, n, top, groups)
-        _write_rows(y[n, top : top + groups * GROUP], _products(x_points, u, groups * (width + 2)), b)
+        _write_rows(y[n, top : top + groups * GROUP], _products(x_points, u, groups), b_row)
 
     parallel(lambda t: tile(*t), _tiles(x))
     return y
@@ -106,7 +114,7 @@ def _correlate(x: Array, w: Array, b: Array) -> Array:
 
 def _filter_at_points(w: Array) -> Array:
     """G w along the height: (3, 3, C, D) to (3 taps along the width, 6, C, D)."""
-    return np.einsum("ik,kxcd->xicd", G.astype(w.dtype), w)
+    return np.ascontiguousarray(np.einsum("ik,kxcd->xicd", G.astype(w.dtype), w))
 
 
 def _windows_at_points(x: Array, n: int, top: int, groups: int) -> Array:
@@ -125,24 +133,34 @@ def _windows_at_points(x: Array, n: int, top: int, groups: int) -> Array:
     return points
 
 
-def _products(points: Array, u: Array, pixels: int) -> Array:
-    """The sum over the width's taps of shifted products: (6, pixels, D)."""
-    total, product = (empty((6, pixels, u.shape[-1]), points) for _ in range(2))
+def _products(points: Array, u: Array, groups: int) -> Array:
+    """The sum over the width's taps of shifted products: (6, groups, W + 2, D)."""
+    pixels, (c, d) = points.shape[1] - 2, u.shape[-2:]
+    pieces = _pieces(pixels, c * d, 16)
+    total, product = (empty((6, pieces, pixels // pieces, d), points) for _ in range(2))
     for kx in range(3):
-        np.matmul(points[:, kx : kx + pixels], u[kx], out=product if kx else total)
+        shifted = points[:, kx : kx + pixels].reshape(6, pieces, -1, c)
+        np.matmul(shifted, u[kx][:, None], out=product if kx else total)
         if kx:
             total += product
-    return total
+    return total.reshape(6, groups, -1, d)
 
 
-def _write_rows(y: Array, products: Array, b: Array | int) -> None:
+def _pieces(pixels: int, work: int, least: int) -> int:
+    """Into how many pieces to cut `pixels`, of `work` multiplications each, so that a piece is SMALL, and not tiny."""
+    sizes = [n for n in range(least, pixels) if pixels % n == 0 and n * work <= SMALL]
+    return pixels // max(sizes, default=pixels)
+
+
+def _write_rows(y: Array, products: Array, b_row: Array | None) -> None:
     """y = A^T products + b, dropping the two meaningless pixels of each row, and rows beyond y's."""
     rows, width, d = y.shape
-    row = width + 2
-    groups = products.shape[1] // row
+    _, groups, row, _ = products.shape
     out = empty((groups, GROUP, row * d), products)
     np.matmul(A_T.astype(products.dtype), products.reshape(6, groups, row * d).swapaxes(0, 1), out=out)
-    np.add(out.reshape(groups * GROUP, row, d)[:rows, :width], b, out=y)
+    if b_row is not None:
+        out += b_row
+    y[...] = out.reshape(groups * GROUP, row, d)[:rows, :width]
 
 
 def _tiles(x: Array) -> list[tuple[int, int, int]]:
