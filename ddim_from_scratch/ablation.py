@@ -17,21 +17,26 @@ from typing import Any, NamedTuple
 
 from .audio.inverter import add_inverter_option, default_inverter
 from .backend import chosen_device
-from .config import Config, UserError, add_hardware_options, add_options, at_least, given_options
+from .config import PAPER, Config, UserError, add_hardware_options, add_options, at_least, given_options
 from .fad import load_embedding
 from .fad.embeddings import NAMES, default_embedding
 from .model import SAMPLERS, T
 from .table import Task, finish_all, finished, keep_settings
 from .table_report import number, warn, write_files
 
-# Fields of Config, or of a table's Task where it is the drawing that changes.
+SIZE = ("window_seconds", "window_hop_seconds", "windows_per_track", "widths", "block_depth")
+
+# Fields of Config, or of a table's Task where it is the drawing that changes. What the base has already is left out.
 CHANGES: dict[str, dict[str, Any]] = {
     "base": {},
     "seed-1": {"seed": 1},
     "seed-2": {"seed": 2},
     "untrained": {"trained": False},
+    "paper": {name: value for name, value in PAPER.items() if name not in SIZE},  # its recipe, at the base's size
+    "eps-prediction": {"prediction": "eps"},
     "v-prediction": {"prediction": "v"},
     "x0-prediction": {"prediction": "x0"},
+    "paper-signal-rates": {"min_signal_rate": 0.02, "max_signal_rate": 0.95},
     "tuned-signal-rates": {"min_signal_rate": 0.195, "max_signal_rate": 0.933},  # what the paper's search found
     "linear-schedule": {"schedule": "linear"},
     "cosine-schedule": {"schedule": "cosine"},
@@ -41,8 +46,11 @@ CHANGES: dict[str, dict[str, Any]] = {
     "gain": {"augment": "gain"},
     "mix": {"augment": "mix"},
     "warmup-cosine": {"learning_rate_schedule": "warmup-cosine"},
+    "learning-rate-3e-4": {"learning_rate": 3e-4},
     "learning-rate-1e-3": {"learning_rate": 1e-3},
+    "learning-rate-3e-3": {"learning_rate": 3e-3},
     "ema-0.99": {"ema": 0.99},
+    "ema-0.999": {"ema": 0.999},
     "ema-0.9999": {"ema": 0.9999},
     "batch-16": {"batch_size": 16},
     "no-attention": {"attention": "none"},
@@ -72,16 +80,39 @@ class Settings(NamedTuple):
     inverter: str
     embedding: str
 
+    def values(self) -> dict[str, Any]:
+        """All that a change can change, as the base has it."""
+        how = {"sampler": self.sampler, "steps": self.steps, "spacing": "log-snr", "trained": True}
+        return self.base | how
+
+    def names(self) -> list[str]:
+        """The base, and every change that it has not made already."""
+        made = self.values().items()
+        return [name for name, change in CHANGES.items() if name == "base" or not change.items() <= made]
+
     def task(self, name: str) -> Task:
         """The row of a change, or of several together: "gain+random-crops"."""
-        change = {field: value for one in name.split("+") for field, value in CHANGES[one].items()}
-        base = Config.from_json(json.dumps(self.base))
-        config = dataclasses.replace(base, **{k: v for k, v in change.items() if k in self.base})
-        drawing = {"sampler": self.sampler, "steps": self.steps, "spacing": "log-snr"}
-        drawing |= {k: v for k, v in change.items() if k not in self.base}
-        shares = config == base and drawing.get("trained", True)
+        change = changes(name)
+        values = self.values() | change
+        base, config = (
+            Config.from_json(json.dumps({field: of[field] for field in self.base})) for of in (self.base, values)
+        )
+        drawing = {field: value for field, value in values.items() if field not in self.base}
         about = {"change": change, "epochs": config.epochs, "batch_size": config.batch_size}
-        return Task("base" if shares else name, config, music(base, self.seconds), about=about, **drawing)
+        training = "base" if config == base and values["trained"] else name
+        return Task(training, config, music(base, self.seconds), about=about, **drawing)
+
+
+def changes(name: str) -> dict[str, Any]:
+    """What a name of CHANGES, or several joined by +, stand for. Raises UserError for any other, and for a conflict."""
+    together: dict[str, Any] = {}
+    for one in name.split("+"):
+        if one not in CHANGES:
+            raise UserError(f"--changes {name}: there is no {one}: choose from {', '.join(CHANGES)}")
+        if twice := together.keys() & CHANGES[one]:
+            raise UserError(f"--changes {name} changes {min(twice)} twice: choose one")
+        together |= CHANGES[one]
+    return together
 
 
 def music(base: Config, seconds: float) -> Config:
@@ -172,13 +203,7 @@ def main(args: argparse.Namespace) -> None:
         )
     how = args.clips, args.seconds, args.sampler, args.steps, args.inverter or default_inverter(), embedding
     settings = Settings(json.loads(base.to_json()), *how)
-    for name in args.changes or []:
-        if unknown := [one for one in name.split("+") if one not in CHANGES]:
-            raise UserError(f"--changes {name}: there is no {unknown[0]}: choose from {', '.join(CHANGES)}")
-    tasks = {name: settings.task(name) for name in args.changes or CHANGES}
-    if not args.changes:
-        plain = tasks["base"]._replace(about={})
-        tasks = {name: task for name, task in tasks.items() if name == "base" or task._replace(about={}) != plain}
+    tasks = {name: settings.task(name) for name in args.changes or settings.names()}
     keep_settings(args.out, settings)
     errors = finish_all(tasks, args.out, settings, device, args.jobs, args.threads)
     if done := finished(args.out, tasks):
