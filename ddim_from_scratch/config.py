@@ -24,6 +24,11 @@ N_MELS = 128
 SCHEDULES = ("continuous-cosine", "linear", "cosine")
 PREDICTIONS = ("eps", "v", "x0")
 ATTENTIONS = ("none", "lowest", "all")
+NORMS = ("batch", "group")
+STANDARDISATIONS = ("bin", "global")
+CROPS = ("fixed", "random")
+LEARNING_RATE_SCHEDULES = ("constant", "warmup-cosine")
+AUGMENTATIONS = ("none", "gain", "mix", "gain+mix")
 REMEDIES = {  # of what the system refuses
     errno.ENOENT: "check the path",
     errno.EACCES: "check its permissions, or choose another folder",
@@ -64,12 +69,30 @@ class Config:
     window_seconds: float = _option(5.12, "length of a training window")
     window_hop_seconds: float = _option(1.0, "time from the start of one window to the next one's")
     windows_per_track: int = _option(20, "at most so many windows of a track, from its beginning")
+    crops: str = _option(
+        "fixed",
+        "windows begin where they are cut, or each time at a random frame of that part of the track",
+        choices=CROPS,
+    )
+    augment: str = _option(
+        "none",
+        "what a window is changed by: gain, by up to 6 dB; mix, every second one with another window",
+        choices=AUGMENTATIONS,
+    )
+    standardise: str = _option(
+        "bin",
+        "mean and deviation that are taken out of each mel bin: its own, or those of all",
+        choices=STANDARDISATIONS,
+    )
     widths: tuple[int, ...] = _option(
         (32, 64, 96, 128), "channels at each level of the U-Net; the last is the bottom's", nargs="+", metavar="C"
     )
     block_depth: int = _option(2, "residual blocks in each block of the U-Net")
     attention: str = _option(
         "lowest", "attention in no up block, in the deepest, or, as the paper's text has it, in all", choices=ATTENTIONS
+    )
+    norm: str = _option(
+        "batch", "normalise over the batch, or over eight channels at a time of each sample", choices=NORMS
     )
     schedule: str = _option(
         "continuous-cosine", "how noise grows with time: the paper's, DDPM's linear, Nichol's cosine", choices=SCHEDULES
@@ -85,6 +108,12 @@ class Config:
     epochs: int = _option(200, "passes over the training windows")
     batch_size: int = _option(4, "windows in a step")
     learning_rate: float = _option(3e-4, "AdamW's")
+    learning_rate_schedule: str = _option(
+        "constant",
+        "warmup-cosine: up from 0 in the first twentieth of the steps, then down to 0 by half a cosine. It ends with "
+        "the last of --epochs, which --resume cannot change, then",
+        choices=LEARNING_RATE_SCHEDULES,
+    )
     weight_decay: float = _option(1e-4, "AdamW's")
     clip_gradient: float = _option(
         0.0, "shorten a gradient of all weights that is longer than this to it; 0: never", metavar="NORM"
@@ -116,9 +145,11 @@ class Config:
         _require(self, "widths", len(self.widths) >= 2 and min(self.widths) >= 1, "give two or more positive numbers")
         _require(self, "widths", max(self.widths) <= 1 << 16, "give 65536 or fewer channels")
         _require(self, "block_depth", self.block_depth <= 100, "give 100 or fewer")
-        _require(self, "attention", self.attention in ATTENTIONS, f"choose from {', '.join(ATTENTIONS)}")
-        _require(self, "prediction", self.prediction in PREDICTIONS, f"choose from {', '.join(PREDICTIONS)}")
-        _require(self, "schedule", self.schedule in SCHEDULES, f"choose from {', '.join(SCHEDULES)}")
+        for f in dataclasses.fields(self):
+            if choices := f.metadata.get("choices"):
+                _require(self, f.name, getattr(self, f.name) in choices, f"choose from {', '.join(choices)}")
+        if self.context and self.augment != "none":
+            raise UserError(f"--augment is {self.augment}, which would not change what --context shows: leave one out")
         if not 0 < self.min_signal_rate < self.max_signal_rate < 1:
             raise UserError(
                 f"--min-signal-rate is {self.min_signal_rate} and --max-signal-rate {self.max_signal_rate}: "
@@ -166,7 +197,7 @@ class Config:
     def from_json(cls, text: str) -> Config:
         """Raises UserError for anything that `to_json` could not have written."""
         try:
-            values = json.loads(text)
+            values = PAPER | json.loads(text)  # a file from before an option was is of the paper's recipe
             values["widths"] = tuple(values["widths"])
             for f in dataclasses.fields(cls):
                 value = values.get(f.name, f.default)
@@ -194,14 +225,19 @@ PAPER = {
     "window_seconds": 5.12,
     "window_hop_seconds": 1.0,
     "windows_per_track": 20,
+    "crops": "fixed",
+    "augment": "none",
+    "standardise": "bin",
     "widths": (32, 64, 96, 128),
     "block_depth": 2,
     "attention": "lowest",
+    "norm": "batch",
     "schedule": "continuous-cosine",
     "prediction": "eps",
     "min_signal_rate": 0.02,
     "max_signal_rate": 0.95,
     "learning_rate": 3e-4,
+    "learning_rate_schedule": "constant",
     "weight_decay": 1e-4,
     "ema": 0.999,
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,6 +19,10 @@ from .config import FRAMES_PER_SECOND, Config, UserError
 from .datasets import hold_out, recordings
 
 LOG_MIN, LOG_MAX = np.log([MEL_MIN, MEL_MAX], dtype=np.float32)
+
+# What --augment does.
+GAIN = 6 * math.log(10) / 20  # 6 dB, in natural logarithms
+MIXED = 0.5  # share of the windows: music that nobody mixes has to be learnt, too
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,14 @@ class Windows:
         """The log-mels just before each of these windows, as long as one or up to the track's beginning."""
         return [self.tracks[t][max(start - self.frames, 0) : start] for t, start in self.starts[indices]]
 
+    def some(self, indices: Iterable[int], rng: np.random.Generator | None = None) -> Windows:
+        """The windows of these indices only; with rng, of the same tracks, but each from a random frame on."""
+        starts = self.starts[indices]
+        if rng:
+            room = [len(self.tracks[t]) - self.frames + 1 for t in starts[:, 0]]
+            starts = np.stack([starts[:, 0], rng.integers(room)], axis=1)
+        return dataclasses.replace(self, starts=starts)
+
     def apart(self) -> np.ndarray:
         """Indices of windows that do not overlap, so that two sets of them share no sound."""
         chosen, last = [], (-1, 0)
@@ -84,17 +98,44 @@ class Windows:
         starts = self.starts[indices]
         return ", ".join(f"{self.paths[track]} at {start / FRAMES_PER_SECOND:g} s" for track, start in starts)
 
-    def scaler(self) -> Scaler:
-        """Mean and standard deviation of each mel bin over all frames of all windows."""
+    def scaler(self, standardise: str = "bin") -> Scaler:
+        """Mean and standard deviation over all frames of all windows: each mel bin's, or "global", of all bins."""
         total, squares = np.zeros(128), np.zeros(128)
         for i in range(len(self)):
             window = self.take([i])[0].astype(np.float64)
             total += window.mean(axis=0)
             squares += (window**2).mean(axis=0)
+        if standardise == "global":
+            total[:], squares[:] = total.mean(), squares.mean()
         mean = total / len(self)
         # A bin that never changes (above the recording's bandwidth, say) would be divided by 0.
         std = np.sqrt(np.maximum(squares / len(self) - mean**2, 1e-6))
         return Scaler(mean.astype(np.float32), std.astype(np.float32))
+
+
+def augmented(
+    log_mels: np.ndarray, windows: Windows, augment: str, rng: np.random.Generator | None = None
+) -> np.ndarray:
+    """Windows (n, frames, 128) as other recordings could have them. augment: one of config.AUGMENTATIONS.
+
+    gain: each louder or softer, by up to 6 dB either way. mix: MIXED of them together with another window, both with
+    such a gain. Magnitudes are added, as if no two partials had a phase in common. The floor of the log-mel contract
+    is silence, and stays silent: what is there is not known, but it is less.
+    """
+    if augment == "none":
+        return log_mels
+    if "mix" in augment:
+        other = windows.take(rng.integers(len(windows), size=len(log_mels)))
+        together = np.logaddexp(_louder(log_mels, rng), _louder(other, rng))
+        log_mels = np.where(rng.random((len(log_mels), 1, 1)) < MIXED, together, log_mels)
+    if "gain" in augment:
+        log_mels = _louder(log_mels, rng)
+    return np.clip(log_mels, LOG_MIN, LOG_MAX)
+
+
+def _louder(log_mels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    gain = rng.uniform(-GAIN, GAIN, (len(log_mels), 1, 1)).astype(np.float32)
+    return np.where(log_mels > LOG_MIN, log_mels + gain, -np.inf)
 
 
 def load_windows(config: Config, held_out: bool = False) -> Windows:

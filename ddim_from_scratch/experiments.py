@@ -5,11 +5,13 @@
     python -m ddim_from_scratch.experiments steps --run runs/mine
     python -m ddim_from_scratch.experiments film --run runs/mine
     python -m ddim_from_scratch.experiments table --out tables/paper
+    python -m ddim_from_scratch.experiments ablation --data recordings/ --out ablations/mine
 
 `compare` says how far a run's samples are from its training music, on a scale that has both ends: noise and
 an untrained network on one, real music on the other. `ceiling` says how much of that distance is the
 inverter's: what real music loses when it becomes a log-mel spectrogram and sound again. `steps` says how few
-steps each sampler can do with. `film` shows the way from noise to music. `table` is the paper's.
+steps each sampler can do with. `film` shows the way from noise to music. `table` is the paper's. `ablation` changes
+one thing of a recipe at a time.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from . import steps, table
+from . import ablation, steps, table
 from .audio import find_audio, load_audio, log_mel
 from .audio.inverter import Inverter, add_inverter_option, load_inverter
 from .audio.mel import HOP_LENGTH
@@ -185,6 +187,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = Parser(prog="python -m ddim_from_scratch.experiments", description="Experiments on runs and inverters.")
     commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
     table.add_command(commands)
+    ablation.add_command(commands)
     command = commands.add_parser(
         "compare",
         help="how far a run's samples are from its training music",
@@ -245,8 +248,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
-    if args.command == "table":
-        return table.main(args)
+    if args.command in ("table", "ablation"):
+        return {"table": table, "ablation": ablation}[args.command].main(args)
     with threads(args.threads):
         if args.command == "film":
             film(args.run, args.seconds, args.steps)

@@ -75,9 +75,13 @@ def loss_of_zero(config: Config) -> float:
 
 def init_state(config: Config, rng: np.random.Generator) -> Tree:
     """All that training changes: network {"params", "statistics"}, average (the same again) and moments."""
-    params, statistics = init_unet(rng, config.widths, config.block_depth, config.attention, 1 + config.context)
+    params, statistics = _init_unet(rng, config)
     network = {"params": params, "statistics": statistics}
     return {"network": network, "average": tree.map(np.copy, network), "moments": init_moments(params)}
+
+
+def _init_unet(rng: np.random.Generator, config: Config) -> tuple[Tree, Tree]:
+    return init_unet(rng, config.widths, config.block_depth, config.attention, 1 + config.context, config.norm)
 
 
 def state_shapes(config: Config) -> Tree:
@@ -94,7 +98,7 @@ def state_shapes(config: Config) -> Tree:
         def uniform(self, low: float, high: float, shape: tuple[int, ...]) -> Shape:
             return Shape(shape)
 
-    params, statistics = init_unet(NoNumbers(), config.widths, config.block_depth, config.attention, 1 + config.context)
+    params, statistics = _init_unet(NoNumbers(), config)
     shapes = [tree.map(lambda leaf: leaf.shape, part) for part in (params, statistics)]
     network = dict(zip(("params", "statistics"), shapes, strict=True))
     return {"network": network, "average": network, "moments": {"m": shapes[0], "v": shapes[0]}}
@@ -129,7 +133,7 @@ def network_eps_model(network: Tree, config: Config, context: Array | None = Non
 
     def eps_model(x: Array, t: int) -> Array:
         seen = with_context(x, context) if config.context else x
-        output = unet(network["params"], network["statistics"], seen, np.full(len(x), 1 - alpha_bar[t]))[0]
+        output = unet(network["params"], network.get("statistics", {}), seen, np.full(len(x), 1 - alpha_bar[t]))[0]
         return PREDICTIONS[config.prediction].eps(x, float(alpha_bar[t]), output)
 
     return eps_model

@@ -1,4 +1,7 @@
-"""AdamW, the gradient's clipping before it, and the average of the weights. All work in place, leaf by leaf."""
+"""AdamW, its learning rate, the gradient's clipping before it, and the average of the weights.
+
+All work in place, leaf by leaf.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from .backend import Array, array_module, parallel
 from .tree import Tree
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7  # Keras' defaults
+WARM_UP = 0.05  # share of the steps
 
 
 def init_moments(params: Tree) -> Tree:
@@ -34,6 +38,15 @@ def clip_gradient(grads: Tree, limit: float) -> float:
 
         parallel(leaf, tree.flatten(grads).values())
     return norm
+
+
+def warmup_cosine(step: int, total: int) -> float:
+    """The share of the learning rate that step 1..total takes: up to 1 by a straight line, down to 0 by half a cosine.
+
+    Loshchilov and Hutter (2017), equation 5, without restarts, after a warm-up as in Goyal et al. (2017).
+    """
+    warm_up = WARM_UP * total
+    return min(step / warm_up, 0.5 * (1 + math.cos(math.pi * (step - warm_up) / (total - warm_up))))
 
 
 def adamw(params: Tree, grads: Tree, moments: Tree, step: int, learning_rate: float, weight_decay: float) -> None:

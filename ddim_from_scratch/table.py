@@ -10,10 +10,12 @@ metrics.json. The same command goes on where it was stopped, and computes nothin
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import multiprocessing
 import time
 from collections import defaultdict
+from collections.abc import Iterable
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -25,14 +27,14 @@ from . import tree
 from .audio import load_audio, write_wav
 from .audio.inverter import Inverter, add_inverter_option, default_inverter, load_inverter
 from .backend import available_cores, chosen_device, hardware, parallel, threads
-from .checkpoint import checkpoint_path, epochs_done, load_checkpoint, read_log
+from .checkpoint import checkpoint_path, epochs_done, load_checkpoint, read_log, save_checkpoint
 from .config import PRESETS, Config, UserError, add_hardware_options, at_least, write_json
 from .data import Scaler, Windows, load_windows
 from .datasets import recordings
 from .fad import Embedding, Set, embed_clips, load_embedding
 from .fad.embeddings import NAMES, default_embedding
 from .fad.reliability import distance, floor, infinity, interval
-from .model import CLIPS_AT_ONCE, sample_log_mels
+from .model import CLIPS_AT_ONCE, init_state, sample_log_mels
 from .pictures import save_log_mels
 from .table_report import write_report
 from .train import train
@@ -85,6 +87,24 @@ ROWS |= {
 SETS = {"gtzan": "gtzan:classical", "carnatic": "saraga"}  # where a row's recordings are from, unless --data tells
 
 
+class Task(NamedTuple):
+    """What a row of any table needs.
+
+    training: the name of its run, which rows can share. config: the run's. music: whose windows, as long as the clips,
+    are compared with; its seed is that of the noise that clips begin with. steps, sampler, spacing: how they are
+    drawn. about: what metrics.json says of the row beside its scores. trained: or else from fresh weights.
+    """
+
+    training: str
+    config: Config
+    music: Config
+    steps: int
+    about: dict[str, object]
+    sampler: str = "ddim"
+    spacing: str = "uniform"
+    trained: bool = True
+
+
 class Settings(NamedTuple):
     """What holds for a whole table. data: where each set's recordings are."""
 
@@ -103,22 +123,29 @@ class Settings(NamedTuple):
         settings |= {"epochs": row.epochs, "batch_size": row.batch_size}
         return Config(**PRESETS[self.preset] | settings | {"data": self.data[row.set]})
 
+    def task(self, name: str) -> Task:
+        row = self.row(name)
+        paper = row.fad if self.scale == 1 else None  # of other epochs and steps: no comparison
+        about = row._asdict() | {"paper": paper, "scale": self.scale}
+        return Task(row.training, self.config(row), self.config(row), row.steps, about)
 
-def keep_settings(out: Path, settings: Settings) -> None:
-    """Write the table's settings. Raises UserError if it was begun with others: scores would not be comparable."""
+
+def keep_settings(out: Path, settings: NamedTuple) -> None:
+    """Write a table's settings. Raises UserError if it was begun with others: scores would not be comparable."""
     path = out / "settings.json"
     if path.exists():
-        begun = read_settings(out)._asdict()
-        for name, value in settings._asdict().items():
-            if begun[name] != value:
-                raise UserError(f"{out} was begun with {name} {begun[name]}, not {value}: choose another --out")
+        begun = tree.flatten(read_settings(out, type(settings))._asdict())
+        for name, value in tree.flatten(settings._asdict()).items():
+            if begun.get(name) != value:
+                name, was = name.rpartition("/")[2], begun.get(name)
+                raise UserError(f"{out} was begun with {name} {was}, not {value}: choose another --out")
     out.mkdir(parents=True, exist_ok=True)
     write_json(path, settings._asdict())
 
 
-def read_settings(out: Path) -> Settings:
+def read_settings(out: Path, kind: type[NamedTuple] = Settings) -> NamedTuple:
     try:
-        return Settings(**json.loads((out / "settings.json").read_bytes()))
+        return kind(**json.loads((out / "settings.json").read_bytes()))
     except FileNotFoundError:
         raise UserError(f"{out} holds no table: check the path, or leave out --report to begin one") from None
     except (ValueError, TypeError) as error:
@@ -141,35 +168,42 @@ def row_folder(out: Path, name: str) -> Path:
     return out / "rows" / name
 
 
-def finish(
-    rows: dict[str, Row], config: Config, out: Path, settings: Settings, device: str, thread_count: int | None
-) -> None:
-    """Bring rows that share a training, that of `config`, to their metrics.json, from wherever each is."""
-    if all((row_folder(out, name) / "metrics.json").exists() for name in rows):
+def finish(tasks: dict[str, Task], out: Path, settings: NamedTuple, device: str, thread_count: int | None) -> None:
+    """Bring rows that share a training to their metrics.json, from wherever each is.
+
+    settings: of which "clips", "inverter" and "embedding" count.
+    """
+    if all((row_folder(out, name) / "metrics.json").exists() for name in tasks):
         return
     with threads(1 if device == "gpu" else thread_count):
-        windows = load_windows(config)
-        run = out / "runs" / next(iter(rows.values())).training
-        learn(config, windows, run, device)
+        first = next(iter(tasks.values()))
+        windows = load_windows(first.config)
+        music = windows if first.music == first.config else load_windows(first.music)
+        run = out / "runs" / first.training
+        learn(first, windows, run, device)
         invert, embedding = load_inverter(settings.inverter, device), load_embedding(settings.embedding, device)
-        for name, row in rows.items():
+        for name, task in tasks.items():
             folder = row_folder(out, name)
             folder.mkdir(parents=True, exist_ok=True)
-            draw(run, row.steps, settings.clips, folder, device)
+            draw(run, task, settings.clips, folder, device)
             make_audible(folder, settings.clips, invert)
             if not (folder / "metrics.json").exists():
-                paper = row.fad if settings.scale == 1 else None  # of other epochs and steps: no comparison
-                metrics = row._asdict() | {"paper": paper, "scale": settings.scale, "hardware": hardware(device)}
-                metrics |= score(windows, run, folder, settings.clips, invert, embedding)
+                metrics = task.about | {"windows": len(windows), "hardware": hardware(device)}
+                metrics |= score(music, run, folder, settings.clips, invert, embedding, out / "music")
                 write_json(folder / "metrics.json", metrics)
 
 
-def learn(config: Config, windows: Windows, run: Path, device: str) -> None:
-    """Stage 1: train, or go on training, up to config.epochs."""
+def learn(task: Task, windows: Windows, run: Path, device: str) -> None:
+    """Stage 1: train, or go on training, up to the configuration's epochs."""
+    config = task.config
     checkpoint = load_checkpoint(run) if checkpoint_path(run).exists() else None
     if checkpoint and checkpoint["config"] != config:
         raise UserError(f"{run} was trained with other options, see its config.json: choose another --out")
-    if not checkpoint or epochs_done(checkpoint) < config.epochs:
+    if not task.trained:
+        run.mkdir(parents=True, exist_ok=True)
+        state = init_state(config, np.random.default_rng(config.seed))
+        save_checkpoint(checkpoint_path(run), config, state, windows.scaler(config.standardise), 0, len(windows))
+    elif not checkpoint or epochs_done(checkpoint) < config.epochs:
         train(config, windows, run, checkpoint, device)
 
 
@@ -177,19 +211,19 @@ def drawn_files(folder: Path, clips: int) -> list[Path]:
     return [folder / f"drawn_{start:03d}.npz" for start in range(0, clips, CLIPS_AT_ONCE)]
 
 
-def draw(run: Path, steps: int, clips: int, folder: Path, device: str) -> None:
-    """Stage 2: spectrograms by DDIM in `steps` steps, a file for every CLIPS_AT_ONCE, each from noise of its own."""
+def draw(run: Path, task: Task, clips: int, folder: Path, device: str) -> None:
+    """Stage 2: spectrograms, a file for every CLIPS_AT_ONCE, each from noise of its own."""
     missing = [(i, path) for i, path in enumerate(drawn_files(folder, clips)) if not path.exists()]
     if not missing:
         return
     checkpoint = load_checkpoint(run)
     config, scaler = checkpoint["config"], Scaler(**checkpoint["scaler"])
     network = tree.to_device(checkpoint["state"]["average"], device)
-    frames = config.frames("--window-seconds", config.window_seconds)
+    frames, how = task.music.window_frames, (task.sampler, task.spacing)
     for i, path in missing:
         started = time.perf_counter()
-        number, rng = min(CLIPS_AT_ONCE, clips - i * CLIPS_AT_ONCE), np.random.default_rng([config.seed, i])
-        log_mels = sample_log_mels(network, scaler, config, number, frames, steps, rng, device)
+        number, rng = min(CLIPS_AT_ONCE, clips - i * CLIPS_AT_ONCE), np.random.default_rng([task.music.seed, i])
+        log_mels = sample_log_mels(network, scaler, config, number, frames, task.steps, rng, device, *how)
         tree.save(path, {"log_mels": log_mels, "seconds": np.array(time.perf_counter() - started)})
 
 
@@ -212,8 +246,22 @@ def make_audible(folder: Path, clips: int, invert: Inverter) -> None:
             write_wav(sound_files(folder, clips)[i], samples)
 
 
+def embedded_music(windows: Windows, invert: Inverter, embedding: Embedding, folder: Path) -> tuple[Set, Set]:
+    """Windows as they are, and through the inverter. Kept in `folder`, by what they are cut from, for other rows."""
+    what = [str(path) for path in windows.paths], windows.starts.tolist(), windows.frames
+    path = folder / f"{hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]}.npz"
+    if not path.exists():
+        every = range(len(windows))
+        sounds = {"as it is": windows.sound(every), "inverted": invert(windows.take(every), "training music")}
+        folder.mkdir(exist_ok=True)
+        kept = {name: np.stack(embed_clips(embedding, clips, f"music {name}")) for name, clips in sounds.items()}
+        tree.save(path, kept)
+    kept = tree.load(path)
+    return Set.of([*kept["as it is"]]), Set.of([*kept["inverted"]])
+
+
 def score(
-    windows: Windows, run: Path, folder: Path, clips: int, invert: Inverter, embedding: Embedding
+    windows: Windows, run: Path, folder: Path, clips: int, invert: Inverter, embedding: Embedding, kept: Path
 ) -> dict[str, object]:
     """Stage 4: what metrics.json says of the new clips, and a picture of some.
 
@@ -221,13 +269,12 @@ def score(
     it: real music from real music, and from real music that went through the inverter.
     """
     chosen = windows.apart()
-    music = Set.of(embed_clips(embedding, windows.sound(chosen), "training music"))
-    inverted = Set.of(embed_clips(embedding, invert(windows.take(chosen), "training music"), "inverted music"))
+    music, inverted = embedded_music(windows.some(chosen), invert, embedding, kept)
     new = Set.of(embed_clips(embedding, parallel(load_audio, sound_files(folder, clips)), "new music"))
     rngs = np.random.default_rng(0).spawn(2)
     extrapolation = infinity(music, new, rngs[0])
     log_mels, drawing_seconds = read_drawn(folder, clips)
-    log = np.array(read_log(run / "log.csv"))
+    log = np.array(read_log(run / "log.csv") if (run / "log.csv").exists() else np.empty((0, 5)))
     some = chosen[np.linspace(0, len(chosen) - 1, PICTURED).astype(int)]
     save_log_mels(folder / "spectrograms.png", {"training": windows.take(some), "generated": log_mels[:PICTURED]})
     return {
@@ -241,12 +288,11 @@ def score(
         "n_training": len(chosen),
         "embeddings": new.n,
         "dimension": len(new.mean),
-        "windows": len(windows),
         "training_steps": len(log),
         "training_seconds": float(log[:, 4].sum()),
-        "seconds_a_step": float(np.median(log[:, 4])),
+        "seconds_a_step": float(np.median(log[:, 4])) if len(log) else None,
         "drawing_seconds": drawing_seconds,
-        "noise_loss": float(log[-50:, 2].mean()),
+        "noise_loss": float(log[-50:, 2].mean()) if len(log) else None,
     }
 
 
@@ -272,28 +318,29 @@ def state(name: str, out: Path, settings: Settings) -> str | None:
     folder = row_folder(out, name)
     if (folder / "metrics.json").exists():
         return None
-    row = settings.row(name)
-    run = out / "runs" / row.training
+    task = settings.task(name)
+    run = out / "runs" / task.training
     if not checkpoint_path(run).exists():
         return "not begun"
-    if (epochs := epochs_done(load_checkpoint(run))) < row.epochs:
-        return f"trained for {epochs} of {row.epochs} epochs"
+    if (epochs := epochs_done(load_checkpoint(run))) < task.config.epochs:
+        return f"trained for {epochs} of {task.config.epochs} epochs"
     drawn = sum(path.exists() for path in drawn_files(folder, settings.clips)) * CLIPS_AT_ONCE
     return f"{min(drawn, settings.clips)} of {settings.clips} clips drawn"
 
 
-def finish_all(names: list[str], out: Path, settings: Settings, device: str, jobs: int, count: int | None) -> list[str]:
+def finish_all(
+    tasks: dict[str, Task], out: Path, settings: NamedTuple, device: str, jobs: int, count: int | None
+) -> list[str]:
     """Every row, those that share a training in one process after another. Returns what went wrong, a line a group."""
-    groups: dict[str, dict[str, Row]] = defaultdict(dict)
-    for name in names:
-        groups[settings.row(name).training][name] = settings.row(name)
+    groups: dict[str, dict[str, Task]] = defaultdict(dict)
+    for name, task in tasks.items():
+        groups[task.training][name] = task
     each = max((count or available_cores()) // jobs, 1)
     errors = []
     with OneProcess() if jobs == 1 else ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
         futures = {}
         for group in groups.values():
-            config = settings.config(next(iter(group.values())))
-            futures[" ".join(group)] = pool.submit(finish, group, config, out, settings, device, each)
+            futures[" ".join(group)] = pool.submit(finish, group, out, settings, device, each)
         for group, future in futures.items():
             try:
                 future.result()
@@ -316,7 +363,7 @@ class OneProcess(Executor):
         return future
 
 
-def finished(out: Path, names: list[str]) -> dict[str, dict]:
+def finished(out: Path, names: Iterable[str]) -> dict[str, dict]:
     """The metrics of every row that has them."""
     files = {name: row_folder(out, name) / "metrics.json" for name in names}
     return {name: json.loads(path.read_bytes()) for name, path in files.items() if path.exists()}
@@ -378,7 +425,8 @@ def main(args: argparse.Namespace) -> None:
         settings = Settings(data, args.scale, args.preset, args.clips, *chosen)
         check_data(args.rows, settings)
         keep_settings(args.out, settings)
-        errors = finish_all(args.rows, args.out, settings, device, args.jobs, args.threads)
+        tasks = {name: settings.task(name) for name in args.rows}
+        errors = finish_all(tasks, args.out, settings, device, args.jobs, args.threads)
     done = finished(args.out, args.rows)
     if done:
         print(write_report(args.out, settings._asdict(), done))

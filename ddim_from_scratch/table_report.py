@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import html
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from .config import replacing
 from .pictures import save_scores
@@ -38,7 +40,6 @@ def write_report(out: Path, settings: dict, rows: dict[str, dict]) -> str:
     """
     scaled = settings["scale"] != 1
     papers = {name: row["paper"] for name, row in rows.items() if row["paper"] is not None}
-    save_scores(out / "table.png", rows, papers)
     title = "The paper's rows, scaled down" if scaled else "The paper's table"
     warnings = warn(settings, rows)
     header, cells = table(rows, papers, scaled)
@@ -47,23 +48,42 @@ def write_report(out: Path, settings: dict, rows: dict[str, dict]) -> str:
         f"Recipe {settings['preset']}, embedding {settings['embedding']}, inverter {settings['inverter']}, {made}. "
         f"Recordings: {', '.join(f'{name} from {data}' for name, data in settings['data'].items())}."
     )
-    markdown = [f"# {title}", *warnings, markdown_table(header, cells), "![scores](table.png)", facts]
-    markdown += ["\n".join(f"- **{name}**: {note}" for name, note in NOTES.items())]
+    return write_files(out, "table", title, warnings, header, cells, facts, NOTES, settings, rows, papers)
+
+
+def write_files(
+    out: Path,
+    name: str,
+    title: str,
+    warnings: list[str],
+    header: list[str],
+    cells: list[list[str]],
+    facts: str,
+    notes: dict[str, str],
+    settings: dict,
+    rows: dict[str, dict],
+    papers: Mapping[str, float] = MappingProxyType({}),
+) -> str:
+    """Any table's NAME.md, .html, .png and .json. header, cells: texts. notes: on columns. Returns the Markdown."""
+    picture = out / f"{name}.png"
+    save_scores(picture, rows, papers)
+    markdown = [f"# {title}", *warnings, markdown_table(header, cells), f"![scores]({picture.name})", facts]
+    markdown += ["\n".join(f"- **{column}**: {note}" for column, note in notes.items())]
     texts = {
-        "table.md": "\n\n".join(markdown) + "\n",
-        "table.html": page(out, title, warnings, header, cells, facts, rows),
-        "table.json": json.dumps({"settings": settings, "rows": rows}, indent=2),
+        "md": "\n\n".join(markdown) + "\n",
+        "html": page(out, title, warnings, header, cells, picture, facts, notes, list(rows)),
+        "json": json.dumps({"settings": settings, "rows": rows}, indent=2),
     }
-    for name, text in texts.items():
-        with replacing(out / name) as file:
+    for suffix, text in texts.items():
+        with replacing(out / f"{name}.{suffix}") as file:
             file.write(text.encode())
-    return texts["table.md"]
+    return texts["md"]
 
 
 def warn(settings: dict, rows: dict[str, dict]) -> list[str]:
     """What a reader must know before comparing."""
     warnings = []
-    if settings["scale"] != 1:
+    if settings.get("scale", 1) != 1:
         warnings.append(
             f"Not the paper's rows: only {settings['scale']:g} of its epochs and of its steps S were taken, as the "
             "columns say. The scores say that everything works, not how good it is."
@@ -121,7 +141,15 @@ def markdown_table(header: list[str], cells: list[list[str]]) -> str:
 
 
 def page(
-    out: Path, title: str, warnings: list[str], header: list[str], cells: list[list[str]], facts: str, rows: dict
+    out: Path,
+    title: str,
+    warnings: list[str],
+    header: list[str],
+    cells: list[list[str]],
+    picture: Path,
+    facts: str,
+    notes: dict[str, str],
+    rows: list[str],
 ) -> str:
     """One HTML file that can be sent: pictures and sounds are within it."""
     lines = [
@@ -131,9 +159,9 @@ def page(
         f'<div class="table"><table><tr>{"".join(f"<th>{html.escape(one, quote=False)}</th>" for one in header)}</tr>',
         *(f"<tr>{''.join(f'<td>{html.escape(one, quote=False)}</td>' for one in line)}</tr>" for line in cells),
         "</table></div>",
-        f'<p><img alt="Scores with intervals, floor and ceiling" src="{embedded(out / "table.png", "image/png")}">',
+        f'<p><img alt="Scores with intervals, floor and ceiling" src="{embedded(picture, "image/png")}">',
         f"<p>{html.escape(facts)}</p>",
-        *(f"<p><b>{name}</b>: {html.escape(note)}</p>" for name, note in NOTES.items()),
+        *(f"<p><b>{column}</b>: {html.escape(note)}</p>" for column, note in notes.items()),
     ]
     for name in rows:
         folder = out / "rows" / name

@@ -17,7 +17,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -40,14 +40,14 @@ from .config import (
     replacing,
     run_command,
 )
-from .data import Scaler, Windows, load_windows
+from .data import Scaler, Windows, augmented, load_windows
 from .diffusion import PREDICTIONS, predict_x0, q_sample
 from .fad import Set, embed_clips, embed_set, load_embedding
 from .fad.reliability import distance
 from .guards import Stop, first_non_finite, locked
 from .model import context_channel, draw_alpha_bar, init_state, loss_of_zero, sample_log_mels, with_context
 from .nn.loss import mean_squared_error
-from .optim import adamw, clip_gradient, update_average
+from .optim import adamw, clip_gradient, update_average, warmup_cosine
 from .pictures import save_losses
 from .tree import Tree
 from .unet import unet, unet_backward
@@ -63,17 +63,23 @@ PROBE_STEPS = 20
 
 
 def train_step(
-    state: Tree, x0: Array, config: Config, step: int, rng: np.random.Generator, context: Array | None = None
+    state: Tree,
+    x0: Array,
+    config: Config,
+    step: int,
+    rng: np.random.Generator,
+    context: Array | None = None,
+    total: int | None = None,
 ) -> tuple[float, float]:
     """One step of AdamW. Changes `state`. Returns the noise loss and the reconstruction loss.
 
     Trained is the error of what config.prediction names. The noise loss is that of "eps"; an output of "v" or "x0" is
     read as eps for it, and it is watched only. (A network that says x0 = 0 scores the mean signal-to-noise ratio.)
     x0: (N, frames, 128, 1), standardised, on the device of `state`. step: 1 at the first call. context: like x0, for
-    a network that has one.
+    a network that has one. total: the number of steps, without which the learning rate is constant.
     Raises FloatingPointError, naming step and layer, before it changes a weight by what is not finite.
     """
-    params, statistics = state["network"]["params"], state["network"]["statistics"]
+    params, statistics = state["network"]["params"], state["network"].get("statistics", {})
     device = "cpu" if isinstance(x0, np.ndarray) else "gpu"
     alpha_bar = draw_alpha_bar(config, len(x0), rng)
     eps = to_device(rng.standard_normal(x0.shape, dtype=np.float32), device)
@@ -103,7 +109,9 @@ def train_step(
     if not np.isfinite(norm):
         raise FloatingPointError(f"the gradient of step {step} is {norm}, first at {first_non_finite(grads)}")
 
-    adamw(params, grads, state["moments"], step, config.learning_rate, config.weight_decay)
+    decays = total and config.learning_rate_schedule == "warmup-cosine"
+    learning_rate = config.learning_rate * (warmup_cosine(step, total) if decays else 1)
+    adamw(params, grads, state["moments"], step, learning_rate, config.weight_decay)
     update_average(statistics, batch_statistics, BATCH_NORM_MOMENTUM)
     update_average(state["average"], state["network"], config.ema)
     return noise_loss, reconstruction_loss
@@ -136,7 +144,8 @@ def train(
                 "give the same recordings, or begin a new run"
             )
     else:
-        state, scaler, step = init_state(config, np.random.default_rng(config.seed)), windows.scaler(), 0
+        state, step = init_state(config, np.random.default_rng(config.seed)), 0
+        scaler = windows.scaler(config.standardise)
     state = tree.to_device(state, device)
     log, fad_log = Log(run / "log.csv", step), FadLog(run / "fad.csv", step)
     probe = fad_probe(windows, scaler, config, device) if config.fad_every else None
@@ -157,12 +166,15 @@ def train(
                 started = time.perf_counter()
                 step += 1
                 rng = stream(config.seed, NOISE, step)
-                x0 = to_device(scaler.standardise(windows.take(batch))[..., None], device)
-                context = to_device(draw_context(windows, batch, scaler, rng), device) if config.context else None
+                some = windows.some(batch, rng if config.crops == "random" else None)
+                every = range(batch_size)
+                log_mels = augmented(some.take(every), windows, config.augment, rng)
+                x0 = to_device(scaler.standardise(log_mels)[..., None], device)
+                context = to_device(draw_context(some, every, scaler, rng), device) if config.context else None
                 try:
-                    losses = train_step(state, x0, config, step, rng, context)
+                    losses = train_step(state, x0, config, step, rng, context, total)
                 except FloatingPointError as error:
-                    raise UserError(diverged(run, f"{error}, of {windows.names(batch)}")) from None
+                    raise UserError(diverged(run, f"{error}, of {some.names(every)}")) from None
                 log.add(step, epoch + 1, *losses, time.perf_counter() - started)
                 bar.set_postfix(epoch=epoch + 1, loss=f"{log.recent_loss():.3f}", refresh=False)
                 bar.update()
@@ -202,7 +214,7 @@ def stream(seed: int, kind: int, number: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(kind, number)))
 
 
-def draw_context(windows: Windows, batch: np.ndarray, scaler: Scaler, rng: np.random.Generator) -> np.ndarray:
+def draw_context(windows: Windows, batch: Sequence[int], scaler: Scaler, rng: np.random.Generator) -> np.ndarray:
     """The context channel of a batch, (N, frames, 128, 1); some samples' is dropped, so that music can also begin."""
     keep = rng.random(len(batch)) >= CONTEXT_DROPPED
     before = [past if kept else past[:0] for past, kept in zip(windows.before(batch), keep, strict=True)]
@@ -286,8 +298,9 @@ def main(argv: list[str] | None = None) -> None:
 
 def resumed(saved: Config, options: dict[str, Any], run: Path) -> Config:
     """The configuration of a run that goes on. Raises UserError if an option would change what it computes."""
+    free = {"data", "fad_every"} | ({"epochs"} if saved.learning_rate_schedule == "constant" else set())
     for name, value in options.items():
-        if name not in ("epochs", "data", "fad_every") and value != getattr(saved, name):
+        if name not in free and value != getattr(saved, name):
             raise UserError(
                 f"{flag(name)} is {value}, but {run} was begun with {getattr(saved, name)}: "
                 "leave it out, or begin a new run"

@@ -21,7 +21,7 @@ import itertools
 import numpy as np
 
 from .backend import Array, array_module, empty, parallel, samples
-from .config import ATTENTIONS
+from .config import ATTENTIONS, NORMS
 from .nn.activation import swish, swish_backward
 from .nn.attention import (
     init_multi_head_attention,
@@ -31,7 +31,7 @@ from .nn.attention import (
 from .nn.embedding import DIMENSIONS, sinusoidal_embedding
 from .nn.init import glorot_uniform
 from .nn.norm import EPSILON as NORM_EPSILON
-from .nn.norm import batch_norm, batch_norm_backward, batch_norm_inference
+from .nn.norm import batch_norm, batch_norm_backward, batch_norm_inference, group_norm, group_norm_backward
 from .nn.resize import (
     average_pool,
     average_pool_backward,
@@ -50,16 +50,19 @@ def init_unet(
     block_depth: int = 2,
     attention: str = "lowest",
     in_channels: int = 1,
+    norm: str = "batch",
 ) -> tuple[Tree, Tree]:
     """Parameters and statistics of a fresh network: Glorot-uniform weights, zero biases, zero output layer.
 
     widths: channels at each level, the last for the bottom. attention: "none"; "lowest", in the deepest up
     block, as the authors' code has it; "all", in every up block, as the paper's text says. in_channels: 1, the noisy
-    spectrogram, and one more for each picture that it is to be drawn by.
-    Raises ValueError for another attention.
+    spectrogram, and one more for each picture that it is to be drawn by. norm: "batch", or "group", which keeps no
+    statistics: that tree is empty, and tells `unet` so.
+    Raises ValueError for another attention or norm.
     """
-    if attention not in ATTENTIONS:
-        raise ValueError(f"attention is {attention!r}: choose from {', '.join(ATTENTIONS)}")
+    for name, value, choices in (("attention", attention, ATTENTIONS), ("norm", norm, NORMS)):
+        if value not in choices:
+            raise ValueError(f"{name} is {value!r}: choose from {', '.join(choices)}")
 
     def conv(k: int, inputs: int, outputs: int) -> Tree:
         w = glorot_uniform(rng, (k, k, inputs, outputs))
@@ -72,8 +75,9 @@ def init_unet(
     statistics: Tree = {}
 
     def block(name: str, i: int, inputs: int, outputs: int) -> Tree:
-        zeros, ones = np.zeros(inputs, np.float32), np.ones(inputs, np.float32)
-        statistics.setdefault(name, {})[f"block{i}"] = {"mean": zeros, "variance": ones}
+        if norm == "batch":
+            zeros, ones = np.zeros(inputs, np.float32), np.ones(inputs, np.float32)
+            statistics.setdefault(name, {})[f"block{i}"] = {"mean": zeros, "variance": ones}
         return residual(inputs, outputs)
 
     params: Tree = {"input": conv(1, in_channels, widths[0])}
@@ -129,7 +133,8 @@ def unet(
 
     def residual(name: str, i: int, h: Array) -> Array:
         block = f"block{i}"
-        h, cache, moments = residual_block(params[name][block], statistics[name][block], h, training)
+        moving = statistics[name][block] if statistics else None
+        h, cache, moments = residual_block(params[name][block], moving, h, training)
         batch_statistics.setdefault(name, {})[block] = moments
         keep(cache)
         return h
@@ -207,19 +212,23 @@ def unet_backward(d_eps: Array, params: Tree, caches: list) -> tuple[Array, Tree
     return dx, grads
 
 
-def residual_block(params: Tree, statistics: Tree, x: Array, training: bool) -> tuple[Array, list, Tree]:
+def residual_block(params: Tree, statistics: Tree | None, x: Array, training: bool) -> tuple[Array, list, Tree]:
     """shortcut(x) + conv2(swish(conv1(norm(x)))); the shortcut is a 1x1 convolution where the width changes.
 
+    statistics: the moving ones of the batch normalisation; None normalises groups of channels instead.
     Returns (N, H, W, D), the caches, and the batch's statistics.
     """
-    if training:
+    grouped = statistics is None
+    if grouped:
+        h, norm_cache, statistics = group_norm(x)
+    elif training:
         h, norm_cache, statistics = batch_norm(x)
     else:
         h, norm_cache = batch_norm_inference(x, statistics), None
     shortcut, shortcut_cache = x, None
     if "shortcut" in params:
         shortcut, _ = conv2d(x, **params["shortcut"])
-        shortcut_cache = h, params["shortcut"]["w"], statistics
+        shortcut_cache = x if grouped else h, params["shortcut"]["w"], statistics
     h, conv1_cache = conv2d(h, **params["conv1"])
     h, swish_cache = swish(h)
     h, _ = conv2d(h, **params["conv2"])
@@ -233,6 +242,7 @@ def residual_block_backward(dy: Array, caches: list) -> tuple[Array, Tree]:
     Two inputs are not kept, as they are cheaply had again. Conv2's is swish(h). The shortcut's, large where channels
     have been concatenated, is had from the h that conv1 has kept:
         x = std h + mean        dw = sum over pixels of x^T dy = std (sum of h^T dy) + mean^T (sum of dy)
+    (After group_norm, whose std and mean are another for each sample, x itself has been kept.)
     """
     grads: Tree = {}
     w, swish_cache = caches.pop(), caches.pop()
@@ -242,14 +252,18 @@ def residual_block_backward(dy: Array, caches: list) -> tuple[Array, Tree]:
     del swish_cache
     dh, w, b = conv2d_backward(dh, caches.pop())
     grads["conv1"] = {"w": w, "b": b}
-    dh = batch_norm_backward(dh, caches.pop())
+    norm_cache = caches.pop()
+    grouped = len(norm_cache) == 3  # group_norm's also says how large the groups are
+    dh = (group_norm_backward if grouped else batch_norm_backward)(dh, norm_cache)
     shortcut_cache = caches.pop()
     if shortcut_cache is None:
         return add_in_place(dh, dy), grads
     h, w, statistics = shortcut_cache
     d_shortcut, dw, db = conv2d_backward(dy, (h, w))
-    std = (statistics["variance"] + NORM_EPSILON) ** 0.5
-    grads["shortcut"] = {"w": std[:, None] * dw + statistics["mean"][:, None] * db, "b": db}
+    if not grouped:
+        std = (statistics["variance"] + NORM_EPSILON) ** 0.5
+        dw = std[:, None] * dw + statistics["mean"][:, None] * db
+    grads["shortcut"] = {"w": dw, "b": db}
     return add_in_place(dh, d_shortcut), grads
 
 

@@ -22,7 +22,7 @@ from ddim_from_scratch.nn.attention import (
     multi_head_attention_backward,
 )
 from ddim_from_scratch.nn.loss import mean_squared_error
-from ddim_from_scratch.nn.norm import batch_norm, batch_norm_backward
+from ddim_from_scratch.nn.norm import batch_norm, batch_norm_backward, group_norm, group_norm_backward
 from ddim_from_scratch.nn.resize import (
     average_pool,
     average_pool_backward,
@@ -104,14 +104,14 @@ def multi_head(heads: int, head_dim: int, channels: int, memory_channels: int) -
     return Layer(forward, backward, shapes | {name: leaf.shape for name, leaf in tree.flatten(template).items()})
 
 
-def residual(inputs: int, outputs: int) -> Layer:
+def residual(inputs: int, outputs: int, statistics: dict | None) -> Layer:
     shapes = {"conv1/w": (3, 3, inputs, outputs), "conv1/b": (outputs,)}
     shapes |= {"conv2/w": (3, 3, outputs, outputs), "conv2/b": (outputs,)}
     if inputs != outputs:
         shapes |= {"shortcut/w": (1, 1, inputs, outputs), "shortcut/b": (outputs,)}
 
     def forward(x, *leaves):
-        y, cache, _ = residual_block(tree.unflatten(dict(zip(shapes, leaves, strict=True))), {}, x, True)
+        y, cache, _ = residual_block(tree.unflatten(dict(zip(shapes, leaves, strict=True))), statistics, x, True)
         return y, cache
 
     def backward(dy, cache):
@@ -122,8 +122,10 @@ def residual(inputs: int, outputs: int) -> Layer:
     return Layer(forward, backward, {"x": (2, 4, 3, inputs)} | shapes)
 
 
-def network(attention: str, widths=(3, 4, 5), block_depth: int = 1, size=(8, 4), n: int = 2, channels=1) -> Layer:
-    params, statistics = init_unet(np.random.default_rng(0), widths, block_depth, attention, channels)
+def network(
+    attention: str, widths=(3, 4, 5), block_depth: int = 1, size=(8, 4), n: int = 2, channels=1, norm="batch"
+) -> Layer:
+    params, statistics = init_unet(np.random.default_rng(0), widths, block_depth, attention, channels, norm)
     shapes = {name: leaf.shape for name, leaf in tree.flatten(params).items()}
     noise_variance = np.linspace(0.2, 0.7, n)
 
@@ -157,6 +159,8 @@ LAYERS = {
     "conv2d 3x3, Winograd, less than one window": convolution(3, 1, 2, 1, 1, 1, winograd),
     "batch_norm": Layer(lambda x: batch_norm(x)[:2], one(batch_norm_backward), {"x": (3, 5, 4, 3)}),
     "batch_norm, one sample": Layer(lambda x: batch_norm(x)[:2], one(batch_norm_backward), {"x": (1, 3, 3, 1)}),
+    "group_norm": Layer(lambda x: group_norm(x)[:2], one(group_norm_backward), {"x": (3, 5, 4, 16)}),
+    "group_norm, all channels": Layer(lambda x: group_norm(x)[:2], one(group_norm_backward), {"x": (1, 3, 3, 3)}),
     "swish": Layer(swish, one(swish_backward), {"x": (2, 3, 5, 2)}),
     "average_pool": uncached(average_pool, average_pool_backward, 2, 6, 4, 3),
     "upsample_bilinear": uncached(upsample_bilinear, upsample_bilinear_backward, 2, 5, 3, 2),
@@ -172,13 +176,16 @@ LAYERS = {
     "mean_squared_error": Layer(
         squared_error, lambda dy, gradient: (dy * gradient,), {"prediction": (2, 3, 4), "target": (2, 3, 4)}
     ),
-    "residual_block": residual(3, 3),
-    "residual_block, new width": residual(3, 4),
+    "residual_block": residual(3, 3, {}),
+    "residual_block, new width": residual(3, 4, {}),
+    "residual_block, group norm": residual(3, 3, None),
+    "residual_block, group norm, new width": residual(3, 4, None),
     "unet, attention none": network("none"),
     "unet, attention lowest": network("lowest"),
     "unet, attention all": network("all"),
     "unet, two residual blocks a block": network("all", widths=(2, 3), block_depth=2, size=(4, 2)),
     "unet, a second channel": network("lowest", channels=2),
+    "unet, group norm": network("none", widths=(3, 4), size=(4, 2), norm="group"),
 }
 
 

@@ -1,5 +1,7 @@
 """Options: defaults, validation, the JSON file and the command line made from one dataclass."""
 
+import json
+
 import pytest
 
 from ddim_from_scratch.config import (
@@ -26,6 +28,14 @@ def test_defaults_are_the_papers():
 def test_json_round_trip():
     config = Config(data="x", widths=(8, 16), limit=3)
     assert Config.from_json(config.to_json()) == config
+
+
+def test_a_file_from_before_an_option_was_is_of_the_papers_recipe(monkeypatch):
+    old = json.loads(Config(data="x", ema=0.9).to_json())
+    del old["norm"], old["learning_rate_schedule"]
+    assert Config.from_json(json.dumps(old)) == Config(data="x", ema=0.9, norm="batch")
+    monkeypatch.setitem(PRESETS["paper"], "norm", "group")  # whatever the default is
+    assert Config.from_json(json.dumps(old)).norm == "group"
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"widths": [1, 2], "surprise": 1}', '{"widths": 3}', "null"])
@@ -61,6 +71,11 @@ def test_foreign_json_is_refused(text):
         ("attention", "some"),
         ("schedule", "none"),
         ("prediction", "noise"),
+        ("norm", "layer"),
+        ("crops", "loose"),
+        ("standardise", "none"),
+        ("learning_rate_schedule", "cosine"),
+        ("augment", "pitch"),
         ("seed", -1),
     ],
 )
@@ -69,6 +84,11 @@ def test_senseless_values_are_named(option, value):
         Config(**{"data": "x", option: value})
     assert "--" + option.replace("_", "-") in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_an_augmented_window_has_no_context():
+    with pytest.raises(UserError, match="--augment is gain, which would not change what --context shows"):
+        Config(data="x", augment="gain", context=True)
 
 
 def test_an_indivisible_length_names_its_neighbours():

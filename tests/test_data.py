@@ -6,7 +6,7 @@ import soundfile
 
 from ddim_from_scratch.audio import load_audio, log_mel
 from ddim_from_scratch.config import Config, UserError
-from ddim_from_scratch.data import load_windows
+from ddim_from_scratch.data import LOG_MIN, augmented, load_windows
 
 
 def config(folder, **options):
@@ -58,6 +58,45 @@ def test_standardised_windows_have_zero_mean_and_unit_variance(recordings):
     np.testing.assert_allclose(x.std(axis=(0, 1)), 1, atol=1e-4)
     assert x.dtype == np.float32
     np.testing.assert_allclose(scaler.restore(x), windows.take(range(len(windows))), atol=1e-4)
+
+
+def test_one_standardisation_for_all_bins_keeps_their_differences(recordings):
+    windows = load_windows(config(recordings))
+    scaler = windows.scaler("global")
+    every = windows.take(range(len(windows)))
+    x = scaler.standardise(every)
+    assert x.mean() == pytest.approx(0, abs=1e-4) and x.std() == pytest.approx(1, abs=1e-4)
+    np.testing.assert_allclose(scaler.mean, every.mean(), rtol=1e-5)
+    assert len(set(scaler.std)) == 1 and scaler.std.shape == (128,)
+
+
+def test_random_crops_are_windows_of_the_same_tracks_from_any_frame_on(recordings):
+    windows = load_windows(config(recordings))
+    indices = np.arange(len(windows)).repeat(200)
+    crops = windows.some(indices, np.random.default_rng(0))
+    np.testing.assert_array_equal(crops.starts[:, 0], windows.starts[indices, 0])
+    for t, track in enumerate(windows.tracks):
+        assert set(crops.starts[crops.starts[:, 0] == t, 1]) == set(range(len(track) - windows.frames + 1))
+    np.testing.assert_array_equal(windows.some([3]).take([0]), windows.take([3]))
+
+
+def test_augmented_windows_are_louder_softer_or_two_at_once_and_silence_stays_silent(recordings):
+    windows = load_windows(config(recordings))
+    log_mels = np.tile(windows.take([3]), (400, 1, 1))
+    log_mels[:, 5] = LOG_MIN
+    assert augmented(log_mels, windows, "none") is log_mels
+    gain = (augmented(log_mels, windows, "gain", np.random.default_rng(0)) - log_mels).astype(np.float64)
+    assert gain.dtype == np.float64 and (gain[:, 5] == 0).all()
+    decibels = 20 / np.log(10) * gain[:, 7]
+    np.testing.assert_allclose(decibels, decibels[:, :1].repeat(128, axis=1), atol=1e-3)
+    assert -6 <= decibels.min() < -5.9 and 5.9 < decibels.max() <= 6
+    mix = augmented(log_mels, windows, "mix", np.random.default_rng(0))
+    assert mix.dtype == np.float32 and mix.min() >= LOG_MIN
+    mixed = (mix != log_mels).any(axis=(1, 2))
+    assert mixed.mean() == pytest.approx(0.5, abs=0.08)
+    assert (mix[mixed, 5] > LOG_MIN).any()  # the other window sounds there
+    quieter = log_mels[mixed] - 6 * np.log(10) / 20 - 1e-4
+    assert (mix[mixed] >= quieter).all()  # a sum of magnitudes is no less than either
 
 
 def test_restore_stays_within_the_contract(recordings):

@@ -5,7 +5,7 @@ import pytest
 from helpers import reference, relative_error
 
 from ddim_from_scratch import tree
-from ddim_from_scratch.optim import adamw, clip_gradient, init_moments, update_average
+from ddim_from_scratch.optim import adamw, clip_gradient, init_moments, update_average, warmup_cosine
 
 SHAPES = {"a": {"w": (3, 4), "b": (4,)}, "c": (5,)}
 STEPS = 6
@@ -49,6 +49,15 @@ def test_the_first_step_has_the_size_of_the_learning_rate_whatever_the_gradient(
     adamw(params, tree.map(lambda g: 1e3 * g, grads), init_moments(params), 1, learning_rate=0.01, weight_decay=0)
     for p, b, g in zip(*(tree.flatten(t).values() for t in (params, before, grads)), strict=True):
         np.testing.assert_allclose(b - p, 0.01 * np.sign(g), rtol=1e-3)
+
+
+def test_the_learning_rate_rises_for_a_twentieth_and_falls_by_half_a_cosine():
+    keras = reference("keras")
+    decay = keras.optimizers.schedules.CosineDecay(0.0, 190, warmup_target=1.0, warmup_steps=10)
+    shares = [warmup_cosine(step, 200) for step in range(1, 201)]
+    np.testing.assert_allclose(shares, [float(decay(step)) for step in range(1, 201)], atol=1e-6)
+    assert max(shares) == shares[9] == 1 and shares[-1] == pytest.approx(0, abs=1e-12)
+    assert warmup_cosine(1, 1) >= 0
 
 
 def test_clipping_is_tensorflows(rng):

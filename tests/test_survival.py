@@ -180,6 +180,28 @@ def test_a_signal_saves_the_step_and_the_run_goes_on_exactly(
     assert_same_run(run, undisturbed, tmp_path)
 
 
+def test_what_is_drawn_anew_for_each_step_is_drawn_again_after_a_stop(recordings, tmp_path, monkeypatch):
+    options = f"--data {recordings} --epochs 3 --crops random --augment gain+mix --norm group".split()
+    options += ["--standardise", "global", "--learning-rate-schedule", "warmup-cosine", *OPTIONS]
+    whole, run, rates, adamw = tmp_path / "whole", tmp_path / "run", [], train.adamw
+
+    def noted(params, grads, moments, at, rate, decay):
+        rates.append(rate)
+        if len(rates) == 21 + 10:
+            signal.raise_signal(signal.SIGTERM)
+        adamw(params, grads, moments, at, rate, decay)
+
+    monkeypatch.setattr(train, "adamw", noted)
+    train.main(["--run", str(whole), *options])
+    with pytest.raises(SystemExit):
+        train.main(["--run", str(run), *options])
+    with pytest.raises(UserError, match=r"--epochs is 4, but .* was begun with 3"):
+        train.main(["--run", str(run), "--resume", "--epochs", "4"])
+    train.main(["--run", str(run), "--resume", "--threads", "2"])
+    assert rates[:21] == rates[21:] and rates[0] == pytest.approx(1e-2 / 1.05) and rates[-1] < 1e-9
+    assert_same_run(run, whole, tmp_path)
+
+
 def test_a_signal_from_outside_ends_a_process_with_its_status(recordings, tmp_path):
     process = processes.Process(target=train.main, args=(arguments(recordings, tmp_path, epochs=100_000),))
     process.start()

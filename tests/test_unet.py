@@ -62,6 +62,15 @@ def test_samples_do_not_see_each_other_at_inference(rng):
         assert relative_error(alone[0], together[i]) < 1e-5
 
 
+def test_with_group_norm_there_are_no_statistics_and_training_is_as_sampling(rng):
+    params, statistics = randomised(*init_unet(rng, (4, 6, 8), 1, "lowest", norm="group"), rng)
+    assert statistics == {}
+    x, levels = rng.standard_normal((2, 8, 4, 1)).astype(np.float32), np.array([0.1, 0.9])
+    eps, _, _ = unet(params, statistics, x, levels, training=True)
+    np.testing.assert_array_equal(eps, unet(params, statistics, x, levels)[0])
+    assert relative_error(unet(params, statistics, x[:1], levels[:1])[0], eps[:1]) < 1e-5
+
+
 def randomised(params, statistics, rng):
     """Biases and the output layer away from zero, statistics away from (0, 1)."""
     params = tree.unflatten(

@@ -1,11 +1,14 @@
-"""Batch normalisation without scale or centre (Ioffe and Szegedy 2015), over all axes but the channels."""
+"""Normalisations without scale or centre: batch (Ioffe and Szegedy 2015) and group (Wu and He 2018)."""
 
 from __future__ import annotations
 
+import itertools
+
 from .. import mpi
-from ..backend import Array, array_module, blocks, empty, parallel
+from ..backend import Array, array_module, blocks, empty, parallel, samples
 
 EPSILON = 1e-3  # Keras' default
+GROUP = 8  # channels, at most. Eight go into 32, 64, 96 ..., so that no group spans two concatenated arrays
 
 
 def batch_norm(x: Array) -> tuple[Array, tuple, dict[str, Array]]:
@@ -95,6 +98,82 @@ def _normalise(x: Array, statistics: dict[str, Array]) -> tuple[Array, Array]:
     return y, inverse_std
 
 
+def group_norm(x: Array) -> tuple[Array, tuple, dict[str, Array]]:
+    """y = (x - mean) / sqrt(variance + EPSILON) with the moments of each sample's groups of channels.
+
+    x: (N, H, W, C); a group has as many channels, up to GROUP, as C can be divided by. Returns y, the cache, and
+    {"mean": (N, 1, C), "variance": (N, 1, C)}, the same for all channels of a group. A sample's result does not depend
+    on the others: training and sampling are the same, and need no moving averages.
+
+    The moments of each channel are found as in `batch_norm`, and from them those of its group.
+    """
+    xp, channels = array_module(x), x.shape[-1]
+    size = max(size for size in range(1, GROUP + 1) if channels % size == 0)
+    y = empty(x.shape, x)
+    rows, rows_y = _sample_rows(x), _sample_rows(y)
+    pieces = [[(sample, part) for part in blocks(rows[0])] for sample in samples(x)]
+
+    def moments(piece: tuple[slice, slice]) -> tuple[int, Array, Array]:
+        block = rows[piece]
+        n = block[0].size // channels
+        mean = _sample_sums(block, channels) / n
+        centred = xp.subtract(block, _row_of(mean, x), out=empty(block.shape, x))
+        centred *= centred
+        return n, mean.astype(xp.float64), _sample_sums(centred, channels).astype(xp.float64)
+
+    found = iter(parallel(moments, itertools.chain(*pieces)))
+    merged = [_merged([next(found) for _ in of_sample]) for of_sample in pieces]
+    channel_mean, m2 = (xp.concatenate(parts) for parts in list(zip(*merged, strict=True))[1:])
+    mean = _group_means(channel_mean, size)
+    variance = _group_means(m2 / (x[0].size // channels) + (channel_mean - mean) ** 2, size)
+    statistics = {"mean": mean.astype(x.dtype), "variance": variance.astype(x.dtype)}
+    inverse_std = 1 / xp.sqrt(statistics["variance"] + EPSILON)
+    mean, scale = _row_of(statistics["mean"], x), _row_of(inverse_std, x)
+
+    def normalise(piece: tuple[slice, slice]) -> None:
+        out = xp.subtract(rows[piece], mean[piece[0]], out=rows_y[piece])
+        out *= scale[piece[0]]
+
+    parallel(normalise, itertools.chain(*pieces))
+    return y, (y, inverse_std, size), statistics
+
+
+def group_norm_backward(dy: Array, cache: tuple) -> Array:
+    """dx = (dy - mean(dy) - y mean(dy y)) / std, as in `batch_norm_backward`, the means over a sample's group."""
+    y, inverse_std, size = cache
+    xp, channels = array_module(y), y.shape[-1]
+    dx = empty(y.shape, y)
+    rows_y, rows_dy, rows_dx = _sample_rows(y), _sample_rows(dy), _sample_rows(dx)
+    pieces = [(sample, part) for sample in samples(y) for part in blocks(rows_y[0])]
+
+    def sums(piece: tuple[slice, slice]) -> tuple[Array, Array]:
+        product = xp.multiply(rows_dy[piece], rows_y[piece], out=rows_dx[piece])
+        return _sample_sums(rows_dy[piece], channels), _sample_sums(product, channels)
+
+    sum_dy, sum_dy_y = xp.zeros_like(inverse_std), xp.zeros_like(inverse_std)
+    for (sample, _), (of_dy, of_dy_y) in zip(pieces, parallel(sums, pieces), strict=True):
+        sum_dy[sample] += of_dy
+        sum_dy_y[sample] += of_dy_y
+    n = y[0].size // channels
+    means = _group_means(sum_dy / n, size), _group_means(-sum_dy_y / n, size)
+    mean_dy, minus_mean_dy_y, scale = (_row_of(a, y) for a in (*means, inverse_std))
+
+    def block(piece: tuple[slice, slice]) -> None:
+        out = xp.multiply(rows_y[piece], minus_mean_dy_y[piece[0]], out=rows_dx[piece])
+        out += rows_dy[piece]
+        out -= mean_dy[piece[0]]
+        out *= scale[piece[0]]
+
+    parallel(block, pieces)
+    return dx
+
+
+def _group_means(values: Array, size: int) -> Array:
+    """(N, 1, C) to the same: the mean of each group of `size` channels, in the place of each of them."""
+    means = values.reshape(len(values), 1, -1, size).mean(axis=-1)
+    return array_module(values).repeat(means, size, axis=-1)
+
+
 # A channel's number meets its pixels a whole row of pixels at a time: loops over a few channels are short, and slow.
 
 
@@ -103,11 +182,22 @@ def _rows(x: Array) -> Array:
     return x.reshape(-1, x.shape[-2] * x.shape[-1])
 
 
+def _sample_rows(x: Array) -> Array:
+    """(N, H, W, C) as (N, H, W C)."""
+    return x.reshape(*x.shape[:2], x.shape[2] * x.shape[3])
+
+
 def _row_of(channels: Array, x: Array) -> Array:
-    """(C,) as a row of x, (W C,): the channels again and again."""
+    """(..., C) as a row of x, (..., W C): the channels again and again."""
     return array_module(x).tile(channels, x.shape[-2])
 
 
 def _sum_of_pixels(rows: Array, channels: int) -> Array:
     """(n, W C) to (C,). A sum over rows is a product with a vector of ones."""
     return (array_module(rows).ones(len(rows), rows.dtype) @ rows).reshape(-1, channels).sum(axis=0)
+
+
+def _sample_sums(rows: Array, channels: int) -> Array:
+    """The same for each sample: (n, H, W C) to (n, 1, C)."""
+    ones = array_module(rows).ones((1, rows.shape[1]), rows.dtype)
+    return (ones @ rows).reshape(len(rows), 1, -1, channels).sum(axis=2)

@@ -253,7 +253,8 @@ assert least < 0.01 < spread[10][1] and second < 0.06 and min(others) > 0.2
 # and "200 epochs overfit" may both be true. The table is a reason to look, not yet a finding.
 #
 # What would make it one costs little: the same number of clips in every row, the floor (real music
-# against real music), an interval, and three seeds for any two rows that are to be compared.
+# against real music), an interval, and three seeds for any two rows that are to be compared. That is what
+# `python -m ddim_from_scratch.experiments ablation` does: a recipe, its seeds, and one change at a time.
 
 # %%
 show_source(floor)

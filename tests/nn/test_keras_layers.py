@@ -35,12 +35,17 @@ def keras_batch_norm(keras, x):
     return lambda x: layer(x, training=True)
 
 
+def keras_group_norm(keras, x):
+    return keras.layers.GroupNormalization(groups=2, center=False, scale=False)
+
+
 CASES = {
     "conv2d 1x1": (convolution(1, 2, 6, 5, 3, 4), keras_convolution),
     "conv2d 3x3": (convolution(3, 2, 6, 5, 3, 4), keras_convolution),
     "conv2d 5x5": (convolution(5, 2, 6, 5, 3, 4), keras_convolution),
     "conv2d 3x3, Winograd": (convolution(3, 2, 6, 5, 3, 4, winograd), keras_convolution),
     "batch_norm": (LAYERS["batch_norm"], keras_batch_norm),
+    "group_norm": (LAYERS["group_norm"], keras_group_norm),
     "swish": (LAYERS["swish"], lambda keras, x: keras.activations.swish),
     "average_pool": (LAYERS["average_pool"], lambda keras, x: keras.layers.AveragePooling2D(2)),
     "upsample_bilinear": (

@@ -11,7 +11,7 @@ from ddim_from_scratch.nn import attention, columns, conv, winograd
 from ddim_from_scratch.nn.gradcheck import gradient_error
 from ddim_from_scratch.nn.init import glorot_uniform
 from ddim_from_scratch.nn.loss import mean_squared_error
-from ddim_from_scratch.nn.norm import EPSILON, batch_norm, batch_norm_inference
+from ddim_from_scratch.nn.norm import EPSILON, batch_norm, batch_norm_inference, group_norm
 from ddim_from_scratch.nn.resize import max_pool
 
 CONVOLUTIONS = [name for name in LAYERS if name.startswith("conv2d")]
@@ -123,6 +123,16 @@ def test_batch_norm_uses_the_biased_variance_and_keeps_precision_far_from_zero(r
     np.testing.assert_allclose(statistics["variance"], variance, rtol=1e-4)
     np.testing.assert_allclose(y, (exact - mean) / np.sqrt(variance + EPSILON), atol=2e-3)
     np.testing.assert_array_equal(batch_norm_inference(x, statistics), y)
+
+
+def test_group_norm_takes_the_moments_of_each_samples_groups_and_keeps_precision_far_from_zero(rng):
+    far = np.repeat([0, 1e3], 8) + 100 * np.arange(4)[:, None, None, None]
+    x = (rng.standard_normal((4, 9, 8, 16)) + far).astype(np.float32)
+    with backend.threads(3):  # a sample is cut into several blocks
+        y, _, _ = group_norm(x)
+    groups = x.astype(np.float64).reshape(4, 9, 8, 2, 8)
+    mean, variance = groups.mean((1, 2, 4), keepdims=True), groups.var((1, 2, 4), keepdims=True)
+    np.testing.assert_allclose(y.reshape(groups.shape), (groups - mean) / np.sqrt(variance + EPSILON), atol=2e-3)
 
 
 def test_squared_error_of_a_zero_prediction_is_the_power_of_the_noise(rng):

@@ -23,6 +23,10 @@ def torch_batch_norm(F, x):
     return channels_first(lambda x: F.batch_norm(x, None, None, training=True, eps=1e-3))(x)
 
 
+def torch_group_norm(F, x):
+    return channels_first(lambda x: F.group_norm(x, 2, eps=1e-3))(x)
+
+
 def torch_upsample(F, x):
     return channels_first(lambda x: F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False))(x)
 
@@ -31,6 +35,7 @@ CASES = {
     **{f"conv2d {k}x{k}": (convolution(k, 2, 11, 9, 6, 8), torch_convolution) for k in (1, 3, 5)},
     "conv2d 3x3, Winograd": (convolution(3, 2, 11, 9, 6, 8, winograd), torch_convolution),
     "batch_norm": (LAYERS["batch_norm"], torch_batch_norm),
+    "group_norm": (LAYERS["group_norm"], torch_group_norm),
     "swish": (LAYERS["swish"], lambda F, x: F.silu(x)),
     "average_pool": (LAYERS["average_pool"], lambda F, x: channels_first(lambda x: F.avg_pool2d(x, 2))(x)),
     "upsample_bilinear": (LAYERS["upsample_bilinear"], torch_upsample),
