@@ -12,7 +12,7 @@ fad         the Frechet audio distance: embeddings by pretrained listeners, the 
 model       a configuration's network and schedule, and what it draws
 train sample fad tune experiments  the commands: python -m ddim_from_scratch.NAME --help
 compose                            music that goes on: longer than a window, from a recording, between two
-steps table table_report           how few steps it takes; the paper's table
+steps table table_report ablation  how few steps it takes; the paper's table; one change at a time
 datasets data                      recordings, cut in windows
 checkpoint guards pictures         the files of a run, what keeps it alive, images
 backend tree config hub mpi        what all of them stand on
