@@ -17,7 +17,16 @@ from typing import Any, NamedTuple
 
 from .audio.inverter import add_inverter_option, default_inverter
 from .backend import chosen_device
-from .config import PAPER, Config, UserError, add_hardware_options, add_options, at_least, given_options
+from .config import (
+    FRAMES_PER_SECOND,
+    PAPER,
+    Config,
+    UserError,
+    add_hardware_options,
+    add_options,
+    at_least,
+    given_options,
+)
 from .fad import load_embedding
 from .fad.embeddings import NAMES, default_embedding
 from .model import SAMPLERS, T
@@ -118,9 +127,8 @@ def changes(name: str) -> dict[str, Any]:
 def music(base: Config, seconds: float) -> Config:
     """All that the training windows show of each track, in windows of `seconds` that do not overlap."""
     shown = base.window_seconds + base.window_hop_seconds * (base.windows_per_track - 1)
-    return dataclasses.replace(
-        base, window_seconds=seconds, window_hop_seconds=seconds, windows_per_track=max(int(shown / seconds), 1)
-    )
+    count = max(round(shown * FRAMES_PER_SECOND) // round(seconds * FRAMES_PER_SECOND), 1)
+    return dataclasses.replace(base, window_seconds=seconds, window_hop_seconds=seconds, windows_per_track=count)
 
 
 def write_report(out: Path, settings: Settings, rows: dict[str, dict]) -> str:
