@@ -12,7 +12,7 @@ import soundfile
 
 from ddim_from_scratch import tree
 from ddim_from_scratch.diffusion import ddim, ddpm, dpm_solver_pp_2m, heun
-from ddim_from_scratch.nn import columns, conv, winograd
+from ddim_from_scratch.nn import columns, conv, separable, winograd
 from ddim_from_scratch.nn.activation import swish, swish_backward
 from ddim_from_scratch.nn.attention import (
     attention,
@@ -171,6 +171,9 @@ LAYERS = {
         {"a": (2, 3, 2, 2), "b": (2, 3, 2, 1), "c": (2, 3, 2, 3)},
     ),
     "attention": Layer(attention, attention_backward, {"q": (2, 7, 3), "k": (2, 5, 3), "v": (2, 5, 3)}),
+    "separable attention": Layer(
+        separable.attention, separable.attention_backward, {"q": (2, 7, 1), "k": (2, 5, 1), "v": (2, 5, 1)}
+    ),
     "multi_head_attention": multi_head(heads=4, head_dim=1, channels=3, memory_channels=5),
     "multi_head_attention, wide heads": multi_head(heads=2, head_dim=3, channels=4, memory_channels=2),
     "mean_squared_error": Layer(

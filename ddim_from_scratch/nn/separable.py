@@ -108,10 +108,10 @@ class _Keys(NamedTuple):
         return np.exp(scores, out=scores)
 
 
-def _nodes(q: Array, k: Array) -> int:
-    """r for the heads of q: (..., L, 1) and k: (..., M, 1), by the bound above."""
+def _nodes(q: Array, k: Array) -> float:
+    """r, or infinity where a score is not finite, for the heads of q: (..., L, 1) and k: (..., M, 1), by the bound above."""
     z = float((np.abs(q).max(axis=-2) * (k.max(axis=-2) - k.min(axis=-2))).max()) / 2
     if not math.isfinite(z):
-        return 2  # the result is not finite either, whatever r
+        return math.inf
     a = math.log(2 / np.finfo(k.dtype).eps)
     return math.ceil(a / 3 + math.sqrt(a**2 / 9 + 2 * a * z))
