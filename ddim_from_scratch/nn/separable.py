@@ -109,7 +109,7 @@ class _Keys(NamedTuple):
 
 
 def _nodes(q: Array, k: Array) -> float:
-    """r, or infinity where a score is not finite, for the heads of q: (..., L, 1) and k: (..., M, 1), by the bound above."""
+    """r for heads q: (..., L, 1), k: (..., M, 1), by the bound above; infinity where a score is not finite."""
     z = float((np.abs(q).max(axis=-2) * (k.max(axis=-2) - k.min(axis=-2))).max()) / 2
     if not math.isfinite(z):
         return math.inf

@@ -236,9 +236,10 @@ assert all(call[2] / call[3] > 60 for call in threes)
 # %% [markdown]
 # Nine tenths of the operations are those of the 3x3 convolutions, two in each of 14 residual blocks, and
 # each does more than 60 of them for a byte. The activations, normalisations and copies below them do
-# less than two, and are all memory: next to nothing in operations, and far more of the time. Attention,
-# between the two, is full of exponentials, each far slower than a product. So there are two ways to be
-# faster: convolutions must multiply less or multiply well; the rest must touch memory less often.
+# less than two, and are all memory: next to nothing in operations, and far more of the time. Attention's
+# operations are those of its definition; lesson 06 shows how the network gets by with a hundredth of them. So
+# there are two ways to be faster: convolutions must multiply less or multiply well; the rest must touch memory
+# less often.
 #
 # Where are the operations? The same layer at half the height and width has a quarter of the pixels, but
 # wider channels:
@@ -313,6 +314,10 @@ assert np.allclose(direct, fast) and np.allclose(winograd.B_T, np.round(winograd
 
 # %%
 show_source(winograd._products, winograd._windows_at_points)
+
+# %% [markdown]
+# Why pieces? The library that multiplies matrices, OpenBLAS, copies large ones into an order of its own first, which
+# pays where they are much larger than these. Up to a million multiplications it takes them as they lie.
 
 # %%
 ways = {
