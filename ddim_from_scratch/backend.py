@@ -90,6 +90,11 @@ def require_gpu() -> None:
         )
 
 
+def free_gpu_memory() -> int:
+    """Bytes of the GPU that nobody uses, or CuPy's pool has to give."""
+    return cupy.cuda.runtime.memGetInfo()[0] + cupy.get_default_memory_pool().free_bytes()
+
+
 def hardware(device: str = "cpu") -> str:
     """What `device` is, in words, for reports of times."""
     if device == "gpu":
@@ -111,7 +116,7 @@ class _Context(NamedTuple):
 
     pool: ThreadPoolExecutor | None
     count: int
-    memory: _Memory
+    memory: Memory
 
 
 class _Local(threading.local):
@@ -140,7 +145,7 @@ def threads(count: int | None = None) -> Iterator[None]:
     """
     outer = _local.context
     count = count or available_cores()
-    memory = _Memory()
+    memory = Memory()
 
     def join() -> None:
         _local.context = _Context(None, 1, memory)
@@ -225,15 +230,19 @@ def empty(shape: tuple[int, ...], like: Array, dtype: Any = None) -> Array:
     return _local.context.memory.take(size)[:size].view(dtype).reshape(shape)
 
 
-class _Memory:
-    """Buffers to use again. All of them together never exceed what has been in use at one time."""
+class Memory:
+    """Buffers to use again. All of them together never exceed what has been in use at one time.
 
-    def __init__(self) -> None:
-        self.buffers: list[np.ndarray] = []  # in order of size
+    new: makes one of a given length.
+    """
+
+    def __init__(self, new: Callable[[int], Any] = lambda size: np.empty(size, np.uint8)) -> None:
+        self.new = new
+        self.buffers: list = []  # in order of size
         self.most_in_use = 0
         self.lock = threading.Lock()
 
-    def take(self, size: int) -> np.ndarray:
+    def take(self, size: int) -> Any:
         """The smallest buffer that is large enough and not in use; or a new one, in place of large unused ones."""
         with self.lock:
             for i in range(bisect_left(self.buffers, size, key=len), len(self.buffers)):
@@ -246,7 +255,7 @@ class _Memory:
             self.most_in_use = max(self.most_in_use, total - sum(len(self.buffers[i]) for i in unused))
             while unused and total > self.most_in_use:
                 total -= len(self.buffers.pop(unused.pop()))
-            buffer = np.empty(size, np.uint8)
+            buffer = self.new(size)
             insort(self.buffers, buffer, key=len)
             return buffer
 
