@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from . import mpi
 from .audio import load_audio, log_mel
 from .audio.mel import FRAME_LENGTH, HOP_LENGTH, SR
 from .backend import Array, to_device, to_host
@@ -28,6 +30,7 @@ from .model import (
     T,
     alpha_bar_table,
     context_channel,
+    in_groups,
     network_eps_model,
     sample_log_mels,
 )
@@ -161,12 +164,14 @@ class Composer:
         eps_model = network_eps_model(self.network, self.config)
         clips = np.repeat(clip[None], num, axis=0)
         with self._bar(num, len(tau) - 1) as bar:
-            for some in self._batches(num) if top else ():
+
+            def draw(some: slice, noise: mpi.NoiseOfPart) -> np.ndarray:
                 x0 = self._standardised(clips[some])
-                noise = to_device(self.rng.standard_normal(x0.shape, dtype=np.float32), self.device)
-                x = q_sample(x0, float(self._alpha_bar[top]), noise)
-                clips[some] = self._restored(self._sampler(eps_model, x, self._alpha_bar, tau), bar)
-        return clips
+                eps = to_device(noise.standard_normal(x0.shape, dtype=np.float32), self.device)
+                x = q_sample(x0, float(self._alpha_bar[top]), eps)
+                return self._restored(self._sampler(noise, eps_model, x, self._alpha_bar, tau), bar)
+
+            return in_groups(num, self.rng, draw) if top else clips
 
     def between(self, a: np.ndarray, b: np.ndarray, num: int) -> np.ndarray:
         """`num` clips (num, frames, 128) on the way from clip a to clip b, ends included; if one, the middle.
@@ -183,12 +188,11 @@ class Composer:
                 bar.update(INVERSION_EVALUATIONS * (x is not ends))
         noise = np.stack([to_host(slerp(x[0], x[1], float(share))) for share in shares])
         with self._bar(num, self.steps) as bar:
-            return np.concatenate(
-                [
-                    self._restored(ddim(eps_model, to_device(noise[some], self.device), *walk), bar)
-                    for some in self._batches(num)
-                ]
-            )
+
+            def draw(some: slice, _: mpi.NoiseOfPart) -> np.ndarray:
+                return self._restored(ddim(eps_model, to_device(noise[some], self.device), *walk), bar)
+
+            return in_groups(num, self.rng, draw)
 
     @property
     def _alpha_bar(self) -> np.ndarray:
@@ -200,26 +204,28 @@ class Composer:
 
     def _infilled(self, clips: np.ndarray, composed: np.ndarray, before: np.ndarray, bar: tqdm) -> np.ndarray:
         """The clips (n, frames, 128), drawn anew where composed, bool (frames,). before: (n, k, 128) precedes them."""
-        new, shares = [], kept_shares(composed)[:, None]
-        for some in self._batches(len(clips)):
+        shares = kept_shares(composed)[:, None]
+
+        def draw(some: slice, noise: mpi.NoiseOfPart) -> np.ndarray:
             known = self._standardised(clips[some])
             context = None
             if self.config.context:
                 past = [self.scaler.standardise(clip) for clip in before[some]]
                 context = to_device(context_channel(past, clips.shape[1]), self.device)
-            x_T = to_device(self.rng.standard_normal(known.shape, dtype=np.float32), self.device)
+            x_T = to_device(noise.standard_normal(known.shape, dtype=np.float32), self.device)
             mask = to_device(shares[..., None], self.device)
             eps_model = network_eps_model(self.network, self.config, context)
             walk = eps_model, x_T, self._alpha_bar, self._tau
             if shares.any():
-                xs = infill(self._sampler, *walk, known, mask, self.rng, self.resamplings)
+                xs = infill(partial(self._sampler, noise), *walk, known, mask, noise, self.resamplings)
             else:
-                xs = self._sampler(*walk)
-            new.append(self._restored(xs, bar))
-        return np.where(shares == 1, clips, np.concatenate(new))
+                xs = self._sampler(noise, *walk)
+            return self._restored(xs, bar)
 
-    def _sampler(self, *walk: object) -> Iterator[Array]:
-        return SAMPLERS[self.sampler](*walk, self.eta, self.rng)
+        return np.where(shares == 1, clips, in_groups(len(clips), self.rng, draw))
+
+    def _sampler(self, noise: mpi.NoiseOfPart, *walk: object) -> Iterator[Array]:
+        return SAMPLERS[self.sampler](*walk, self.eta, noise)
 
     def _standardised(self, clips: np.ndarray) -> Array:
         return to_device(self.scaler.standardise(clips)[..., None], self.device)
@@ -234,8 +240,5 @@ class Composer:
     def _evaluations(self, composed: np.ndarray) -> int:
         return (self.steps - 1) * (1 if composed.all() else self.resamplings) + 1
 
-    def _batches(self, n: int) -> list[slice]:
-        return [slice(start, start + CLIPS_AT_ONCE) for start in range(0, n, CLIPS_AT_ONCE)]
-
     def _bar(self, n: int, steps: int) -> tqdm:
-        return tqdm(total=len(self._batches(n)) * steps, desc="composing", unit="step", disable=steps == 0)
+        return tqdm(total=-(-n // CLIPS_AT_ONCE) * steps, desc="composing", unit="step", disable=steps == 0)

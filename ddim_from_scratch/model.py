@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from tqdm import tqdm
 
-from . import tree
+from . import mpi, tree
 from .backend import Array, array_module, to_device, to_host
 from .config import N_MELS, Config
 from .data import Scaler
@@ -135,6 +135,23 @@ def network_eps_model(network: Tree, config: Config, context: Array | None = Non
     return eps_model
 
 
+def in_groups(num: int, rng: np.random.Generator, draw: Callable[[slice, mpi.NoiseOfPart], np.ndarray]) -> np.ndarray:
+    """`num` clips (num, ...), drawn CLIPS_AT_ONCE at a time, each group spread over the processes.
+
+    draw(some, noise) returns those clips of the slice `some`, on the host, and takes its random numbers from `noise`.
+    All processes get all clips.
+    """
+    clips = []
+    for start in range(0, num, CLIPS_AT_ONCE):
+        n = min(CLIPS_AT_ONCE, num - start)
+        part = mpi.share(n)
+        idle = part.start == part.stop  # then it draws a clip for nothing, to stay in step
+        work = slice(0, 1) if idle else part
+        drawn = draw(slice(start + work.start, start + work.stop), mpi.NoiseOfPart(rng, n, work))
+        clips += mpi.join([] if idle else list(drawn))
+    return np.stack(clips)
+
+
 def sample_log_mels(
     network: Tree,
     scaler: Scaler,
@@ -150,16 +167,18 @@ def sample_log_mels(
 ) -> np.ndarray:
     """`num` new log-mel spectrograms: float32 (num, frames, 128), natural logarithms.
 
+    Under mpirun, all processes call it, with generators in the same state, and get all of them.
     sampler: a key of SAMPLERS. spacing: of its steps, a key of SPACINGS. eta: DDIM's.
     """
     eps_model, alpha_bar = network_eps_model(network, config), alpha_bar_table(config)
     tau = SPACINGS[spacing](alpha_bar, steps)
-    clips = []
     with tqdm(total=-(-num // CLIPS_AT_ONCE) * steps, desc="sampling", unit="step") as bar:
-        for start in range(0, num, CLIPS_AT_ONCE):
-            shape = (min(CLIPS_AT_ONCE, num - start), frames, N_MELS, 1)
-            x_T = to_device(rng.standard_normal(shape, dtype=np.float32), device)
-            for x in SAMPLERS[sampler](eps_model, x_T, alpha_bar, tau, eta, rng):
+
+        def draw(some: slice, noise: mpi.NoiseOfPart) -> np.ndarray:
+            shape = (some.stop - some.start, frames, N_MELS, 1)
+            x_T = to_device(noise.standard_normal(shape, dtype=np.float32), device)
+            for x in SAMPLERS[sampler](eps_model, x_T, alpha_bar, tau, eta, noise):
                 bar.update(x is not x_T)
-            clips.append(to_host(x)[..., 0])
-    return scaler.restore(np.concatenate(clips))
+            return to_host(x)[..., 0]
+
+        return scaler.restore(in_groups(num, rng, draw))

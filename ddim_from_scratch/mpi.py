@@ -1,9 +1,10 @@
-"""Several processes, on one machine or many, that train as one.
+"""Several processes, on one machine or many, that train, sample or measure as one.
 
-    mpirun -n 4 python -m ddim_from_scratch.train ...
+    mpirun -n 4 python -m ddim_from_scratch.train ...        (or sample, or fad)
 
-Each process takes its share of every batch and holds all weights. What must be common is added up: the sums of a
-batch normalisation, forward and backward, and once a step the gradient. Then all take the same step.
+Each process takes its share of every batch and holds all weights. In training, what must be common is added up: the
+sums of a batch normalisation, forward and backward, and once a step the gradient. Then all take the same step. Clips
+that are drawn, and recordings that are embedded, know nothing of each other: they are shared out, and joined.
 
 This is the only file that imports mpi4py, and it does so under mpirun only. In a process that is alone every
 function here gives back what it was given. Arrays on a GPU go through the host.
@@ -18,7 +19,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -88,6 +89,26 @@ def gather(*values: Any) -> list[tuple]:
 def total(*values: Any) -> list:
     """The sum of each value over all processes."""
     return [sum(some[1:], some[0]) for some in zip(*gather(*values), strict=True)]
+
+
+def join(mine: list) -> list:
+    """What the processes have, one list after the other in the order of the ranks, in every process."""
+    return [one for some in world().allgather(mine) for one in some] if world() else mine
+
+
+class NoiseOfPart(NamedTuple):
+    """`rng` as seen by a process that works on a part of n clips: it draws for all n, and hands out the part's rows.
+
+    So a clip's noise does not depend on the number of processes, and all their generators stay in step.
+    """
+
+    rng: np.random.Generator
+    n: int
+    part: slice
+
+    def standard_normal(self, shape: tuple[int, ...], dtype: Any = np.float64) -> np.ndarray:
+        """Rows of the part: shape is (its length, ...)."""
+        return self.rng.standard_normal((self.n, *shape[1:]), dtype=dtype)[self.part]
 
 
 def add_up(grads: Tree) -> None:

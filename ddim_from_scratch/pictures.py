@@ -15,10 +15,13 @@ from PIL import Image
 from .config import FRAMES_PER_SECOND, replacing
 
 SMOOTHING = 50  # steps
+MOST_FRAMES = 4096  # of a spectrogram in a picture, many more than it has pixels
 
 
 def save_log_mels(path: str | Path, rows: Mapping[str, Sequence[np.ndarray]]) -> None:
     """A grid of log-mel spectrograms, one labelled row for each key, on one colour scale. Each is (frames, 128)."""
+    seconds = {label: [len(clip) / FRAMES_PER_SECOND for clip in clips] for label, clips in rows.items()}
+    rows = {label: [clip[:: -(-len(clip) // MOST_FRAMES)] for clip in clips] for label, clips in rows.items()}
     columns = max(len(clips) for clips in rows.values())
     every_value = np.concatenate([np.ravel(clip) for clips in rows.values() for clip in clips])
     low, high = np.percentile(every_value, [1, 99.8])
@@ -28,7 +31,7 @@ def save_log_mels(path: str | Path, rows: Mapping[str, Sequence[np.ndarray]]) ->
     for row, (label, clips) in zip(axes, rows.items(), strict=True):
         for axis in row[len(clips) :]:
             axis.axis("off")
-        for axis, clip in zip(row, clips, strict=False):
+        for axis, clip, length in zip(row, clips, seconds[label], strict=False):
             image = axis.imshow(
                 np.asarray(clip).T,
                 origin="lower",
@@ -36,7 +39,7 @@ def save_log_mels(path: str | Path, rows: Mapping[str, Sequence[np.ndarray]]) ->
                 cmap="magma",
                 vmin=low,
                 vmax=high,
-                extent=(0, len(clip) / FRAMES_PER_SECOND, 0, clip.shape[1]),
+                extent=(0, length, 0, clip.shape[1]),
                 interpolation="nearest",
             )
             axis.tick_params(labelsize=8)

@@ -4,6 +4,7 @@
     python -m ddim_from_scratch.sample --run runs/mine --seconds 60
     python -m ddim_from_scratch.sample --run runs/mine --continue song.wav --seconds 20
 
+Under mpirun the clips are shared out among the processes, and come out the same; the first one writes the files.
 Noise is turned into log-mel spectrograms by DDIM, or another sampler, with the averaged weights, and those into
 sound by an inverter: see audio/inverter.py. What needs more than noise to begin with is in compose.py.
 """
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import tree
+from . import mpi, tree
 from .audio import write_wav
 from .audio.inverter import add_inverter_option, load_inverter
 from .backend import chosen_device, threads
@@ -34,7 +35,7 @@ from .config import (
     whole_frames,
 )
 from .data import Scaler
-from .model import SAMPLERS, SPACINGS, T
+from .model import CLIPS_AT_ONCE, SAMPLERS, SPACINGS, T
 from .pictures import save_log_mels
 
 PICTURED = 8
@@ -175,6 +176,7 @@ def task(args: argparse.Namespace, composer: Composer) -> Callable[[], np.ndarra
     return partial(composer.draw, num, frames)
 
 
+@mpi.together()
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     device = chosen_device(args.gpu)
@@ -186,11 +188,17 @@ def main(argv: list[str] | None = None) -> None:
     compose = task(args, Composer(network, scaler, config, rng, overlap, *how))
     invert = load_inverter(args.inverter, device)
     out = args.out or args.run / FOLDERS.get(args.task, "samples")
-    out.mkdir(parents=True, exist_ok=True)
+    leads = mpi.rank() == 0  # writes the files
+    if leads:
+        out.mkdir(parents=True, exist_ok=True)
     with threads(1 if args.gpu else args.threads):  # a GPU has its own
         log_mels = compose()
-        for i, samples in enumerate(invert(log_mels)):
-            write_wav(out / f"sample_{i:03d}.wav", samples)
+        for start in range(0, args.num, CLIPS_AT_ONCE):
+            for i, samples in enumerate(invert(log_mels[start : start + CLIPS_AT_ONCE]), start):
+                if leads:
+                    write_wav(out / f"sample_{i:03d}.wav", samples)
+    if not leads:
+        return
     save_log_mels(out / "samples.png", {"generated": log_mels[:PICTURED]})
     print(f"{args.num} clips of {seconds(log_mels.shape[1])} in {out}/sample_*.wav, their picture in {out}/samples.png")
     if args.task == "continue":

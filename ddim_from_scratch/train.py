@@ -26,8 +26,8 @@ import numpy as np
 from tqdm import tqdm
 
 from . import mpi, tree
-from .audio import griffin_lim
-from .backend import Array, chosen_device, parallel, threads, to_device
+from .audio.inverter import GRIFFIN_LIM, load_inverter
+from .backend import Array, chosen_device, threads, to_device
 from .checkpoint import BEST, FadLog, Log, checkpoint_path, load_checkpoint, read_log, save_checkpoint
 from .config import (
     Config,
@@ -139,7 +139,7 @@ def train(
         state, scaler, step = init_state(config, np.random.default_rng(config.seed)), windows.scaler(), 0
     state = tree.to_device(state, device)
     log, fad_log = Log(run / "log.csv", step), FadLog(run / "fad.csv", step)
-    probe = fad_probe(windows, scaler, config, device) if config.fad_every and leads else None
+    probe = fad_probe(windows, scaler, config, device) if config.fad_every else None
     first_epoch = step // steps_per_epoch
     if first_epoch >= config.epochs:
         raise UserError(f"{run} has been trained for {first_epoch} epochs already: give a larger --epochs")
@@ -177,9 +177,10 @@ def train(
             if probe and (epoch + 1) % config.fad_every == 0 and step % steps_per_epoch == 0:
                 fad = probe(state["average"])
                 bar.write(f"epoch {epoch + 1}: Frechet distance {fad:.4g}, best so far {min(fad, fad_log.best):.4g}")
-                if fad < fad_log.best:
+                if leads and fad < fad_log.best:
                     save_checkpoint(run / BEST, *saved)
-                fad_log.add(step, epoch + 1, fad)
+                if leads:
+                    fad_log.add(step, epoch + 1, fad)
             if leads:
                 log.write()
                 save_checkpoint(checkpoint_path(run), *saved)
@@ -213,7 +214,7 @@ def fad_probe(windows: Windows, scaler: Scaler, config: Config, device: str) -> 
 
     The noise it begins with is the same at every call, and the training's random numbers are left alone.
     """
-    embedding = load_embedding(device=device)
+    embedding, invert = load_embedding(device=device), load_inverter(GRIFFIN_LIM)
     background, _ = embed_set(embedding, windows.paths, config.data)
     frames = config.frames_lasting(max(config.window_seconds, embedding.seconds))
 
@@ -222,7 +223,7 @@ def fad_probe(windows: Windows, scaler: Scaler, config: Config, device: str) -> 
         log_mels = sample_log_mels(
             network, scaler, config, PROBE_CLIPS, frames, PROBE_STEPS, rng, device, sampler="dpm++2m"
         )
-        eval = Set.of(embed_clips(embedding, parallel(griffin_lim, log_mels), "samples"))
+        eval = Set.of(embed_clips(embedding, invert(log_mels, "samples"), "samples"))
         return distance(background, eval)
 
     return probe

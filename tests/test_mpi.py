@@ -1,5 +1,6 @@
-"""Several processes train as one: gradients, statistics, files, and their common end."""
+"""Several processes train, sample and measure as one: gradients, statistics, files, and their common end."""
 
+import json
 import os
 import shutil
 import signal
@@ -12,8 +13,10 @@ import numpy as np
 import pytest
 from helpers import reference, relative_error, write_tones
 
-from ddim_from_scratch import checkpoint, mpi, train, tree
+from ddim_from_scratch import checkpoint, mpi, sample, train, tree
 from ddim_from_scratch.config import Config, UserError
+from ddim_from_scratch.data import Scaler
+from ddim_from_scratch.fad.__main__ import main as fad
 from ddim_from_scratch.model import init_state
 
 MPIRUN = shutil.which("mpirun", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
@@ -103,6 +106,51 @@ def test_an_error_is_said_once_and_ends_all(recordings, tmp_path):
     code, _, err = finish(training(3, recordings, tmp_path / "run", 1, "--batch-size", 2))
     assert code != 0
     assert err.count("3 processes can't share a batch of 2 windows") == 1
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A network that was never trained, but answers what it sees."""
+    folder, rng = tmp_path_factory.mktemp("run"), np.random.default_rng(0)
+    config = Config(data="nowhere", widths=(4, 6), block_depth=1, attention="none", window_seconds=0.64)
+    state = init_state(config, rng)
+    state["average"]["params"]["output"]["w"] += rng.standard_normal((1, 1, 4, 1)).astype(np.float32)
+    scaler = Scaler(np.full(128, -5, np.float32), np.ones(128, np.float32))
+    checkpoint.save_checkpoint(checkpoint.checkpoint_path(folder), config, state, scaler, 1, 1)
+    return folder
+
+
+@pytest.mark.parametrize("n, more", [(2, "--num 9 --sampler ddpm"), (4, "--num 3 --eta 1 --seconds 3")])
+def test_processes_draw_the_clips_of_one(n, more, run, tmp_path):
+    """Two groups of clips, of which the second is one clip; and more processes than clips, piece by piece."""
+    options = f"--run {run} --steps 3 --threads 1 --inverter griffin-lim {more} --out".split()
+    sample.main([*options, str(tmp_path / "one")])
+    code, out, err = finish(mpirun(n, "-m", "ddim_from_scratch.sample", *options, tmp_path / "several"))
+    assert code == 0, err
+    assert out.count("clips of") == 1, "every process speaks"
+    for path in (tmp_path / "one").iterdir():
+        assert (tmp_path / "several" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_processes_measure_what_one_does(recordings, tmp_path, monkeypatch):
+    """A file can't be read, by another process than the first one, which says so."""
+    folder = tmp_path / "music"
+    shutil.copytree(recordings, folder)
+    (folder / "zero.wav").touch()
+    results = [tmp_path / f"{name}.json" for name in ("one", "two")]
+    arguments = [recordings, folder, "--embedding", "mel", "--threads", "1", "--json"]
+    for result in results:
+        monkeypatch.setenv("DDIM_CACHE", str(result.with_suffix("")))
+        if result is results[0]:
+            fad([*map(str, arguments), str(result)])
+        else:
+            code, out, err = finish(mpirun(2, "-m", "ddim_from_scratch.fad", *arguments, result))
+            assert code == 0, err
+            assert out.count("audio distance") == 1 and err.count("zero.wav is empty") == 1
+    one, two = (json.loads(result.read_text()) for result in results)
+    assert one["skipped"] == two["skipped"] == [str(folder / "zero.wav")]
+    assert two["clips_eval"] == 3 and two["fad"] == pytest.approx(one["fad"], rel=1e-6, abs=1e-6)
+    assert two["interval"] == pytest.approx(one["interval"], rel=1e-6, abs=1e-6)
 
 
 def wait_for(path, process):

@@ -20,7 +20,11 @@ FLOOR = 0.1  # of istft: the first samples of a clip, which the window hardly se
 
 
 def griffin_lim(
-    log_mel: Array, iterations: int = 64, momentum: float = 0.99, rng: np.random.Generator | int = 0
+    log_mel: Array,
+    iterations: int = 64,
+    momentum: float = 0.99,
+    rng: np.random.Generator | int = 0,
+    begun: Array | None = None,
 ) -> Array:
     """Sound whose log-mel spectrogram is close to `log_mel`: fast Griffin-Lim (Perraudin et al. 2013).
 
@@ -34,6 +38,8 @@ def griffin_lim(
     momentum: 0 .. 1; beyond 1 it finds nothing.
     rng: a generator, or a seed, for the first phases. They are the same for every clip of a batch, so that
         a clip sounds the same alone and in company.
+    begun: (..., k * 320), the sound of the first k frames where it is known. The phases of the frames that lie within
+        it are kept, so that what is made goes on from it.
     Returns float32 (..., frames * 320), 16 kHz. Values may lie beyond [-1, 1]; `write_wav` clips them.
     Raises ValueError for another shape, or for NaN or infinity.
     """
@@ -52,6 +58,7 @@ def griffin_lim(
     phase = 2 * np.pi * np.random.default_rng(rng).random((log_mel.shape[-2], N_FFT // 2 + 1))
     spectrum = (target @ flat) * xp.asarray(np.exp(1j * phase), np.complex64)  # (..., frames, 513)
     previous = 0
+    known = spectrum[..., :0, :] if begun is None else stft(begun, pad_end=False)
     with threads(worker_count()):
         for _ in range(iterations):
             consistent = stft(istft(spectrum, length=length, floor=FLOOR))
@@ -59,5 +66,6 @@ def griffin_lim(
             magnitude = xp.abs(consistent)
             magnitude *= (target / xp.maximum(to_mel(magnitude), MEL_MIN)) ** OVERSHOOT @ share
             spectrum *= magnitude / xp.maximum(xp.abs(spectrum), MEL_MIN)
+            spectrum[..., : known.shape[-2], :] = known
             previous = consistent
     return istft(spectrum, length=length, floor=FLOOR)

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 import numpy as np
 from tqdm import tqdm
 
-from .. import hub
+from .. import hub, mpi
 from ..backend import parallel, to_device, to_host
 from ..config import UserError
 from .griffin_lim import griffin_lim
@@ -60,7 +60,8 @@ def load_inverter(name: str | None = None, device: str = "cpu") -> Inverter:
     device: "cpu" or "gpu", for Griffin-Lim. TensorFlow finds its own.
 
     invert takes log-mels (n, frames, 128) as `log_mel` makes them, on the host, shows a progress bar with its
-    label, and returns float32 (n, frames * 320), 16 kHz. It raises UserError for another shape, NaN, or values
+    label, and returns float32 (n, frames * 320), 16 kHz. Under mpirun each process inverts its share of the clips, and
+    all get all. It raises UserError for another shape, NaN, or values
     that `log_mel` can't make.
     Raises UserError if there is no such decoder, or it is another model.
     """
@@ -153,21 +154,46 @@ def check_log_mels(log_mels: np.ndarray) -> None:
 
 def _invert(clips: Callable[..., list[np.ndarray]], log_mels: np.ndarray, label: str = "to sound") -> np.ndarray:
     check_log_mels(log_mels)
-    with tqdm(total=len(log_mels), desc=f"inverting {label}", unit="clip") as bar:
-        return np.concatenate(clips(log_mels, bar))
+    mine = log_mels[mpi.share(len(log_mels))]
+    with tqdm(total=len(mine), desc=f"inverting {label}", unit="clip") as bar:
+        sound = clips(mine, bar) if len(mine) else []
+    return np.concatenate(mpi.join(sound))
 
 
 def _griffin_lim_clips(log_mels: np.ndarray, bar: tqdm, device: str) -> list[np.ndarray]:
     """A clip a thread on a CPU, several clips a kernel on a GPU."""
 
     def some(rows: np.ndarray) -> np.ndarray:
-        sound = to_host(griffin_lim(to_device(rows, device)))
+        short = rows.shape[1] <= CHUNK + FADE
+        sound = _griffin_lim_on(rows, device) if short else decode(_chunk_by_chunk(device), rows)
         bar.update(len(rows))
         return sound
 
     if device == "cpu":
         return parallel(some, _batches(log_mels, 1))
     return [some(batch) for batch in _batches(log_mels, CLIPS_AT_ONCE)]
+
+
+def _griffin_lim_on(log_mels: np.ndarray, device: str, begun: np.ndarray | None = None) -> np.ndarray:
+    begun = None if begun is None else to_device(begun, device)
+    return to_host(griffin_lim(to_device(log_mels, device), begun=begun))
+
+
+def _chunk_by_chunk(device: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Griffin-Lim as a decoder for `decode`: each chunk goes on from the one before, or their phases would clash.
+
+    Its spectra, 40 times the size of the log-mels, are those of one chunk, however long the clip.
+    """
+    begun = None
+
+    def decoder(log_mels: np.ndarray) -> np.ndarray:
+        nonlocal begun
+        sound = _griffin_lim_on(log_mels, device, begun)
+        again = (FADE + 2 * CONTEXT) * HOP_LENGTH  # what the next chunk begins with; the very end is poor
+        begun = sound[:, -again : -CONTEXT * HOP_LENGTH]
+        return sound
+
+    return decoder
 
 
 def _decoder_clips(decoder: Callable[[np.ndarray], np.ndarray], log_mels: np.ndarray, bar: tqdm) -> list[np.ndarray]:

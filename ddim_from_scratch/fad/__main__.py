@@ -1,6 +1,8 @@
 """The Frechet audio distance between two sets of recordings, and how far it can be trusted.
 
 python -m ddim_from_scratch.fad BACKGROUND EVAL
+
+Under mpirun the recordings are embedded by all processes, the rest is done by each, and the first one reports.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import mpi
 from ..audio import find_audio
 from ..backend import chosen_device, threads
 from ..config import Parser, UserError, add_hardware_options, run_command, write_json
@@ -115,6 +118,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
+@mpi.together()
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     device = chosen_device(args.gpu)
@@ -146,6 +150,8 @@ def main(argv: list[str] | None = None) -> None:
         for path in paths if args.tags else ():
             if not holds_statistics(path):
                 print_tags(path)
+    if mpi.rank():
+        return
     print(report(result))
     if args.json:
         write_json(args.json, result)

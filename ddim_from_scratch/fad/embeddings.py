@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from .. import tree
+from .. import mpi, tree
 from ..audio import AudioError, load_audio, log_mel
 from ..audio.mel import SR
 from ..backend import Array, array_module, parallel, to_device, to_host
@@ -61,7 +61,8 @@ class Embedding:
         """
         patches = parallel(lambda clip: self.patches(to_device(self.check(clip), self.device)), clips)
         embeddings = to_host(self.network(array_module(patches[0]).concatenate(patches)))
-        return np.split(embeddings, np.cumsum([len(some) for some in patches])[:-1])
+        parts = np.split(embeddings, np.cumsum([len(some) for some in patches])[:-1])
+        return [part.copy() for part in parts]  # views would keep the whole, in a pool's larger buffer
 
 
 def default_embedding() -> str:
@@ -118,16 +119,33 @@ def log_mel_statistics(log_mels: Array) -> Array:
 
 
 def embed_clips(embedding: Embedding, clips: list[np.ndarray], label: str) -> list[np.ndarray]:
-    """`embedding.of_clips` in groups, under a progress bar."""
-    return [one for group in groups(clips, f"{embedding.name} of {label}") for one in embedding.of_clips(group)]
+    """`embedding.of_clips` in groups, under a progress bar, each spread over the processes; all get all embeddings."""
+    found = []
+    for group in groups(clips, f"{embedding.name} of {label}"):
+        mine = group[mpi.share(len(group))]
+        found += mpi.join(embedding.of_clips(mine) if len(mine) else [])
+    return found
 
 
 def embed_files(embedding: Embedding, paths: list[Path], label: str) -> dict[Path, np.ndarray]:
     """The embeddings (m, D) of each recording, kept in the cache folder by the content of the file.
 
-    Recordings that can't be read or are shorter than a patch are left out, with a warning on stderr.
+    Recordings that can't be read or are shorter than a patch are left out, with a warning on stderr. Of each group a
+    process embeds its share, and gets the others'. What is held is the embeddings, and a group's sound.
     """
-    found = {}
+    found: dict[Path, np.ndarray] = {}
+    for group in groups(paths, f"{embedding.name} of {label}"):
+        for path, result in mpi.join(_embed_group(embedding, group[mpi.share(len(group))])):
+            if isinstance(result, AudioError):
+                tqdm.write(f"warning: skipped: {result}", file=sys.stderr)
+            else:
+                found[path] = result
+    return found
+
+
+def _embed_group(embedding: Embedding, paths: list[Path]) -> list[tuple[Path, np.ndarray | AudioError]]:
+    """Each recording's embeddings, from the cache or now put there, or why it has none."""
+    found: dict[Path, np.ndarray | AudioError | None] = {}
 
     def recall_or_read(path: Path) -> tuple[Path, np.ndarray | None] | AudioError:
         """The recording's entry in the cache, and what must be embedded, if anything."""
@@ -140,19 +158,14 @@ def embed_files(embedding: Embedding, paths: list[Path], label: str) -> dict[Pat
         except OSError as error:
             return AudioError(f"{path} cannot be read ({error.strerror})")
 
-    for group in groups(paths, f"{embedding.name} of {label}"):
-        results = dict(zip(group, parallel(recall_or_read, group), strict=True))
-        for path, error in results.items():
-            if isinstance(error, AudioError):
-                found.pop(path, None)
-                tqdm.write(f"warning: skipped: {error}", file=sys.stderr)
-        new = {path: result for path, result in results.items() if path in found and found[path] is None}
-        if new:
-            embedded = embedding.of_clips([samples for _, samples in new.values()])
-            for (path, (entry, _)), embeddings in zip(new.items(), embedded, strict=True):
-                found[path] = embeddings
-                keep(entry, embeddings)
-    return {path: found[path] for path in paths if path in found}
+    results = dict(zip(paths, parallel(recall_or_read, paths), strict=True))
+    found |= {path: result for path, result in results.items() if isinstance(result, AudioError)}
+    new = [path for path in paths if found[path] is None]
+    if new:
+        for path, embeddings in zip(new, embedding.of_clips([results[path][1] for path in new]), strict=True):
+            found[path] = embeddings
+            keep(results[path][0], embeddings)
+    return [(path, found[path]) for path in paths]
 
 
 def embed_set(embedding: Embedding, paths: list[Path], name: str) -> tuple[Set, list[str]]:
@@ -171,10 +184,11 @@ def embed_set(embedding: Embedding, paths: list[Path], name: str) -> tuple[Set, 
 
 
 def groups(items: list, label: str) -> Iterator[list]:
-    """`items` in groups of CLIPS_AT_ONCE, under a progress bar."""
+    """`items` in groups, of CLIPS_AT_ONCE for each process, under a progress bar."""
+    size = CLIPS_AT_ONCE * mpi.size()
     with tqdm(total=len(items), desc=label, unit="clip") as bar:
-        for start in range(0, len(items), CLIPS_AT_ONCE):
-            group = items[start : start + CLIPS_AT_ONCE]
+        for start in range(0, len(items), size):
+            group = items[start : start + size]
             yield group
             bar.update(len(group))
 

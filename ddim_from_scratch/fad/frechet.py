@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ..backend import Array, array_module
 
+ROWS = 4096  # of the embeddings in float64 at a time: a copy of many thousand clips' would double their memory
+
 
 def gaussian(embeddings: Array) -> tuple[Array, Array]:
     """Mean (D,) and unbiased covariance (D, D), in float64, of embeddings (n, D).
@@ -12,10 +14,12 @@ def gaussian(embeddings: Array) -> tuple[Array, Array]:
     """
     if embeddings.ndim != 2 or len(embeddings) < 2:
         raise ValueError(f"embeddings of shape {embeddings.shape}: (n, D) with n of 2 or more have a covariance")
-    embeddings = embeddings.astype("float64")
-    mean = embeddings.mean(axis=0)
-    centred = embeddings - mean
-    return mean, centred.T @ centred / (len(embeddings) - 1)
+    mean = embeddings.mean(axis=0, dtype="float64")
+    covariance = 0.0
+    for start in range(0, len(embeddings), ROWS):
+        centred = embeddings[start : start + ROWS] - mean
+        covariance = covariance + centred.T @ centred
+    return mean, covariance / (len(embeddings) - 1)
 
 
 def frechet_distance(mu_b: Array, sigma_b: Array, mu_e: Array, sigma_e: Array) -> float:
