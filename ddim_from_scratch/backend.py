@@ -89,6 +89,11 @@ def require_gpu() -> None:
         )
 
 
+def free_gpu_memory() -> int:
+    """Bytes of the GPU that nobody uses, or CuPy's pool has to give."""
+    return cupy.cuda.runtime.memGetInfo()[0] + cupy.get_default_memory_pool().free_bytes()
+
+
 def hardware(device: str = "cpu") -> str:
     """What `device` is, in words, for reports of times."""
     if device == "gpu":
@@ -208,17 +213,20 @@ def empty(shape: tuple[int, ...], like: Array, dtype: Any = None) -> Array:
         return xp.empty(shape, dtype)
     size = math.prod(shape) * dtype.itemsize
     with _buffers_lock:
-        return _free_buffer(_local.context.buffers, size)[:size].view(dtype).reshape(shape)
+        return free_buffer(_local.context.buffers, size)[:size].view(dtype).reshape(shape)
 
 
-def _free_buffer(buffers: list[np.ndarray], size: int) -> np.ndarray:
-    """The smallest of `buffers`, which are in order of size, that is large enough and not in use; or a new one."""
+def free_buffer(buffers: list, size: int, new: Callable[[int], Any] = lambda size: np.empty(size, np.uint8)) -> Any:
+    """The smallest of `buffers`, which are in order of size, that is large enough and not in use; or a new one.
+
+    new: makes one, of the length `size`.
+    """
     for i in range(bisect_left(buffers, size, key=len), len(buffers)):
         if len(buffers[i]) > MOST_WASTE * size:
             break
         # Views refer to their buffer: 2 means the list and getrefcount's argument, no view.
         if sys.getrefcount(buffers[i]) == 2:
             return buffers[i]
-    buffer = np.empty(size, np.uint8)
+    buffer = new(size)
     insort(buffers, buffer, key=len)
     return buffer

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import mpi, tree
+from . import memory, mpi, tree
 from .audio import write_wav
 from .audio.inverter import add_inverter_option, load_inverter
 from .backend import chosen_device, threads
@@ -155,25 +155,30 @@ def overlap_frames(config: Config, overlap: float | None) -> int:
     return round(overlap * FRAMES_PER_SECOND)
 
 
-def task(args: argparse.Namespace, composer: Composer) -> Callable[[], np.ndarray]:
-    """What the options ask for, its files read: a function that returns log-mels (n, frames, 128)."""
-    config, num = composer.config, args.num
+def task(args: argparse.Namespace, composer: Composer) -> tuple[Callable[[], np.ndarray], int, int]:
+    """What the options ask for, its files read: a function that returns log-mels (num, frames, 128), these frames, and
+    how many of them the network draws at once."""
+    config, num, piece = composer.config, args.num, frames_at_once(composer.config)
     length = config.window_seconds if args.seconds is None else args.seconds
     if args.task == "infill":
         start, stop = (round(second * FRAMES_PER_SECOND) for second in args.gap)
-        return partial(composer.fill, read_log_mel(args.infill), start, stop, num)
+        recording = read_log_mel(args.infill)
+        return partial(composer.fill, recording, start, stop, num), len(recording), piece
     if args.task == "continue":
         recording = read_log_mel(getattr(args, "continue"), composer.needed)
         prompt = recording[-max(composer.needed, config.window_frames) :]
-        return partial(composer.go_on, np.repeat(prompt[None], num, axis=0), whole_frames("--seconds", length))
-    if args.task is None and whole_frames("--seconds", length) > frames_at_once(config):
-        return partial(composer.draw, num, whole_frames("--seconds", length))
+        new = whole_frames("--seconds", length)
+        return partial(composer.go_on, np.repeat(prompt[None], num, axis=0), new), len(prompt) + new, piece
+    if args.task is None and (frames := whole_frames("--seconds", length)) > piece:
+        return partial(composer.draw, num, frames), frames, piece
     frames = config.frames("--seconds", length)  # drawn in one piece, which the network has to halve
     if args.task == "vary":
-        return partial(composer.vary, read_log_mel(args.vary, frames)[:frames], args.strength, num)
-    if args.task == "between":
-        return partial(composer.between, *(read_log_mel(path, frames)[:frames] for path in args.between), num)
-    return partial(composer.draw, num, frames)
+        compose = partial(composer.vary, read_log_mel(args.vary, frames)[:frames], args.strength, num)
+    elif args.task == "between":
+        compose = partial(composer.between, *(read_log_mel(path, frames)[:frames] for path in args.between), num)
+    else:
+        compose = partial(composer.draw, num, frames)
+    return compose, frames, frames
 
 
 @mpi.together()
@@ -185,13 +190,14 @@ def main(argv: list[str] | None = None) -> None:
     network = tree.to_device(checkpoint["state"]["average"], device)
     rng, overlap = np.random.default_rng(args.seed), overlap_frames(config, args.overlap)
     how = args.steps, args.sampler, args.spacing, args.eta, args.resamplings, device
-    compose = task(args, Composer(network, scaler, config, rng, overlap, *how))
+    compose, frames, piece = task(args, Composer(network, scaler, config, rng, overlap, *how))
     invert = load_inverter(args.inverter, device)
     out = args.out or args.run / FOLDERS.get(args.task, "samples")
     leads = mpi.rank() == 0  # writes the files
     if leads:
         out.mkdir(parents=True, exist_ok=True)
     with threads(1 if args.gpu else args.threads):  # a GPU has its own
+        memory.announce_sampling(config, args.num, piece, frames, device)
         log_mels = compose()
         for start in range(0, args.num, CLIPS_AT_ONCE):
             for i, samples in enumerate(invert(log_mels[start : start + CLIPS_AT_ONCE]), start):

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from . import mpi, tree
+from . import memory, mpi, tree
 from .audio.inverter import GRIFFIN_LIM, load_inverter
 from .backend import Array, chosen_device, threads, to_device
 from .checkpoint import BEST, FadLog, Log, checkpoint_path, load_checkpoint, read_log, save_checkpoint
@@ -125,6 +125,7 @@ def train(
     batch_size = min(config.batch_size, len(windows))
     if batch_size < mpi.size():
         raise UserError(f"{mpi.size()} processes can't share a batch of {batch_size} windows: raise --batch-size")
+    memory.announce_training(config, batch_size, bool(checkpoint), device)
     leads = mpi.rank() == 0  # writes the files; the others do all the rest with it
     steps_per_epoch = len(windows) // batch_size  # what is left over goes into another epoch's batches
     if checkpoint:

@@ -12,7 +12,7 @@ GROUND = {"backend", "tree", "config", "hub", "mpi"}
 MIDDLE = {"audio", "nn", "diffusion"}  # each knows the ground and itself
 UPPER = {"unet", "optim", "fad"}
 TOP = {"datasets", "data", "model", "checkpoint", "guards", "compose", "train", "sample", "tune", "pictures"}
-TOP |= {"experiments", "steps", "table", "table_report"}
+TOP |= {"experiments", "memory", "steps", "table", "table_report"}
 FRAMEWORKS = {"tensorflow", "tensorflow_hub", "tf_keras", "keras", "torch", "torchaudio", "diffusers", "jax"}
 
 FILES = sorted(ROOT.rglob("*.py"))
