@@ -14,7 +14,7 @@ train sample fad tune experiments  the commands: python -m ddim_from_scratch.NAM
 compose                            music that goes on: longer than a window, from a recording, between two
 steps table table_report           how few steps it takes; the paper's table
 datasets data                      recordings, cut in windows
-checkpoint guards pictures         the files of a run, what keeps it alive, images
+checkpoint guards memory pictures  the files of a run, what keeps it alive, what it will need, images
 backend tree config hub mpi        what all of them stand on
 """
 

@@ -56,7 +56,7 @@ def announce_sampling(config: Config, num: int, piece: int, frames: int, device:
     sound = 2 * FLOAT * HOP_LENGTH * group * frames
     phases = worker_count() * SPECTRA * 2 * FLOAT * (N_FFT // 2 + 1) * min(frames, CHUNK + 2 * CONTEXT)
     step = step_bytes(config, -(-group // mpi.size()), piece, training=False)
-    announce(f"{num} clips", spectrograms + sound + phases, step, 0, device, "--num, --seconds or --overlap")
+    announce(f"{num} clip{'s' * (num != 1)}", spectrograms + sound + phases, step, 0, device, "--num or --seconds")
 
 
 def announce(what: str, more: int, step: int, state: int, device: str, remedy: str) -> None:
@@ -87,10 +87,14 @@ def in_words(size: float) -> str:
 
 
 def resident(status: Path = Path("/proc/self/status")) -> int:
-    """The bytes of memory that this process holds; where the system does not tell (it is no Linux), 0."""
+    """The bytes of memory that this process holds; where the system does not tell, what it held at most, or 0."""
     with suppress(OSError):
         if found := re.search(r"VmRSS:\s+(\d+) kB", status.read_text()):
             return int(found[1]) << 10
+    with suppress(ImportError):  # Windows has none
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << (0 if sys.platform == "darwin" else 10)
     return 0
 
 

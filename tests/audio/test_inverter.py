@@ -68,6 +68,19 @@ def test_clicks_in_the_first_and_last_frames_are_cut():
     np.testing.assert_allclose(decode(clicking, ramp(1, frames)), hold(ramp(1, frames)), atol=1e-6)
 
 
+def test_griffin_lim_goes_on_at_a_seam_where_chunks_of_their_own_phases_clash():
+    t = np.arange((CHUNK + 128) * 320) / 16000
+    chord = sum(0.1 * np.sin(2 * np.pi * hz * t) for hz in (220, 277.2, 329.6, 440))
+    target = log_mel(chord.astype(np.float32))
+
+    def error_at_the_seam(sound):
+        return np.abs(log_mel(sound[0]) - target)[CHUNK : CHUNK + FADE].mean()
+
+    ours = load_inverter("griffin-lim")(target[None])
+    assert ours.shape == (1, len(t))
+    assert error_at_the_seam(ours) < error_at_the_seam(decode(griffin_lim, target[None])) / 1.5
+
+
 def test_no_click_at_a_seam():
     """A decoder that starts anew in each chunk, so that at the seam the first is at -1 and the second at 1."""
     slope = 801 * np.pi / (CHUNK * 320)  # 400 periods and a half in a chunk, 39 Hz
