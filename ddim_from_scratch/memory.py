@@ -33,6 +33,7 @@ FILTERS = 5  # of the largest layer, at those points, that live at once: for the
 ATTENDED = 6 * HEADS  # numbers that attention keeps for a position: query, key, value and 1, output, log-sum
 COPIES = 4  # of the log-mels: what is known of them, what was drawn, both as one
 SPECTRA = 8  # complex ones that a thread of Griffin-Lim holds
+HEAP = 1.15  # bytes of the system for one in use: between those that are, malloc keeps some that are free
 EMBEDDING = 160 << 20  # bytes of --fad-every: musicnn's largest layers on two threads, Griffin-Lim, recordings
 GPU_WORK = 3 * COLUMN_BYTES  # a convolution's columns, or tiles of scores, which are as large
 
@@ -139,7 +140,7 @@ def step_bytes(config: Config, n: int, frames: int, training: bool) -> int:
     params = state_shapes(config)["network"]["params"]
     pairs = [leaf[2] * leaf[3] for leaf in tree.flatten(params).values() if len(leaf) == 4]
     numbers = PLANES * n * frames * N_MELS + FILTERS * POINTS * max(pairs) + (_numbers(params) if training else 0)
-    return FLOAT * numbers + pool_bytes(params, n, n * frames * N_MELS, training, worker_count())
+    return round(HEAP * (FLOAT * numbers + pool_bytes(params, n, n * frames * N_MELS, training, worker_count())))
 
 
 def pool_bytes(params: Tree, n: int, pixels: int, training: bool, workers: int) -> int:
