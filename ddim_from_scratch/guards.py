@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,7 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
+LOOK_SECONDS, FORCE_SECONDS = 0.5, 60.0
 LOCK = ".lock"  # in a run's folder; it stays, and holds nothing
 
 
@@ -61,6 +64,22 @@ class Stop:
     def _came(self, number: int, _: object) -> None:
         self.signal = signal.Signals(number)
         self.__exit__()
+
+
+def end_with_parent(parent: int) -> None:
+    """Let this process end when `parent`, which started it, has ended: stop at the next step, or by force.
+
+    A killed process takes none of those with it that it has started.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(LOOK_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(FORCE_SECONDS)
+        os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def first_non_finite(of: Tree) -> str | None:

@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import json
 import multiprocessing
+import os
 import time
 from collections import defaultdict
 from collections.abc import Iterable
@@ -34,6 +35,7 @@ from .datasets import recordings
 from .fad import Embedding, Set, embed_clips, load_embedding
 from .fad.embeddings import NAMES, default_embedding
 from .fad.reliability import distance, floor, infinity, interval
+from .guards import end_with_parent
 from .model import CLIPS_AT_ONCE, init_state, sample_log_mels
 from .pictures import save_log_mels
 from .table_report import write_report
@@ -337,7 +339,8 @@ def finish_all(
         groups[task.training][name] = task
     each = max((count or available_cores()) // jobs, 1)
     errors = []
-    with OneProcess() if jobs == 1 else ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with OneProcess() if jobs == 1 else ProcessPoolExecutor(jobs, spawn, end_with_parent, (os.getpid(),)) as pool:
         futures = {}
         for group in groups.values():
             futures[" ".join(group)] = pool.submit(finish, group, out, settings, device, each)

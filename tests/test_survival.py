@@ -323,3 +323,21 @@ def test_a_folder_that_cannot_be_written_is_named(recordings, undisturbed, tmp_p
         run.chmod(0o755)
     assert stop.value.code == 2
     assert f"error: {run}/.lock: Permission denied: check its permissions" in capsys.readouterr().err.splitlines()[-1]
+
+
+CHILD = """
+import os, time
+from ddim_from_scratch.guards import end_with_parent
+end_with_parent(os.getppid())
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process there does not learn that its parent has ended")
+def test_what_a_killed_process_has_started_ends_with_it():
+    start = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
+    parent = subprocess.Popen([sys.executable, "-c", start, CHILD], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout.readline() == "ready\n"
+    parent.kill()
+    parent.communicate(timeout=30)  # returns when nobody holds the other end of the pipe

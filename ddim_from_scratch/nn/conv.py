@@ -17,6 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..backend import Array, array_module, blocks, empty, parallel, worker_count
+from .rows import as_rows, row_of, sum_of_pixels
 
 TILE_PIXELS = 4096  # about 0.5 MB at 32 channels, half of a current core's L2 cache
 
@@ -44,7 +45,6 @@ def conv2d_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array]:
     _, _, width, _ = x.shape
     row = width + k - 1
     dx = empty(x.shape, x)
-    ones = xp.ones(max(TILE_PIXELS, x.shape[1] * row), x.dtype)
 
     def tile(n: int, top: int, bottom: int) -> tuple[Array, Array]:
         pixels = (bottom - top) * row
@@ -65,8 +65,7 @@ def conv2d_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array]:
                     dx_rows += product
                 xp.matmul(x_rows.T, shifted, out=dw[ky, kx])
         dx[n, top:bottom] = dx_rows.reshape(bottom - top, row, c)[:, :width]
-        dy_rows = dy[n, top:bottom].reshape(-1, d)
-        return dw, ones[: len(dy_rows)] @ dy_rows
+        return dw, sum_of_pixels(as_rows(dy[n, top:bottom]), d)
 
     dw, db = zip(*parallel(lambda t: tile(*t), _tiles(dy, k)), strict=True)
     return dx, sum(dw[1:], dw[0]), sum(db[1:], db[0])
@@ -101,10 +100,11 @@ def _pointwise(x: Array, w: Array, b: Array) -> Array:
     xp = array_module(x)
     y = empty((*x.shape[:3], w.shape[3]), x)
     rows_x, rows_y = (a.reshape(-1, *a.shape[2:]) for a in (x, y))
-    b_row = xp.tile(b, (x.shape[2], 1))  # loops as long as a row of pixels
+    b_row = row_of(b, x)
 
     def block(part: slice) -> None:
-        out = xp.matmul(rows_x[part], w[0, 0], out=rows_y[part])
+        xp.matmul(rows_x[part], w[0, 0], out=rows_y[part])
+        out = rows_y[part].reshape(-1, len(b_row))
         out += b_row
 
     parallel(block, blocks(rows_x))
@@ -120,9 +120,8 @@ def _pointwise_backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Ar
 
     def block(part: slice) -> tuple[Array, Array]:
         xp.matmul(rows_dy[part], w_transposed, out=rows_dx[part])
-        dy_rows = rows_dy[part].reshape(-1, x.shape[2] * d)
-        db = (xp.ones(len(dy_rows), x.dtype) @ dy_rows).reshape(-1, d).sum(axis=0)
-        return rows_x[part].reshape(-1, c).T @ dy_rows.reshape(-1, d), db
+        dw = rows_x[part].reshape(-1, c).T @ rows_dy[part].reshape(-1, d)
+        return dw, sum_of_pixels(as_rows(rows_dy[part]), d)
 
     dw, db = zip(*parallel(block, blocks(rows_x)), strict=True)
     return dx, sum(dw[1:], dw[0]).reshape(w.shape), sum(db[1:], db[0])

@@ -6,6 +6,7 @@ import itertools
 
 from .. import mpi
 from ..backend import Array, array_module, blocks, empty, parallel, samples
+from .rows import as_rows, row_of, sum_of_pixels
 
 EPSILON = 1e-3  # Keras' default
 GROUP = 8  # channels, at most. Eight go into 32, 64, 96 ..., so that no group spans two concatenated arrays
@@ -23,15 +24,15 @@ def batch_norm(x: Array) -> tuple[Array, tuple, dict[str, Array]]:
     among which a batch is spread, see mpi.py.
     """
     xp = array_module(x)
-    rows, channels = _rows(x), x.shape[-1]
+    rows, channels = as_rows(x), x.shape[-1]
 
     def moments(part: slice) -> tuple[int, Array, Array]:
         block = rows[part]
         n = block.size // channels
-        mean = _sum_of_pixels(block, channels) / n
-        centred = xp.subtract(block, _row_of(mean, x), out=empty(block.shape, x))
+        mean = sum_of_pixels(block, channels) / n
+        centred = xp.subtract(block, row_of(mean, x), out=empty(block.shape, x))
         centred *= centred
-        return n, mean.astype(xp.float64), _sum_of_pixels(centred, channels).astype(xp.float64)
+        return n, mean.astype(xp.float64), sum_of_pixels(centred, channels).astype(xp.float64)
 
     here = _merged(parallel(moments, blocks(rows)))
     count, mean, m2 = _merged(mpi.gather(*here))
@@ -57,16 +58,16 @@ def batch_norm_backward(dy: Array, cache: tuple) -> Array:
     xp = array_module(y)
     channels = y.shape[-1]
     dx = empty(y.shape, y)
-    rows_y, rows_dy, rows_dx = _rows(y), _rows(dy), _rows(dx)
+    rows_y, rows_dy, rows_dx = as_rows(y), as_rows(dy), as_rows(dx)
 
     def sums(part: slice) -> tuple[Array, Array]:
         product = xp.multiply(rows_dy[part], rows_y[part], out=rows_dx[part])
-        return _sum_of_pixels(rows_dy[part], channels), _sum_of_pixels(product, channels)
+        return sum_of_pixels(rows_dy[part], channels), sum_of_pixels(product, channels)
 
     parts = blocks(rows_y)
     sum_dy, sum_dy_y = (sum(s[1:], s[0]) for s in zip(*parallel(sums, parts), strict=True))
     n, sum_dy, sum_dy_y = mpi.total(y.size // channels, sum_dy, sum_dy_y)
-    mean_dy, minus_mean_dy_y, scale = (_row_of(a, y) for a in (sum_dy / n, -sum_dy_y / n, inverse_std))
+    mean_dy, minus_mean_dy_y, scale = (row_of(a, y) for a in (sum_dy / n, -sum_dy_y / n, inverse_std))
 
     def block(part: slice) -> None:
         out = xp.multiply(rows_y[part], minus_mean_dy_y, out=rows_dx[part])
@@ -87,8 +88,8 @@ def _normalise(x: Array, statistics: dict[str, Array]) -> tuple[Array, Array]:
     xp = array_module(x)
     inverse_std = 1 / xp.sqrt(statistics["variance"] + EPSILON)
     y = empty(x.shape, x)
-    rows_x, rows_y = _rows(x), _rows(y)
-    mean, scale = _row_of(statistics["mean"], x), _row_of(inverse_std, x)
+    rows_x, rows_y = as_rows(x), as_rows(y)
+    mean, scale = row_of(statistics["mean"], x), row_of(inverse_std, x)
 
     def block(part: slice) -> None:
         out = xp.subtract(rows_x[part], mean, out=rows_y[part])
@@ -117,7 +118,7 @@ def group_norm(x: Array) -> tuple[Array, tuple, dict[str, Array]]:
         block = rows[piece]
         n = block[0].size // channels
         mean = _sample_sums(block, channels) / n
-        centred = xp.subtract(block, _row_of(mean, x), out=empty(block.shape, x))
+        centred = xp.subtract(block, row_of(mean, x), out=empty(block.shape, x))
         centred *= centred
         return n, mean.astype(xp.float64), _sample_sums(centred, channels).astype(xp.float64)
 
@@ -128,7 +129,7 @@ def group_norm(x: Array) -> tuple[Array, tuple, dict[str, Array]]:
     variance = _group_means(m2 / (x[0].size // channels) + (channel_mean - mean) ** 2, size)
     statistics = {"mean": mean.astype(x.dtype), "variance": variance.astype(x.dtype)}
     inverse_std = 1 / xp.sqrt(statistics["variance"] + EPSILON)
-    mean, scale = _row_of(statistics["mean"], x), _row_of(inverse_std, x)
+    mean, scale = row_of(statistics["mean"], x), row_of(inverse_std, x)
 
     def normalise(piece: tuple[slice, slice]) -> None:
         out = xp.subtract(rows[piece], mean[piece[0]], out=rows_y[piece])
@@ -156,7 +157,7 @@ def group_norm_backward(dy: Array, cache: tuple) -> Array:
         sum_dy_y[sample] += of_dy_y
     n = y[0].size // channels
     means = _group_means(sum_dy / n, size), _group_means(-sum_dy_y / n, size)
-    mean_dy, minus_mean_dy_y, scale = (_row_of(a, y) for a in (*means, inverse_std))
+    mean_dy, minus_mean_dy_y, scale = (row_of(a, y) for a in (*means, inverse_std))
 
     def block(piece: tuple[slice, slice]) -> None:
         out = xp.multiply(rows_y[piece], minus_mean_dy_y[piece[0]], out=rows_dx[piece])
@@ -174,27 +175,9 @@ def _group_means(values: Array, size: int) -> Array:
     return array_module(values).repeat(means, size, axis=-1)
 
 
-# A channel's number meets its pixels a whole row of pixels at a time: loops over a few channels are short, and slow.
-
-
-def _rows(x: Array) -> Array:
-    """(N, H, W, C) as (N H, W C)."""
-    return x.reshape(-1, x.shape[-2] * x.shape[-1])
-
-
 def _sample_rows(x: Array) -> Array:
     """(N, H, W, C) as (N, H, W C)."""
     return x.reshape(*x.shape[:2], x.shape[2] * x.shape[3])
-
-
-def _row_of(channels: Array, x: Array) -> Array:
-    """(..., C) as a row of x, (..., W C): the channels again and again."""
-    return array_module(x).tile(channels, x.shape[-2])
-
-
-def _sum_of_pixels(rows: Array, channels: int) -> Array:
-    """(n, W C) to (C,). A sum over rows is a product with a vector of ones."""
-    return (array_module(rows).ones(len(rows), rows.dtype) @ rows).reshape(-1, channels).sum(axis=0)
 
 
 def _sample_sums(rows: Array, channels: int) -> Array:

@@ -21,18 +21,19 @@ The points decide B, so both read the same B^T dy.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ..backend import Array, array_module, empty, parallel, worker_count
 from . import columns, conv
 from .conv import TILE_PIXELS, padded_rows
+from .rows import as_rows, sum_of_pixels
 
 POINTS = (0, 1, -1, 2, -2)  # and infinity
 GROUP = 4  # rows of output from a window of 6 rows of input
-# Up to so many multiplications OpenBLAS takes matrices as they lie, a quarter faster than after packing them, unless
-# there are fewer rows than TINY.
-SMALL, TINY = 10**6, 16
+SMALL = 10**6  # multiplications up to which OpenBLAS takes matrices as they lie; larger ones it copies first
 
 
 def _evaluation(taps: int) -> np.ndarray:
@@ -66,8 +67,7 @@ def conv2d_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array]:
 def _backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
     _, height, width, c = x.shape
     row, d = width + 2, w.shape[-1]
-    mirrored = w[::-1, ::-1].swapaxes(2, 3)  # (3, 3, D, C)
-    u = _filter_at_points(mirrored)
+    u = _filter_at_points(w[::-1, ::-1].swapaxes(2, 3))
     dx = empty(x.shape, x)
 
     def tile(n: int, top: int, groups: int) -> tuple[Array, Array]:
@@ -82,19 +82,18 @@ def _backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
         x_points = empty((6, groups * row, c), x)
         x_groups = x_rows.reshape(groups, GROUP, row * c)
         np.matmul(A_T.T.astype(x.dtype), x_groups, out=x_points.reshape(6, groups, row * c).swapaxes(0, 1))
-        du = empty((3, 6, c, d), x)
-        pieces = _pieces(groups * row, c * d, 128)
+        du = empty((6, 3, c, d), x)
+        pieces = _pieces(groups * row, c * d, least=128)
         by_channel = x_points.reshape(6, pieces, -1, c).swapaxes(2, 3)
         partial = empty((6, pieces, c, d), x)
         for kx in range(3):
             shifted = dy_points[:, kx : kx + groups * row].reshape(6, pieces, -1, d)
-            np.matmul(by_channel, shifted, out=partial).sum(axis=1, out=du[kx])
-        dy_rows = dy[n, top : top + rows].reshape(-1, width * d)
-        return du, (np.ones(len(dy_rows), dy.dtype) @ dy_rows).reshape(width, d).sum(axis=0)
+            np.matmul(by_channel, shifted, out=partial).sum(axis=1, out=du[:, kx])
+        return du, sum_of_pixels(as_rows(dy[n, top : top + rows]), d)
 
     du, db = (sum(s[1:], s[0]) for s in zip(*parallel(lambda t: tile(*t), _tiles(x)), strict=True))
     # F(3, 4): its filter is x, so SCALE, which _windows_at_points has put into dy, is taken out here.
-    dw = np.einsum("xicd,ik->kxcd", du, G.astype(x.dtype))
+    dw = (G.T.astype(x.dtype) @ du.reshape(6, -1)).reshape(w.shape)
     return dx, np.ascontiguousarray(dw[::-1, ::-1]), db
 
 
@@ -102,7 +101,7 @@ def _correlate(x: Array, w: Array, b: Array) -> Array:
     n_samples, height, width, _ = x.shape
     u = _filter_at_points(w)
     y = empty((n_samples, height, width, w.shape[-1]), x)
-    b_row = np.tile(b, width + 2)  # loops as long as a row of pixels
+    b_row = np.tile(b, width + 2)
 
     def tile(n: int, top: int, groups: int) -> None:
         x_points = _windows_at_points(x, n, top, groups)
@@ -113,8 +112,8 @@ def _correlate(x: Array, w: Array, b: Array) -> Array:
 
 
 def _filter_at_points(w: Array) -> Array:
-    """G w along the height: (3, 3, C, D) to (3 taps along the width, 6, C, D)."""
-    return np.ascontiguousarray(np.einsum("ik,kxcd->xicd", G.astype(w.dtype), w))
+    """G w along the height: (3, 3, C, D) to (6, 3 taps along the width, C, D)."""
+    return (G.astype(w.dtype) @ w.reshape(3, -1)).reshape(6, *w.shape[1:])
 
 
 def _windows_at_points(x: Array, n: int, top: int, groups: int) -> Array:
@@ -136,18 +135,22 @@ def _windows_at_points(x: Array, n: int, top: int, groups: int) -> Array:
 def _products(points: Array, u: Array, groups: int) -> Array:
     """The sum over the width's taps of shifted products: (6, groups, W + 2, D)."""
     pixels, (c, d) = points.shape[1] - 2, u.shape[-2:]
-    pieces = _pieces(pixels, c * d, 16)
+    pieces = _pieces(pixels, c * d, least=16)
     total, product = (empty((6, pieces, pixels // pieces, d), points) for _ in range(2))
     for kx in range(3):
         shifted = points[:, kx : kx + pixels].reshape(6, pieces, -1, c)
-        np.matmul(shifted, u[kx][:, None], out=product if kx else total)
+        np.matmul(shifted, u[:, kx, None], out=product if kx else total)
         if kx:
             total += product
     return total.reshape(6, groups, -1, d)
 
 
+@lru_cache
 def _pieces(pixels: int, work: int, least: int) -> int:
-    """Into how many pieces to cut `pixels`, of `work` multiplications each, so that a piece is SMALL, and not tiny."""
+    """Into how many pieces to cut so many pixels, of `work` multiplications each, for products that are SMALL.
+
+    One if a piece would have fewer than `least` pixels.
+    """
     sizes = [n for n in range(least, pixels) if pixels % n == 0 and n * work <= SMALL]
     return pixels // max(sizes, default=pixels)
 
