@@ -92,7 +92,7 @@ def test_the_stand_in_is_as_strict_as_cupy(cupy):
         cupy.sctypes  # noqa: B018
 
 
-@pytest.mark.parametrize("name", [name for name in LAYERS if name != "mean_squared_error"])
+@pytest.mark.parametrize("name", [name for name in LAYERS if name not in ("mean_squared_error", "separable attention")])
 def test_every_layer_runs_on_the_device_and_agrees_with_numpy(name, rng):
     layer = LAYERS[name]
     arguments = layer.arguments(rng)
