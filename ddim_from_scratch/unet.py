@@ -31,7 +31,14 @@ from .nn.attention import (
 from .nn.embedding import DIMENSIONS, sinusoidal_embedding
 from .nn.init import glorot_uniform
 from .nn.norm import EPSILON as NORM_EPSILON
-from .nn.norm import batch_norm, batch_norm_backward, batch_norm_inference, group_norm, group_norm_backward
+from .nn.norm import (
+    batch_norm,
+    batch_norm_backward,
+    batch_norm_inference,
+    group_norm,
+    group_norm_backward,
+    undo_group_norm,
+)
 from .nn.resize import (
     average_pool,
     average_pool_backward,
@@ -218,8 +225,7 @@ def residual_block(params: Tree, statistics: Tree | None, x: Array, training: bo
     statistics: the moving ones of the batch normalisation; None normalises groups of channels instead.
     Returns (N, H, W, D), the caches, and the batch's statistics.
     """
-    grouped = statistics is None
-    if grouped:
+    if statistics is None:
         h, norm_cache, statistics = group_norm(x)
     elif training:
         h, norm_cache, statistics = batch_norm(x)
@@ -228,7 +234,7 @@ def residual_block(params: Tree, statistics: Tree | None, x: Array, training: bo
     shortcut, shortcut_cache = x, None
     if "shortcut" in params:
         shortcut, _ = conv2d(x, **params["shortcut"])
-        shortcut_cache = x if grouped else h, params["shortcut"]["w"], statistics
+        shortcut_cache = h, params["shortcut"]["w"], statistics
     h, conv1_cache = conv2d(h, **params["conv1"])
     h, swish_cache = swish(h)
     h, _ = conv2d(h, **params["conv2"])
@@ -242,7 +248,7 @@ def residual_block_backward(dy: Array, caches: list) -> tuple[Array, Tree]:
     Two inputs are not kept, as they are cheaply had again. Conv2's is swish(h). The shortcut's, large where channels
     have been concatenated, is had from the h that conv1 has kept:
         x = std h + mean        dw = sum over pixels of x^T dy = std (sum of h^T dy) + mean^T (sum of dy)
-    (After group_norm, whose std and mean are another for each sample, x itself has been kept.)
+    (After group_norm, whose std and mean are another for each sample, x itself is had again.)
     """
     grads: Tree = {}
     w, swish_cache = caches.pop(), caches.pop()
@@ -253,13 +259,13 @@ def residual_block_backward(dy: Array, caches: list) -> tuple[Array, Tree]:
     dh, w, b = conv2d_backward(dh, caches.pop())
     grads["conv1"] = {"w": w, "b": b}
     norm_cache = caches.pop()
-    grouped = len(norm_cache) == 3  # group_norm's also says how large the groups are
+    grouped = norm_cache[1].ndim == 2  # a standard deviation for each sample
     dh = (group_norm_backward if grouped else batch_norm_backward)(dh, norm_cache)
     shortcut_cache = caches.pop()
     if shortcut_cache is None:
         return add_in_place(dh, dy), grads
     h, w, statistics = shortcut_cache
-    d_shortcut, dw, db = conv2d_backward(dy, (h, w))
+    d_shortcut, dw, db = conv2d_backward(dy, (undo_group_norm(h, statistics) if grouped else h, w))
     if not grouped:
         std = (statistics["variance"] + NORM_EPSILON) ** 0.5
         dw = std[:, None] * dw + statistics["mean"][:, None] * db

@@ -1,11 +1,15 @@
-"""Normalisations without scale or centre: batch (Ioffe and Szegedy 2015) and group (Wu and He 2018)."""
+"""Normalisation without scale or centre: of a batch (Ioffe and Szegedy 2015), or of groups of a sample's channels
+(Wu and He 2018).
+
+Both need means over the pixels of a set: the batch, or a sample. The functions below the two take x: (sets, rows, W, C).
+"""
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Callable
 
 from .. import mpi
-from ..backend import Array, array_module, blocks, empty, parallel, samples
+from ..backend import Array, array_module, blocks, empty, parallel
 from .rows import as_rows, row_of, sum_of_pixels
 
 EPSILON = 1e-3  # Keras' default
@@ -15,30 +19,79 @@ GROUP = 8  # channels, at most. Eight go into 32, 64, 96 ..., so that no group s
 def batch_norm(x: Array) -> tuple[Array, tuple, dict[str, Array]]:
     """y = (x - mean) / sqrt(variance + EPSILON) with the batch's own mean and biased variance.
 
-    x: (N, H, W, C). Returns y, the cache, and {"mean": (C,), "variance": (C,)}.
+    x: (N, H, W, C). Returns y, the cache, and {"mean": (C,), "variance": (C,)}: those of the whole batch, where it is
+    spread over processes, too (mpi.py).
+    """
+    count, mean, m2 = _merged(mpi.gather(*_moments(_one_set(x))[0]))
+    statistics = {"mean": mean.astype(x.dtype), "variance": (m2 / count).astype(x.dtype)}
+    y = batch_norm_inference(x, statistics)
+    return y, (y, _inverse_std(statistics)), statistics
 
-    One pass over memory finds both moments: each block's, centred on its own mean while it is in cache,
-    are merged by Chan, Golub and LeVeque's (1979) rule
-        M2 = M2_a + M2_b + (mean_b - mean_a)^2 n_a n_b / (n_a + n_b)
-    which never subtracts large numbers from each other as E[x^2] - E[x]^2 would. So are those of the processes
-    among which a batch is spread, see mpi.py.
+
+def batch_norm_backward(dy: Array, cache: tuple) -> Array:
+    """dx = (dy - mean(dy) - y mean(dy y)) / std: what is left of dy once its parts along 1 and y are removed."""
+    y, inverse_std = cache
+
+    def means(count: int, sum_dy: Array, sum_dy_y: Array) -> tuple[Array, Array]:
+        n, *sums = mpi.total(count, sum_dy[0], sum_dy_y[0])
+        return tuple(s[None] / n for s in sums)
+
+    return _backward(_one_set(dy), _one_set(y), inverse_std[None], means).reshape(y.shape)
+
+
+def batch_norm_inference(x: Array, statistics: dict[str, Array]) -> Array:
+    """The same with given statistics: the moving averages that training has kept."""
+    return _normalise(_one_set(x), statistics["mean"][None], _inverse_std(statistics)[None]).reshape(x.shape)
+
+
+def group_norm(x: Array) -> tuple[Array, tuple, dict[str, Array]]:
+    """y = (x - mean) / sqrt(variance + EPSILON) with the moments of each sample's groups of channels.
+
+    x: (N, H, W, C); a group has as many channels, up to GROUP, as C can be divided by. Returns y, the cache, and
+    {"mean": (N, C), "variance": (N, C)}, the same for all channels of a group. A sample's result does not depend on
+    the others: training and sampling are the same, and need no moving averages.
     """
     xp = array_module(x)
-    rows, channels = as_rows(x), x.shape[-1]
+    moments = _moments(x)
+    channel_mean, m2 = (xp.stack([of_sample[i] for of_sample in moments]) for i in (1, 2))
+    mean = _group_means(channel_mean)
+    variance = _group_means(m2 / moments[0][0] + (channel_mean - mean) ** 2)
+    statistics = {"mean": mean.astype(x.dtype), "variance": variance.astype(x.dtype)}
+    y = _normalise(x, statistics["mean"], _inverse_std(statistics))
+    return y, (y, _inverse_std(statistics)), statistics
 
-    def moments(part: slice) -> tuple[int, Array, Array]:
-        block = rows[part]
+
+def group_norm_backward(dy: Array, cache: tuple) -> Array:
+    """dx as in `batch_norm_backward`, with the means over a sample's group."""
+    return _backward(dy, *cache, lambda count, *sums: tuple(_group_means(s / count) for s in sums))
+
+
+def undo_group_norm(y: Array, statistics: dict[str, Array]) -> Array:
+    """x = y std + mean: what `group_norm` was given, from what it returned."""
+    return _normalise(y, -statistics["mean"] * _inverse_std(statistics), 1 / _inverse_std(statistics))
+
+
+def _moments(x: Array) -> list[tuple[int, Array, Array]]:
+    """Of each set the number of pixels, and of each channel the mean, and the sum M2 of the squares about it.
+
+    One pass over memory finds both: each block's, centred on its own mean while it is in cache, are merged by Chan,
+    Golub and LeVeque's (1979) rule
+        M2 = M2_a + M2_b + (mean_b - mean_a)^2 n_a n_b / (n_a + n_b)
+    which never subtracts large numbers from each other as E[x^2] - E[x]^2 would.
+    """
+    xp, channels = array_module(x), x.shape[-1]
+
+    def of_block(piece: tuple[int, slice]) -> tuple[int, Array, Array]:
+        block = as_rows(x[piece])
         n = block.size // channels
         mean = sum_of_pixels(block, channels) / n
         centred = xp.subtract(block, row_of(mean, x), out=empty(block.shape, x))
         centred *= centred
         return n, mean.astype(xp.float64), sum_of_pixels(centred, channels).astype(xp.float64)
 
-    here = _merged(parallel(moments, blocks(rows)))
-    count, mean, m2 = _merged(mpi.gather(*here))
-    statistics = {"mean": mean.astype(x.dtype), "variance": (m2 / count).astype(x.dtype)}
-    y, inverse_std = _normalise(x, statistics)
-    return y, (y, inverse_std), statistics
+    pieces = _pieces(x)
+    found = parallel(of_block, pieces)
+    return [_merged([f for f, (i, _) in zip(found, pieces, strict=True) if i == of_set]) for of_set in range(len(x))]
 
 
 def _merged(parts: list[tuple[int, Array, Array]]) -> tuple[int, Array, Array]:
@@ -52,116 +105,41 @@ def _merged(parts: list[tuple[int, Array, Array]]) -> tuple[int, Array, Array]:
     return count, mean, m2
 
 
-def batch_norm_backward(dy: Array, cache: tuple) -> Array:
-    """dx = (dy - mean(dy) - y mean(dy y)) / std: what is left of dy once its parts along 1 and y are removed."""
-    y, inverse_std = cache
-    xp = array_module(y)
-    channels = y.shape[-1]
-    dx = empty(y.shape, y)
-    rows_y, rows_dy, rows_dx = as_rows(y), as_rows(dy), as_rows(dx)
-
-    def sums(part: slice) -> tuple[Array, Array]:
-        product = xp.multiply(rows_dy[part], rows_y[part], out=rows_dx[part])
-        return sum_of_pixels(rows_dy[part], channels), sum_of_pixels(product, channels)
-
-    parts = blocks(rows_y)
-    sum_dy, sum_dy_y = (sum(s[1:], s[0]) for s in zip(*parallel(sums, parts), strict=True))
-    n, sum_dy, sum_dy_y = mpi.total(y.size // channels, sum_dy, sum_dy_y)
-    mean_dy, minus_mean_dy_y, scale = (row_of(a, y) for a in (sum_dy / n, -sum_dy_y / n, inverse_std))
-
-    def block(part: slice) -> None:
-        out = xp.multiply(rows_y[part], minus_mean_dy_y, out=rows_dx[part])
-        out += rows_dy[part]
-        out -= mean_dy
-        out *= scale
-
-    parallel(block, parts)
-    return dx
-
-
-def batch_norm_inference(x: Array, statistics: dict[str, Array]) -> Array:
-    """The same with given statistics: the moving averages that training has kept."""
-    return _normalise(x, statistics)[0]
-
-
-def _normalise(x: Array, statistics: dict[str, Array]) -> tuple[Array, Array]:
+def _normalise(x: Array, mean: Array, inverse_std: Array) -> Array:
+    """(x - mean) inverse_std. mean, inverse_std: (sets, C)."""
     xp = array_module(x)
-    inverse_std = 1 / xp.sqrt(statistics["variance"] + EPSILON)
     y = empty(x.shape, x)
-    rows_x, rows_y = as_rows(x), as_rows(y)
-    mean, scale = row_of(statistics["mean"], x), row_of(inverse_std, x)
+    mean, scale = row_of(mean, x), row_of(inverse_std, x)
 
-    def block(part: slice) -> None:
-        out = xp.subtract(rows_x[part], mean, out=rows_y[part])
-        out *= scale
-
-    parallel(block, blocks(rows_x))
-    return y, inverse_std
-
-
-def group_norm(x: Array) -> tuple[Array, tuple, dict[str, Array]]:
-    """y = (x - mean) / sqrt(variance + EPSILON) with the moments of each sample's groups of channels.
-
-    x: (N, H, W, C); a group has as many channels, up to GROUP, as C can be divided by. Returns y, the cache, and
-    {"mean": (N, 1, C), "variance": (N, 1, C)}, the same for all channels of a group. A sample's result does not depend
-    on the others: training and sampling are the same, and need no moving averages.
-
-    The moments of each channel are found as in `batch_norm`, and from them those of its group.
-    """
-    xp, channels = array_module(x), x.shape[-1]
-    size = max(size for size in range(1, GROUP + 1) if channels % size == 0)
-    y = empty(x.shape, x)
-    rows, rows_y = _sample_rows(x), _sample_rows(y)
-    pieces = [[(sample, part) for part in blocks(rows[0])] for sample in samples(x)]
-
-    def moments(piece: tuple[slice, slice]) -> tuple[int, Array, Array]:
-        block = rows[piece]
-        n = block[0].size // channels
-        mean = _sample_sums(block, channels) / n
-        centred = xp.subtract(block, row_of(mean, x), out=empty(block.shape, x))
-        centred *= centred
-        return n, mean.astype(xp.float64), _sample_sums(centred, channels).astype(xp.float64)
-
-    found = iter(parallel(moments, itertools.chain(*pieces)))
-    merged = [_merged([next(found) for _ in of_sample]) for of_sample in pieces]
-    channel_mean, m2 = (xp.concatenate(parts) for parts in list(zip(*merged, strict=True))[1:])
-    mean = _group_means(channel_mean, size)
-    variance = _group_means(m2 / (x[0].size // channels) + (channel_mean - mean) ** 2, size)
-    statistics = {"mean": mean.astype(x.dtype), "variance": variance.astype(x.dtype)}
-    inverse_std = 1 / xp.sqrt(statistics["variance"] + EPSILON)
-    mean, scale = row_of(statistics["mean"], x), row_of(inverse_std, x)
-
-    def normalise(piece: tuple[slice, slice]) -> None:
-        out = xp.subtract(rows[piece], mean[piece[0]], out=rows_y[piece])
+    def block(piece: tuple[int, slice]) -> None:
+        out = xp.subtract(as_rows(x[piece]), mean[piece[0]], out=as_rows(y[piece]))
         out *= scale[piece[0]]
 
-    parallel(normalise, itertools.chain(*pieces))
-    return y, (y, inverse_std, size), statistics
+    parallel(block, _pieces(x))
+    return y
 
 
-def group_norm_backward(dy: Array, cache: tuple) -> Array:
-    """dx = (dy - mean(dy) - y mean(dy y)) / std, as in `batch_norm_backward`, the means over a sample's group."""
-    y, inverse_std, size = cache
+def _backward(dy: Array, y: Array, inverse_std: Array, means: Callable[..., tuple[Array, Array]]) -> Array:
+    """means: makes mean(dy) and mean(dy y), (sets, C), of the number of a set's pixels and the two sums over them."""
     xp, channels = array_module(y), y.shape[-1]
     dx = empty(y.shape, y)
-    rows_y, rows_dy, rows_dx = _sample_rows(y), _sample_rows(dy), _sample_rows(dx)
-    pieces = [(sample, part) for sample in samples(y) for part in blocks(rows_y[0])]
 
-    def sums(piece: tuple[slice, slice]) -> tuple[Array, Array]:
-        product = xp.multiply(rows_dy[piece], rows_y[piece], out=rows_dx[piece])
-        return _sample_sums(rows_dy[piece], channels), _sample_sums(product, channels)
+    def of_block(piece: tuple[int, slice]) -> tuple[Array, Array]:
+        rows_dy = as_rows(dy[piece])
+        product = xp.multiply(rows_dy, as_rows(y[piece]), out=as_rows(dx[piece]))
+        return sum_of_pixels(rows_dy, channels), sum_of_pixels(product, channels)
 
-    sum_dy, sum_dy_y = xp.zeros_like(inverse_std), xp.zeros_like(inverse_std)
-    for (sample, _), (of_dy, of_dy_y) in zip(pieces, parallel(sums, pieces), strict=True):
-        sum_dy[sample] += of_dy
-        sum_dy_y[sample] += of_dy_y
-    n = y[0].size // channels
-    means = _group_means(sum_dy / n, size), _group_means(-sum_dy_y / n, size)
-    mean_dy, minus_mean_dy_y, scale = (row_of(a, y) for a in (*means, inverse_std))
+    pieces = _pieces(y)
+    sums = xp.zeros_like(inverse_std), xp.zeros_like(inverse_std)
+    for (of_set, _), found in zip(pieces, parallel(of_block, pieces), strict=True):
+        for total, part in zip(sums, found, strict=True):
+            total[of_set] += part
+    mean_dy, mean_dy_y = means(y[0].size // channels, *sums)
+    mean_dy, minus_mean_dy_y, scale = (row_of(a, y) for a in (mean_dy, -mean_dy_y, inverse_std))
 
-    def block(piece: tuple[slice, slice]) -> None:
-        out = xp.multiply(rows_y[piece], minus_mean_dy_y[piece[0]], out=rows_dx[piece])
-        out += rows_dy[piece]
+    def block(piece: tuple[int, slice]) -> None:
+        out = xp.multiply(as_rows(y[piece]), minus_mean_dy_y[piece[0]], out=as_rows(dx[piece]))
+        out += as_rows(dy[piece])
         out -= mean_dy[piece[0]]
         out *= scale[piece[0]]
 
@@ -169,18 +147,22 @@ def group_norm_backward(dy: Array, cache: tuple) -> Array:
     return dx
 
 
-def _group_means(values: Array, size: int) -> Array:
-    """(N, 1, C) to the same: the mean of each group of `size` channels, in the place of each of them."""
-    means = values.reshape(len(values), 1, -1, size).mean(axis=-1)
-    return array_module(values).repeat(means, size, axis=-1)
+def _one_set(x: Array) -> Array:
+    """(N, ..., W, C) as (1, rows, W, C)."""
+    return x.reshape(1, -1, *x.shape[-2:])
 
 
-def _sample_rows(x: Array) -> Array:
-    """(N, H, W, C) as (N, H, W C)."""
-    return x.reshape(*x.shape[:2], x.shape[2] * x.shape[3])
+def _pieces(x: Array) -> list[tuple[int, slice]]:
+    """(set, slice of its rows): blocks as `backend.blocks` cuts them."""
+    return [(of_set, part) for of_set in range(len(x)) for part in blocks(x[of_set])]
 
 
-def _sample_sums(rows: Array, channels: int) -> Array:
-    """The same for each sample: (n, H, W C) to (n, 1, C)."""
-    ones = array_module(rows).ones((1, rows.shape[1]), rows.dtype)
-    return (ones @ rows).reshape(len(rows), 1, -1, channels).sum(axis=2)
+def _inverse_std(statistics: dict[str, Array]) -> Array:
+    return (statistics["variance"] + EPSILON) ** -0.5
+
+
+def _group_means(values: Array) -> Array:
+    """(N, C) to the same: the mean of each group of channels, in the place of each of them."""
+    channels = values.shape[-1]
+    size = max(size for size in range(1, GROUP + 1) if channels % size == 0)
+    return array_module(values).repeat(values.reshape(len(values), -1, size).mean(axis=-1), size, axis=-1)
