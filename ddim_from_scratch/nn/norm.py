@@ -1,7 +1,7 @@
 """Normalisation without scale or centre: of a batch (Ioffe and Szegedy 2015), or of groups of a sample's channels
 (Wu and He 2018).
 
-Both need means over the pixels of a set: the batch, or a sample. The functions below the two take x: (sets, rows, W, C).
+Both need means over the pixels of a set: the batch, or a sample. What they share takes x: (sets, rows, W, C).
 """
 
 from __future__ import annotations
