@@ -24,7 +24,7 @@ import numpy as np
 
 from ddim_from_scratch import mpi, train
 from ddim_from_scratch.backend import threads
-from ddim_from_scratch.config import N_MELS, Config
+from ddim_from_scratch.config import N_MELS, PRESETS, Config
 from ddim_from_scratch.data import Scaler
 from ddim_from_scratch.model import init_state, sample_log_mels
 
@@ -38,7 +38,7 @@ WORK = ("training", "sampling")
 
 def measure(batch_size: int, steps: int) -> dict[str, dict[str, float]]:
     """Of this process's every kind of WORK: "seconds" a step, in "messages" and waiting, and of a "processor"."""
-    config = Config(data="none")
+    config = Config(data="none", **PRESETS["paper"])
     state = init_state(config, np.random.default_rng(0))
     scaler = Scaler(np.zeros(N_MELS, np.float32), np.ones(N_MELS, np.float32))
     x0 = np.random.default_rng(1).standard_normal((batch_size, config.window_frames, N_MELS, 1), dtype=np.float32)

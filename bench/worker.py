@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ddim_from_scratch.backend import threads
-from ddim_from_scratch.config import Config
+from ddim_from_scratch.config import PRESETS, Config
 
 SIZE = 256, 128  # frames and mel bins, the paper's
 PACKAGES = {"ours": "numpy", "torch": "torch", "keras": "tensorflow", "librosa": "librosa"}
@@ -48,7 +48,7 @@ def our_forward(config: Config, x: np.ndarray) -> Once:
 
 def network_work(library: str, work: str, count: int, batch: int, depth: int, **variant: Any) -> Once:
     """The training step or forward pass of the paper's network on `batch` spectrograms."""
-    config = Config(data="none", batch_size=batch, block_depth=depth)
+    config = Config(**PRESETS["paper"] | {"data": "none", "batch_size": batch, "block_depth": depth})
     x = np.random.default_rng(1).standard_normal((batch, *SIZE, 1), dtype=np.float32)
     if library == "ours":
         return {"train_step": our_train_step, "forward": our_forward}[work](config, x)

@@ -50,6 +50,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "linear-schedule": {"schedule": "linear"},
     "cosine-schedule": {"schedule": "cosine"},
     "global-standardisation": {"standardise": "global"},
+    "batch-norm": {"norm": "batch"},
     "group-norm": {"norm": "group"},
     "random-crops": {"crops": "random"},
     "gain": {"augment": "gain"},

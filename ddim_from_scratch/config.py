@@ -92,7 +92,9 @@ class Config:
         "lowest", "attention in no up block, in the deepest, or, as the paper's text has it, in all", choices=ATTENTIONS
     )
     norm: str = _option(
-        "batch", "normalise over the batch, or over eight channels at a time of each sample", choices=NORMS
+        "group",
+        "normalise over the batch, as the paper does, or eight channels at a time of each sample",
+        choices=NORMS,
     )
     schedule: str = _option(
         "continuous-cosine", "how noise grows with time: the paper's, DDPM's linear, Nichol's cosine", choices=SCHEDULES

@@ -195,8 +195,8 @@ def pool_bytes(params: Tree, n: int, pixels: int, training: bool, workers: int) 
         dh = convolution_backward(c, d)
         dh = array(c)
         del normalised
-        d_shortcut = array(c) if c != d else None
-        del d_shortcut
+        shortcut = (array(c), array(c)) if c != d else None  # its input, had again, and the gradient to it
+        del shortcut
         return dh
 
     here, last = pixels, params["input"]["w"][3]

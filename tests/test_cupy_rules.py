@@ -251,7 +251,8 @@ def test_the_forward_process_agrees_with_numpy(function, place, rng):
 
 @pytest.mark.parametrize("with_context", [False, True])
 def test_a_training_step_agrees_with_numpy_and_reads_back_its_losses_only(with_context, rng):
-    config = Config(data="somewhere", widths=(4, 6, 8), block_depth=1, learning_rate=1e-2, context=with_context)
+    options = {"widths": (4, 6, 8), "block_depth": 1, "learning_rate": 1e-2}
+    config = Config(data="x", context=with_context, norm="group" if with_context else "batch", **options)
     state = init_state(config, np.random.default_rng(0))
     device_state = put(state)
     x0 = rng.standard_normal((2, 8, 4, 1)).astype(np.float32)

@@ -50,7 +50,7 @@ def one_step(path):
     """A training step of 5 windows; its gradients, losses and statistics into a file."""
     found = {}
     train.clip_gradient = lambda grads, limit: found.update(gradients=tree.map(np.copy, grads)) or 1.0
-    config = Config(data="nowhere", widths=(4, 6, 8), block_depth=1, attention="all")
+    config = Config(data="nowhere", widths=(4, 6, 8), block_depth=1, attention="all", norm="batch")
     state = init_state(config, np.random.default_rng(0))
     state["network"]["params"]["output"]["w"] += 1  # or only the output layer would have a gradient
     x0 = np.random.default_rng(1).standard_normal((5, 16, 8, 1), dtype=np.float32)
