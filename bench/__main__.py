@@ -23,7 +23,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from ddim_from_scratch.backend import available_cores
+from ddim_from_scratch.backend import available_cores, processor
 from ddim_from_scratch.config import Parser, replacing, run_command
 
 OUTPUT = Path("build/bench.json")
@@ -192,12 +192,6 @@ def table(contest: Contest, entries: list[Entry]) -> str:
 
 def duration(seconds: float) -> str:
     return f"{seconds:.3f} s" if seconds >= 0.1 else f"{1000 * seconds:.2f} ms"
-
-
-def processor() -> str:
-    """The processor's name, as Linux has it."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def main(argv: list[str] | None = None) -> None:

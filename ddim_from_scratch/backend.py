@@ -99,11 +99,16 @@ def hardware(device: str = "cpu") -> str:
     """What `device` is, in words, for reports of times."""
     if device == "gpu":
         return cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
-    model = platform.processor() or platform.machine()
+    return f"{processor()}, {worker_count()} threads"
+
+
+def processor() -> str:
+    """The name of this machine's processor."""
     with suppress(OSError):  # Linux
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
-    return f"{model}, {worker_count()} threads"
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 # Threads. NumPy's matmul and ufuncs release the GIL, so Python threads over samples or row blocks

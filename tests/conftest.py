@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+import soundfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -22,3 +23,12 @@ else:
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    """A folder of three recordings that swell: tones of 220, 330 and 440 Hz, 5 s each."""
+    folder, t = tmp_path_factory.mktemp("recordings"), np.arange(5 * 16000) / 16000
+    for i, hz in enumerate((220, 330, 440)):
+        soundfile.write(folder / f"tone{i}.wav", 0.3 * np.sin(2 * np.pi * hz * t) * np.sin(3 * t) ** 2, 16000)
+    return folder

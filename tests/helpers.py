@@ -3,12 +3,10 @@
 import importlib
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
-import soundfile
 
 from ddim_from_scratch import tree
 from ddim_from_scratch.diffusion import ddim, ddpm, dpm_solver_pp_2m, heun
@@ -50,14 +48,6 @@ def relative_error(a, b, scale: float = 0.0) -> float:
     a, b = (np.asarray(z, np.complex128 if np.iscomplexobj(z) else np.float64) for z in (a, b))
     assert a.shape == b.shape, f"{a.shape} is not {b.shape}"
     return float(np.abs(a - b).max() / max(np.abs(b).max(), scale))
-
-
-def write_tones(folder: Path, seconds: int = 4) -> Path:
-    """Three recordings that swell: tones of 220, 330 and 440 Hz. Returns the folder."""
-    t = np.arange(seconds * 16000) / 16000
-    for i, hz in enumerate((220, 330, 440)):
-        soundfile.write(folder / f"tone{i}.wav", 0.3 * np.sin(2 * np.pi * hz * t) * np.sin(3 * t) ** 2, 16000)
-    return folder
 
 
 class Layer(NamedTuple):

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from helpers import write_tones
 
 from ddim_from_scratch import experiments, table, tree
 from ddim_from_scratch.ablation import CHANGES, Settings, music
@@ -13,11 +12,6 @@ from ddim_from_scratch.data import load_windows
 
 BASE = "--widths 4 4 --attention none --block-depth 1 --window-seconds 0.64 --window-hop-seconds 0.5 --epochs 1"
 DRAWING = "--clips 4 --seconds 1.28 --steps 2 --embedding mel --inverter griffin-lim --threads 1"
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory):
-    return write_tones(tmp_path_factory.mktemp("recordings"), seconds=5)
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-from helpers import write_tones
 from PIL import Image
 
 from ddim_from_scratch import checkpoint, compose, experiments, sample, steps, train, tree
@@ -32,11 +31,6 @@ TINY = [
     "--batch-size",
     "2",
 ]
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory):
-    return write_tones(tmp_path_factory.mktemp("recordings"))
 
 
 @pytest.fixture(scope="module")

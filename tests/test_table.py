@@ -5,7 +5,6 @@ import re
 
 import numpy as np
 import pytest
-from helpers import write_tones
 
 from ddim_from_scratch import experiments, table
 from ddim_from_scratch.config import PRESETS, UserError
@@ -13,11 +12,6 @@ from ddim_from_scratch.table import ROWS, Row, nearest
 
 TINY = PRESETS["paper"] | {"widths": (4, 4), "attention": "none", "block_depth": 1, "window_hop_seconds": 0.5}
 ROW = Row("gtzan", 3, 1.28, 2, 4, 2, 5.5)
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory):
-    return write_tones(tmp_path_factory.mktemp("recordings"), seconds=5)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import time
 
 import numpy as np
 import pytest
-import soundfile
 from helpers import reference
 
 from ddim_from_scratch import train, tune
@@ -28,15 +27,6 @@ def optuna(monkeypatch):
     monkeypatch.setattr(train, "PROBE_STEPS", 1)
     monkeypatch.setattr(train, "load_embedding", lambda device: load_embedding("mel", device=device))
     return reference("optuna")
-
-
-@pytest.fixture
-def recordings(tmp_path):
-    (folder := tmp_path / "recordings").mkdir()
-    t = np.arange(4 * 16000) / 16000
-    for i, hz in enumerate((220, 330)):
-        soundfile.write(folder / f"tone{i}.wav", 0.3 * np.sin(2 * np.pi * hz * t) * np.sin(3 * t) ** 2, 16000)
-    return folder
 
 
 @pytest.fixture
