@@ -111,6 +111,9 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+WORK_BYTES = 1 << 28  # of a GPU, for what a layer needs in between
+
+
 # Threads. NumPy's matmul and ufuncs release the GIL, so Python threads over samples or row blocks
 # use every core; on the narrow matrices of this network they beat BLAS's own threads, which are
 # limited to one meanwhile (two by two is slower than one).
@@ -210,9 +213,16 @@ def blocks(x: Array, bytes_per_block: int = 1 << 19) -> list[slice]:
     return [slice(start, min(start + step, length)) for start in range(0, length, step)]
 
 
-def samples(x: Array) -> list[slice]:
-    """Slices of the first axis of `x`, one a sample; one in all on a GPU, which prefers few, large kernels."""
-    return [slice(i, i + 1) for i in range(len(x))] if array_module(x) is np else [slice(None)]
+def samples(x: Array, bytes_of_one: int = 0) -> list[slice]:
+    """Slices of the first axis of `x`, one a sample.
+
+    A GPU prefers few, large kernels: there one in all, or as many samples together as take WORK_BYTES, if the work on
+    one takes `bytes_of_one`.
+    """
+    together = 1
+    if array_module(x) is not np:
+        together = max(WORK_BYTES // bytes_of_one if bytes_of_one else len(x), 1)
+    return [slice(start, start + together) for start in range(0, len(x), together)]
 
 
 # Memory. A training step asks for the same arrays again and again, and fresh pages from the kernel

@@ -18,10 +18,9 @@ from pathlib import Path
 from . import mpi, tree
 from .audio.inverter import CHUNK, CONTEXT
 from .audio.mel import HOP_LENGTH, N_FFT
-from .backend import Memory, free_gpu_memory, worker_count
+from .backend import WORK_BYTES, Memory, free_gpu_memory, worker_count
 from .config import N_MELS, Config, UserError
 from .model import CLIPS_AT_ONCE, state_shapes
-from .nn.columns import COLUMN_BYTES
 from .nn.conv import TILE_PIXELS
 from .tree import Tree
 from .unet import HEADS
@@ -35,7 +34,7 @@ COPIES = 4  # of the log-mels: what is known of them, what was drawn, both as on
 SPECTRA = 8  # complex ones that a thread of Griffin-Lim holds
 HEAP = 1.15  # bytes of the system for one in use: between those that are, malloc keeps some that are free
 EMBEDDING = 160 << 20  # bytes of --fad-every: musicnn's largest layers on two threads, Griffin-Lim, recordings
-GPU_WORK = 3 * COLUMN_BYTES  # a convolution's columns, or tiles of scores, which are as large
+GPU_WORK = 3 * WORK_BYTES  # a convolution's columns, or attention's tiles of scores, or nodes
 
 
 def announce_training(config: Config, batch_size: int, resumed: bool, device: str) -> None:

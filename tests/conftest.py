@@ -26,9 +26,10 @@ def rng():
 
 
 @pytest.fixture(scope="module")
-def recordings(tmp_path_factory):
-    """A folder of three recordings that swell: tones of 220, 330 and 440 Hz, 5 s each."""
-    folder, t = tmp_path_factory.mktemp("recordings"), np.arange(5 * 16000) / 16000
+def recordings(request, tmp_path_factory):
+    """A folder of three recordings that swell: tones of 220, 330 and 440 Hz, RECORDED seconds each, or 4."""
+    folder = tmp_path_factory.mktemp("recordings")
+    t = np.arange(getattr(request.module, "RECORDED", 4) * 16000) / 16000
     for i, hz in enumerate((220, 330, 440)):
         soundfile.write(folder / f"tone{i}.wav", 0.3 * np.sin(2 * np.pi * hz * t) * np.sin(3 * t) ** 2, 16000)
     return folder

@@ -10,6 +10,7 @@ from ddim_from_scratch.ablation import CHANGES, Settings, music
 from ddim_from_scratch.config import Config, UserError
 from ddim_from_scratch.data import load_windows
 
+RECORDED = 5  # seconds
 BASE = "--widths 4 4 --attention none --block-depth 1 --window-seconds 0.64 --window-hop-seconds 0.5 --epochs 1"
 DRAWING = "--clips 4 --seconds 1.28 --steps 2 --embedding mel --inverter griffin-lim --threads 1"
 

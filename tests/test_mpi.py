@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import reference, relative_error
+from helpers import digest, reference, relative_error
 
 from ddim_from_scratch import checkpoint, mpi, sample, train, tree
 from ddim_from_scratch.config import Config, UserError
@@ -126,8 +126,8 @@ def test_processes_draw_the_clips_of_one(n, more, run, tmp_path):
     code, out, err = finish(mpirun(n, "-m", "ddim_from_scratch.sample", *options, tmp_path / "several"))
     assert code == 0, err
     assert out.count("clips of") == 1, "every process speaks"
-    for path in (tmp_path / "one").iterdir():
-        assert (tmp_path / "several" / path.name).read_bytes() == path.read_bytes(), path.name
+    one, several = (sorted((tmp_path / name).glob("*.wav")) for name in ("one", "several"))
+    assert one and [*map(digest, several)] == [*map(digest, one)]
 
 
 def test_processes_measure_what_one_does(recordings, tmp_path, monkeypatch):

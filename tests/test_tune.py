@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from helpers import reference
+from helpers import digest, reference
 
 from ddim_from_scratch import train, tune
 from ddim_from_scratch.checkpoint import checkpoint_path, load_checkpoint, read_log
@@ -156,13 +156,13 @@ def test_processes_share_a_study(optuna, study, tmp_path):
 
 def test_a_study_of_another_search_space_is_refused(study, monkeypatch, tmp_path):
     study("--trials 1")
-    before = (tmp_path / "out/study.db").read_bytes()
+    before = digest(tmp_path / "out/study.db")
     with pytest.raises(UserError, match=r"holds a study with --epochs 2, not 3: give that, or"):
         study("--trials 2 --epochs 3")
     monkeypatch.setitem(tune.SPACE, "ema", {"low": 0.9, "high": 0.99})
     with pytest.raises(UserError, match=r"another search space.*0\.95.*choose another --out"):
         study("--trials 2")
-    assert (tmp_path / "out/study.db").read_bytes() == before
+    assert digest(tmp_path / "out/study.db") == before
 
 
 @pytest.mark.parametrize("damage", ["text", "foreign", "a folder"])

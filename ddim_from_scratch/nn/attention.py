@@ -10,7 +10,7 @@ it; when a new tile brings a larger m', what has been summed is rescaled by exp(
 A column of ones appended to v makes the product p [v, 1] return the row sums together with the output.
 In the backward pass the same device folds a constant per row into a product: [q, -c] [k, 1]^T = q k^T - c.
 
-Heads of one dimension, the paper's, need no tiles on a CPU: see separable.py.
+Heads of one dimension, the paper's, need no tiles: see separable.py.
 """
 
 from __future__ import annotations
@@ -100,10 +100,12 @@ def multi_head_attention(params: Tree, x: Array, memory: Array, heads: int) -> t
     k, key_cache = _linear(memory, **params["key"])
     v, value_cache = _linear(memory, **params["value"])
     split = [_split_heads(a, heads) for a in (q, k, v)]
-    forward, backward = attention, attention_backward
-    if separable.applies(*split[:2]):
-        forward, backward = separable.attention, separable.attention_backward
-    o, attention_cache = forward(*split)
+    if r := separable.nodes(*split[:2]):
+        o, attention_cache = separable.attention(*split, r)
+        backward = separable.attention_backward
+    else:
+        o, attention_cache = attention(*split)
+        backward = attention_backward
     o = _merge_heads(o, heads).reshape(q.shape)
     y, output_cache = _linear(o, **params["output"])
     return y, (heads, query_cache, key_cache, value_cache, backward, attention_cache, output_cache)

@@ -8,11 +8,7 @@ The buffer is filled for some samples at a time, which bounds its size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from ..backend import Array, array_module, empty
-
-COLUMN_BYTES = 1 << 28
+from ..backend import Array, array_module, empty, samples
 
 
 def conv2d(x: Array, w: Array, b: Array) -> tuple[Array, tuple]:
@@ -56,7 +52,5 @@ def _columns(x: Array, k: int) -> Array:
     return xp.ascontiguousarray(windows).reshape(n * height * width, k * k * c)
 
 
-def _parts(x: Array, k: int) -> Iterator[slice]:
-    """Slices of the samples whose columns fill at most COLUMN_BYTES, or one sample each."""
-    together = max(1, COLUMN_BYTES // (k * k * x[0].nbytes)) if len(x) else 1
-    return (slice(start, start + together) for start in range(0, len(x), together))
+def _parts(x: Array, k: int) -> list[slice]:
+    return samples(x, k * k * x.nbytes // max(len(x), 1))

@@ -15,6 +15,8 @@ n >= r by 2 exp(-r^2 / (2 z + 2 r / 3)). Where that is the rounding error, r is 
 
 The products are in float64, since a row's q node can be large: the result is nearer to the truth than tiles of
 float32 scores are.
+
+On a CPU each head is a thread's; a GPU takes many together, and has to tell the host one number, r.
 """
 
 from __future__ import annotations
@@ -24,32 +26,42 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..backend import Array, array_module, empty, parallel
+from ..backend import Array, array_module, empty, parallel, samples
+
+KEYS_PER_NODE = 16  # or more, or little is saved
 
 
-def applies(q: Array, k: Array) -> bool:
-    """Whether heads q: (B, L, D) and k: (B, M, D) have one dimension, and so few nodes that they save anything.
+def nodes(q: Array, k: Array) -> int | None:
+    """r for heads q: (B, L, D), k: (B, M, D) of one dimension; None for others, and where that saves nothing."""
+    most = k.shape[1] // KEYS_PER_NODE
+    if q.shape[-1] > 1 or _bound(0, k.dtype) > most:
+        return None
+    r = enough_nodes(q, k)
+    return int(r) if r <= most else None
 
-    Not on a GPU, which would have to tell the host how many.
-    """
-    return array_module(q) is np and q.shape[-1] == 1 and _nodes(q, k) <= k.shape[1] // 16
+
+def enough_nodes(q: Array, k: Array) -> float:
+    """r for heads q: (B, L, 1), k: (B, M, 1); infinity where a score is not finite."""
+    z = float((abs(q).max(axis=1) * (k.max(axis=1) - k.min(axis=1))).max()) / 2
+    return _bound(z, k.dtype) if math.isfinite(z) else math.inf
 
 
-def attention(q: Array, k: Array, v: Array) -> tuple[Array, tuple]:
-    """`attention.attention` for D = 1: shapes as there."""
+def attention(q: Array, k: Array, v: Array, r: int) -> tuple[Array, tuple]:
+    """`attention.attention` for D = 1 by r nodes: shapes as there."""
+    xp = array_module(q)
     o, log_sum = empty(q.shape, q), empty(q.shape[:2], q, np.float64)
 
-    def head(b: int) -> None:
-        q_b, k_b, v_b = (a[b, :, 0].astype(np.float64) for a in (q, k, v))
-        keys = _Keys.of(k_b, _nodes(q[b], k[b]))
-        largest = q_b * keys.centre + np.abs(q_b) * keys.half  # of a row's scores
-        e = keys.exp_of_scores(q_b, largest)
-        total = e @ (keys.lagrange @ np.stack([v_b, np.ones_like(v_b)], axis=1))  # (L, 2)
-        o[b, :, 0] = total[:, 0] / total[:, 1]
-        log_sum[b] = largest + np.log(total[:, 1])
+    def heads(some: slice) -> None:
+        q_s, k_s, v_s = (a[some, :, 0].astype(np.float64) for a in (q, k, v))
+        keys = _Keys.of(k_s, r)
+        largest = q_s * keys.centre + abs(q_s) * keys.half  # of a row's scores
+        e = keys.exp_of_scores(q_s, largest)
+        total = e @ (keys.lagrange @ xp.stack([v_s, xp.ones_like(v_s)], axis=-1))  # (B, L, 2)
+        o[some, :, 0] = total[..., 0] / total[..., 1]
+        log_sum[some] = largest + xp.log(total[..., 1])
 
-    parallel(head, range(len(q)))
-    return o, (q, k, v, o, log_sum)
+    parallel(heads, _parts(k, r))
+    return o, (q, k, v, o, log_sum, r)
 
 
 def attention_backward(do: Array, cache: tuple) -> tuple[Array, Array, Array]:
@@ -59,59 +71,66 @@ def attention_backward(do: Array, cache: tuple) -> tuple[Array, Array, Array]:
         dv = l^T E^T do      dq = E l (do v - c) k      dk = l^T E^T (do v - c) q
     A row of ds adds up to 0, so that k may be counted from the interval's centre.
     """
-    q, k, v, o, log_sum = cache
+    q, k, v, o, log_sum, r = cache
+    xp = array_module(q)
     dq, dk, dv = (empty(a.shape, a) for a in (q, k, v))
 
-    def head(b: int) -> None:
-        q_b, k_b, v_b, o_b, do_b = (a[b, :, 0].astype(np.float64) for a in (q, k, v, o, do))
-        keys = _Keys.of(k_b, _nodes(q[b], k[b]))
-        e = keys.exp_of_scores(q_b, log_sum[b])
-        c, k_b = do_b * o_b, k_b - keys.centre
-        by_row = e @ (keys.lagrange @ np.stack([v_b * k_b, k_b], axis=1))
-        dq[b, :, 0] = do_b * by_row[:, 0] - c * by_row[:, 1]
-        by_key = keys.lagrange.T @ (e.T @ np.stack([do_b, do_b * q_b, c * q_b], axis=1))
-        dv[b, :, 0] = by_key[:, 0]
-        dk[b, :, 0] = v_b * by_key[:, 1] - by_key[:, 2]
+    def heads(some: slice) -> None:
+        q_s, k_s, v_s, o_s, do_s = (a[some, :, 0].astype(np.float64) for a in (q, k, v, o, do))
+        keys = _Keys.of(k_s, r)
+        e = keys.exp_of_scores(q_s, log_sum[some])
+        c, k_s = do_s * o_s, k_s - keys.centre
+        by_row = e @ (keys.lagrange @ xp.stack([v_s * k_s, k_s], axis=-1))
+        dq[some, :, 0] = do_s * by_row[..., 0] - c * by_row[..., 1]
+        by_node = e.swapaxes(1, 2) @ xp.stack([do_s, do_s * q_s, c * q_s], axis=-1)
+        by_key = keys.lagrange.swapaxes(1, 2) @ by_node
+        dv[some, :, 0] = by_key[..., 0]
+        dk[some, :, 0] = v_s * by_key[..., 1] - by_key[..., 2]
 
-    parallel(head, range(len(q)))
+    parallel(heads, _parts(k, r))
     return dq, dk, dv
 
 
 class _Keys(NamedTuple):
-    """A head's keys on the nodes of their interval. nodes: (r,) in [-1, 1]. lagrange: (r, M)."""
+    """The keys of B heads on the nodes of their intervals.
 
-    centre: float
-    half: float
-    nodes: np.ndarray
-    lagrange: np.ndarray
+    centre, half: (B, 1). nodes: (r,) in [-1, 1]. lagrange: (B, r, M).
+    """
+
+    centre: Array
+    half: Array
+    nodes: Array
+    lagrange: Array
 
     @classmethod
-    def of(cls, k: np.ndarray, r: int) -> _Keys:
-        """k: (M,) float64. Lagrange's polynomials by discrete orthogonality of the Chebyshev polynomials T_n:
+    def of(cls, k: Array, r: int) -> _Keys:
+        """k: (B, M) float64. Lagrange's polynomials by discrete orthogonality of the Chebyshev polynomials T_n:
         l_m(x) = 2 / r (1/2 + sum over 0 < n < r of T_n(node_m) T_n(x)).
         """
-        low, high = float(k.min()), float(k.max())
-        centre, half = (low + high) / 2, max((high - low) / 2, 1e-30)  # equal keys have no interval
-        angles = np.pi * (np.arange(r) + 0.5) / r
-        t = np.empty((r, len(k)))  # T_n(x)
-        t[0], t[1] = 1, (k - centre) / half
+        xp = array_module(k)
+        low, high = k.min(axis=1, keepdims=True), k.max(axis=1, keepdims=True)
+        centre, half = (low + high) / 2, xp.maximum((high - low) / 2, 1e-30)  # equal keys have no interval
+        angles = np.pi * (xp.arange(r) + 0.5) / r
+        t = xp.empty((len(k), r, k.shape[1]))  # T_n(x)
+        t[:, 0], t[:, 1] = 1, (k - centre) / half
         for n in range(2, r):
-            np.multiply(2 * t[1], t[n - 1], out=t[n])
-            t[n] -= t[n - 2]
-        t[0] = 0.5
-        return cls(centre, half, np.cos(angles), 2 / r * np.cos(np.outer(angles, np.arange(r))) @ t)
+            xp.multiply(2 * t[:, 1], t[:, n - 1], out=t[:, n])
+            t[:, n] -= t[:, n - 2]
+        t[:, 0] = 0.5
+        return cls(centre, half, xp.cos(angles), 2 / r * xp.cos(angles[:, None] * xp.arange(r)) @ t)
 
-    def exp_of_scores(self, q: np.ndarray, less: np.ndarray) -> np.ndarray:
-        """exp(q node - less) at each node. q, less: (L,). Returns (L, r)."""
-        scores = np.multiply.outer(q, self.half * self.nodes)
-        scores += (q * self.centre - less)[:, None]
-        return np.exp(scores, out=scores)
+    def exp_of_scores(self, q: Array, less: Array) -> Array:
+        """exp(q node - less) at each node. q, less: (B, L). Returns (B, L, r)."""
+        scores = q[..., None] * (self.half * self.nodes)[:, None]
+        scores += (q * self.centre - less)[..., None]
+        return array_module(q).exp(scores, out=scores)
 
 
-def _nodes(q: Array, k: Array) -> float:
-    """r for heads q: (..., L, 1), k: (..., M, 1), by the bound above; infinity where a score is not finite."""
-    z = float((np.abs(q).max(axis=-2) * (k.max(axis=-2) - k.min(axis=-2))).max()) / 2
-    if not math.isfinite(z):
-        return math.inf
-    a = math.log(2 / np.finfo(k.dtype).eps)
+def _bound(z: float, dtype: np.dtype) -> int:
+    """The r at which the sum above is the rounding error of `dtype`."""
+    a = math.log(2 / np.finfo(dtype).eps)
     return math.ceil(a / 3 + math.sqrt(a**2 / 9 + 2 * a * z))
+
+
+def _parts(k: Array, r: int) -> list[slice]:
+    return samples(k, 3 * 8 * r * k.shape[1])  # E, l and T_n, of as many queries as keys

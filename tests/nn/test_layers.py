@@ -25,7 +25,6 @@ def small_tiles(monkeypatch):
     monkeypatch.setattr(attention, "KEY_TILE", 2)
     monkeypatch.setattr(conv, "TILE_PIXELS", 16)
     monkeypatch.setattr(winograd, "TILE_PIXELS", 16)
-    monkeypatch.setattr(columns, "COLUMN_BYTES", 4096)
 
 
 def check_gradients(layer, rng):

@@ -17,9 +17,14 @@ def both(q, k, v, do, dtype):
     """o, dq, dk, dv through nodes and in tiles; the tiles always in float64."""
     results = []
     for module, kind in ((separable, dtype), (tiled, np.float64)):
-        o, cache = module.attention(*(a.astype(kind) for a in (q, k, v)))
+        qkv = [a.astype(kind) for a in (q, k, v)]
+        o, cache = module.attention(*qkv) if module is tiled else by_nodes(*qkv)
         results.append([o, *module.attention_backward(do.astype(kind), cache)])
     return results
+
+
+def by_nodes(q, k, v):
+    return separable.attention(q, k, v, separable.enough_nodes(q, k))
 
 
 @given(
@@ -51,11 +56,11 @@ def test_float32_comes_nearer_to_the_truth_than_tiles_of_float32(rng):
 
 def test_it_is_used_where_it_saves_work_and_only_there(rng):
     q, k = rng.standard_normal((2, 1, 600, 1)).astype(np.float32)
-    assert separable.applies(q, k)
-    assert not separable.applies(np.where(q == q.max(), np.nan, q), k)
-    assert not separable.applies(q, k[:, :300])  # few keys
-    assert not separable.applies(100 * q, k)  # scores that take many nodes
-    assert not separable.applies(*rng.standard_normal((2, 1, 600, 2)))
+    assert separable.nodes(q, k) == separable.enough_nodes(q, k)
+    assert not separable.nodes(np.where(q == q.max(), np.nan, q), k)
+    assert not separable.nodes(q, k[:, :300])  # few keys
+    assert not separable.nodes(100 * q, k)  # scores that take many nodes
+    assert not separable.nodes(*rng.standard_normal((2, 1, 600, 2)))
 
 
 def test_heads_of_the_network_give_the_same_with_and_without_it(rng, monkeypatch):
@@ -68,7 +73,7 @@ def test_heads_of_the_network_give_the_same_with_and_without_it(rng, monkeypatch
         return y, dx, dmemory
 
     fast = run()
-    monkeypatch.setattr(separable, "applies", lambda q, k: False)
+    monkeypatch.setattr(separable, "nodes", lambda q, k: None)
     for found, expected in zip(fast, run(), strict=True):
         assert 0 < relative_error(found, expected) < 1e-9
 
@@ -76,7 +81,7 @@ def test_heads_of_the_network_give_the_same_with_and_without_it(rng, monkeypatch
 def test_huge_scores_do_not_overflow():
     q, k = np.linspace(-1e3, 1e3, 400, dtype=np.float32).reshape(2, 1, 200, 1)
     with np.errstate(over="raise", invalid="raise", divide="raise"):
-        o, cache = separable.attention(q, k, k)
+        o, cache = by_nodes(q, k, k)
         assert all(np.isfinite(a).all() for a in (o, *separable.attention_backward(o, cache)))
 
 
@@ -84,7 +89,7 @@ def peak_bytes(positions):
     q, k, v = np.random.default_rng(0).standard_normal((3, 1, positions, 1), dtype=np.float32)
     with backend.threads(1):
         tracemalloc.start()
-        o, cache = separable.attention(q, k, v)
+        o, cache = by_nodes(q, k, v)
         separable.attention_backward(o, cache)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
