@@ -62,6 +62,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     "ema-0.99": {"ema": 0.99},
     "ema-0.999": {"ema": 0.999},
     "ema-0.9999": {"ema": 0.9999},
+    "constant-ema": {"ema_schedule": "constant"},
+    "warmup-ema": {"ema_schedule": "warmup"},
     "batch-16": {"batch_size": 16},
     "no-attention": {"attention": "none"},
     "ddim-50": {"sampler": "ddim", "steps": 50, "spacing": "uniform"},  # as the paper draws

@@ -28,6 +28,7 @@ NORMS = ("batch", "group")
 STANDARDISATIONS = ("bin", "global")
 CROPS = ("fixed", "random")
 LEARNING_RATE_SCHEDULES = ("constant", "warmup-cosine")
+EMA_SCHEDULES = ("constant", "warmup")
 AUGMENTATIONS = ("none", "gain", "mix", "gain+mix")
 REMEDIES = {  # of what the system refuses
     errno.ENOENT: "check the path",
@@ -121,6 +122,12 @@ class Config:
         0.0, "shorten a gradient of all weights that is longer than this to it; 0: never", metavar="NORM"
     )
     ema: float = _option(0.999, "decay of the moving average of the weights, with which samples are made")
+    ema_schedule: str = _option(
+        "warmup",
+        "of the average's decay: constant, as in the paper, or lower in the first steps, so that the untrained weights "
+        "are soon forgotten",
+        choices=EMA_SCHEDULES,
+    )
     fad_every: int = _option(
         0, "measure the Frechet distance of a few samples every N epochs and keep the best; 0: never", metavar="N"
     )
@@ -242,6 +249,7 @@ PAPER = {
     "learning_rate_schedule": "constant",
     "weight_decay": 1e-4,
     "ema": 0.999,
+    "ema_schedule": "constant",
 }
 TUNED = {
     "learning_rate": 3.310677931449062e-5,

@@ -49,6 +49,17 @@ def warmup_cosine(step: int, total: int) -> float:
     return min(step / warm_up, 0.5 * (1 + math.cos(math.pi * (step - warm_up) / (total - warm_up))))
 
 
+def warmup_decay(decay: float, step: int) -> float:
+    """The decay of a moving average after step 1, 2, ...: it covers at most the last ninth or so of the steps.
+
+        min(decay, (1 + step) / (10 + step))
+
+    As TensorFlow's ExponentialMovingAverage with num_updates. A constant decay of 0.999 still holds a third of the
+    untrained weights after 1000 steps.
+    """
+    return min(decay, (1 + step) / (10 + step))
+
+
 def adamw(params: Tree, grads: Tree, moments: Tree, step: int, learning_rate: float, weight_decay: float) -> None:
     """One step of Adam with decoupled weight decay (Loshchilov and Hutter 2019, algorithm 2), as Keras writes it.
 

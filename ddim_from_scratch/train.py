@@ -47,7 +47,7 @@ from .fad.reliability import distance
 from .guards import Stop, first_non_finite, locked
 from .model import context_channel, draw_alpha_bar, init_state, loss_of_zero, sample_log_mels, with_context
 from .nn.loss import mean_squared_error
-from .optim import adamw, clip_gradient, update_average, warmup_cosine
+from .optim import adamw, clip_gradient, update_average, warmup_cosine, warmup_decay
 from .pictures import save_losses
 from .tree import Tree
 from .unet import unet, unet_backward
@@ -113,7 +113,8 @@ def train_step(
     learning_rate = config.learning_rate * (warmup_cosine(step, total) if decays else 1)
     adamw(params, grads, state["moments"], step, learning_rate, config.weight_decay)
     update_average(statistics, batch_statistics, BATCH_NORM_MOMENTUM)
-    update_average(state["average"], state["network"], config.ema)
+    ema = warmup_decay(config.ema, step) if config.ema_schedule == "warmup" else config.ema
+    update_average(state["average"], state["network"], ema)
     return noise_loss, reconstruction_loss
 
 

@@ -43,7 +43,7 @@ def test_every_row_is_one_change_of_the_base(name):
 
 def test_the_default_rows_are_what_the_base_has_not_made():
     assert set(CHANGES) - set(settings().names()) == {
-        *("eps-prediction", "paper-signal-rates", "learning-rate-3e-4", "ema-0.999", "group-norm")
+        *("eps-prediction", "paper-signal-rates", "learning-rate-3e-4", "ema-0.999", "warmup-ema", "group-norm")
     }
     tuned = settings(prediction="v", crops="random").names()
     assert {"paper", "eps-prediction", "x0-prediction", "base"} <= set(tuned)

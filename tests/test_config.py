@@ -15,7 +15,7 @@ from ddim_from_scratch.config import (
     run_command,
 )
 
-BETTER = {"norm": "group"}  # than the paper's
+BETTER = {"norm": "group", "ema_schedule": "warmup"}  # than the paper's
 
 
 def test_defaults_are_the_papers_but_for_what_is_better():
@@ -35,8 +35,8 @@ def test_json_round_trip():
 
 def test_a_file_from_before_an_option_was_is_of_the_papers_recipe(monkeypatch):
     old = json.loads(Config(data="x", ema=0.9).to_json())
-    del old["norm"], old["learning_rate_schedule"]
-    assert Config.from_json(json.dumps(old)) == Config(data="x", ema=0.9, norm="batch")
+    del old["norm"], old["ema_schedule"]
+    assert Config.from_json(json.dumps(old)) == Config(data="x", ema=0.9, norm="batch", ema_schedule="constant")
     monkeypatch.setitem(PRESETS["paper"], "norm", "group")  # whatever the default is
     assert Config.from_json(json.dumps(old)).norm == "group"
 

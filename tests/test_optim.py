@@ -5,7 +5,7 @@ import pytest
 from helpers import reference, relative_error
 
 from ddim_from_scratch import tree
-from ddim_from_scratch.optim import adamw, clip_gradient, init_moments, update_average, warmup_cosine
+from ddim_from_scratch.optim import adamw, clip_gradient, init_moments, update_average, warmup_cosine, warmup_decay
 
 SHAPES = {"a": {"w": (3, 4), "b": (4,)}, "c": (5,)}
 STEPS = 6
@@ -58,6 +58,20 @@ def test_the_learning_rate_rises_for_a_twentieth_and_falls_by_half_a_cosine():
     np.testing.assert_allclose(shares, [float(decay(step)) for step in range(1, 201)], atol=1e-6)
     assert max(shares) == shares[9] == 1 and shares[-1] == pytest.approx(0, abs=1e-12)
     assert warmup_cosine(1, 1) >= 0
+
+
+def test_the_average_begins_as_short_as_tensorflows(rng):
+    tf = reference("tensorflow")
+    values = rng.standard_normal((40, 3)).astype(np.float32)
+    updates, variable, average = tf.Variable(0.0), tf.Variable(values[0]), {"w": values[0].copy()}
+    tensorflows = tf.train.ExponentialMovingAverage(0.7, num_updates=updates)
+    tensorflows.apply([variable])
+    for step in range(1, 40):  # of which 20 are warm-up
+        updates.assign(step)
+        variable.assign(values[step])
+        tensorflows.apply([variable])
+        update_average(average, {"w": values[step]}, warmup_decay(0.7, step))
+        assert relative_error(average["w"], tensorflows.average(variable).numpy()) < 1e-6
 
 
 def test_clipping_is_tensorflows(rng):
