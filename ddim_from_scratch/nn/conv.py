@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..backend import Array, array_module, blocks, empty, parallel, worker_count
+from ..backend import Array, array_module, blocks, cache_bytes, empty, parallel, worker_count
 from .rows import as_rows, row_of, sum_of_pixels
 
-TILE_PIXELS = 4096  # about 0.5 MB at 32 channels, half of a current core's L2 cache
+TILE_PIXELS = cache_bytes() // 2 // (32 * 4)  # half of the cache at 32 channels: 4096 for one of 1 MB
 
 
 def conv2d(x: Array, w: Array, b: Array) -> tuple[Array, tuple]:
