@@ -73,9 +73,9 @@ def test_arrays_in_use_never_overlap(actions):
 @pytest.mark.parametrize(
     ("said", "size"), [("2048K\n", 2 << 20), ("16384K\n", 2 << 20), ("512K\n", 1 << 19), ("", 1 << 20)]
 )
-def test_the_cache_is_what_the_system_says_up_to_2_mb(said, size, monkeypatch):
+def test_the_cache_is_what_the_system_says_up_to_2_mb(said, kb, monkeypatch):
     monkeypatch.setattr(backend.Path, "read_text", lambda path: said)
-    assert backend.cache_bytes() == size
+    assert backend.cache_bytes() == kb << 10
 
 
 def test_arrays_of_several_threads_never_overlap():
