@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 from helpers import digest, reference, relative_error
@@ -122,12 +123,14 @@ def run(tmp_path_factory):
 def test_processes_draw_the_clips_of_one(n, more, run, tmp_path):
     """Two groups of clips, of which the second is one clip; and more processes than clips, piece by piece."""
     options = f"--run {run} --steps 3 --threads 1 --inverter griffin-lim {more} --out".split()
-    sample.main([*options, str(tmp_path / "one")])
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # the lessons have a style of their own
+        sample.main([*options, str(tmp_path / "one")])
     code, out, err = finish(mpirun(n, "-m", "ddim_from_scratch.sample", *options, tmp_path / "several"))
     assert code == 0, err
     assert out.count("clips of") == 1, "every process speaks"
-    one, several = (sorted((tmp_path / name).glob("*.wav")) for name in ("one", "several"))
-    assert one and [*map(digest, several)] == [*map(digest, one)]
+    for path in (tmp_path / "one").iterdir():
+        assert digest(tmp_path / "several" / path.name) == digest(path), path.name
 
 
 def test_processes_measure_what_one_does(recordings, tmp_path, monkeypatch):
