@@ -170,7 +170,7 @@ LAYERS = {
     ),
     "attention": Layer(attention, attention_backward, {"q": (2, 7, 3), "k": (2, 5, 3), "v": (2, 5, 3)}),
     "separable attention": Layer(
-        partial(separable.attention, r=40),
+        partial(separable.attention, r=np.array([40, 41])),
         separable.attention_backward,
         {"q": (2, 7, 1), "k": (2, 5, 1), "v": (2, 5, 1)},
     ),

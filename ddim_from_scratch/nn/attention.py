@@ -100,7 +100,8 @@ def multi_head_attention(params: Tree, x: Array, memory: Array, heads: int) -> t
     k, key_cache = _linear(memory, **params["key"])
     v, value_cache = _linear(memory, **params["value"])
     split = [_split_heads(a, heads) for a in (q, k, v)]
-    if r := separable.nodes(*split[:2]):
+    r = separable.nodes(*split[:2])
+    if r is not None:
         o, attention_cache = separable.attention(*split, r)
         backward = separable.attention_backward
     else:
