@@ -233,6 +233,13 @@ def samples(x: Array, bytes_of_one: int = 0) -> list[slice]:
     return [slice(start, start + together) for start in range(0, len(x), together)]
 
 
+def rows(x: Array) -> list[tuple[slice, slice]]:
+    """(samples, rows) that cut the first two axes of `x`: one sample and rows as in `blocks`; one piece on a GPU."""
+    if array_module(x) is not np:
+        return [(slice(0, len(x)), slice(0, x.shape[1]))]
+    return [(slice(i, i + 1), part) for i in range(len(x)) for part in blocks(x[i])]
+
+
 # Memory. A training step asks for the same arrays again and again, and fresh pages from the kernel
 # cost as much as the arithmetic on them. A buffer that nobody refers to any more is given out again,
 # for an array of its size or somewhat less.

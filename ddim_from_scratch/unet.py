@@ -20,7 +20,7 @@ import itertools
 
 import numpy as np
 
-from .backend import Array, array_module, empty, parallel, samples
+from .backend import Array, array_module, empty, parallel, rows, samples
 from .config import ATTENTIONS, NORMS
 from .nn.activation import swish, swish_backward
 from .nn.attention import (
@@ -277,13 +277,13 @@ def concatenate_channels(*arrays: Array) -> Array:
     """(N, H, W, C_1), (N, H, W, C_2) ... to (N, H, W, C_1 + C_2 + ...)."""
     y = empty((*arrays[0].shape[:3], sum(a.shape[3] for a in arrays)), arrays[0])
 
-    def copy(part: slice) -> None:
+    def copy(part: tuple[slice, slice]) -> None:
         start = 0
         for a in arrays:
-            y[part, ..., start : start + a.shape[3]] = a[part]
+            y[part][..., start : start + a.shape[3]] = a[part]
             start += a.shape[3]
 
-    parallel(copy, samples(y))
+    parallel(copy, rows(y))
     return y
 
 
@@ -292,11 +292,11 @@ def split_channels(dy: Array, *widths: int) -> list[Array]:
     bounds = [0, *np.cumsum(widths).tolist(), dy.shape[3]]
     parts = [empty((*dy.shape[:3], stop - start), dy) for start, stop in itertools.pairwise(bounds)]
 
-    def copy(part: slice) -> None:
+    def copy(part: tuple[slice, slice]) -> None:
         for a, start in zip(parts, bounds[:-1], strict=True):
-            a[part] = dy[part, ..., start : start + a.shape[3]]
+            a[part] = dy[part][..., start : start + a.shape[3]]
 
-    parallel(copy, samples(dy))
+    parallel(copy, rows(dy))
     return parts
 
 

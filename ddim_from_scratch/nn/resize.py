@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..backend import Array, array_module, empty, parallel, samples
+from ..backend import Array, array_module, empty, parallel, rows, samples
 
 
 def average_pool(x: Array) -> Array:
@@ -68,12 +68,17 @@ def upsample_bilinear(x: Array) -> Array:
     n, height, width, channels = x.shape
     y = empty((n, 2 * height, 2 * width, channels), x)
 
-    def some(part: slice) -> None:
-        tall = empty((len(x[part]), 2 * height, width, channels), x)
-        _double_rows(x[part], tall)
-        _double_rows(tall.swapaxes(1, 2), y[part].swapaxes(1, 2))
+    def some(part: tuple[slice, slice]) -> None:
+        which, some_rows = part
+        start, stop = some_rows.start, some_rows.stop
+        first = max(start - 1, 0)
+        source = x[which, first : stop + 1]  # and the neighbours
+        tall = empty((len(source), 2 * source.shape[1], width, channels), x)
+        _double_rows(source, tall)
+        tall = tall[:, 2 * (start - first) :][:, : 2 * (stop - start)]
+        _double_rows(tall.swapaxes(1, 2), y[which, 2 * start : 2 * stop].swapaxes(1, 2))
 
-    parallel(some, samples(x))
+    parallel(some, rows(x))
     return y
 
 
