@@ -117,19 +117,20 @@ def to_mel(magnitude: Array) -> Array:
     """
     xp = array_module(magnitude)
     result = empty((*magnitude.shape[:-1], N_MELS), magnitude)
-    for mels, bins in mel_bands():
-        result[..., mels] = magnitude[..., bins] @ xp.asarray(mel_matrix()[bins, mels], magnitude.dtype)
+    for mels, bins, matrix in mel_bands(magnitude.dtype):
+        result[..., mels] = magnitude[..., bins] @ xp.asarray(matrix)
     return result
 
 
 @lru_cache
-def mel_bands() -> list[tuple[slice, slice]]:
-    """Quarters of the mel bins, each with the FFT bins in which any of them is not 0."""
+def mel_bands(dtype: np.dtype) -> list[tuple[slice, slice, np.ndarray]]:
+    """Quarters of the mel bins, each with the FFT bins in which any of them is not 0, and their part of the matrix."""
     bands = []
     for start in range(0, N_MELS, N_MELS // 4):
         mels = slice(start, start + N_MELS // 4)
         bins = np.flatnonzero(mel_matrix()[:, mels].any(axis=1))
-        bands.append((mels, slice(bins[0], bins[-1] + 1)))
+        bins = slice(bins[0], bins[-1] + 1)
+        bands.append((mels, bins, mel_matrix()[bins, mels].astype(dtype)))
     return bands
 
 
@@ -157,7 +158,8 @@ def log_mel(samples: Array) -> Array:
 
     def transform(rows: slice) -> None:
         magnitude = xp.abs(windowed_rfft(frames[rows], N_FFT))  # (rows, 513)
-        result[rows] = xp.log(xp.clip(to_mel(magnitude), MEL_MIN, MEL_MAX))
+        mel = to_mel(magnitude)
+        xp.log(xp.clip(mel, MEL_MIN, MEL_MAX, out=mel), out=result[rows])
 
     parallel(transform, blocks(len(frames)))
     return result
