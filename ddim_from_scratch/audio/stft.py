@@ -13,8 +13,7 @@ import numpy as np
 
 from ..backend import Array, array_module, empty, fft_module, parallel
 
-BLOCK = 256  # frames transformed at a time: their spectra (256 x 513 complex64, one MiB) stay in a core's cache;
-# of fewer, threads would wait for each other's calls into Python longer than they save
+BLOCK = 256  # frames at a time: a MiB of spectra stays in cache; of fewer, threads wait for Python more than they save
 
 
 @lru_cache
