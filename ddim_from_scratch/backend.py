@@ -244,6 +244,7 @@ def rows(x: Array) -> list[tuple[slice, slice]]:
 # cost as much as the arithmetic on them. A buffer that nobody refers to any more is given out again,
 # for an array of its size or somewhat less.
 
+LINE = 64  # bytes of a cache line; a vector that lies across two of them costs two accesses
 MOST_WASTE = 2  # a buffer at most so many times the size of its array
 
 
@@ -257,7 +258,9 @@ def empty(shape: tuple[int, ...], like: Array, dtype: Any = None) -> Array:
     if xp is not np or _local.context is None:
         return xp.empty(shape, dtype)
     size = math.prod(shape) * dtype.itemsize
-    return _local.context.memory.take(size)[:size].view(dtype).reshape(shape)
+    buffer = _local.context.memory.take(size + LINE)
+    start = -buffer.__array_interface__["data"][0] % LINE
+    return buffer[start : start + size].view(dtype).reshape(shape)
 
 
 class Memory:
