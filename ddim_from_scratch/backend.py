@@ -14,7 +14,7 @@ import threading
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -166,7 +166,7 @@ def threads(count: int | None = None) -> Iterator[None]:
     def join() -> None:
         _local.context = _Context(None, 1, memory)
 
-    with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(count, initializer=join) as pool:
+    with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(max(count - 1, 1), initializer=join) as pool:
         _local.context = _Context(pool, count, memory)
         try:
             yield
@@ -191,8 +191,9 @@ def parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
         with threads():
             return parallel(function, items)
     queue, results = deque(enumerate(items)), [None] * len(items)
+    outer = _local.context
 
-    def work(_: int) -> None:
+    def work() -> None:
         while True:
             try:
                 i, item = queue.popleft()
@@ -204,7 +205,15 @@ def parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
                 queue.clear()
                 raise
 
-    list(_local.context.pool.map(work, range(worker_count())))
+    others = [outer.pool.submit(work) for _ in range(min(outer.count, len(items)) - 1)]
+    _local.context = _Context(None, 1, outer.memory)
+    try:
+        work()
+    finally:
+        _local.context = outer
+        wait(others)
+    for other in others:
+        other.result()
     return results
 
 

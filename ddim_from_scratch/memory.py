@@ -173,29 +173,24 @@ def pool_bytes(params: Tree, n: int, pixels: int, training: bool, workers: int) 
         tiles(d, 1.5 * d, 1.5 * c, 1.5 * c, c, c, 1.5 * c, sums=POINTS * c * d)
         return dx
 
-    def block(c: int, d: int) -> range:
-        normalised = array(c)
+    def block(x: range, c: int, d: int) -> range:
         shortcut = array(d) if c != d else None
         inner = convolution(c, d)
-        activated = array(d)
         y = convolution(d, d)
         if training:
-            caches.append((normalised, inner))
-        del shortcut, activated
+            caches.append((x, inner))
+        del shortcut
         return y
 
     def block_backward(c: int, d: int) -> range:
-        normalised, inner = caches.pop()
-        activated = array(d)
+        x, inner = caches.pop()
         dh = convolution_backward(d, d)
-        del activated
         dh = array(d)
         del inner
         dh = convolution_backward(c, d)
         dh = array(c)
-        del normalised
-        shortcut = (array(c), array(c)) if c != d else None  # its input, had again, and the gradient to it
-        del shortcut
+        shortcut = array(c) if c != d else None
+        del x, shortcut
         return dh
 
     here, last = pixels, params["input"]["w"][3]
@@ -211,7 +206,7 @@ def pool_bytes(params: Tree, n: int, pixels: int, training: bool, workers: int) 
             del skip, made
         elif first:
             h = array(c)  # pooled, or concatenated with the embedding
-        h, last = block(c, d), d
+        h, last = block(h, c, d), d
         if place == "down":
             skips.append(h)
     if not training:

@@ -22,7 +22,7 @@ import numpy as np
 
 from .backend import Array, array_module, empty, parallel, rows, samples
 from .config import ATTENTIONS, NORMS
-from .nn.activation import swish, swish_backward
+from .nn.activation import swish_backward, swish_prologue
 from .nn.attention import (
     init_multi_head_attention,
     multi_head_attention,
@@ -30,14 +30,13 @@ from .nn.attention import (
 )
 from .nn.embedding import DIMENSIONS, sinusoidal_embedding
 from .nn.init import glorot_uniform
-from .nn.norm import EPSILON as NORM_EPSILON
 from .nn.norm import (
-    batch_norm,
+    batch_moments,
     batch_norm_backward,
-    batch_norm_inference,
-    group_norm,
+    group_moments,
     group_norm_backward,
-    undo_group_norm,
+    norm_cache,
+    normaliser,
 )
 from .nn.resize import (
     average_pool,
@@ -222,55 +221,40 @@ def unet_backward(d_eps: Array, params: Tree, caches: list) -> tuple[Array, Tree
 def residual_block(params: Tree, statistics: Tree | None, x: Array, training: bool) -> tuple[Array, list, Tree]:
     """shortcut(x) + conv2(swish(conv1(norm(x)))); the shortcut is a 1x1 convolution where the width changes.
 
+    Norm and swish are their convolutions' prologues.
     statistics: the moving ones of the batch normalisation; None normalises groups of channels instead.
     Returns (N, H, W, D), the caches, and the batch's statistics.
     """
     if statistics is None:
-        h, norm_cache, statistics = group_norm(x)
+        statistics = group_moments(x)
     elif training:
-        h, norm_cache, statistics = batch_norm(x)
-    else:
-        h, norm_cache = batch_norm_inference(x, statistics), None
+        statistics = batch_moments(x)
     shortcut, shortcut_cache = x, None
     if "shortcut" in params:
-        shortcut, _ = conv2d(x, **params["shortcut"])
-        shortcut_cache = h, params["shortcut"]["w"], statistics
-    h, conv1_cache = conv2d(h, **params["conv1"])
-    h, swish_cache = swish(h)
-    h, _ = conv2d(h, **params["conv2"])
-    add_in_place(h, shortcut)
-    return h, [shortcut_cache, norm_cache, conv1_cache, swish_cache, params["conv2"]["w"]], statistics
+        shortcut, shortcut_cache = conv2d(x, **params["shortcut"])
+    h, conv1_cache = conv2d(x, **params["conv1"], prologue=normaliser(x, statistics))
+    y, conv2_cache = conv2d(h, **params["conv2"], prologue=swish_prologue)
+    add_in_place(y, shortcut)
+    return y, [shortcut_cache, norm_cache(x, statistics), conv1_cache, h, conv2_cache], statistics
 
 
 def residual_block_backward(dy: Array, caches: list) -> tuple[Array, Tree]:
-    """dy: (N, H, W, D). Returns dx and the parameters' gradients; empties `caches`, whose memory is used again.
-
-    Two inputs are not kept, as they are cheaply had again. Conv2's is swish(h). The shortcut's, large where channels
-    have been concatenated, is had from the h that conv1 has kept:
-        x = std h + mean        dw = sum over pixels of x^T dy = std (sum of h^T dy) + mean^T (sum of dy)
-    (After group_norm, whose std and mean are another for each sample, x itself is had again.)
-    """
+    """dy: (N, H, W, D). Returns dx and the parameters' gradients; empties `caches`, whose memory is used again."""
     grads: Tree = {}
-    w, swish_cache = caches.pop(), caches.pop()
-    dh, w, b = conv2d_backward(dy, (swish(swish_cache)[0], w))
-    grads["conv2"] = {"w": w, "b": b}
-    dh = swish_backward(dh, swish_cache)
-    del swish_cache
-    dh, w, b = conv2d_backward(dh, caches.pop())
-    grads["conv1"] = {"w": w, "b": b}
-    norm_cache = caches.pop()
-    grouped = norm_cache[1].ndim == 2  # a standard deviation for each sample
-    dh = (group_norm_backward if grouped else batch_norm_backward)(dh, norm_cache)
-    shortcut_cache = caches.pop()
-    if shortcut_cache is None:
+
+    def convolution_backward(name: str, dy: Array) -> Array:
+        dx, w, b = conv2d_backward(dy, caches.pop())
+        grads[name] = {"w": w, "b": b}
+        return dx
+
+    dh = convolution_backward("conv2", dy)
+    dh = swish_backward(dh, caches.pop())
+    dh = convolution_backward("conv1", dh)
+    _, mean, _ = cache = caches.pop()
+    dh = (batch_norm_backward if mean.ndim == 1 else group_norm_backward)(dh, cache)
+    if caches[-1] is None:
         return add_in_place(dh, dy), grads
-    h, w, statistics = shortcut_cache
-    d_shortcut, dw, db = conv2d_backward(dy, (undo_group_norm(h, statistics) if grouped else h, w))
-    if not grouped:
-        std = (statistics["variance"] + NORM_EPSILON) ** 0.5
-        dw = std[:, None] * dw + statistics["mean"][:, None] * db
-    grads["shortcut"] = {"w": dw, "b": db}
-    return add_in_place(dh, d_shortcut), grads
+    return add_in_place(dh, convolution_backward("shortcut", dy)), grads
 
 
 def concatenate_channels(*arrays: Array) -> Array:

@@ -144,12 +144,18 @@ def test_work_outside_any_context_uses_every_core_and_leaves_blas_as_it_was(core
 
 def test_a_buffer_serves_smaller_arrays_but_none_of_less_than_half_its_size():
     def buffer_size(numbers):
-        return backend.empty((numbers,), LIKE).base.nbytes // LIKE.itemsize
+        return (backend.empty((numbers,), LIKE).base.nbytes - backend.LINE) // LIKE.itemsize
 
     with backend.threads(1):
-        assert [buffer_size(n) for n in (100, 99, 50, 49, 101)] == [100, 100, 100, 49, 101]
-        backend.empty((90,), LIKE), backend.empty((110,), LIKE)  # in use at once
-        assert sorted([buffer_size(90), buffer_size(110)]) == [101, 110]
+        assert [buffer_size(n) for n in (1000, 999, 500, 490, 1010)] == [1000, 1000, 1000, 490, 1010]
+        backend.empty((900,), LIKE), backend.empty((1100,), LIKE)  # in use at once
+        assert sorted([buffer_size(900), buffer_size(1100)]) == [1010, 1100]
+
+
+def test_arrays_begin_at_a_cache_line():
+    with backend.threads(1):
+        held = [backend.empty((n, 3), LIKE) for n in (1, 7, 1000, 10**6)]
+    assert [a.ctypes.data % backend.LINE for a in held] == [0] * 4
 
 
 def test_buffers_of_many_sizes_take_no_more_than_was_in_use_at_once():

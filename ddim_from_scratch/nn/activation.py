@@ -10,12 +10,14 @@ def swish(x: Array) -> tuple[Array, Array]:
     y = empty(x.shape, x)
     flat_x, flat_y = x.reshape(-1), y.reshape(-1)
 
-    def block(part: slice) -> None:
-        sigmoid = _sigmoid(flat_x[part], out=flat_y[part])
-        sigmoid *= flat_x[part]
-
-    parallel(block, blocks(flat_x))
+    parallel(lambda part: swish_prologue(flat_x[part], flat_y[part]), blocks(flat_x))
     return y, x
+
+
+def swish_prologue(x: Array, out: Array, n: int | slice = 0) -> None:
+    """swish(x) into out: what a convolution can do while it copies a tile (conv.py), for any samples n."""
+    _sigmoid(x, out)
+    out *= x
 
 
 def swish_backward(dy: Array, cache: Array) -> Array:

@@ -9,21 +9,27 @@ The buffer is filled for some samples at a time, which bounds its size.
 from __future__ import annotations
 
 from ..backend import Array, array_module, empty, samples
+from .conv import Prologue, after, cache_of, copy
 
 
-def conv2d(x: Array, w: Array, b: Array) -> tuple[Array, tuple]:
+def conv2d(x: Array, w: Array, b: Array, prologue: Prologue = copy) -> tuple[Array, tuple]:
     """`conv.conv2d`: shapes and cache as there."""
     k, _, c, d = w.shape
     y = empty((*x.shape[:3], d), x)
+    read = after(prologue, x)
     for part in _parts(x, k):
-        array_module(x).matmul(_columns(x[part], k), w.reshape(k * k * c, d), out=y[part].reshape(-1, d))
+        array_module(x).matmul(_columns(read[part], k), w.reshape(k * k * c, d), out=y[part].reshape(-1, d))
     y += b
-    return y, (x, w)
+    return y, cache_of(x, w, prologue)
 
 
 def conv2d_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array]:
     """`conv.conv2d_backward`: shapes as there. Both gradients read the same columns of dy, by its equations."""
-    x, w = cache
+    return _backward(dy, *cache)
+
+
+def _backward(dy: Array, x: Array, w: Array, prologue: Prologue = copy) -> tuple[Array, Array, Array]:
+    x = after(prologue, x)
     xp = array_module(x)
     k, _, c, d = w.shape
     mirrored = xp.ascontiguousarray(w[::-1, ::-1].swapaxes(2, 3)).reshape(k * k * d, c)

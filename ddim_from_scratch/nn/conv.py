@@ -10,38 +10,67 @@ are spread over threads.
 In the padded buffer, rows of W + k - 1 pixels lie end to end, so a shift by (ky, kx) is an offset of
 ky * (W + k - 1) + kx pixels, and every shifted view is one contiguous matrix. The price is k - 1
 meaningless pixels at the end of each row, which are dropped.
+
+The convolution of f(x), where f works on each pixel by itself (a normalisation, an activation), can do f while a tile is
+copied: it is the tile's `prologue`. Then there is no pass over memory for f, and no array of f(x) to keep.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from ..backend import Array, array_module, blocks, cache_bytes, empty, parallel, worker_count
+from ..backend import Array, array_module, blocks, cache_bytes, empty, parallel, rows, worker_count
 from .rows import as_rows, row_of, sum_of_pixels
 
 TILE_PIXELS = cache_bytes() // 2 // (32 * 4)  # half of the cache at 32 channels: 4096 for one of 1 MB
 
+Prologue = Callable[[Array, Array, int | slice], None]  # (x, out, n): f of some rows of the samples n, into out
 
-def conv2d(x: Array, w: Array, b: Array) -> tuple[Array, tuple]:
-    """Convolve with an odd square kernel.
+
+def copy(x: Array, out: Array, n: int | slice) -> None:
+    """The prologue that changes nothing."""
+    out[...] = x
+
+
+def conv2d(x: Array, w: Array, b: Array, prologue: Prologue = copy) -> tuple[Array, tuple]:
+    """Convolve x, or what the prologue makes of it, with an odd square kernel.
 
     x: (N, H, W, C). w: (k, k, C, D). b: (D,). Returns y: (N, H, W, D) and the cache for the backward pass.
     """
-    return (_pointwise if w.shape[0] == 1 else _correlate)(x, w, b), (x, w)
+    y = _pointwise(after(prologue, x), w, b) if w.shape[0] == 1 else _correlate(x, w, b, prologue)
+    return y, cache_of(x, w, prologue)
 
 
 def conv2d_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array]:
-    """dy: (N, H, W, D). Returns dx: (N, H, W, C), dw: (k, k, C, D), db: (D,).
+    """dy: (N, H, W, D). Returns dx: (N, H, W, C), dw: (k, k, C, D), db: (D,). dx is the gradient of what is convolved.
 
     With p an output pixel and p + s the input pixel that tap s reads:
         dx[p] = sum over s of  dy[p - s] @ w[s].T        dw[s] = sum over p of  x[p].T @ dy[p - s]
     Both read the same shifted views of dy, so both are done while the tile is in cache.
     """
-    x, w = cache
+    return _backward(dy, *cache)
+
+
+def after(prologue: Prologue, x: Array) -> Array:
+    """What the prologue makes of all of x."""
+    if prologue is copy:
+        return x
+    y = empty(x.shape, x)
+    parallel(lambda part: prologue(x[part], y[part], part[0]), rows(x))
+    return y
+
+
+def cache_of(x: Array, w: Array, prologue: Prologue) -> tuple:
+    return (x, w) if prologue is copy else (x, w, prologue)
+
+
+def _backward(dy: Array, x: Array, w: Array, prologue: Prologue = copy) -> tuple[Array, Array, Array]:
     xp = array_module(x)
     k, _, c, d = w.shape
     if k == 1:
-        return _pointwise_backward(dy, x, w)
+        return _pointwise_backward(dy, after(prologue, x), w)
     _, _, width, _ = x.shape
     row = width + k - 1
     dx = empty(x.shape, x)
@@ -50,7 +79,7 @@ def conv2d_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array]:
         pixels = (bottom - top) * row
         dy_padded = padded_rows(dy, n, top, bottom - top, k).reshape(-1, d)
         x_rows = empty((bottom - top, row, c), x)
-        x_rows[:, :width] = x[n, top:bottom]
+        prologue(x[n, top:bottom], x_rows[:, :width], n)
         x_rows[:, width:] = 0
         x_rows = x_rows.reshape(pixels, c)
         dx_rows, product = empty((pixels, c), x), empty((pixels, c), x)
@@ -71,7 +100,7 @@ def conv2d_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array]:
     return dx, sum(dw[1:], dw[0]), sum(db[1:], db[0])
 
 
-def _correlate(x: Array, w: Array, b: Array) -> Array:
+def _correlate(x: Array, w: Array, b: Array, prologue: Prologue) -> Array:
     xp = array_module(x)
     n_samples, height, width, c = x.shape
     k, _, _, d = w.shape
@@ -80,7 +109,7 @@ def _correlate(x: Array, w: Array, b: Array) -> Array:
 
     def tile(n: int, top: int, bottom: int) -> None:
         pixels = (bottom - top) * row
-        padded = padded_rows(x, n, top, bottom - top, k).reshape(-1, c)
+        padded = padded_rows(x, n, top, bottom - top, k, prologue).reshape(-1, c)
         total, product = empty((pixels, d), x), empty((pixels, d), x)
         for ky in range(k):
             for kx in range(k):
@@ -127,7 +156,7 @@ def _pointwise_backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Ar
     return dx, sum(dw[1:], dw[0]).reshape(w.shape), sum(db[1:], db[0])
 
 
-def padded_rows(x: Array, n: int, top: int, rows: int, k: int) -> Array:
+def padded_rows(x: Array, n: int, top: int, rows: int, k: int, prologue: Prologue = copy) -> Array:
     """`rows` rows of sample n from `top` on, with the k//2 rows and columns around them, zero outside the array.
 
     Returns (rows + k, W + k - 1, C): one zero row follows, so that the last shifted view stays inside the buffer.
@@ -142,7 +171,7 @@ def padded_rows(x: Array, n: int, top: int, rows: int, k: int) -> Array:
     filled = padded[above : above + inside]
     filled[:, :border] = 0
     filled[:, border + width :] = 0
-    filled[:, border : border + width] = x[n, first:last]
+    prologue(x[n, first:last], filled[:, border : border + width], n)
     return padded
 
 

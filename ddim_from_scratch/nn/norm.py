@@ -1,7 +1,9 @@
 """Normalisation without scale or centre: of a batch (Ioffe and Szegedy 2015), or of groups of a sample's channels
 (Wu and He 2018).
 
-Both need means over the pixels of a set: the batch, or a sample. What they share takes x: (sets, rows, W, C).
+Both need means over the pixels of a set: the batch, or a sample. What they share takes x: (sets, rows, W, C). Once the
+moments are known, y is a difference and a product away from x: a convolution takes them along (`normaliser`), and the
+backward pass has them again, so that y need not be kept.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .. import mpi
-from ..backend import Array, array_module, blocks, empty, parallel
+from ..backend import Array, array_module, blocks, empty, parallel, rows
 from .rows import as_rows, row_of, sum_of_pixels
 
 EPSILON = 1e-3  # Keras' default
@@ -22,26 +24,52 @@ def batch_norm(x: Array) -> tuple[Array, tuple, dict[str, Array]]:
     x: (N, H, W, C). Returns y, the cache, and {"mean": (C,), "variance": (C,)}: those of the whole batch, where it is
     spread over processes, too (mpi.py).
     """
+    statistics = batch_moments(x)
+    return batch_norm_inference(x, statistics), norm_cache(x, statistics), statistics
+
+
+def batch_moments(x: Array) -> dict[str, Array]:
+    """The statistics that `batch_norm` returns."""
     count, mean, m2 = _merged(mpi.gather(*_moments(_one_set(x))[0]))
-    statistics = {"mean": mean.astype(x.dtype), "variance": (m2 / count).astype(x.dtype)}
-    y = batch_norm_inference(x, statistics)
-    return y, (y, _inverse_std(statistics)), statistics
+    return {"mean": mean.astype(x.dtype), "variance": (m2 / count).astype(x.dtype)}
+
+
+def norm_cache(x: Array, statistics: dict[str, Array]) -> tuple[Array, Array, Array]:
+    """What the backward pass needs: x, the means, and 1 / std."""
+    return x, statistics["mean"], _inverse_std(statistics)
 
 
 def batch_norm_backward(dy: Array, cache: tuple) -> Array:
     """dx = (dy - mean(dy) - y mean(dy y)) / std: what is left of dy once its parts along 1 and y are removed."""
-    y, inverse_std = cache
+    x, mean, inverse_std = cache
 
     def means(count: int, sum_dy: Array, sum_dy_y: Array) -> tuple[Array, Array]:
         n, *sums = mpi.total(count, sum_dy[0], sum_dy_y[0])
         return tuple(s[None] / n for s in sums)
 
-    return _backward(_one_set(dy), _one_set(y), inverse_std[None], means).reshape(y.shape)
+    return _backward(_one_set(dy), _one_set(x), mean[None], inverse_std[None], means).reshape(x.shape)
 
 
 def batch_norm_inference(x: Array, statistics: dict[str, Array]) -> Array:
     """The same with given statistics: the moving averages that training has kept."""
-    return _normalise(_one_set(x), statistics["mean"][None], _inverse_std(statistics)[None]).reshape(x.shape)
+    y, normalise = empty(x.shape, x), normaliser(x, statistics)
+    parallel(lambda part: normalise(x[part], y[part], part[0]), rows(x))
+    return y
+
+
+def normaliser(x: Array, statistics: dict[str, Array]) -> Callable[[Array, Array, int | slice], None]:
+    """A prologue for the convolution of normalised x (conv.py). statistics: (C,) each, or (N, C)."""
+    xp, shape = array_module(x), (len(x), 1, *x.shape[2:])
+    mean, scale = (
+        xp.broadcast_to(row_of(a, x).reshape(-1, *shape[1:]), shape)
+        for a in (statistics["mean"], _inverse_std(statistics))
+    )
+
+    def prologue(x: Array, out: Array, n: int | slice) -> None:
+        xp.subtract(x, mean[n], out=out)
+        out *= scale[n]
+
+    return prologue
 
 
 def group_norm(x: Array) -> tuple[Array, tuple, dict[str, Array]]:
@@ -51,24 +79,23 @@ def group_norm(x: Array) -> tuple[Array, tuple, dict[str, Array]]:
     {"mean": (N, C), "variance": (N, C)}, the same for all channels of a group. A sample's result does not depend on
     the others: training and sampling are the same, and need no moving averages.
     """
+    statistics = group_moments(x)
+    return batch_norm_inference(x, statistics), norm_cache(x, statistics), statistics
+
+
+def group_moments(x: Array) -> dict[str, Array]:
+    """The statistics that `group_norm` returns."""
     xp = array_module(x)
     moments = _moments(x)
     channel_mean, m2 = (xp.stack([of_sample[i] for of_sample in moments]) for i in (1, 2))
     mean = _group_means(channel_mean)
     variance = _group_means(m2 / moments[0][0] + (channel_mean - mean) ** 2)
-    statistics = {"mean": mean.astype(x.dtype), "variance": variance.astype(x.dtype)}
-    y = _normalise(x, statistics["mean"], _inverse_std(statistics))
-    return y, (y, _inverse_std(statistics)), statistics
+    return {"mean": mean.astype(x.dtype), "variance": variance.astype(x.dtype)}
 
 
 def group_norm_backward(dy: Array, cache: tuple) -> Array:
     """dx as in `batch_norm_backward`, with the means over a sample's group."""
     return _backward(dy, *cache, lambda count, *sums: tuple(_group_means(s / count) for s in sums))
-
-
-def undo_group_norm(y: Array, statistics: dict[str, Array]) -> Array:
-    """x = y std + mean: what `group_norm` was given, from what it returned."""
-    return _normalise(y, -statistics["mean"] * _inverse_std(statistics), 1 / _inverse_std(statistics))
 
 
 def _moments(x: Array) -> list[tuple[int, Array, Array]]:
@@ -105,40 +132,34 @@ def _merged(parts: list[tuple[int, Array, Array]]) -> tuple[int, Array, Array]:
     return count, mean, m2
 
 
-def _normalise(x: Array, mean: Array, inverse_std: Array) -> Array:
-    """(x - mean) inverse_std. mean, inverse_std: (sets, C)."""
-    xp = array_module(x)
-    y = empty(x.shape, x)
-    mean, scale = row_of(mean, x), row_of(inverse_std, x)
+def _backward(
+    dy: Array, x: Array, mean: Array, inverse_std: Array, means: Callable[..., tuple[Array, Array]]
+) -> Array:
+    """means: makes mean(dy) and mean(dy y), (sets, C), of the number of a set's pixels and the two sums over them.
 
-    def block(piece: tuple[int, slice]) -> None:
-        out = xp.subtract(as_rows(x[piece]), mean[piece[0]], out=as_rows(y[piece]))
-        out *= scale[piece[0]]
-
-    parallel(block, _pieces(x))
-    return y
-
-
-def _backward(dy: Array, y: Array, inverse_std: Array, means: Callable[..., tuple[Array, Array]]) -> Array:
-    """means: makes mean(dy) and mean(dy y), (sets, C), of the number of a set's pixels and the two sums over them."""
-    xp, channels = array_module(y), y.shape[-1]
-    dx = empty(y.shape, y)
+    With c = x - mean, y is c inverse_std, which is a number for each channel and can wait.
+    """
+    xp, channels = array_module(x), x.shape[-1]
+    dx = empty(x.shape, x)
+    mean_x = row_of(mean, x)
 
     def of_block(piece: tuple[int, slice]) -> tuple[Array, Array]:
         rows_dy = as_rows(dy[piece])
-        product = xp.multiply(rows_dy, as_rows(y[piece]), out=as_rows(dx[piece]))
+        product = xp.subtract(as_rows(x[piece]), mean_x[piece[0]], out=as_rows(dx[piece]))
+        product *= rows_dy
         return sum_of_pixels(rows_dy, channels), sum_of_pixels(product, channels)
 
-    pieces = _pieces(y)
-    sums = xp.zeros_like(inverse_std), xp.zeros_like(inverse_std)
+    pieces = _pieces(x)
+    sum_dy, sum_dy_c = xp.zeros_like(inverse_std), xp.zeros_like(inverse_std)
     for (of_set, _), found in zip(pieces, parallel(of_block, pieces), strict=True):
-        for total, part in zip(sums, found, strict=True):
+        for total, part in zip((sum_dy, sum_dy_c), found, strict=True):
             total[of_set] += part
-    mean_dy, mean_dy_y = means(y[0].size // channels, *sums)
-    mean_dy, minus_mean_dy_y, scale = (row_of(a, y) for a in (mean_dy, -mean_dy_y, inverse_std))
+    mean_dy, mean_dy_y = means(x[0].size // channels, sum_dy, sum_dy_c * inverse_std)
+    mean_dy, along_c, scale = (row_of(a, x) for a in (mean_dy, mean_dy_y * inverse_std, inverse_std))
 
     def block(piece: tuple[int, slice]) -> None:
-        out = xp.multiply(as_rows(y[piece]), minus_mean_dy_y[piece[0]], out=as_rows(dx[piece]))
+        out = xp.subtract(mean_x[piece[0]], as_rows(x[piece]), out=as_rows(dx[piece]))
+        out *= along_c[piece[0]]
         out += as_rows(dy[piece])
         out -= mean_dy[piece[0]]
         out *= scale[piece[0]]

@@ -61,22 +61,20 @@ def max_pool(x: Array, size: tuple[int, int] = (2, 2), stride: tuple[int, int] =
 def upsample_bilinear(x: Array) -> Array:
     """Twice the height and width, by linear interpolation between pixel centres, clamped at the borders.
 
-    x: (N, H, W, C). Returns (N, 2H, 2W, C). Along one axis, as in Keras' UpSampling2D and PyTorch's
-    interpolate(align_corners=False):
-        y[2i] = 3/4 x[i] + 1/4 x[i-1]        y[2i+1] = 3/4 x[i] + 1/4 x[i+1]
+    x: (N, H, W, C). Returns (N, 2H, 2W, C): D x along the height and along the width, D as in `_doubling`, as Keras'
+    UpSampling2D and PyTorch's interpolate(align_corners=False).
     """
+    xp = array_module(x)
     n, height, width, channels = x.shape
     y = empty((n, 2 * height, 2 * width, channels), x)
+    of_height, of_width = _doubling(height, x), _doubling(width, x)
 
     def some(part: tuple[slice, slice]) -> None:
-        which, some_rows = part
-        start, stop = some_rows.start, some_rows.stop
-        first = max(start - 1, 0)
-        source = x[which, first : stop + 1]  # and the neighbours
-        tall = empty((len(source), 2 * source.shape[1], width, channels), x)
-        _double_rows(source, tall)
-        tall = tall[:, 2 * (start - first) :][:, : 2 * (stop - start)]
-        _double_rows(tall.swapaxes(1, 2), y[which, 2 * start : 2 * stop].swapaxes(1, 2))
+        which, out = part[0], slice(2 * part[1].start, 2 * part[1].stop)
+        read = slice(max(part[1].start - 1, 0), part[1].stop + 1)  # and the neighbours
+        tall = empty((*y[which, out].shape[:2], width, channels), x)
+        xp.matmul(of_height[out, read], _flat(x[which, read]), out=_flat(tall))
+        xp.matmul(of_width, tall, out=y[which, out])
 
     parallel(some, rows(x))
     return y
@@ -84,45 +82,32 @@ def upsample_bilinear(x: Array) -> Array:
 
 def upsample_bilinear_backward(dy: Array) -> Array:
     """The transpose of `upsample_bilinear`. dy: (N, 2H, 2W, C). Returns (N, H, W, C)."""
-    n, height, width, channels = dy.shape
-    dx = empty((n, height // 2, width // 2, channels), dy)
+    xp = array_module(dy)
+    n, height, width, channels = (dy.shape[0], dy.shape[1] // 2, dy.shape[2] // 2, dy.shape[3])
+    dx = empty((n, height, width, channels), dy)
+    of_height, of_width = _doubling(height, dy).T, _doubling(width, dy).T
 
-    def some(part: slice) -> None:
-        narrow = empty((len(dy[part]), height, width // 2, channels), dy)
-        _halve_rows(dy[part].swapaxes(1, 2), narrow.swapaxes(1, 2))
-        _halve_rows(narrow, dx[part])
+    def some(part: tuple[slice, slice]) -> None:
+        which, out = part
+        read = slice(max(2 * out.start - 1, 0), 2 * out.stop + 1)
+        narrow = empty((*dy[which, read].shape[:2], width, channels), dy)
+        xp.matmul(of_width, dy[which, read], out=narrow)
+        xp.matmul(of_height[out, read], _flat(narrow), out=_flat(dx[which, out]))
 
-    parallel(some, samples(dy))
+    parallel(some, rows(dx))
     return dx
 
 
-def _double_rows(x: Array, y: Array) -> None:
-    """Interpolate along axis 1, from x into y."""
-    quarter = x * 0.25
-    even, odd = y[:, 0::2], y[:, 1::2]
-    even[...] = x
-    even -= quarter
-    odd[...] = even
-    for target, source in (
-        (even[:, 1:], quarter[:, :-1]),
-        (even[:, :1], quarter[:, :1]),
-        (odd[:, :-1], quarter[:, 1:]),
-        (odd[:, -1:], quarter[:, -1:]),
-    ):
-        target += source
+def _doubling(n: int, like: Array) -> Array:
+    """(2n, n), the matrix D of
+    y[2i] = 3/4 x[i] + 1/4 x[i-1]        y[2i+1] = 3/4 x[i] + 1/4 x[i+1]
+    """
+    xp = array_module(like)
+    this = xp.eye(n, dtype=like.dtype)
+    before, behind = xp.concatenate([this[:1], this[:-1]]), xp.concatenate([this[1:], this[-1:]])
+    return xp.stack([0.75 * this + 0.25 * before, 0.75 * this + 0.25 * behind], axis=1).reshape(2 * n, n)
 
 
-def _halve_rows(dy: Array, dx: Array) -> None:
-    """The transpose of `_double_rows`, from dy into dx."""
-    even, odd = dy[:, 0::2], dy[:, 1::2]
-    dx[...] = even
-    dx += odd
-    dx *= 3
-    for target, source in (
-        (dx[:, :-1], even[:, 1:]),
-        (dx[:, :1], even[:, :1]),
-        (dx[:, 1:], odd[:, :-1]),
-        (dx[:, -1:], odd[:, -1:]),
-    ):
-        target += source
-    dx *= 0.25
+def _flat(x: Array) -> Array:
+    """(N, H, W, C) as (N, H, W C)."""
+    return x.reshape(*x.shape[:2], -1)

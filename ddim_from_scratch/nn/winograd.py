@@ -28,7 +28,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..backend import Array, array_module, empty, parallel, worker_count
 from . import columns, conv
-from .conv import TILE_PIXELS, padded_rows
+from .conv import TILE_PIXELS, Prologue, cache_of, copy, padded_rows
 from .rows import as_rows, sum_of_pixels
 
 POINTS = (0, 1, -1, 2, -2)  # and infinity
@@ -50,11 +50,13 @@ G = _evaluation(3) / SCALE  # (6, 3)
 A_T = _evaluation(4).T  # (4, 6)
 
 
-def conv2d(x: Array, w: Array, b: Array) -> tuple[Array, tuple]:
+def conv2d(x: Array, w: Array, b: Array, prologue: Prologue = copy) -> tuple[Array, tuple]:
     """`conv.conv2d`, by Winograd's algorithm for k = 3, and on a GPU by columns. Shapes and cache as there."""
     if array_module(x) is not np:
-        return columns.conv2d(x, w, b)
-    return (_correlate(x, w, b), (x, w)) if w.shape[0] == 3 else conv.conv2d(x, w, b)
+        return columns.conv2d(x, w, b, prologue)
+    if w.shape[0] != 3:
+        return conv.conv2d(x, w, b, prologue)
+    return _correlate(x, w, b, prologue), cache_of(x, w, prologue)
 
 
 def conv2d_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array]:
@@ -64,7 +66,7 @@ def conv2d_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array]:
     return _backward(dy, *cache) if cache[1].shape[0] == 3 else conv.conv2d_backward(dy, cache)
 
 
-def _backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
+def _backward(dy: Array, x: Array, w: Array, prologue: Prologue = copy) -> tuple[Array, Array, Array]:
     _, height, width, c = x.shape
     row, d = width + 2, w.shape[-1]
     u = _filter_at_points(w[::-1, ::-1].swapaxes(2, 3))
@@ -76,7 +78,7 @@ def _backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
         _write_rows(dx[n, top : top + rows], _products(dy_points, u, groups), None)
 
         x_rows = empty((groups * GROUP, row, c), x)
-        x_rows[:rows, :width] = x[n, top : top + rows]
+        prologue(x[n, top : top + rows], x_rows[:rows, :width], n)
         x_rows[rows:] = 0
         x_rows[:, width:] = 0
         x_points = empty((6, groups * row, c), x)
@@ -97,14 +99,14 @@ def _backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
     return dx, np.ascontiguousarray(dw[::-1, ::-1]), db
 
 
-def _correlate(x: Array, w: Array, b: Array) -> Array:
+def _correlate(x: Array, w: Array, b: Array, prologue: Prologue) -> Array:
     n_samples, height, width, _ = x.shape
     u = _filter_at_points(w)
     y = empty((n_samples, height, width, w.shape[-1]), x)
     b_row = np.tile(b, width + 2)
 
     def tile(n: int, top: int, groups: int) -> None:
-        x_points = _windows_at_points(x, n, top, groups)
+        x_points = _windows_at_points(x, n, top, groups, prologue)
         _write_rows(y[n, top : top + groups * GROUP], _products(x_points, u, groups), b_row)
 
     parallel(lambda t: tile(*t), _tiles(x))
@@ -116,12 +118,12 @@ def _filter_at_points(w: Array) -> Array:
     return (G.astype(w.dtype) @ w.reshape(3, -1)).reshape(6, *w.shape[1:])
 
 
-def _windows_at_points(x: Array, n: int, top: int, groups: int) -> Array:
+def _windows_at_points(x: Array, n: int, top: int, groups: int, prologue: Prologue = copy) -> Array:
     """B^T x of the windows that start at rows top - 1, top + 3, ...: (6, groups * (W + 2) + 2, C).
 
     The last two pixels are there to be shifted over; what they hold ends in pixels that are dropped.
     """
-    padded = padded_rows(x, n, top, groups * GROUP, 3)
+    padded = padded_rows(x, n, top, groups * GROUP, 3, prologue)
     _, row, c = padded.shape
     points = empty((6, groups * row + 2, c), x)
     points[:, groups * row :] = 0

@@ -9,12 +9,13 @@ from ddim_from_scratch.nn.norm import batch_norm, batch_norm_backward
 
 
 def without_mean_term(dy, cache):
-    y, inverse_std = cache
+    x, mean, inverse_std = cache
+    y = (x - mean) * inverse_std
     return (dy - y * (dy * y).mean((0, 1, 2))) * inverse_std
 
 
 def without_variance_term(dy, cache):
-    _, inverse_std = cache
+    *_, inverse_std = cache
     return (dy - dy.mean((0, 1, 2))) * inverse_std
 
 

@@ -173,6 +173,24 @@ def test_results_are_the_same_bit_for_bit_with_the_same_number_of_threads():
         np.testing.assert_array_equal(first[name], second[name], err_msg=name)
 
 
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("module", [conv, winograd, columns])
+def test_a_prologue_makes_what_is_convolved_and_leaves_the_border_zero(module, k, rng, small_tiles):
+    x, w, b, dy = (rng.standard_normal(shape) for shape in [(3, 9, 5, 2), (k, k, 2, 4), (4,), (3, 9, 5, 4)])
+    scale = np.array([1.0, 2, 3]).reshape(3, 1, 1, 1)
+
+    def prologue(x, out, n):
+        np.multiply(x, scale[n], out=out)
+        out += 1
+
+    with backend.threads(2):
+        y, cache = module.conv2d(x, w, b, prologue)
+        expected, plain_cache = module.conv2d(x * scale + 1, w, b)
+        np.testing.assert_array_equal(y, expected)
+        for a, e in zip(module.conv2d_backward(dy, cache), module.conv2d_backward(dy, plain_cache), strict=True):
+            np.testing.assert_array_equal(a, e)
+
+
 def test_winograd_loses_about_one_digit_and_no_more(rng):
     x, w, b = (rng.standard_normal(s).astype(np.float32) for s in [(2, 32, 16, 32), (3, 3, 32, 48), (48,)])
     dy = rng.standard_normal((2, 32, 16, 48)).astype(np.float32)
