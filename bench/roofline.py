@@ -5,7 +5,7 @@
 The peaks are measured first: a product of two large matrices, and a copy from memory to memory. A layer is bound
 by the one of which it uses the larger part. Arithmetic is counted as the definition has it, so Winograd's
 convolution, which needs half of it, can exceed the peak. Bytes are those of a layer's arguments and results, each
-once; what a layer moves beyond them is its loss.
+once; what a layer moves beyond them is its loss. Normalisation and swish are part of the convolutions that follow.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from ddim_from_scratch import unet as network
 from ddim_from_scratch.backend import available_cores, parallel, threads
 from ddim_from_scratch.config import Parser, run_command
 
-PAIRS = ("conv2d", "multi_head_attention", "batch_norm", "swish", "average_pool", "upsample_bilinear")
-LAYERS = [*PAIRS, *(f"{name}_backward" for name in PAIRS)]
+PAIRS = ("conv2d", "multi_head_attention", "average_pool", "upsample_bilinear")
+LAYERS = [*PAIRS, *(f"{name}_backward" for name in PAIRS), "batch_moments", "batch_norm_backward", "swish_backward"]
 LAYERS += ["concatenate_channels", "split_channels", "add_in_place"]
 REPEATS = 3
 
@@ -66,7 +66,7 @@ def arithmetic(name: str, arguments: tuple, keywords: dict) -> float:
     if name == "conv2d":
         return 2 * arguments[0].size / arguments[0].shape[-1] * keywords["w"].size
     if name == "conv2d_backward":
-        x, w = arguments[1]
+        x, w, *_ = arguments[1]
         return 4 * x.size / x.shape[-1] * w.size
     if name == "multi_head_attention":
         _, x, memory, _ = arguments
@@ -80,7 +80,7 @@ def arithmetic(name: str, arguments: tuple, keywords: dict) -> float:
 
 def label(name: str, arguments: tuple, keywords: dict) -> tuple[str, str]:
     """The layer without "_backward", and its shape."""
-    base = name.removesuffix("_backward")
+    base = name.removesuffix("_backward").replace("batch_moments", "batch_norm")
     first = next(a for a in arrays(arguments) if a.ndim == 4)
     if base == "conv2d":
         k, _, c, d = (keywords["w"] if "w" in keywords else arguments[1][1]).shape

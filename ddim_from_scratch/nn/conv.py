@@ -11,8 +11,8 @@ In the padded buffer, rows of W + k - 1 pixels lie end to end, so a shift by (ky
 ky * (W + k - 1) + kx pixels, and every shifted view is one contiguous matrix. The price is k - 1
 meaningless pixels at the end of each row, which are dropped.
 
-The convolution of f(x), where f works on each pixel by itself (a normalisation, an activation), can do f while a tile is
-copied: it is the tile's `prologue`. Then there is no pass over memory for f, and no array of f(x) to keep.
+The convolution of f(x), where f works on each pixel by itself (a normalisation, an activation), can do f while it
+copies a tile: its prologue. Then there is no pass over memory for f, and no array of f(x) to keep.
 """
 
 from __future__ import annotations

@@ -132,9 +132,7 @@ def _merged(parts: list[tuple[int, Array, Array]]) -> tuple[int, Array, Array]:
     return count, mean, m2
 
 
-def _backward(
-    dy: Array, x: Array, mean: Array, inverse_std: Array, means: Callable[..., tuple[Array, Array]]
-) -> Array:
+def _backward(dy: Array, x: Array, mean: Array, inverse_std: Array, means: Callable[..., tuple[Array, Array]]) -> Array:
     """means: makes mean(dy) and mean(dy y), (sets, C), of the number of a set's pixels and the two sums over them.
 
     With c = x - mean, y is c inverse_std, which is a number for each channel and can wait.

@@ -64,7 +64,8 @@ def norm(mean=1.0, variance=1.0, scale=1.0, axes=PIXELS, total=np.mean):
     """dx of a normalisation with its terms weighted."""
 
     def backward(dy, cache):
-        y, inverse_std = cache
+        x, mean_x, inverse_std = cache
+        y = (x - mean_x) * inverse_std
         mean_dy, mean_dy_y = (total(a, axis=axes, keepdims=True) for a in (dy, dy * y))
         return (dy - mean * mean_dy - variance * y * mean_dy_y) * inverse_std**scale
 
@@ -148,8 +149,8 @@ EXERCISES = [
         "ddim_from_scratch.nn.norm.batch_norm_backward",
         tests=(*checks("batch_norm"), *checks("batch_norm, one sample"), *checks("residual_block")),
         examples={
-            "batch_norm_backward(dy (2, 1, 2, 1), y, 1 / sigma)": lambda backward: backward(*NORM),
-            "batch_norm_backward(dy (3, 2, 4, 2), y, 1 / sigma)": lambda backward: backward(*NORM_TWO),
+            "batch_norm_backward(dy (2, 1, 2, 1), cache)": lambda backward: backward(*NORM),
+            "batch_norm_backward(dy (3, 2, 4, 2), cache)": lambda backward: backward(*NORM_TWO),
         },
         mistakes={
             "mean and sigma are treated as constants: they move with x, which gives two more terms": norm(0, 0),

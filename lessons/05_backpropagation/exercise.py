@@ -41,10 +41,10 @@ def conv2d_backward(dy: np.ndarray, cache: tuple[np.ndarray, np.ndarray]) -> tup
     raise NotImplementedError
 
 
-def batch_norm_backward(dy: np.ndarray, cache: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+def batch_norm_backward(dy: np.ndarray, cache: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
     """dx for y = (x - mean) / sigma, where the mean and sigma of each channel are those of x itself.
 
-    dy: (N, H, W, C). cache: (y, 1 / sigma), (N, H, W, C) and (C,). Returns dx: (N, H, W, C).
+    dy: (N, H, W, C). cache: (x, mean, 1 / sigma), (N, H, W, C), (C,) and (C,). Returns dx: (N, H, W, C).
 
     Means are over all axes but the last. What comes out is perpendicular to a shift: its mean is 0 in every
     channel; and almost perpendicular to y.

@@ -26,9 +26,10 @@ def conv2d_backward(dy: np.ndarray, cache: tuple[np.ndarray, np.ndarray]) -> tup
     return dx, dw, dy.sum(axis=(0, 1, 2))
 
 
-def batch_norm_backward(dy: np.ndarray, cache: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+def batch_norm_backward(dy: np.ndarray, cache: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
     """What is left of dy without its parts along 1 and y."""
-    y, inverse_sigma = cache
+    x, mean, inverse_sigma = cache
+    y = (x - mean) * inverse_sigma
     pixels = (0, 1, 2)
     return (dy - dy.mean(axis=pixels) - y * (dy * y).mean(axis=pixels)) * inverse_sigma
 

@@ -5,10 +5,10 @@ import numpy as np
 from ddim_from_scratch import tree
 from ddim_from_scratch.nn.activation import swish, swish_backward
 from ddim_from_scratch.nn.attention import multi_head_attention_backward
-from ddim_from_scratch.nn.conv import conv2d, conv2d_backward
 from ddim_from_scratch.nn.embedding import DIMENSIONS
-from ddim_from_scratch.nn.norm import EPSILON, batch_norm, batch_norm_backward, batch_norm_inference
+from ddim_from_scratch.nn.norm import batch_norm, batch_norm_backward, batch_norm_inference
 from ddim_from_scratch.nn.resize import average_pool_backward, upsample_bilinear_backward
+from ddim_from_scratch.nn.winograd import conv2d, conv2d_backward
 from ddim_from_scratch.unet import (
     init_unet,
     residual_block,
@@ -84,17 +84,15 @@ def block_mistake(**options):
 
 def wrong_block_backward(dy, cache, shortcut=True, through=True, skip=()):
     """The block's backward pass with a layer left out."""
-    shortcut_cache, norm_cache, conv1_cache, swish_cache, w2 = cache
-    dh, w2, b2 = conv2d_backward(dy, (swish(swish_cache)[0], w2))
+    shortcut_cache, norm_cache, conv1_cache, swish_cache, conv2_cache = cache
+    dh, w2, b2 = conv2d_backward(dy, conv2_cache)
     dh = dh if "swish" in skip else swish_backward(dh, swish_cache)
     dh, w1, b1 = conv2d_backward(dh, conv1_cache)
     dh = dh if "norm" in skip else batch_norm_backward(dh, norm_cache)
     grads = {"conv1": {"w": w1, "b": b1}, "conv2": {"w": w2, "b": b2}}
     if shortcut_cache is None:
         return dh + dy * shortcut, grads
-    h, w, statistics = shortcut_cache
-    x = np.sqrt(statistics["variance"] + EPSILON) * h + statistics["mean"]
-    dx, w, b = conv2d_backward(dy, (x, w))
+    dx, w, b = conv2d_backward(dy, shortcut_cache)
     return dh + dx * through, grads | {"shortcut": {"w": w, "b": b}}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from ddim_from_scratch.nn.activation import swish, swish_backward  # noqa: F401
 from ddim_from_scratch.nn.attention import multi_head_attention_backward  # noqa: F401
 from ddim_from_scratch.nn.embedding import DIMENSIONS  # noqa: F401
-from ddim_from_scratch.nn.norm import EPSILON, batch_norm, batch_norm_backward, batch_norm_inference  # noqa: F401
+from ddim_from_scratch.nn.norm import batch_norm, batch_norm_backward, batch_norm_inference  # noqa: F401
 from ddim_from_scratch.nn.resize import average_pool_backward, upsample_bilinear_backward  # noqa: F401
 from ddim_from_scratch.nn.winograd import conv2d, conv2d_backward  # noqa: F401
 
@@ -38,8 +38,8 @@ def residual_block(params: dict, statistics: dict, x: np.ndarray, training: bool
     training: normalise with `batch_norm(x)`, which returns an array, a cache and the batch's statistics; otherwise with
     `batch_norm_inference(x, statistics)`, which returns an array.
     Returns y, (N, H, W, D); a list of caches; and the batch's statistics, or `statistics` as they came unless training.
-    The list: [shortcut's, norm's, conv1's, swish's, conv2's w]. What is cheaply had again is not kept: of conv2 only
-    its w, and the shortcut's is (norm's output, the shortcut's w, the statistics), or None without a shortcut.
+    The list: [shortcut's, norm's, conv1's, swish's, conv2's], as the layers return them. The shortcut's is None where
+    there is none, and norm's unless training.
 
         x --+-- norm -- conv1 -- swish -- conv2 --(+)-- y
             `-------------- shortcut --------------'
@@ -51,9 +51,7 @@ def residual_block_backward(dy: np.ndarray, cache: list) -> tuple[np.ndarray, di
     """dx, and the gradients of the parameters in a tree like theirs.
 
     dy: (N, H, W, D). cache: the list of caches that `residual_block` returns.
-    `conv2d_backward(dy, (input, w))` returns dx, dw, db; conv1's cache is such a pair. Conv2's input is had again as
-    swish(swish's cache)[0]; the shortcut's, x, as std h + mean, where h is norm's output and std is
-    sqrt(variance + EPSILON). Leave dy as it is: `a + b`, not `a += b`, where a is dy.
+    `conv2d_backward(dy, cache)` returns dx, dw, db. Leave dy as it is: `a + b`, not `a += b`, where a is dy.
 
         dx -(+)-- norm -- conv1 -- swish -- conv2 --+-- dy        x is used twice, so two gradients are added
              `-------------- shortcut --------------'

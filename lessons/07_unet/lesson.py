@@ -54,6 +54,10 @@ music = ((picture - centre) / spread).astype(np.float32)  # (600, 128), each mel
 # $$y = x + F(x), \qquad dx = dy + F'^{\,T} dy.$$
 #
 # The first term is the point. Whatever the layers do to the gradient, $dy$ itself also arrives, untouched.
+#
+# Forward, normalisation and swish have no line of their own: they work on each number by itself, and the
+# convolution that reads them does them on the way, as its *prologue*. Its cache says so, and the backward pass
+# has the layers of lesson 05 in reverse.
 
 # %%
 show_source(residual_block, residual_block_backward)
@@ -271,7 +275,7 @@ def seen(attention, constant_statistics=True):
     d_eps = np.zeros_like(x)
     d_eps[0, FRAMES // 2, 64] = 1
     if constant_statistics:
-        with patch.object(module, "batch_norm_backward", lambda dy, cache: dy * cache[1]):
+        with patch.object(module, "batch_norm_backward", lambda dy, cache: dy * cache[-1]):
             dx, _ = unet_backward(d_eps, params, caches)
     else:
         dx, _ = unet_backward(d_eps, params, caches)

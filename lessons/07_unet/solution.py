@@ -5,7 +5,7 @@ import numpy as np
 from ddim_from_scratch.nn.activation import swish, swish_backward
 from ddim_from_scratch.nn.attention import multi_head_attention_backward
 from ddim_from_scratch.nn.embedding import DIMENSIONS
-from ddim_from_scratch.nn.norm import EPSILON, batch_norm, batch_norm_backward, batch_norm_inference
+from ddim_from_scratch.nn.norm import batch_norm, batch_norm_backward, batch_norm_inference
 from ddim_from_scratch.nn.resize import average_pool_backward, upsample_bilinear_backward
 from ddim_from_scratch.nn.winograd import conv2d, conv2d_backward
 
@@ -23,16 +23,11 @@ def residual_block(params: dict, statistics: dict, x: np.ndarray, training: bool
         h, norm_cache = batch_norm_inference(x, statistics), None
     shortcut, shortcut_cache = x, None
     if "shortcut" in params:
-        shortcut, _ = conv2d(x, **params["shortcut"])
-        shortcut_cache = h, params["shortcut"]["w"], statistics
+        shortcut, shortcut_cache = conv2d(x, **params["shortcut"])
     h, conv1_cache = conv2d(h, **params["conv1"])
     h, swish_cache = swish(h)
-    h, _ = conv2d(h, **params["conv2"])
-    return (
-        shortcut + h,
-        [shortcut_cache, norm_cache, conv1_cache, swish_cache, params["conv2"]["w"]],
-        statistics,
-    )
+    h, conv2_cache = conv2d(h, **params["conv2"])
+    return shortcut + h, [shortcut_cache, norm_cache, conv1_cache, swish_cache, conv2_cache], statistics
 
 
 def convolution_backward(dy: np.ndarray, cache: tuple) -> tuple[np.ndarray, dict]:
@@ -42,17 +37,15 @@ def convolution_backward(dy: np.ndarray, cache: tuple) -> tuple[np.ndarray, dict
 
 def residual_block_backward(dy: np.ndarray, cache: list) -> tuple[np.ndarray, dict]:
     """The layers in reverse; the shortcut's gradient is added."""
-    shortcut_cache, norm_cache, conv1_cache, swish_cache, w2 = cache
+    shortcut_cache, norm_cache, conv1_cache, swish_cache, conv2_cache = cache
     grads = {}
-    dh, grads["conv2"] = convolution_backward(dy, (swish(swish_cache)[0], w2))
+    dh, grads["conv2"] = convolution_backward(dy, conv2_cache)
     dh = swish_backward(dh, swish_cache)
     dh, grads["conv1"] = convolution_backward(dh, conv1_cache)
     dh = batch_norm_backward(dh, norm_cache)
     if shortcut_cache is None:
         return dh + dy, grads
-    h, w, statistics = shortcut_cache
-    x = np.sqrt(statistics["variance"] + EPSILON) * h + statistics["mean"]
-    d_shortcut, grads["shortcut"] = convolution_backward(dy, (x, w))
+    d_shortcut, grads["shortcut"] = convolution_backward(dy, shortcut_cache)
     return dh + d_shortcut, grads
 
 

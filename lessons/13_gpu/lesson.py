@@ -31,6 +31,7 @@ from ddim_from_scratch.backend import (
 )
 from ddim_from_scratch.diffusion import ddim, gaussian_eps_model, linear_schedule, q_sample, uniform_tau
 from ddim_from_scratch.nn import conv, winograd
+from ddim_from_scratch.nn.activation import swish, swish_prologue
 from lessons import FAST, show_source
 
 repeats = 3 if FAST else 7
@@ -174,8 +175,6 @@ assert machines["NVIDIA H100 SXM"][0] / machines["NVIDIA H100 SXM"][1] == 20
 
 # %%
 BY_NUMBER = {  # operations for each number that comes out
-    "swish": 4,
-    "batch_norm_inference": 2,
     "average_pool": 4,
     "upsample_bilinear": 6,
     "add_in_place": 1,
@@ -192,7 +191,7 @@ def counting(name, function):
         result = function(*arguments, **named)
         seconds = time.perf_counter() - start
         y = result[0] if isinstance(result, tuple) else result
-        arrays = [a for a in (*arguments, *named.values()) if isinstance(a, np.ndarray)]
+        arrays = [a for a in (*arguments, named.get("w")) if isinstance(a, np.ndarray)]
         label, operations = name, BY_NUMBER.get(name, 0) * y.size
         if name == "conv2d":
             k, _, inputs, _ = named["w"].shape
@@ -235,12 +234,26 @@ assert all(call[2] / call[3] > 60 for call in threes)
 
 # %% [markdown]
 # Nine tenths of the operations are those of the 3x3 convolutions, two in each of 14 residual blocks, and
-# each does more than 60 of them for a byte. The activations, normalisations and copies below them do
-# less than two, and are all memory: next to nothing in operations, and far more of the time. Attention's
-# operations are those of its definition; lesson 06 shows how the network gets by with a hundredth of them. So
-# there are two ways to be faster: convolutions must multiply less or multiply well; the rest must touch memory
-# less often.
+# each does more than 60 of them for a byte. The sums and copies below them do less than two, and are all
+# memory: next to nothing in operations, and far more of the time. Attention's operations are those of its
+# definition; lesson 06 shows how the network gets by with a hundredth of them. So there are two ways to be
+# faster: convolutions must multiply less or multiply well; the rest must touch memory less often.
 #
+# Two kinds of layers are not in the table: normalisation and swish. Both work on each number by itself, and a
+# 3x3 convolution reads what they make. It has to copy its input anyway, a tile at a time, to put zeros around it;
+# so it does their arithmetic on the copy, while that is in the cache. The residual block of lesson 07 hands both over
+# as a *prologue*. What a layer of its own would cost:
+
+# %%
+h, w, b = (rng.standard_normal(s, dtype=np.float32) for s in [(1, 256, 128, 32), (3, 3, 32, 32), (32,)])
+with threads():
+    fused, apart = best_seconds(
+        lambda: winograd.conv2d(h, w, b, prologue=swish_prologue), lambda: winograd.conv2d(swish(h)[0], w, b)
+    )
+    assert np.array_equal(winograd.conv2d(h, w, b, swish_prologue)[0], winograd.conv2d(swish(h)[0], w, b)[0])
+print(f"swish, then convolution: {1000 * apart:.1f} ms; swish as its prologue: {1000 * fused:.1f} ms; the same numbers")
+
+# %% [markdown]
 # Where are the operations? The same layer at half the height and width has a quarter of the pixels, but
 # wider channels:
 
