@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from .. import mpi
-from ..backend import Array, array_module, blocks, empty, parallel, rows
+from ..backend import Array, array_module, blocks, empty, fused, parallel, rows
 from .rows import as_rows, row_of, sum_of_pixels
 
 EPSILON = 1e-3  # Keras' default
@@ -66,7 +68,10 @@ def normaliser(x: Array, statistics: dict[str, Array]) -> Callable[[Array, Array
     )
 
     def prologue(x: Array, out: Array, n: int | slice) -> None:
-        xp.subtract(x, mean[n], out=out)
+        if xp is not np:
+            fused("(x - mean) * scale", out, x=x, mean=mean[n], scale=scale[n])
+            return
+        np.subtract(x, mean[n], out=out)
         out *= scale[n]
 
     return prologue
@@ -142,9 +147,12 @@ def _backward(dy: Array, x: Array, mean: Array, inverse_std: Array, means: Calla
     mean_x = row_of(mean, x)
 
     def of_block(piece: tuple[int, slice]) -> tuple[Array, Array]:
-        rows_dy = as_rows(dy[piece])
-        product = xp.subtract(as_rows(x[piece]), mean_x[piece[0]], out=as_rows(dx[piece]))
-        product *= rows_dy
+        rows_dy, product = as_rows(dy[piece]), as_rows(dx[piece])
+        if xp is not np:
+            fused("(x - mean) * dy", product, x=as_rows(x[piece]), mean=mean_x[piece[0]], dy=rows_dy)
+        else:
+            np.subtract(as_rows(x[piece]), mean_x[piece[0]], out=product)
+            product *= rows_dy
         return sum_of_pixels(rows_dy, channels), sum_of_pixels(product, channels)
 
     pieces = _pieces(x)
@@ -156,11 +164,16 @@ def _backward(dy: Array, x: Array, mean: Array, inverse_std: Array, means: Calla
     mean_dy, along_c, scale = (row_of(a, x) for a in (mean_dy, mean_dy_y * inverse_std, inverse_std))
 
     def block(piece: tuple[int, slice]) -> None:
-        out = xp.subtract(mean_x[piece[0]], as_rows(x[piece]), out=as_rows(dx[piece]))
-        out *= along_c[piece[0]]
-        out += as_rows(dy[piece])
-        out -= mean_dy[piece[0]]
-        out *= scale[piece[0]]
+        rows_x, rows_dy, out = (as_rows(a[piece]) for a in (x, dy, dx))
+        mean, m, k, s = (a[piece[0]] for a in (mean_x, mean_dy, along_c, scale))
+        if xp is not np:
+            fused("((mean - x) * k + dy - m) * s", out, x=rows_x, dy=rows_dy, mean=mean, m=m, k=k, s=s)
+            return
+        np.subtract(mean, rows_x, out=out)
+        out *= k
+        out += rows_dy
+        out -= m
+        out *= s
 
     parallel(block, pieces)
     return dx
