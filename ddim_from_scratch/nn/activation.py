@@ -11,7 +11,6 @@ def swish(x: Array) -> tuple[Array, Array]:
     """y = x sigmoid(x) (Ramachandran et al. 2017), any shape. Returns y and the cache."""
     y = empty(x.shape, x)
     flat_x, flat_y = x.reshape(-1), y.reshape(-1)
-
     parallel(lambda part: swish_prologue(flat_x[part], flat_y[part]), blocks(flat_x))
     return y, x
 

@@ -63,6 +63,7 @@ def after(prologue: Prologue, x: Array) -> Array:
 
 
 def cache_of(x: Array, w: Array, prologue: Prologue) -> tuple:
+    """x, w, and a prologue that does something."""
     return (x, w) if prologue is copy else (x, w, prologue)
 
 

@@ -13,7 +13,8 @@ from collections.abc import Callable
 import numpy as np
 
 from .. import mpi
-from ..backend import Array, array_module, blocks, empty, fused, parallel, rows
+from ..backend import Array, array_module, blocks, empty, fused, parallel
+from .conv import Prologue, after
 from .rows import as_rows, row_of, sum_of_pixels
 
 EPSILON = 1e-3  # Keras' default
@@ -54,13 +55,11 @@ def batch_norm_backward(dy: Array, cache: tuple) -> Array:
 
 def batch_norm_inference(x: Array, statistics: dict[str, Array]) -> Array:
     """The same with given statistics: the moving averages that training has kept."""
-    y, normalise = empty(x.shape, x), normaliser(x, statistics)
-    parallel(lambda part: normalise(x[part], y[part], part[0]), rows(x))
-    return y
+    return after(normaliser(x, statistics), x)
 
 
-def normaliser(x: Array, statistics: dict[str, Array]) -> Callable[[Array, Array, int | slice], None]:
-    """A prologue for the convolution of normalised x (conv.py). statistics: (C,) each, or (N, C)."""
+def normaliser(x: Array, statistics: dict[str, Array]) -> Prologue:
+    """The prologue (conv.py) that normalises x. statistics: (C,) each, or (N, C)."""
     xp, shape = array_module(x), (len(x), 1, *x.shape[2:])
     mean, scale = (
         xp.broadcast_to(row_of(a, x).reshape(-1, *shape[1:]), shape)
