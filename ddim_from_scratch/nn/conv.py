@@ -7,9 +7,9 @@ nothing is gathered into columns. Shifting needs a border of zeros, so a tile of
 padded buffer first. Tiles are small enough to stay in a core's cache while its k*k products run, and
 are spread over threads.
 
-In the padded buffer, rows of W + k - 1 pixels lie end to end, so a shift by (ky, kx) is an offset of
-ky * (W + k - 1) + kx pixels, and every shifted view is one contiguous matrix. The price is k - 1
-meaningless pixels at the end of each row, which are dropped.
+In the padded buffer rows lie end to end, with k//2 zero pixels between them, which border one on its right and the
+next on its left. So a shift by (ky, kx) is an offset of ky * (W + k//2) + kx pixels, and every shifted view is one
+contiguous matrix. The price is k//2 meaningless pixels at the end of each row, which are dropped.
 
 The convolution of f(x), where f works on each pixel by itself (a normalisation, an activation), can do f while it
 copies a tile: its prologue. Then there is no pass over memory for f, and no array of f(x) to keep.
@@ -73,12 +73,12 @@ def _backward(dy: Array, x: Array, w: Array, prologue: Prologue = copy) -> tuple
     if k == 1:
         return _pointwise_backward(dy, after(prologue, x), w)
     _, _, width, _ = x.shape
-    row = width + k - 1
+    row = width + k // 2
     dx = empty(x.shape, x)
 
     def tile(n: int, top: int, bottom: int) -> tuple[Array, Array]:
         pixels = (bottom - top) * row
-        dy_padded = padded_rows(dy, n, top, bottom - top, k).reshape(-1, d)
+        dy_padded = padded_rows(dy, n, top, bottom - top, k)
         x_rows = empty((bottom - top, row, c), x)
         prologue(x[n, top:bottom], x_rows[:, :width], n)
         x_rows[:, width:] = 0
@@ -103,14 +103,14 @@ def _backward(dy: Array, x: Array, w: Array, prologue: Prologue = copy) -> tuple
 
 def _correlate(x: Array, w: Array, b: Array, prologue: Prologue) -> Array:
     xp = array_module(x)
-    n_samples, height, width, c = x.shape
+    n_samples, height, width, _ = x.shape
     k, _, _, d = w.shape
-    row = width + k - 1
+    row = width + k // 2
     y = empty((n_samples, height, width, d), x)
 
     def tile(n: int, top: int, bottom: int) -> None:
         pixels = (bottom - top) * row
-        padded = padded_rows(x, n, top, bottom - top, k, prologue).reshape(-1, c)
+        padded = padded_rows(x, n, top, bottom - top, k, prologue)
         total, product = empty((pixels, d), x), empty((pixels, d), x)
         for ky in range(k):
             for kx in range(k):
@@ -160,20 +160,24 @@ def _pointwise_backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Ar
 def padded_rows(x: Array, n: int, top: int, rows: int, k: int, prologue: Prologue = copy) -> Array:
     """`rows` rows of sample n from `top` on, with the k//2 rows and columns around them, zero outside the array.
 
-    Returns (rows + k, W + k - 1, C): one zero row follows, so that the last shifted view stays inside the buffer.
+    Returns ((rows + k - 1) (W + k//2) + k - 1, C): the border of the first row, all rows with their zeros behind them,
+    and as many more as the last shifted view reaches.
     """
     _, height, width, c = x.shape
     border = k // 2
-    padded = empty((rows + k, width + k - 1, c), x)
+    row = width + border
+    flat = empty(((rows + 2 * border) * row + 2 * border, c), x)
+    flat[:border] = 0
+    flat[-border:] = 0
+    padded = flat[border:-border].reshape(-1, row, c)
     first, last = max(top - border, 0), min(top + rows + border, height)
     above, inside = first - (top - border), last - first
     padded[:above] = 0
     padded[above + inside :] = 0
     filled = padded[above : above + inside]
-    filled[:, :border] = 0
-    filled[:, border + width :] = 0
-    prologue(x[n, first:last], filled[:, border : border + width], n)
-    return padded
+    filled[:, width:] = 0
+    prologue(x[n, first:last], filled[:, :width], n)
+    return flat
 
 
 def _tiles(x: Array, k: int) -> list[tuple[int, int, int]]:
@@ -182,5 +186,5 @@ def _tiles(x: Array, k: int) -> list[tuple[int, int, int]]:
     rows = height
     if array_module(x) is np:
         per_thread = -(-n_samples * height // worker_count())
-        rows = max(1, min(height, per_thread, TILE_PIXELS // (width + k - 1)))
+        rows = max(1, min(height, per_thread, TILE_PIXELS // (width + k // 2)))
     return [(n, top, min(top + rows, height)) for n in range(n_samples) for top in range(0, height, rows)]

@@ -68,7 +68,7 @@ def conv2d_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array]:
 
 def _backward(dy: Array, x: Array, w: Array, prologue: Prologue = copy) -> tuple[Array, Array, Array]:
     _, height, width, c = x.shape
-    row, d = width + 2, w.shape[-1]
+    row, d = width + 1, w.shape[-1]
     u = _filter_at_points(w[::-1, ::-1].swapaxes(2, 3))
     dx = empty(x.shape, x)
 
@@ -103,7 +103,7 @@ def _correlate(x: Array, w: Array, b: Array, prologue: Prologue) -> Array:
     n_samples, height, width, _ = x.shape
     u = _filter_at_points(w)
     y = empty((n_samples, height, width, w.shape[-1]), x)
-    b_row = np.tile(b, width + 2)
+    b_row = np.tile(b, width + 1)
 
     def tile(n: int, top: int, groups: int) -> None:
         x_points = _windows_at_points(x, n, top, groups, prologue)
@@ -119,15 +119,15 @@ def _filter_at_points(w: Array) -> Array:
 
 
 def _windows_at_points(x: Array, n: int, top: int, groups: int, prologue: Prologue = copy) -> Array:
-    """B^T x of the windows that start at rows top - 1, top + 3, ...: (6, groups * (W + 2) + 2, C).
+    """B^T x of the windows that start at rows top - 1, top + 3, ...: (6, groups * (W + 1) + 2, C).
 
     The last two pixels are there to be shifted over; what they hold ends in pixels that are dropped.
     """
     padded = padded_rows(x, n, top, groups * GROUP, 3, prologue)
-    _, row, c = padded.shape
+    row, c = x.shape[2] + 1, x.shape[3]
     points = empty((6, groups * row + 2, c), x)
     points[:, groups * row :] = 0
-    line, item = padded.strides[0], x.itemsize
+    line, item = row * c * x.itemsize, x.itemsize
     windows = as_strided(padded, (groups, 6, row * c), (GROUP * line, line, item), writeable=False)
     out = points[:, : groups * row].reshape(6, groups, row * c)
     np.matmul(B_T.astype(x.dtype), windows, out=out.swapaxes(0, 1))
@@ -135,7 +135,7 @@ def _windows_at_points(x: Array, n: int, top: int, groups: int, prologue: Prolog
 
 
 def _products(points: Array, u: Array, groups: int) -> Array:
-    """The sum over the width's taps of shifted products: (6, groups, W + 2, D)."""
+    """The sum over the width's taps of shifted products: (6, groups, W + 1, D)."""
     pixels, (c, d) = points.shape[1] - 2, u.shape[-2:]
     pieces = _pieces(pixels, c * d, least=16)
     total, product = (empty((6, pieces, pixels // pieces, d), points) for _ in range(2))
@@ -158,7 +158,7 @@ def _pieces(pixels: int, work: int, least: int) -> int:
 
 
 def _write_rows(y: Array, products: Array, b_row: Array | None) -> None:
-    """y = A^T products + b, dropping the two meaningless pixels of each row, and rows beyond y's."""
+    """y = A^T products + b, dropping the meaningless pixel of each row, and rows beyond y's."""
     rows, width, d = y.shape
     _, groups, row, _ = products.shape
     out = empty((groups, GROUP, row * d), products)
@@ -173,7 +173,7 @@ def _tiles(x: Array) -> list[tuple[int, int, int]]:
     n_samples, height, width, _ = x.shape
     all_groups = -(-height // GROUP)
     per_thread = -(-n_samples * all_groups // worker_count())
-    groups = max(1, min(all_groups, per_thread, TILE_PIXELS // (GROUP * (width + 2))))
+    groups = max(1, min(all_groups, per_thread, TILE_PIXELS // (GROUP * (width + 1))))
     return [
         (n, first * GROUP, min(groups, all_groups - first))
         for n in range(n_samples)
