@@ -121,7 +121,7 @@ def _filter_at_points(w: Array) -> Array:
 def _windows_at_points(x: Array, n: int, top: int, groups: int, prologue: Prologue = copy) -> Array:
     """B^T x of the windows that start at rows top - 1, top + 3, ...: (6, groups * (W + 1) + 2, C).
 
-    The last two pixels are there to be shifted over; what they hold ends in pixels that are dropped.
+    The last two pixels are there to be shifted over: the last row's border, and one for a pixel that is dropped.
     """
     padded = padded_rows(x, n, top, groups * GROUP, 3, prologue)
     row, c = x.shape[2] + 1, x.shape[3]
