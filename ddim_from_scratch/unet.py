@@ -232,29 +232,29 @@ def residual_block(params: Tree, statistics: Tree | None, x: Array, training: bo
     shortcut, shortcut_cache = x, None
     if "shortcut" in params:
         shortcut, shortcut_cache = conv2d(x, **params["shortcut"])
-    h, conv1_cache = conv2d(x, **params["conv1"], prologue=normaliser(x, statistics))
+    cache = norm_cache(x, statistics)
+    h, conv1_cache = conv2d(x, **params["conv1"], prologue=normaliser(*cache))
     y, conv2_cache = conv2d(h, **params["conv2"], prologue=swish_prologue)
     add_in_place(y, shortcut)
-    return y, [shortcut_cache, norm_cache(x, statistics), conv1_cache, h, conv2_cache], statistics
+    return y, [shortcut_cache, cache, conv1_cache, h, conv2_cache], statistics
 
 
 def residual_block_backward(dy: Array, caches: list) -> tuple[Array, Tree]:
     """dy: (N, H, W, D). Returns dx and the parameters' gradients; empties `caches`, whose memory is used again."""
     grads: Tree = {}
 
-    def convolution_backward(name: str, dy: Array) -> Array:
-        dx, w, b = conv2d_backward(dy, caches.pop())
+    def convolution_backward(name: str, dy: Array, cache: tuple) -> Array:
+        dx, w, b = conv2d_backward(dy, cache)
         grads[name] = {"w": w, "b": b}
         return dx
 
-    dh = convolution_backward("conv2", dy)
+    dh = convolution_backward("conv2", dy, caches.pop())
     dh = swish_backward(dh, caches.pop())
-    dh = convolution_backward("conv1", dh)
+    dh = convolution_backward("conv1", dh, caches.pop())
     _, mean, _ = cache = caches.pop()
     dh = (batch_norm_backward if mean.ndim == 1 else group_norm_backward)(dh, cache)
-    if caches[-1] is None:
-        return add_in_place(dh, dy), grads
-    return add_in_place(dh, convolution_backward("shortcut", dy)), grads
+    shortcut_cache = caches.pop()
+    return add_in_place(dh, convolution_backward("shortcut", dy, shortcut_cache) if shortcut_cache else dy), grads
 
 
 def concatenate_channels(*arrays: Array) -> Array:

@@ -34,6 +34,20 @@ def copy(x: Array, out: Array, n: int | slice) -> None:
     out[...] = x
 
 
+def after(prologue: Prologue, x: Array) -> Array:
+    """What the prologue makes of all of x."""
+    if prologue is copy:
+        return x
+    y = empty(x.shape, x)
+    parallel(lambda part: prologue(x[part], y[part], part[0]), rows(x))
+    return y
+
+
+def cache_of(x: Array, w: Array, prologue: Prologue) -> tuple:
+    """x, w, and a prologue that does something."""
+    return (x, w) if prologue is copy else (x, w, prologue)
+
+
 def conv2d(x: Array, w: Array, b: Array, prologue: Prologue = copy) -> tuple[Array, tuple]:
     """Convolve x, or what the prologue makes of it, with an odd square kernel.
 
@@ -51,20 +65,6 @@ def conv2d_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array]:
     Both read the same shifted views of dy, so both are done while the tile is in cache.
     """
     return _backward(dy, *cache)
-
-
-def after(prologue: Prologue, x: Array) -> Array:
-    """What the prologue makes of all of x."""
-    if prologue is copy:
-        return x
-    y = empty(x.shape, x)
-    parallel(lambda part: prologue(x[part], y[part], part[0]), rows(x))
-    return y
-
-
-def cache_of(x: Array, w: Array, prologue: Prologue) -> tuple:
-    """x, w, and a prologue that does something."""
-    return (x, w) if prologue is copy else (x, w, prologue)
 
 
 def _backward(dy: Array, x: Array, w: Array, prologue: Prologue = copy) -> tuple[Array, Array, Array]:

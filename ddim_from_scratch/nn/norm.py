@@ -28,7 +28,8 @@ def batch_norm(x: Array) -> tuple[Array, tuple, dict[str, Array]]:
     spread over processes, too (mpi.py).
     """
     statistics = batch_moments(x)
-    return batch_norm_inference(x, statistics), norm_cache(x, statistics), statistics
+    cache = norm_cache(x, statistics)
+    return after(normaliser(*cache), x), cache, statistics
 
 
 def batch_moments(x: Array) -> dict[str, Array]:
@@ -39,7 +40,7 @@ def batch_moments(x: Array) -> dict[str, Array]:
 
 def norm_cache(x: Array, statistics: dict[str, Array]) -> tuple[Array, Array, Array]:
     """What the backward pass needs: x, the means, and 1 / std."""
-    return x, statistics["mean"], _inverse_std(statistics)
+    return x, statistics["mean"], (statistics["variance"] + EPSILON) ** -0.5
 
 
 def batch_norm_backward(dy: Array, cache: tuple) -> Array:
@@ -55,16 +56,13 @@ def batch_norm_backward(dy: Array, cache: tuple) -> Array:
 
 def batch_norm_inference(x: Array, statistics: dict[str, Array]) -> Array:
     """The same with given statistics: the moving averages that training has kept."""
-    return after(normaliser(x, statistics), x)
+    return after(normaliser(*norm_cache(x, statistics)), x)
 
 
-def normaliser(x: Array, statistics: dict[str, Array]) -> Prologue:
-    """The prologue (conv.py) that normalises x. statistics: (C,) each, or (N, C)."""
+def normaliser(x: Array, mean: Array, inverse_std: Array) -> Prologue:
+    """The prologue (conv.py) that normalises x. mean, inverse_std: (C,), or (N, C)."""
     xp, shape = array_module(x), (len(x), 1, *x.shape[2:])
-    mean, scale = (
-        xp.broadcast_to(row_of(a, x).reshape(-1, *shape[1:]), shape)
-        for a in (statistics["mean"], _inverse_std(statistics))
-    )
+    mean, scale = (xp.broadcast_to(row_of(a, x).reshape(-1, *shape[1:]), shape) for a in (mean, inverse_std))
 
     def prologue(x: Array, out: Array, n: int | slice) -> None:
         if xp is not np:
@@ -84,7 +82,8 @@ def group_norm(x: Array) -> tuple[Array, tuple, dict[str, Array]]:
     the others: training and sampling are the same, and need no moving averages.
     """
     statistics = group_moments(x)
-    return batch_norm_inference(x, statistics), norm_cache(x, statistics), statistics
+    cache = norm_cache(x, statistics)
+    return after(normaliser(*cache), x), cache, statistics
 
 
 def group_moments(x: Array) -> dict[str, Array]:
@@ -186,10 +185,6 @@ def _one_set(x: Array) -> Array:
 def _pieces(x: Array) -> list[tuple[int, slice]]:
     """(set, slice of its rows): blocks as `backend.blocks` cuts them."""
     return [(of_set, part) for of_set in range(len(x)) for part in blocks(x[of_set])]
-
-
-def _inverse_std(statistics: dict[str, Array]) -> Array:
-    return (statistics["variance"] + EPSILON) ** -0.5
 
 
 def _group_means(values: Array) -> Array:

@@ -83,14 +83,14 @@ def upsample_bilinear(x: Array) -> Array:
 def upsample_bilinear_backward(dy: Array) -> Array:
     """The transpose of `upsample_bilinear`. dy: (N, 2H, 2W, C). Returns (N, H, W, C)."""
     xp = array_module(dy)
-    n, height, width, channels = (dy.shape[0], dy.shape[1] // 2, dy.shape[2] // 2, dy.shape[3])
-    dx = empty((n, height, width, channels), dy)
-    of_height, of_width = _doubling(height, dy).T, _doubling(width, dy).T
+    n, height, width, channels = dy.shape
+    dx = empty((n, height // 2, width // 2, channels), dy)
+    of_height, of_width = _doubling(height // 2, dy).T, _doubling(width // 2, dy).T
 
     def some(part: tuple[slice, slice]) -> None:
         which, out = part
         read = slice(max(2 * out.start - 1, 0), 2 * out.stop + 1)
-        narrow = empty((*dy[which, read].shape[:2], width, channels), dy)
+        narrow = empty((*dy[which, read].shape[:2], width // 2, channels), dy)
         xp.matmul(of_width, dy[which, read], out=narrow)
         xp.matmul(of_height[out, read], _flat(narrow), out=_flat(dx[which, out]))
 
