@@ -222,6 +222,8 @@ def inputs(options: argparse.Namespace, batch: int) -> tuple[Config, np.ndarray]
 def competitor(name: str, work: str, batch: int, tf32: bool, options: argparse.Namespace, **variant: Any) -> Once:
     config, x = inputs(options, batch)
     if name == OURS:
+        if options.without_ours:
+            raise Missing("ours is left out")
         return ours(work, config, x, tf32)
     return getattr(torch_unet, work)(config, x, device=options.device, **variant)
 
@@ -453,6 +455,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="time torch.compile, too, as far as --seconds allows")
     parser.add_argument("--profile", action="store_true", help="list the kernels of a training step at batch 16")
     parser.add_argument("--only", nargs="+", default=[""], metavar="TEXT", help="contests whose names contain a TEXT")
+    parser.add_argument("--without-ours", action="store_true", help="PyTorch alone: a kernel that fails ends all work")
     parser.add_argument("--seconds", type=float, default=150, help="stop after this time (default: 150)")
     parser.add_argument("--device", default="cuda", help="cuda, or cpu for a rehearsal")
     parser.add_argument("--tiny", action="store_true", help="a small network on small spectrograms, for a rehearsal")
