@@ -23,8 +23,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from ddim_from_scratch.backend import available_cores, processor
-from ddim_from_scratch.config import Parser, replacing, run_command
+from ddim_from_scratch.runtime.backend import available_cores, processor
+from ddim_from_scratch.runtime.cli import Parser, run_command
+from ddim_from_scratch.runtime.files import replacing
 
 OUTPUT = Path("build/bench.json")
 TURN_SECONDS = 0.5  # a turn is one call, or as many as fill this time

@@ -23,8 +23,8 @@ from ddim_from_scratch.audio import griffin_lim, load_audio, log_mel
 from ddim_from_scratch.audio.mel import HOP_LENGTH, MEL_MIN
 from ddim_from_scratch.audio.synth import GENRES, TUNES, play, score
 from ddim_from_scratch.audio.synth import SR as SYNTH_SR
-from ddim_from_scratch.backend import available_cores, threads
-from ddim_from_scratch.config import run_command
+from ddim_from_scratch.runtime.backend import available_cores, threads
+from ddim_from_scratch.runtime.cli import run_command
 
 try:
     import librosa

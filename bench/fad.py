@@ -16,10 +16,10 @@ import torch
 
 from bench.theirs import PACKAGES, distance_of
 from bench.timing import side_by_side, table
-from ddim_from_scratch.backend import threads
 from ddim_from_scratch.fad import frechet_distance, gaussian, vggish
 from ddim_from_scratch.fad.vggish import PATCH_FRAMES
 from ddim_from_scratch.fad.weights import LAYERS
+from ddim_from_scratch.runtime.backend import threads
 
 
 def embedding(patches: int) -> str:

@@ -21,9 +21,9 @@ from unittest.mock import patch
 import numpy as np
 
 from bench.worker import SIZE
-from ddim_from_scratch import unet as network
-from ddim_from_scratch.backend import available_cores, parallel, threads
-from ddim_from_scratch.config import Parser, run_command
+from ddim_from_scratch.runtime.backend import available_cores, parallel, threads
+from ddim_from_scratch.runtime.cli import Parser, run_command
+from ddim_from_scratch.spectrogram import unet as network
 
 PAIRS = ("conv2d", "multi_head_attention", "average_pool", "upsample_bilinear")
 LAYERS = [*PAIRS, *(f"{name}_backward" for name in PAIRS), "batch_moments", "batch_norm_backward", "swish_backward"]

@@ -22,11 +22,13 @@ from statistics import median
 
 import numpy as np
 
-from ddim_from_scratch import mpi, train
-from ddim_from_scratch.backend import threads
-from ddim_from_scratch.config import N_MELS, PRESETS, Config
-from ddim_from_scratch.data import Scaler
-from ddim_from_scratch.model import init_state, sample_log_mels
+from ddim_from_scratch import train
+from ddim_from_scratch.audio.mel import N_MELS
+from ddim_from_scratch.runtime import mpi
+from ddim_from_scratch.runtime.backend import threads
+from ddim_from_scratch.spectrogram.config import PRESETS, Config
+from ddim_from_scratch.spectrogram.data import Scaler
+from ddim_from_scratch.spectrogram.model import init_state, sample_log_mels
 
 RUN_ANYWHERE = {  # as root, and with more processes than cores, by Open MPI too
     "OMPI_ALLOW_RUN_AS_ROOT": "1",

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from ddim_from_scratch.backend import threads
-from ddim_from_scratch.config import PRESETS, Config
+from ddim_from_scratch.runtime.backend import threads
+from ddim_from_scratch.spectrogram.config import PRESETS, Config
 
 SIZE = 256, 128  # frames and mel bins, the paper's
 PACKAGES = {"ours": "numpy", "torch": "torch", "keras": "tensorflow", "librosa": "librosa"}
@@ -30,7 +30,7 @@ Once = Callable[[], object]
 
 
 def our_train_step(config: Config, x0: np.ndarray) -> Once:
-    from ddim_from_scratch.model import init_state
+    from ddim_from_scratch.spectrogram.model import init_state
     from ddim_from_scratch.train import train_step
 
     rng = np.random.default_rng(config.seed)
@@ -39,8 +39,8 @@ def our_train_step(config: Config, x0: np.ndarray) -> Once:
 
 
 def our_forward(config: Config, x: np.ndarray) -> Once:
-    from ddim_from_scratch.model import init_state
-    from ddim_from_scratch.unet import unet
+    from ddim_from_scratch.spectrogram.model import init_state
+    from ddim_from_scratch.spectrogram.unet import unet
 
     network = init_state(config, np.random.default_rng(config.seed))["network"]
     return lambda: unet(**network, x=x, noise_variance=np.full(len(x), 0.5))

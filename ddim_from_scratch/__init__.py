@@ -1,21 +1,17 @@
 """Music from noise, every line of the arithmetic in front of you.
 
-    recordings --audio.log_mel--> (frames, 128) --data--> windows --train--> unet --sample--> log-mel
-                                                                                      --audio.inverter--> sound
+    recordings --audio.log_mel--> (frames, 128) --spectrogram.data--> windows --train--> unet --sample--> log-mel
+                                      --audio.inverter--> sound
 
-audio       sound files, STFT, mel filter bank, inverters (GAN, Griffin-Lim), the embedded music
-nn          layers with their backward passes
-unet        the network that predicts the noise
-diffusion   schedules, the forward process, samplers
-optim       AdamW and the moving average of the weights
-fad         the Frechet audio distance: embeddings by pretrained listeners, the distance, how far to trust it
-model       a configuration's network and schedule, and what it draws
+runtime      arrays on either device, threads, trees, files, errors, the command line, processes
+nn           layers with their backward passes; nn.fast has those that have to be fast
+diffusion    schedules, the forward process, samplers
+audio        sound files, STFT, mel filter bank, inverters (GAN, Griffin-Lim), the embedded music
+fad          the Frechet audio distance: embeddings by pretrained listeners, the distance, how far to trust it
+training     AdamW and the moving average of the weights, checkpoints, logs, guards
+spectrogram  the paper's system: recordings in windows, the network, what it draws, music that goes on
+experiments  compare, ceiling, steps, film, the paper's table, ablation, tuning, pictures
 train sample fad tune experiments  the commands: python -m ddim_from_scratch.NAME --help
-compose                            music that goes on: longer than a window, from a recording, between two
-steps table table_report ablation  how few steps it takes; the paper's table; one change at a time
-datasets data                      recordings, cut in windows
-checkpoint guards memory pictures  the files of a run, what keeps it alive, what it will need, images
-backend tree config hub mpi        what all of them stand on
 """
 
 __version__ = "0.1.0"

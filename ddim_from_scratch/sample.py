@@ -18,25 +18,20 @@ from pathlib import Path
 
 import numpy as np
 
-from . import memory, mpi, tree
 from .audio import write_wav
 from .audio.inverter import add_inverter_option, load_inverter
-from .backend import chosen_device, threads
-from .checkpoint import load_checkpoint
-from .compose import Composer, frames_at_once, read_log_mel, seconds
-from .config import (
-    FRAMES_PER_SECOND,
-    Config,
-    Parser,
-    UserError,
-    add_hardware_options,
-    at_least,
-    run_command,
-    whole_frames,
-)
-from .data import Scaler
-from .model import CLIPS_AT_ONCE, SAMPLERS, SPACINGS, T
-from .pictures import save_log_mels
+from .audio.mel import FRAMES_PER_SECOND
+from .experiments.pictures import save_log_mels
+from .runtime import mpi, tree
+from .runtime.backend import chosen_device, threads
+from .runtime.cli import Parser, add_hardware_options, at_least, run_command
+from .runtime.errors import UserError
+from .spectrogram import memory
+from .spectrogram.compose import Composer, frames_at_once, read_log_mel, seconds
+from .spectrogram.config import Config, whole_frames
+from .spectrogram.data import Scaler
+from .spectrogram.model import CLIPS_AT_ONCE, SAMPLERS, SPACINGS, T
+from .training.checkpoint import load_checkpoint
 
 PICTURED = 8
 RESAMPLINGS = 2

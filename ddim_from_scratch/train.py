@@ -25,32 +25,27 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from . import memory, mpi, tree
 from .audio.inverter import GRIFFIN_LIM, load_inverter
-from .backend import Array, chosen_device, threads, to_device
-from .checkpoint import BEST, FadLog, Log, checkpoint_path, load_checkpoint, read_log, save_checkpoint
-from .config import (
-    Config,
-    Parser,
-    UserError,
-    add_hardware_options,
-    add_options,
-    flag,
-    given_options,
-    replacing,
-    run_command,
-)
-from .data import Scaler, Windows, augmented, load_windows
 from .diffusion import PREDICTIONS, predict_x0, q_sample
+from .experiments.pictures import save_losses
 from .fad import Set, embed_clips, embed_set, load_embedding
 from .fad.reliability import distance
-from .guards import Stop, first_non_finite, locked
-from .model import context_channel, draw_alpha_bar, init_state, loss_of_zero, sample_log_mels, with_context
 from .nn.loss import mean_squared_error
-from .optim import adamw, clip_gradient, update_average, warmup_cosine, warmup_decay
-from .pictures import save_losses
-from .tree import Tree
-from .unet import unet, unet_backward
+from .runtime import mpi, tree
+from .runtime.backend import Array, chosen_device, threads, to_device
+from .runtime.cli import Parser, add_hardware_options, flag, run_command
+from .runtime.errors import UserError
+from .runtime.files import replacing
+from .runtime.tree import Tree
+from .spectrogram import memory
+from .spectrogram.config import Config, add_options, given_options
+from .spectrogram.data import Scaler, Windows, augmented, load_windows
+from .spectrogram.model import context_channel, draw_alpha_bar, init_state, loss_of_zero, sample_log_mels, with_context
+from .spectrogram.unet import unet, unet_backward
+from .training.checkpoint import BEST, checkpoint_path, load_checkpoint, save_checkpoint
+from .training.guards import Stop, first_non_finite, locked
+from .training.log import FadLog, Log, read_log
+from .training.optim import adamw, clip_gradient, update_average, warmup_cosine, warmup_decay
 
 ORDER, NOISE = range(2)  # what random numbers are for: see `stream`
 PATIENCE = 500  # steps after which a loss must have moved

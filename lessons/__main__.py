@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ddim_from_scratch.config import Parser, replacing, run_command
+from ddim_from_scratch.runtime.cli import Parser, run_command
+from ddim_from_scratch.runtime.files import replacing
 
 from .tool import check, grade, page, percent
 from .tool.run import LessonError, run

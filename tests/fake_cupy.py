@@ -258,7 +258,7 @@ fake = _build()
 
 def install(monkeypatch):
     """Let the package find the stand-in as `cupy` and `cupyx.scipy.fft`."""
-    from ddim_from_scratch import backend
+    from ddim_from_scratch.runtime import backend
 
     names = ["cupyx", "cupyx.scipy", "cupyx.scipy.fft"]
     modules = [_Module(name) for name in names]

@@ -11,26 +11,26 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from ddim_from_scratch import tree
 from ddim_from_scratch.diffusion import ddim, ddpm, dpm_solver_pp_2m, heun
-from ddim_from_scratch.nn import columns, conv, separable, winograd
-from ddim_from_scratch.nn.activation import swish, swish_backward
-from ddim_from_scratch.nn.attention import (
+from ddim_from_scratch.nn.fast import columns, conv, separable, winograd
+from ddim_from_scratch.nn.fast.activation import swish, swish_backward
+from ddim_from_scratch.nn.fast.attention import (
     attention,
     attention_backward,
     init_multi_head_attention,
     multi_head_attention,
     multi_head_attention_backward,
 )
-from ddim_from_scratch.nn.loss import mean_squared_error
-from ddim_from_scratch.nn.norm import batch_norm, batch_norm_backward, group_norm, group_norm_backward
-from ddim_from_scratch.nn.resize import (
+from ddim_from_scratch.nn.fast.norm import batch_norm, batch_norm_backward, group_norm, group_norm_backward
+from ddim_from_scratch.nn.fast.resize import (
     average_pool,
     average_pool_backward,
     upsample_bilinear,
     upsample_bilinear_backward,
 )
-from ddim_from_scratch.unet import (
+from ddim_from_scratch.nn.loss import mean_squared_error
+from ddim_from_scratch.runtime import tree
+from ddim_from_scratch.spectrogram.unet import (
     concatenate_channels,
     init_unet,
     residual_block,

@@ -11,11 +11,18 @@ import soundfile
 from helpers import digest
 from PIL import Image
 
-from ddim_from_scratch import checkpoint, compose, experiments, sample, steps, train, tree
+from ddim_from_scratch import sample, train
 from ddim_from_scratch.audio import griffin_lim, load_audio, load_inverter, log_mel
-from ddim_from_scratch.config import Config, UserError
-from ddim_from_scratch.data import load_windows
+from ddim_from_scratch.experiments import __main__ as experiments
+from ddim_from_scratch.experiments import compare, steps
 from ddim_from_scratch.fad import load_embedding
+from ddim_from_scratch.runtime import tree
+from ddim_from_scratch.runtime.errors import UserError
+from ddim_from_scratch.spectrogram import compose
+from ddim_from_scratch.spectrogram.config import Config
+from ddim_from_scratch.spectrogram.data import load_windows
+from ddim_from_scratch.training import checkpoint
+from ddim_from_scratch.training.log import read_log
 
 TINY = [
     "--window-seconds",
@@ -53,7 +60,7 @@ def copy(run, tmp_path):
 
 def test_training_leaves_all_its_files(run):
     assert {p.name for p in run.iterdir()} >= {"checkpoint.npz", "config.json", "log.csv", "loss.png", "samples"}
-    rows = checkpoint.read_log(run / "log.csv")
+    rows = read_log(run / "log.csv")
     assert [row[0] for row in rows] == list(range(1, len(rows) + 1))
     assert {row[1] for row in rows} == {1, 2}
     assert rows[0][2] == pytest.approx(1, abs=0.2)  # the zero-initialised output predicts no noise
@@ -73,7 +80,7 @@ def test_other_recipes_train_and_sample(options, noise_loss, recordings, tmp_pat
     train.main([*f"--data {recordings} --run {tmp_path} --epochs 1".split(), *TINY, *options.split()])
     sample.main(f"--run {tmp_path} --num 2 --steps 4".split())
     assert np.isfinite(load_audio(tmp_path / "samples/sample_001.wav")).all()
-    assert np.mean([row[2] for row in checkpoint.read_log(tmp_path / "log.csv")]) < noise_loss
+    assert np.mean([row[2] for row in read_log(tmp_path / "log.csv")]) < noise_loss
 
 
 def test_every_sampler_and_spacing_goes_its_own_way(run, tmp_path, monkeypatch):
@@ -249,8 +256,8 @@ def test_compare_measures_all_five_sets(run, tmp_path, capsys):
 def test_compare_with_tracks_that_were_held_out(recordings, tmp_path, monkeypatch):
     train.main([*f"--data {recordings} --run {tmp_path} --epochs 1 --hold-out 0.34".split(), *TINY])
     sample.main(f"--run {tmp_path} --num 3 --steps 2 --seconds 1".split())
-    load, loaded = experiments.load_windows, []
-    monkeypatch.setattr(experiments, "load_windows", lambda *a, **k: loaded.append(load(*a, **k)) or loaded[-1])
+    load, loaded = compare.load_windows, []
+    monkeypatch.setattr(compare, "load_windows", lambda *a, **k: loaded.append(load(*a, **k)) or loaded[-1])
     experiments.main(["compare", "--run", str(tmp_path), "--embedding", "mel"])
     trained, held = loaded
     assert len(trained.paths) == 2 and len(held.paths) == 1 and not {*trained.paths} & {*held.paths}
@@ -309,7 +316,7 @@ def test_fad_every_logs_and_keeps_the_best(recordings, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "distance", lambda *sets: next(scores))
     train.main([*options, "--run", str(measured), "--fad-every", "1", *TINY])
     train.main(f"--run {measured} --resume --epochs 3".split())
-    assert [row[1:] for row in checkpoint.read_log(measured / "fad.csv")] == [(1, 5), (2, 3), (3, 4)]
+    assert [row[1:] for row in read_log(measured / "fad.csv")] == [(1, 5), (2, 3), (3, 4)]
     best = checkpoint.load_checkpoint(measured, best=True)
     a, b = (tree.flatten(c["state"]) for c in (best, checkpoint.load_checkpoint(plain)))
     for name in a:  # the second epoch's; measuring changes nothing
@@ -328,7 +335,7 @@ def test_a_resumed_run_equals_one_that_never_stopped(recordings, run, tmp_path):
     assert a.keys() == b.keys()
     for name in a:
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
-    columns = [[row[:4] for row in checkpoint.read_log(folder / "log.csv")] for folder in (whole, resumed)]
+    columns = [[row[:4] for row in read_log(folder / "log.csv")] for folder in (whole, resumed)]
     assert columns[0] == columns[1]
 
 
@@ -376,7 +383,7 @@ def test_a_number_that_goes_wrong_is_traced_to_its_layer_and_batch(leaf, message
 
 def test_a_clipped_gradient_trains_otherwise(recordings, run, tmp_path):
     train.main([*f"--data {recordings} --run {tmp_path} --epochs 2 --clip-gradient 0.001".split(), *TINY])
-    losses = [[row[2] for row in checkpoint.read_log(folder / "log.csv")] for folder in (run, tmp_path)]
+    losses = [[row[2] for row in read_log(folder / "log.csv")] for folder in (run, tmp_path)]
     assert losses[0][0] == losses[1][0] and losses[0][1] != losses[1][1]
 
 
@@ -501,7 +508,7 @@ def test_a_trained_run_is_not_overwritten(recordings, run):
 
 @pytest.mark.parametrize("command", ["train --run {run} --resume", "sample --run {run}"])
 def test_gpu_without_cupy_says_what_to_install(command, run, monkeypatch):
-    monkeypatch.setattr("ddim_from_scratch.backend.cupy", None)
+    monkeypatch.setattr("ddim_from_scratch.runtime.backend.cupy", None)
     name, *arguments = f"{command} --gpu".format(run=run).split()
     with pytest.raises(UserError, match="pip install"):
         {"train": train, "sample": sample}[name].main(arguments)

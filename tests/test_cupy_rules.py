@@ -8,10 +8,8 @@ import pytest
 from fake_cupy import FakeArray, transfers
 from helpers import LAYERS, SAMPLERS, relative_error
 
-from ddim_from_scratch import backend, tree
 from ddim_from_scratch.audio import griffin_lim, istft, load_inverter, log_mel, stft
 from ddim_from_scratch.audio.inverter import CLIPS_AT_ONCE
-from ddim_from_scratch.config import Config
 from ddim_from_scratch.diffusion import (
     PREDICTIONS,
     clipped,
@@ -29,25 +27,20 @@ from ddim_from_scratch.diffusion import (
     uniform_tau,
     velocity,
 )
-from ddim_from_scratch.fad import (
-    load_musicnn,
-    musicnn,
-    musicnn_patches,
-    postprocess,
-    vggish,
-    vggish_examples,
-)
-from ddim_from_scratch.model import init_state
-from ddim_from_scratch.nn import winograd
-from ddim_from_scratch.nn.attention import (
+from ddim_from_scratch.fad import load_musicnn, musicnn, musicnn_patches, postprocess, vggish, vggish_examples
+from ddim_from_scratch.nn.fast import winograd
+from ddim_from_scratch.nn.fast.attention import (
     init_multi_head_attention,
     multi_head_attention,
     multi_head_attention_backward,
 )
-from ddim_from_scratch.nn.norm import batch_norm_inference
-from ddim_from_scratch.optim import adamw, init_moments, update_average
+from ddim_from_scratch.nn.fast.norm import batch_norm_inference
+from ddim_from_scratch.runtime import backend, tree
+from ddim_from_scratch.spectrogram.config import Config
+from ddim_from_scratch.spectrogram.model import init_state
+from ddim_from_scratch.spectrogram.unet import init_unet, unet, unet_backward
 from ddim_from_scratch.train import train_step
-from ddim_from_scratch.unet import init_unet, unet, unet_backward
+from ddim_from_scratch.training.optim import adamw, init_moments, update_average
 
 
 @pytest.fixture(autouse=True)

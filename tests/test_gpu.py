@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from helpers import LAYERS, relative_error
 
-from ddim_from_scratch import backend, tree
 from ddim_from_scratch.audio import griffin_lim, log_mel
-from ddim_from_scratch.config import Config
-from ddim_from_scratch.model import init_state
+from ddim_from_scratch.runtime import backend, tree
+from ddim_from_scratch.spectrogram.config import Config
+from ddim_from_scratch.spectrogram.model import init_state
 from ddim_from_scratch.train import train_step
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from ddim_from_scratch.audio import find_audio, griffin_lim, load_audio, log_mel
-from ddim_from_scratch.config import Config
-from ddim_from_scratch.data import load_windows
 from ddim_from_scratch.fad import load_musicnn, musicnn, musicnn_patches, top_tags
+from ddim_from_scratch.spectrogram.config import Config
+from ddim_from_scratch.spectrogram.data import load_windows
 
 CLASSICAL = Path(os.environ.get("DDIM_DATA", "")) / "gtzan/genres/classical"
 pytestmark = pytest.mark.skipif(

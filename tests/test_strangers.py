@@ -17,14 +17,18 @@ from helpers import reference
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ddim_from_scratch import checkpoint, experiments, sample, train, tree
+from ddim_from_scratch import sample, train
 from ddim_from_scratch.audio import AudioError, load_audio
-from ddim_from_scratch.config import Config, UserError
-from ddim_from_scratch.data import Scaler
+from ddim_from_scratch.experiments import __main__ as experiments
 from ddim_from_scratch.fad import __main__ as fad
 from ddim_from_scratch.fad.statistics import load_statistics
 from ddim_from_scratch.fad.weights import _from_tensorflow
-from ddim_from_scratch.model import init_state
+from ddim_from_scratch.runtime import tree
+from ddim_from_scratch.runtime.errors import UserError
+from ddim_from_scratch.spectrogram.config import Config
+from ddim_from_scratch.spectrogram.data import Scaler
+from ddim_from_scratch.spectrogram.model import init_state
+from ddim_from_scratch.training import checkpoint
 
 CASES = int(os.environ.get("DDIM_FUZZ", 100))
 fuzz = settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck))

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ddim_from_scratch import tree
-from ddim_from_scratch.config import Parser, UserError, run_command
 from ddim_from_scratch.fad.musicnn import WEIGHTS
+from ddim_from_scratch.runtime import tree
+from ddim_from_scratch.runtime.cli import Parser, run_command
+from ddim_from_scratch.runtime.errors import UserError
 
 
 def convert(folder: str | Path) -> tree.Tree:

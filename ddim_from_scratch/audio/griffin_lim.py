@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from ..backend import Array, array_module, threads, worker_count
+from ..runtime.backend import Array, array_module, threads, worker_count
 from .mel import HOP_LENGTH, MEL_MAX, MEL_MIN, N_FFT, N_MELS, mel_matrix, to_mel
 from .stft import istft, stft
 

@@ -17,9 +17,9 @@ from importlib.util import find_spec
 import numpy as np
 from tqdm import tqdm
 
-from .. import hub, mpi
-from ..backend import parallel, to_device, to_host
-from ..config import UserError
+from ..runtime import hub, mpi
+from ..runtime.backend import parallel, to_device, to_host
+from ..runtime.errors import UserError
 from .griffin_lim import griffin_lim
 from .mel import HOP_LENGTH, MEL_MAX, MEL_MIN, N_MELS
 

@@ -10,12 +10,13 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..backend import Array, array_module, empty, parallel
+from ..runtime.backend import Array, array_module, empty, parallel
 from .stft import blocks, frame, windowed_rfft
 
 SR = 16000  # samples a second
 FRAME_LENGTH = 640  # samples: 40 ms
-HOP_LENGTH = 320  # samples: 20 ms, 50 frames a second
+HOP_LENGTH = 320  # samples: 20 ms
+FRAMES_PER_SECOND = SR // HOP_LENGTH
 N_FFT = 1024
 N_MELS = 128
 F_MIN_HZ = 0.0

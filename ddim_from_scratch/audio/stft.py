@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..backend import Array, array_module, empty, fft_module, parallel
+from ..runtime.backend import Array, array_module, empty, fft_module, parallel
 
 BLOCK = 256  # frames at a time: a MiB of spectra stays in cache; of fewer, threads wait for Python more than they save
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.signal import lfilter
 
-from ..config import Parser, at_least, run_command
+from ..runtime.cli import Parser, at_least, run_command
 from .wav import write_wav
 
 SR = 22050  # GTZAN's rate, samples a second

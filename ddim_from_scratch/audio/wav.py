@@ -10,7 +10,8 @@ import numpy as np
 import soundfile
 import soxr
 
-from ..config import UserError, replacing
+from ..runtime.errors import UserError
+from ..runtime.files import replacing
 from .mel import SR
 
 SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff"}

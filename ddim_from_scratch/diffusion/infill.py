@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from ..backend import Array, array_module
+from ..runtime.backend import Array, array_module
 from .process import EpsModel, noise_like, q_sample
 
 

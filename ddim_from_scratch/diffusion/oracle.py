@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..backend import Array, array_module
+from ..runtime.backend import Array, array_module
 from .process import EpsModel
 
 

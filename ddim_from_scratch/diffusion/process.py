@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..backend import Array, array_module
+from ..runtime.backend import Array, array_module
 
 EpsModel = Callable[[Array, int], Array]  # eps_model(x, t): the noise in x at time t, an int in 1..T
 

@@ -12,7 +12,7 @@ from math import inf
 
 import numpy as np
 
-from ..backend import Array
+from ..runtime.backend import Array
 from .process import EpsModel, noise_like, posterior, predict_x0, q_sample
 from .schedule import log_snr
 

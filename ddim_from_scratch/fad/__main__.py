@@ -12,10 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import mpi
 from ..audio import find_audio
-from ..backend import chosen_device, threads
-from ..config import Parser, UserError, add_hardware_options, run_command, write_json
+from ..runtime import mpi
+from ..runtime.backend import chosen_device, threads
+from ..runtime.cli import Parser, add_hardware_options, run_command
+from ..runtime.errors import UserError
+from ..runtime.files import write_json
 from .embeddings import NAMES, embed_files, embed_set, load_embedding
 from .musicnn import load_musicnn, tag_probabilities, top_tags
 from .reliability import distance, floor, infinity, interval

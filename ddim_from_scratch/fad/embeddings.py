@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from .. import mpi, tree
 from ..audio import AudioError, load_audio, log_mel
-from ..audio.mel import SR
-from ..backend import Array, array_module, parallel, to_device, to_host
-from ..config import FRAMES_PER_SECOND, UserError, cache_folder
+from ..audio.mel import FRAMES_PER_SECOND, SR
+from ..runtime import mpi, tree
+from ..runtime.backend import Array, array_module, parallel, to_device, to_host
+from ..runtime.errors import UserError
+from ..runtime.files import cache_folder
 from .musicnn import PATCH_SECONDS as MUSICNN_SECONDS
 from .musicnn import load_musicnn, musicnn, musicnn_patches
 from .statistics import Set

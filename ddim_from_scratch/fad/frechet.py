@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..backend import Array, array_module
+from ..runtime.backend import Array, array_module
 
 ROWS = 4096  # of the embeddings in float64 at a time: a copy of many thousand clips' would double their memory
 

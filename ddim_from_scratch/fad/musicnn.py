@@ -16,13 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import tree
 from ..audio.mel import SR, check_samples, slaney_mel_matrix
 from ..audio.stft import blocks, frame, windowed_rfft
-from ..backend import Array, array_module, empty, parallel
-from ..nn.norm import batch_norm_inference
-from ..nn.resize import max_pool
-from ..nn.winograd import conv2d
+from ..nn.fast.norm import batch_norm_inference
+from ..nn.fast.resize import max_pool
+from ..nn.fast.winograd import conv2d
+from ..runtime import tree
+from ..runtime.backend import Array, array_module, empty, parallel
 
 N_FFT = 512  # samples: 32 ms
 HOP_LENGTH = 256

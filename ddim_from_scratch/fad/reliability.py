@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from ..backend import parallel
+from ..runtime.backend import parallel
 from .frechet import frechet_distance
 from .statistics import Set
 

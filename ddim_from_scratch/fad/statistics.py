@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import tree
-from ..config import UserError
+from ..runtime import tree
+from ..runtime.errors import UserError
 from .frechet import gaussian
 
 NAMES = [(mean, covariance) for mean in ("mu", "mean") for covariance in ("sigma", "cov")]

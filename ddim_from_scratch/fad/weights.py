@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import hub, tree
-from ..config import UserError, cache_folder
-from ..tree import Tree
+from ..runtime import hub, tree
+from ..runtime.errors import UserError
+from ..runtime.files import cache_folder
+from ..runtime.tree import Tree
 
 
 class Layer(NamedTuple):

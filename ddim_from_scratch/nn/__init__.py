@@ -1,5 +1,5 @@
 """The network's layers. Each is a pair: `y, cache = layer(...)` and, below it, `layer_backward(dy, cache)`.
 
-conv . winograd . columns . rows . norm . activation . attention . separable . embedding . resize . loss . init
+embedding . loss . init, and in fast/ the layers that have to be fast
 gradcheck, the proof of all
 """

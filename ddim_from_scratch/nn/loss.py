@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..backend import Array
+from ..runtime.backend import Array
 
 
 def mean_squared_error(prediction: Array, target: Array) -> tuple[float, Array]:

@@ -15,7 +15,6 @@ import numpy as np
 import soxr
 
 from ddim_from_scratch.audio import griffin_lim, log_mel, synth
-from ddim_from_scratch.data import Scaler
 from ddim_from_scratch.diffusion import (
     continuous_cosine_schedule,
     cosine_schedule,
@@ -31,6 +30,7 @@ from ddim_from_scratch.diffusion import (
     uniform_tau,
     velocity,
 )
+from ddim_from_scratch.spectrogram.data import Scaler
 from lessons import FAST, film, show_source, sound
 
 rng = np.random.default_rng(0)

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from ddim_from_scratch.nn.activation import swish
-from ddim_from_scratch.nn.conv import conv2d_backward
-from ddim_from_scratch.nn.norm import batch_norm
-from ddim_from_scratch.nn.resize import average_pool, upsample_bilinear_backward
+from ddim_from_scratch.nn.fast.activation import swish
+from ddim_from_scratch.nn.fast.conv import conv2d_backward
+from ddim_from_scratch.nn.fast.norm import batch_norm
+from ddim_from_scratch.nn.fast.resize import average_pool, upsample_bilinear_backward
 from lessons.tool.check import Exercise
 
 TESTS = "tests/nn/test_layers.py::"
@@ -93,7 +93,7 @@ def halved(near, far, border=True):
 
 EXERCISES = [
     Exercise(
-        "ddim_from_scratch.nn.activation.swish_backward",
+        "ddim_from_scratch.nn.fast.activation.swish_backward",
         tests=checks("swish"),
         examples={
             "swish_backward(dy=[1, 1, 1, 2], x=[-2, 0, 1, 1])": lambda swish_backward: swish_backward(DY, X),
@@ -115,7 +115,7 @@ EXERCISES = [
         },
     ),
     Exercise(
-        "ddim_from_scratch.nn.conv.conv2d_backward",
+        "ddim_from_scratch.nn.fast.conv.conv2d_backward",
         tests=(
             *checks("conv2d 3x3", linear=True),
             *checks("conv2d 1x1", linear=True),
@@ -146,7 +146,7 @@ EXERCISES = [
         },
     ),
     Exercise(
-        "ddim_from_scratch.nn.norm.batch_norm_backward",
+        "ddim_from_scratch.nn.fast.norm.batch_norm_backward",
         tests=(*checks("batch_norm"), *checks("batch_norm, one sample"), *checks("residual_block")),
         examples={
             "batch_norm_backward(dy (2, 1, 2, 1), cache)": lambda backward: backward(*NORM),
@@ -166,7 +166,7 @@ EXERCISES = [
         },
     ),
     Exercise(
-        "ddim_from_scratch.nn.resize.upsample_bilinear_backward",
+        "ddim_from_scratch.nn.fast.resize.upsample_bilinear_backward",
         tests=(
             *checks("upsample_bilinear", linear=True),
             *checks("upsample_bilinear, one pixel"),

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from ddim_from_scratch.nn.attention import attention
+from ddim_from_scratch.nn.fast.attention import attention
 from lessons.tool.check import Exercise
 
-ATTENTION, LAYERS = "tests/nn/test_attention.py::", "tests/nn/test_layers.py::"
+ATTENTION, LAYERS = "tests/nn/fast/test_attention.py::", "tests/nn/test_layers.py::"
 RNG = np.random.default_rng(6)
 LEVELS = np.array([0.0, 0.1, 0.3])
 
@@ -113,7 +113,7 @@ EXERCISES = [
         tolerance=1e-9,
     ),
     Exercise(
-        "ddim_from_scratch.nn.attention.attention",
+        "ddim_from_scratch.nn.fast.attention.attention",
         tests=(
             ATTENTION + "test_tiles_of_any_size_give_plain_attention",
             ATTENTION + "test_huge_scores_do_not_overflow",
@@ -153,7 +153,7 @@ EXERCISES = [
         },
     ),
     Exercise(
-        "ddim_from_scratch.nn.attention.attention_backward",
+        "ddim_from_scratch.nn.fast.attention.attention_backward",
         tests=(
             ATTENTION + "test_tiles_of_any_size_give_plain_attention",
             ATTENTION + "test_huge_scores_do_not_overflow",

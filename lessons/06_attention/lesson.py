@@ -17,18 +17,18 @@ import matplotlib.pyplot as plt
 import numpy as np
 import soxr
 
-from ddim_from_scratch import backend, tree
 from ddim_from_scratch.audio import griffin_lim, log_mel, synth
-from ddim_from_scratch.nn import separable
-from ddim_from_scratch.nn.attention import (
+from ddim_from_scratch.nn.embedding import sinusoidal_embedding
+from ddim_from_scratch.nn.fast import separable
+from ddim_from_scratch.nn.fast.attention import (
     attention,
     attention_backward,
     init_multi_head_attention,
     multi_head_attention,
     multi_head_attention_backward,
 )
-from ddim_from_scratch.nn.embedding import sinusoidal_embedding
 from ddim_from_scratch.nn.gradcheck import gradient_error
+from ddim_from_scratch.runtime import backend, tree
 from lessons import FAST, show_source, sound
 
 rng = np.random.default_rng(0)

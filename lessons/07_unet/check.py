@@ -2,23 +2,17 @@
 
 import numpy as np
 
-from ddim_from_scratch import tree
-from ddim_from_scratch.nn.activation import swish, swish_backward
-from ddim_from_scratch.nn.attention import multi_head_attention_backward
 from ddim_from_scratch.nn.embedding import DIMENSIONS
-from ddim_from_scratch.nn.norm import batch_norm, batch_norm_backward, batch_norm_inference
-from ddim_from_scratch.nn.resize import average_pool_backward, upsample_bilinear_backward
-from ddim_from_scratch.nn.winograd import conv2d, conv2d_backward
-from ddim_from_scratch.unet import (
-    init_unet,
-    residual_block,
-    residual_block_backward,
-    split_channels,
-    unet,
-)
+from ddim_from_scratch.nn.fast.activation import swish, swish_backward
+from ddim_from_scratch.nn.fast.attention import multi_head_attention_backward
+from ddim_from_scratch.nn.fast.norm import batch_norm, batch_norm_backward, batch_norm_inference
+from ddim_from_scratch.nn.fast.resize import average_pool_backward, upsample_bilinear_backward
+from ddim_from_scratch.nn.fast.winograd import conv2d, conv2d_backward
+from ddim_from_scratch.runtime import tree
+from ddim_from_scratch.spectrogram.unet import init_unet, residual_block, residual_block_backward, split_channels, unet
 from lessons.tool.check import Exercise
 
-LAYERS, UNET = "tests/nn/test_layers.py::", "tests/test_unet.py::"
+LAYERS, UNET = "tests/nn/test_layers.py::", "tests/spectrogram/test_unet.py::"
 RNG = np.random.default_rng(7)
 CHANNELS = np.arange(12.0).reshape(1, 1, 2, 6)
 
@@ -171,7 +165,7 @@ def unet_mistake(**options):
 
 EXERCISES = [
     Exercise(
-        "ddim_from_scratch.unet.split_channels",
+        "ddim_from_scratch.spectrogram.unet.split_channels",
         tests=(
             *checks("concatenate_channels", "unet, attention none", "unet, attention all"),
             f"{LAYERS}test_backward_of_a_linear_layer_is_its_adjoint[concatenate_channels]",
@@ -198,7 +192,7 @@ EXERCISES = [
         },
     ),
     Exercise(
-        "ddim_from_scratch.unet.residual_block",
+        "ddim_from_scratch.spectrogram.unet.residual_block",
         tests=(
             *checks("residual_block", "residual_block, new width", "unet, attention none"),
             f"{LAYERS}test_arrays_keep_their_precision[float32-residual_block, new width]",
@@ -227,7 +221,7 @@ EXERCISES = [
         },
     ),
     Exercise(
-        "ddim_from_scratch.unet.residual_block_backward",
+        "ddim_from_scratch.spectrogram.unet.residual_block_backward",
         tests=(
             *checks("residual_block", "residual_block, new width", "unet, attention lowest"),
             f"{LAYERS}test_arrays_keep_their_precision[float32-residual_block]",
@@ -252,7 +246,7 @@ EXERCISES = [
         },
     ),
     Exercise(
-        "ddim_from_scratch.unet.unet_backward",
+        "ddim_from_scratch.spectrogram.unet.unet_backward",
         tests=checks(
             "unet, attention none",
             "unet, attention lowest",

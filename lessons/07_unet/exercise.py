@@ -9,12 +9,12 @@ A tree is a dict of dicts of arrays: params["down0"]["block1"]["conv2"]["w"]. Gr
 
 import numpy as np
 
-from ddim_from_scratch.nn.activation import swish, swish_backward  # noqa: F401
-from ddim_from_scratch.nn.attention import multi_head_attention_backward  # noqa: F401
 from ddim_from_scratch.nn.embedding import DIMENSIONS  # noqa: F401
-from ddim_from_scratch.nn.norm import batch_norm, batch_norm_backward, batch_norm_inference  # noqa: F401
-from ddim_from_scratch.nn.resize import average_pool_backward, upsample_bilinear_backward  # noqa: F401
-from ddim_from_scratch.nn.winograd import conv2d, conv2d_backward  # noqa: F401
+from ddim_from_scratch.nn.fast.activation import swish, swish_backward  # noqa: F401
+from ddim_from_scratch.nn.fast.attention import multi_head_attention_backward  # noqa: F401
+from ddim_from_scratch.nn.fast.norm import batch_norm, batch_norm_backward, batch_norm_inference  # noqa: F401
+from ddim_from_scratch.nn.fast.resize import average_pool_backward, upsample_bilinear_backward  # noqa: F401
+from ddim_from_scratch.nn.fast.winograd import conv2d, conv2d_backward  # noqa: F401
 
 
 def split_channels(dy: np.ndarray, *widths: int) -> list[np.ndarray]:

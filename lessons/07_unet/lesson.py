@@ -15,18 +15,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 import soxr
 
-from ddim_from_scratch import backend, tree
-from ddim_from_scratch import unet as module
 from ddim_from_scratch.audio import griffin_lim, log_mel, synth
 from ddim_from_scratch.diffusion import predict_x0, q_sample
 from ddim_from_scratch.diffusion.schedule import continuous_cosine_alpha_bar
-from ddim_from_scratch.nn.activation import swish, swish_backward
+from ddim_from_scratch.nn.fast.activation import swish, swish_backward
+from ddim_from_scratch.nn.fast.resize import average_pool, upsample_bilinear
+from ddim_from_scratch.nn.fast.winograd import conv2d, conv2d_backward
 from ddim_from_scratch.nn.gradcheck import gradient_error
 from ddim_from_scratch.nn.loss import mean_squared_error
-from ddim_from_scratch.nn.resize import average_pool, upsample_bilinear
-from ddim_from_scratch.nn.winograd import conv2d, conv2d_backward
-from ddim_from_scratch.optim import adamw, init_moments
-from ddim_from_scratch.unet import (
+from ddim_from_scratch.runtime import backend, tree
+from ddim_from_scratch.spectrogram import unet as module
+from ddim_from_scratch.spectrogram.unet import (
     concatenate_channels,
     init_unet,
     residual_block,
@@ -35,6 +34,7 @@ from ddim_from_scratch.unet import (
     unet,
     unet_backward,
 )
+from ddim_from_scratch.training.optim import adamw, init_moments
 from lessons import FAST, show_source, sound
 
 rng = np.random.default_rng(0)

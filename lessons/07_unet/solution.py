@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from ddim_from_scratch.nn.activation import swish, swish_backward
-from ddim_from_scratch.nn.attention import multi_head_attention_backward
 from ddim_from_scratch.nn.embedding import DIMENSIONS
-from ddim_from_scratch.nn.norm import batch_norm, batch_norm_backward, batch_norm_inference
-from ddim_from_scratch.nn.resize import average_pool_backward, upsample_bilinear_backward
-from ddim_from_scratch.nn.winograd import conv2d, conv2d_backward
+from ddim_from_scratch.nn.fast.activation import swish, swish_backward
+from ddim_from_scratch.nn.fast.attention import multi_head_attention_backward
+from ddim_from_scratch.nn.fast.norm import batch_norm, batch_norm_backward, batch_norm_inference
+from ddim_from_scratch.nn.fast.resize import average_pool_backward, upsample_bilinear_backward
+from ddim_from_scratch.nn.fast.winograd import conv2d, conv2d_backward
 
 
 def split_channels(dy: np.ndarray, *widths: int) -> list[np.ndarray]:

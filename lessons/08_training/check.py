@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from ddim_from_scratch import tree
+from ddim_from_scratch.runtime import tree
 from lessons.tool.check import Exercise
 
-OPTIM, PROCESS = "tests/test_optim.py::", "tests/diffusion/test_process.py::"
+OPTIM, PROCESS = "tests/training/test_optim.py::", "tests/diffusion/test_process.py::"
 RNG = np.random.default_rng(1)
 X_T, V = RNG.standard_normal((2, 2, 3))
 X32, V32 = RNG.standard_normal((2, 2, 4, 5, 1)).astype(np.float32)
@@ -98,7 +98,7 @@ EXERCISES = [
         tolerance=1e-5,  # the float32 example's rounding
     ),
     Exercise(
-        "ddim_from_scratch.optim.update_average",
+        "ddim_from_scratch.training.optim.update_average",
         tests=(
             OPTIM + "test_the_average_follows_its_formula",
             OPTIM + "test_both_work_in_place_and_keep_float32",
@@ -119,7 +119,7 @@ EXERCISES = [
         },
     ),
     Exercise(
-        "ddim_from_scratch.optim.adamw",
+        "ddim_from_scratch.training.optim.adamw",
         tests=(
             OPTIM + "test_weight_decay_acts_without_a_gradient_and_not_on_the_moments",
             OPTIM + "test_the_first_step_has_the_size_of_the_learning_rate_whatever_the_gradient",

@@ -8,7 +8,7 @@ Two trees of the same shape have the same keys in the same order.
 
 import numpy as np
 
-from ddim_from_scratch.tree import Tree
+from ddim_from_scratch.runtime.tree import Tree
 
 
 def eps_of_velocity(x_t: np.ndarray, alpha_bar: np.ndarray | float, v: np.ndarray) -> np.ndarray:

@@ -16,12 +16,7 @@ import dataclasses
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ddim_from_scratch import tree
 from ddim_from_scratch.audio import griffin_lim, synth
-from ddim_from_scratch.backend import parallel, threads
-from ddim_from_scratch.checkpoint import Log, checkpoint_path, save_checkpoint
-from ddim_from_scratch.config import Config
-from ddim_from_scratch.data import load_windows
 from ddim_from_scratch.diffusion import (
     PREDICTIONS,
     ddim,
@@ -31,11 +26,17 @@ from ddim_from_scratch.diffusion import (
     uniform_tau,
     velocity,
 )
-from ddim_from_scratch.model import alpha_bar_table, draw_alpha_bar, init_state, sample_log_mels
 from ddim_from_scratch.nn.loss import mean_squared_error
-from ddim_from_scratch.optim import BETA_1, BETA_2, adamw, init_moments, update_average, warmup_decay
+from ddim_from_scratch.runtime import tree
+from ddim_from_scratch.runtime.backend import parallel, threads
+from ddim_from_scratch.spectrogram.config import Config
+from ddim_from_scratch.spectrogram.data import load_windows
+from ddim_from_scratch.spectrogram.model import alpha_bar_table, draw_alpha_bar, init_state, sample_log_mels
+from ddim_from_scratch.spectrogram.unet import unet
 from ddim_from_scratch.train import train_step
-from ddim_from_scratch.unet import unet
+from ddim_from_scratch.training.checkpoint import checkpoint_path, save_checkpoint
+from ddim_from_scratch.training.log import Log
+from ddim_from_scratch.training.optim import BETA_1, BETA_2, adamw, init_moments, update_average, warmup_decay
 from lessons import FAST, show_source, sound
 from lessons.tool.percent import ROOT
 

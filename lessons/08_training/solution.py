@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ddim_from_scratch import tree
-from ddim_from_scratch.tree import Tree
+from ddim_from_scratch.runtime import tree
+from ddim_from_scratch.runtime.tree import Tree
 
 
 def eps_of_velocity(x_t: np.ndarray, alpha_bar: np.ndarray | float, v: np.ndarray) -> np.ndarray:

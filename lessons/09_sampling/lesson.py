@@ -15,10 +15,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from ddim_from_scratch.audio import griffin_lim, synth
-from ddim_from_scratch.backend import parallel, threads
-from ddim_from_scratch.checkpoint import checkpoint_path, load_checkpoint
-from ddim_from_scratch.config import Config
-from ddim_from_scratch.data import Scaler, load_windows
 from ddim_from_scratch.diffusion import (
     ddim,
     ddim_inversion,
@@ -30,8 +26,12 @@ from ddim_from_scratch.diffusion import (
     quadratic_tau,
     uniform_tau,
 )
-from ddim_from_scratch.model import T, alpha_bar_table, network_eps_model
+from ddim_from_scratch.runtime.backend import parallel, threads
+from ddim_from_scratch.spectrogram.config import Config
+from ddim_from_scratch.spectrogram.data import Scaler, load_windows
+from ddim_from_scratch.spectrogram.model import T, alpha_bar_table, network_eps_model
 from ddim_from_scratch.train import train
+from ddim_from_scratch.training.checkpoint import checkpoint_path, load_checkpoint
 from lessons import FAST, film, show_source, sound
 from lessons.tool.percent import ROOT
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ddim_from_scratch.audio import log_mel
-from ddim_from_scratch.config import UserError
+from ddim_from_scratch.runtime.errors import UserError
 from lessons.tool.check import Exercise
 
 INVERTER, COMMANDS = "tests/audio/test_inverter.py::", "tests/test_commands.py::"
@@ -106,7 +106,7 @@ def wrong(mode="reflect", length=512, before=16, fade="linear", shared=8):
 
 EXERCISES = [
     Exercise(
-        "ddim_from_scratch.experiments.log_mel_error",
+        "ddim_from_scratch.experiments.compare.log_mel_error",
         tests=(COMMANDS + "test_the_ceiling_is_the_distance_that_the_inverter_makes",),
         examples={
             "log_mel_error(sound (2, 3200), log_mels (2, 10, 128))": lambda f: f(SOUND, LOG_MELS),

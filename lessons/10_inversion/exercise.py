@@ -22,7 +22,7 @@ def log_mel_error(sound: np.ndarray, log_mels: np.ndarray) -> float:
 
 
 def check_log_mels(log_mels: np.ndarray) -> None:
-    """Raise UserError (from ddim_from_scratch.config) unless `log_mels` are what `log_mel` can make. Refused are
+    """Raise UserError (from ddim_from_scratch.runtime.errors) unless `log_mels` are what `log_mel` can make. Refused:
 
         a shape other than (n, frames, 128), all above 0: the message contains f"shape {log_mels.shape}";
         NaN or infinity anywhere: the message contains "NaN";

@@ -14,12 +14,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import soxr
 
-from ddim_from_scratch import hub
 from ddim_from_scratch.audio import griffin_lim, istft, load_inverter, log_mel, stft, synth
 from ddim_from_scratch.audio.inverter import CHUNK, CONTEXT, FADE, GRIFFIN_LIM, SOUNDSTREAM, decode
 from ddim_from_scratch.audio.mel import hz_to_mel, mel_to_hz
-from ddim_from_scratch.experiments import ceiling, log_mel_error
+from ddim_from_scratch.experiments.ceiling import ceiling
+from ddim_from_scratch.experiments.compare import log_mel_error
 from ddim_from_scratch.fad import load_embedding
+from ddim_from_scratch.runtime import hub
 from lessons import FAST, show_source, sound
 from lessons.tool.percent import ROOT
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ddim_from_scratch.audio import log_mel
-from ddim_from_scratch.config import UserError
+from ddim_from_scratch.runtime.errors import UserError
 
 
 def log_mel_error(sound: np.ndarray, log_mels: np.ndarray) -> float:

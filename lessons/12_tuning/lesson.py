@@ -14,14 +14,14 @@ import numpy as np
 import soxr
 
 from ddim_from_scratch.audio import log_mel, synth
-from ddim_from_scratch.backend import threads
-from ddim_from_scratch.config import Config
 from ddim_from_scratch.diffusion import continuous_cosine_schedule
 from ddim_from_scratch.diffusion.schedule import continuous_cosine_alpha_bar
 from ddim_from_scratch.fad import frechet_distance, gaussian
 from ddim_from_scratch.fad.reliability import floor
 from ddim_from_scratch.fad.statistics import Set
-from ddim_from_scratch.model import init_state
+from ddim_from_scratch.runtime.backend import threads
+from ddim_from_scratch.spectrogram.config import Config
+from ddim_from_scratch.spectrogram.model import init_state
 from ddim_from_scratch.train import train_step
 from lessons import FAST, show_source
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from ddim_from_scratch.backend import threads
+from ddim_from_scratch.runtime.backend import threads
 from lessons.tool.check import Exercise
 
-BACKEND, LAYERS = "tests/test_backend.py::", "tests/nn/test_layers.py::"
+BACKEND, LAYERS = "tests/runtime/test_backend.py::", "tests/nn/test_layers.py::"
 RNG = np.random.default_rng(1)
 DOT = np.zeros((1, 5, 4, 1))
 DOT[0, 1, 2] = 1
@@ -34,7 +34,7 @@ def products(x, w, b=0.0, before=1, after=1):
 
 EXERCISES = [
     Exercise(
-        "ddim_from_scratch.backend.blocks",
+        "ddim_from_scratch.runtime.backend.blocks",
         tests=(BACKEND + "test_blocks_cover_every_row_once",),
         examples={
             "blocks(10 rows of 16 bytes, 48 bytes a block), 2 threads: starts and ends": (
@@ -64,7 +64,7 @@ EXERCISES = [
         },
     ),
     Exercise(
-        "ddim_from_scratch.nn.winograd.conv2d",
+        "ddim_from_scratch.nn.fast.winograd.conv2d",
         tests=(LAYERS + "test_winograd_loses_about_one_digit_and_no_more", LAYERS + "test_conv2d_is_its_definition"),
         examples={
             "conv2d(a dot at row 1, column 2, taps 1..9, 0)": (

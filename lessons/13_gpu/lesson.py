@@ -17,8 +17,11 @@ from unittest.mock import patch
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ddim_from_scratch import tree, unet
-from ddim_from_scratch.backend import (
+from ddim_from_scratch.diffusion import ddim, gaussian_eps_model, linear_schedule, q_sample, uniform_tau
+from ddim_from_scratch.nn.fast import conv, winograd
+from ddim_from_scratch.nn.fast.activation import swish, swish_prologue
+from ddim_from_scratch.runtime import tree
+from ddim_from_scratch.runtime.backend import (
     BackendError,
     array_module,
     blocks,
@@ -29,9 +32,7 @@ from ddim_from_scratch.backend import (
     to_host,
     worker_count,
 )
-from ddim_from_scratch.diffusion import ddim, gaussian_eps_model, linear_schedule, q_sample, uniform_tau
-from ddim_from_scratch.nn import conv, winograd
-from ddim_from_scratch.nn.activation import swish, swish_prologue
+from ddim_from_scratch.spectrogram import unet
 from lessons import FAST, show_source
 
 repeats = 3 if FAST else 7

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ddim_from_scratch import backend
-from ddim_from_scratch.nn.winograd import A_T, B_T, G
+from ddim_from_scratch.nn.fast.winograd import A_T, B_T, G
+from ddim_from_scratch.runtime import backend
 
 
 def blocks(x, bytes_per_block=1 << 19):

@@ -8,7 +8,7 @@ from lessons.tool.check import Exercise
 SCHEDULE, PROCESS, OPTIM = (
     "tests/diffusion/test_schedule.py::",
     "tests/diffusion/test_process.py::",
-    "tests/test_optim.py::",
+    "tests/training/test_optim.py::",
 )
 ALPHA_BAR = linear_schedule(100)
 X = np.linspace(-3, 3, 7)
@@ -156,7 +156,7 @@ EXERCISES = [
         },
     ),
     Exercise(
-        "ddim_from_scratch.optim.update_average",
+        "ddim_from_scratch.training.optim.update_average",
         tests=(
             OPTIM + "test_the_average_follows_its_formula",
             OPTIM + "test_both_work_in_place_and_keep_float32",

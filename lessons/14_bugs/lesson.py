@@ -30,7 +30,7 @@ from ddim_from_scratch.diffusion import (
     velocity,
 )
 from ddim_from_scratch.fad import frechet_distance, gaussian
-from ddim_from_scratch.optim import adamw, init_moments, update_average
+from ddim_from_scratch.training.optim import adamw, init_moments, update_average
 from lessons import FAST, show_source, sound
 
 sr = 16_000

@@ -29,8 +29,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ddim_from_scratch.backend import available_cores
-from ddim_from_scratch.config import UserError
+from ddim_from_scratch.runtime.backend import available_cores
+from ddim_from_scratch.runtime.errors import UserError
 
 from .percent import ROOT
 

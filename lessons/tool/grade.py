@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ddim_from_scratch.config import UserError, replacing
+from ddim_from_scratch.runtime.errors import UserError
+from ddim_from_scratch.runtime.files import replacing
 
 from .check import check
 from .percent import ROOT, find

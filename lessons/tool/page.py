@@ -12,7 +12,8 @@ from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 from pygments.formatters import HtmlFormatter
 
-from ddim_from_scratch.config import UserError, replacing
+from ddim_from_scratch.runtime.errors import UserError
+from ddim_from_scratch.runtime.files import replacing
 
 from .display import code_html
 from .percent import Lesson

@@ -19,7 +19,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from ddim_from_scratch.config import UserError
+from ddim_from_scratch.runtime.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]  # the repository's
 LESSONS = ROOT / "lessons"

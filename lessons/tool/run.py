@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 import matplotlib.pyplot as plt
 
-from ddim_from_scratch.backend import available_cores
+from ddim_from_scratch.runtime.backend import available_cores
 
 from . import display, terminal
 from .display import Text

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from helpers import reference, relative_error
 
-from ddim_from_scratch import hub
 from ddim_from_scratch.audio import griffin_lim, load_inverter, log_mel, mel_matrix
 from ddim_from_scratch.audio.inverter import CHUNK, CONTEXT, FADE, decode
-from ddim_from_scratch.config import UserError
+from ddim_from_scratch.runtime import hub
+from ddim_from_scratch.runtime.errors import UserError
 
 FLOOR = np.log(1e-5)
 

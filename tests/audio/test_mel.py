@@ -15,7 +15,7 @@ from ddim_from_scratch.audio.mel import (
     to_mel,
 )
 from ddim_from_scratch.audio.synth import TUNES, play, score
-from ddim_from_scratch.backend import threads
+from ddim_from_scratch.runtime.backend import threads
 
 SECOND = np.arange(16000) / 16000
 

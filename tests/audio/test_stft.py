@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ddim_from_scratch.audio import istft, stft
 from ddim_from_scratch.audio.stft import hann
-from ddim_from_scratch.backend import threads
+from ddim_from_scratch.runtime.backend import threads
 
 
 def noise(*shape: int, seed: int = 0, dtype: type = np.float64) -> np.ndarray:

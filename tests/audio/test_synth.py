@@ -22,7 +22,7 @@ from ddim_from_scratch.audio.synth import (
     tone,
     write_corpus,
 )
-from ddim_from_scratch.config import UserError
+from ddim_from_scratch.runtime.errors import UserError
 
 
 def test_layout_and_determinism(tmp_path):

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from ddim_from_scratch import config
 from ddim_from_scratch.diffusion import (
     PREDICTIONS,
     clipped,
@@ -17,6 +16,7 @@ from ddim_from_scratch.diffusion import (
     thresholded,
     velocity,
 )
+from ddim_from_scratch.spectrogram import config
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-4), (np.float64, 1e-12)])

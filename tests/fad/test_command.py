@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from ddim_from_scratch.config import UserError
 from ddim_from_scratch.fad import embeddings, frechet_distance, gaussian, log_mel_statistics
 from ddim_from_scratch.fad.__main__ import main
+from ddim_from_scratch.runtime.errors import UserError
 
 KEYS = "fad n_background n_eval rank_background rank_eval floor interval fad_infinity embedding"
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from helpers import reference, relative_error
 
-from ddim_from_scratch import backend, tree
 from ddim_from_scratch.audio import load_audio, synth
-from ddim_from_scratch.config import UserError
 from ddim_from_scratch.fad import load_musicnn, musicnn, musicnn_patches, top_tags
 from ddim_from_scratch.fad.musicnn import TAGS
+from ddim_from_scratch.runtime import backend, tree
+from ddim_from_scratch.runtime.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 

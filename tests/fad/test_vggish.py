@@ -14,8 +14,6 @@ import numpy as np
 import pytest
 from helpers import reference, relative_error
 
-from ddim_from_scratch import backend, hub, tree
-from ddim_from_scratch.config import UserError
 from ddim_from_scratch.fad import (
     embeddings,
     load_embedding,
@@ -26,6 +24,8 @@ from ddim_from_scratch.fad import (
     vggish_at_hand,
     vggish_examples,
 )
+from ddim_from_scratch.runtime import backend, hub, tree
+from ddim_from_scratch.runtime.errors import UserError
 
 network = importlib.import_module("ddim_from_scratch.fad.vggish")  # the package's name of it is the function
 weights = importlib.import_module("ddim_from_scratch.fad.weights")

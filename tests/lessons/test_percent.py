@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ddim_from_scratch.config import UserError
+from ddim_from_scratch.runtime.errors import UserError
 from lessons.tool import percent
 from lessons.tool.percent import Cell, parse
 

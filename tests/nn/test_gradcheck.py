@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from ddim_from_scratch.nn.conv import conv2d, conv2d_backward
+from ddim_from_scratch.nn.fast.conv import conv2d, conv2d_backward
+from ddim_from_scratch.nn.fast.norm import batch_norm, batch_norm_backward
 from ddim_from_scratch.nn.gradcheck import gradient_error
-from ddim_from_scratch.nn.norm import batch_norm, batch_norm_backward
 
 
 def without_mean_term(dy, cache):

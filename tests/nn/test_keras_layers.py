@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from helpers import LAYERS, Layer, convolution, multi_head, reference, relative_error
 
-from ddim_from_scratch.nn import winograd
 from ddim_from_scratch.nn.embedding import sinusoidal_embedding
-from ddim_from_scratch.nn.norm import batch_norm, batch_norm_inference
+from ddim_from_scratch.nn.fast import winograd
+from ddim_from_scratch.nn.fast.norm import batch_norm, batch_norm_inference
 
 
 def keras_convolution(keras, x, w, b):

@@ -5,8 +5,8 @@ import os
 import pytest
 import torch
 
-from ddim_from_scratch.config import UserError
 from ddim_from_scratch.fad.weights import _from_torch
+from ddim_from_scratch.runtime.errors import UserError
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")

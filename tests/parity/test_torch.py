@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from helpers import LAYERS, convolution, reference, relative_error
 
-from ddim_from_scratch import backend, tree
-from ddim_from_scratch.nn import winograd
-from ddim_from_scratch.nn.attention import attention, attention_backward
-from ddim_from_scratch.optim import EPSILON, adamw, init_moments, update_average
+from ddim_from_scratch.nn.fast import winograd
+from ddim_from_scratch.nn.fast.attention import attention, attention_backward
+from ddim_from_scratch.runtime import backend, tree
+from ddim_from_scratch.training.optim import EPSILON, adamw, init_moments, update_average
 
 
 def channels_first(function):

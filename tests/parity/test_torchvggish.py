@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from helpers import reference, relative_error
 
-from ddim_from_scratch import backend
-from ddim_from_scratch.config import UserError
 from ddim_from_scratch.fad import load_vggish, load_vggish_pca, postprocess, vggish, vggish_examples
+from ddim_from_scratch.runtime import backend
+from ddim_from_scratch.runtime.errors import UserError
 
 
 @pytest.fixture

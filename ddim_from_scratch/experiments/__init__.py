@@ -1,0 +1,1 @@
+"""Experiments on trained runs and on inverters: python -m ddim_from_scratch.experiments --help."""

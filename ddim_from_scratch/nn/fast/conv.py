@@ -1,0 +1,190 @@
+"""Convolution of N H W C arrays, SAME padding, stride 1 (the cross-correlation that Keras and PyTorch compute).
+
+    y[n, i, j] = b + sum over ky, kx of  x[n, i + ky - k//2, j + kx - k//2] @ w[ky, kx]
+
+Each tap (ky, kx) is one matrix product over all pixels, on a view of the input shifted by that tap:
+nothing is gathered into columns. Shifting needs a border of zeros, so a tile of rows is copied into a
+padded buffer first. Tiles are small enough to stay in a core's cache while its k*k products run, and
+are spread over threads.
+
+In the padded buffer rows lie end to end, with k//2 zero pixels between them, which border one on its right and the
+next on its left. So a shift by (ky, kx) is an offset of ky * (W + k//2) + kx pixels, and every shifted view is one
+contiguous matrix. The price is k//2 meaningless pixels at the end of each row, which are dropped.
+
+The convolution of f(x), where f works on each pixel by itself (a normalisation, an activation), can do f while it
+copies a tile: its prologue. Then there is no pass over memory for f, and no array of f(x) to keep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ...runtime.backend import Array, array_module, blocks, cache_bytes, empty, parallel, rows, worker_count
+from .rows import as_rows, row_of, sum_of_pixels
+
+TILE_PIXELS = cache_bytes() // 2 // (32 * 4)  # half of the cache at 32 channels: 4096 for one of 1 MB
+
+Prologue = Callable[[Array, Array, int | slice], None]  # (x, out, n): f of some rows of the samples n, into out
+
+
+def copy(x: Array, out: Array, n: int | slice) -> None:
+    """The prologue that changes nothing."""
+    out[...] = x
+
+
+def after(prologue: Prologue, x: Array) -> Array:
+    """What the prologue makes of all of x."""
+    if prologue is copy:
+        return x
+    y = empty(x.shape, x)
+    parallel(lambda part: prologue(x[part], y[part], part[0]), rows(x))
+    return y
+
+
+def cache_of(x: Array, w: Array, prologue: Prologue) -> tuple:
+    """x, w, and a prologue that does something."""
+    return (x, w) if prologue is copy else (x, w, prologue)
+
+
+def conv2d(x: Array, w: Array, b: Array, prologue: Prologue = copy) -> tuple[Array, tuple]:
+    """Convolve x, or what the prologue makes of it, with an odd square kernel.
+
+    x: (N, H, W, C). w: (k, k, C, D). b: (D,). Returns y: (N, H, W, D) and the cache for the backward pass.
+    """
+    y = _pointwise(after(prologue, x), w, b) if w.shape[0] == 1 else _correlate(x, w, b, prologue)
+    return y, cache_of(x, w, prologue)
+
+
+def conv2d_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array]:
+    """dy: (N, H, W, D). Returns dx: (N, H, W, C), dw: (k, k, C, D), db: (D,). dx is the gradient of what is convolved.
+
+    With p an output pixel and p + s the input pixel that tap s reads:
+        dx[p] = sum over s of  dy[p - s] @ w[s].T        dw[s] = sum over p of  x[p].T @ dy[p - s]
+    Both read the same shifted views of dy, so both are done while the tile is in cache.
+    """
+    return _backward(dy, *cache)
+
+
+def _backward(dy: Array, x: Array, w: Array, prologue: Prologue = copy) -> tuple[Array, Array, Array]:
+    xp = array_module(x)
+    k, _, c, d = w.shape
+    if k == 1:
+        return _pointwise_backward(dy, after(prologue, x), w)
+    _, _, width, _ = x.shape
+    row = width + k // 2
+    dx = empty(x.shape, x)
+
+    def tile(n: int, top: int, bottom: int) -> tuple[Array, Array]:
+        pixels = (bottom - top) * row
+        dy_padded = padded_rows(dy, n, top, bottom - top, k)
+        x_rows = empty((bottom - top, row, c), x)
+        prologue(x[n, top:bottom], x_rows[:, :width], n)
+        x_rows[:, width:] = 0
+        x_rows = x_rows.reshape(pixels, c)
+        dx_rows, product = empty((pixels, c), x), empty((pixels, c), x)
+        dw = empty(w.shape, w)
+        for ky in range(k):
+            for kx in range(k):
+                offset = (k - 1 - ky) * row + (k - 1 - kx)  # the tap mirrored: p - s
+                shifted = dy_padded[offset : offset + pixels]
+                first = ky == kx == 0
+                xp.matmul(shifted, w[ky, kx].T, out=dx_rows if first else product)
+                if not first:
+                    dx_rows += product
+                xp.matmul(x_rows.T, shifted, out=dw[ky, kx])
+        dx[n, top:bottom] = dx_rows.reshape(bottom - top, row, c)[:, :width]
+        return dw, sum_of_pixels(as_rows(dy[n, top:bottom]), d)
+
+    dw, db = zip(*parallel(lambda t: tile(*t), _tiles(dy, k)), strict=True)
+    return dx, sum(dw[1:], dw[0]), sum(db[1:], db[0])
+
+
+def _correlate(x: Array, w: Array, b: Array, prologue: Prologue) -> Array:
+    xp = array_module(x)
+    n_samples, height, width, _ = x.shape
+    k, _, _, d = w.shape
+    row = width + k // 2
+    y = empty((n_samples, height, width, d), x)
+
+    def tile(n: int, top: int, bottom: int) -> None:
+        pixels = (bottom - top) * row
+        padded = padded_rows(x, n, top, bottom - top, k, prologue)
+        total, product = empty((pixels, d), x), empty((pixels, d), x)
+        for ky in range(k):
+            for kx in range(k):
+                offset = ky * row + kx
+                first = ky == kx == 0
+                xp.matmul(padded[offset : offset + pixels], w[ky, kx], out=total if first else product)
+                if not first:
+                    total += product
+        xp.add(total.reshape(bottom - top, row, d)[:, :width], b, out=y[n, top:bottom])
+
+    parallel(lambda t: tile(*t), _tiles(x, k))
+    return y
+
+
+def _pointwise(x: Array, w: Array, b: Array) -> Array:
+    """k = 1: one product, which needs no border."""
+    xp = array_module(x)
+    y = empty((*x.shape[:3], w.shape[3]), x)
+    rows_x, rows_y = (a.reshape(-1, *a.shape[2:]) for a in (x, y))
+    b_row = row_of(b, x)
+
+    def block(part: slice) -> None:
+        xp.matmul(rows_x[part], w[0, 0], out=rows_y[part])
+        out = rows_y[part].reshape(-1, len(b_row))
+        out += b_row
+
+    parallel(block, blocks(rows_x))
+    return y
+
+
+def _pointwise_backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
+    xp = array_module(x)
+    c, d = w.shape[2:]
+    dx = empty(x.shape, x)
+    rows_x, rows_dy, rows_dx = (a.reshape(-1, *a.shape[2:]) for a in (x, dy, dx))
+    w_transposed = xp.ascontiguousarray(w[0, 0].T)
+
+    def block(part: slice) -> tuple[Array, Array]:
+        xp.matmul(rows_dy[part], w_transposed, out=rows_dx[part])
+        dw = rows_x[part].reshape(-1, c).T @ rows_dy[part].reshape(-1, d)
+        return dw, sum_of_pixels(as_rows(rows_dy[part]), d)
+
+    dw, db = zip(*parallel(block, blocks(rows_x)), strict=True)
+    return dx, sum(dw[1:], dw[0]).reshape(w.shape), sum(db[1:], db[0])
+
+
+def padded_rows(x: Array, n: int, top: int, rows: int, k: int, prologue: Prologue = copy) -> Array:
+    """`rows` rows of sample n from `top` on, with the k//2 rows and columns around them, zero outside the array.
+
+    Returns ((rows + k - 1) (W + k//2) + k - 1, C): the border of the first row, all rows with their zeros behind them,
+    and as many more as the last shifted view reaches.
+    """
+    _, height, width, c = x.shape
+    border = k // 2
+    row = width + border
+    flat = empty(((rows + 2 * border) * row + 2 * border, c), x)
+    flat[:border] = 0
+    flat[-border:] = 0
+    padded = flat[border:-border].reshape(-1, row, c)
+    first, last = max(top - border, 0), min(top + rows + border, height)
+    above, inside = first - (top - border), last - first
+    padded[:above] = 0
+    padded[above + inside :] = 0
+    filled = padded[above : above + inside]
+    filled[:, width:] = 0
+    prologue(x[n, first:last], filled[:, :width], n)
+    return flat
+
+
+def _tiles(x: Array, k: int) -> list[tuple[int, int, int]]:
+    """(sample, first row, last row + 1) of each tile: whole samples on a GPU, at least one a thread on a CPU."""
+    n_samples, height, width, _ = x.shape
+    rows = height
+    if array_module(x) is np:
+        per_thread = -(-n_samples * height // worker_count())
+        rows = max(1, min(height, per_thread, TILE_PIXELS // (width + k // 2)))
+    return [(n, top, min(top + rows, height)) for n in range(n_samples) for top in range(0, height, rows)]

@@ -1,0 +1,20 @@
+"""Numbers of channels beside pixels, a whole row of pixels at a time: loops over a few channels are short, and slow."""
+
+from __future__ import annotations
+
+from ...runtime.backend import Array, array_module
+
+
+def as_rows(x: Array) -> Array:
+    """(N, H, W, C) as (N H, W C)."""
+    return x.reshape(-1, x.shape[-2] * x.shape[-1])
+
+
+def row_of(channels: Array, x: Array) -> Array:
+    """(..., C) as a row of x: (N, H, W, C), which is (..., W C): the channels again and again."""
+    return array_module(x).tile(channels, x.shape[-2])
+
+
+def sum_of_pixels(rows: Array, channels: int) -> Array:
+    """(n, W C) to (C,). A sum over rows is a product with a vector of ones."""
+    return (array_module(rows).ones(len(rows), rows.dtype) @ rows).reshape(-1, channels).sum(axis=0)

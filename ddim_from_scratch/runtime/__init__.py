@@ -1,0 +1,1 @@
+"""What every floor stands on: arrays and threads, trees, files, errors, the command line, processes."""

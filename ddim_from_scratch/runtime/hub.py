@@ -1,0 +1,71 @@
+"""Pretrained models of TensorFlow Hub and Kaggle: find the copy on this machine, or download one.
+
+A model is a SavedModel: a folder with saved_model.pb and variables/. Finding one needs no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from .errors import UserError
+
+
+class HubModel(NamedTuple):
+    """A pretrained model: what people call it, and the two addresses that it is published under."""
+
+    name: str
+    tf_hub: str  # https://tfhub.dev/...
+    kaggle: str  # owner/model/framework/variation/version
+
+    @property
+    def addresses(self) -> tuple[str, str]:
+        return self.tf_hub, f"https://www.kaggle.com/models/{self.kaggle}"
+
+
+VGGISH = HubModel("VGGish", "https://tfhub.dev/google/vggish/1", "google/vggish/tensorFlow2/vggish/1")
+SOUNDSTREAM = HubModel(
+    "the SoundStream mel decoder",
+    "https://tfhub.dev/google/soundstream/mel/decoder/music/1",
+    "google/soundstream/tensorFlow2/mel-decoder-music/1",
+)
+
+
+def find(model: HubModel) -> Path | None:
+    """The folder of `model` in TF-Hub's cache (TFHUB_CACHE_DIR) or Kaggle's, or None."""
+    cache = Path(os.environ.get("TFHUB_CACHE_DIR") or Path(tempfile.gettempdir(), "tfhub_modules"))
+    # TF-Hub names a folder by the SHA-1 of the address it was downloaded from.
+    folders = [cache / hashlib.sha1(address.encode()).hexdigest() for address in model.addresses]
+    kaggle = os.environ.get("KAGGLEHUB_CACHE") or Path.home() / ".cache" / "kagglehub"
+    folders.append(Path(kaggle, "models", model.kaggle))
+    return next((folder for folder in folders if is_saved_model(folder)), None)
+
+
+def is_saved_model(folder: str | Path) -> bool:
+    return Path(folder, "saved_model.pb").is_file()
+
+
+def download(model: HubModel) -> Path:
+    """The folder of `model`, downloaded to TF-Hub's cache unless it is there. An interrupted download leaves nothing.
+
+    Raises UserError, saying what to do, without tensorflow_hub or a network.
+    """
+    if folder := find(model):
+        return folder
+    try:
+        import tensorflow_hub
+    except ImportError as error:
+        raise UserError(
+            f"{model.name} is not on this machine, and fetching it needs tensorflow_hub ({error}): "
+            f"pip install 'ddim_from_scratch[hub]'"
+        ) from None
+    try:
+        return Path(tensorflow_hub.resolve(model.tf_hub))
+    except Exception as error:  # urllib, tarfile and TensorFlow raise a dozen kinds
+        raise UserError(
+            f"{model.name} could not be downloaded from {model.tf_hub} ({' '.join(str(error).split())}): "
+            f"try again with a network, or get {model.kaggle} from Kaggle and name its folder"
+        ) from None

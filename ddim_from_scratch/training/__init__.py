@@ -1,0 +1,1 @@
+"""What any training needs: the optimizer, checkpoints, logs, guards."""

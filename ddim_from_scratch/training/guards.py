@@ -1,0 +1,91 @@
+"""What keeps a long training alive: one process a folder, a stop between steps, numbers that went wrong named."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from ..runtime import tree
+from ..runtime.errors import UserError
+from ..runtime.files import TEMPORARY
+from ..runtime.tree import Tree
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+LOOK_SECONDS, FORCE_SECONDS = 0.5, 60.0
+LOCK = ".lock"  # in a run's folder; it stays, and holds nothing
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Within it no other process trains in the folder `run`, which is made if need be. A kill ends it, too.
+
+    What a killed process had begun to write is swept away. Raises UserError if the folder is taken.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    with open(run / LOCK, "ab") as file:
+        if fcntl:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"another process is training in {run}: wait for it, or choose another --run") from None
+        for unfinished in run.glob(f"*{TEMPORARY}"):
+            unfinished.unlink()
+        yield
+
+
+class Stop:
+    """`with Stop() as stop`: SIGINT and SIGTERM wait. `stop.signal` is the one that came, for the end of a step.
+
+    A second one acts at once, as it would without. In any thread but the main one nothing changes.
+    """
+
+    signal: signal.Signals | None = None
+
+    def __enter__(self) -> Stop:
+        self.former = {}
+        if threading.current_thread() is threading.main_thread():
+            self.former = {s: signal.signal(s, self._came) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for s, handler in self.former.items():
+            signal.signal(s, handler)
+
+    def _came(self, number: int, _: object) -> None:
+        self.signal = signal.Signals(number)
+        self.__exit__()
+
+
+def end_with_parent(parent: int) -> None:
+    """Let this process end when `parent`, which started it, has ended: stop at the next step, or by force.
+
+    A killed process takes none of those with it that it has started.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(LOOK_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(FORCE_SECONDS)
+        os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def first_non_finite(of: Tree) -> str | None:
+    """The name of the first leaf that holds NaN or infinity, or float32 numbers whose squares are infinite."""
+    for name, leaf in tree.flatten(of).items():
+        if not np.isfinite(float((leaf * leaf).sum(dtype="float64"))):
+            return name
+    return None

@@ -1,0 +1,47 @@
+"""Where pretrained models are looked for, and what is said when there are none."""
+
+import sys
+
+import pytest
+
+from ddim_from_scratch.runtime import hub
+from ddim_from_scratch.runtime.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def empty_caches(monkeypatch, tmp_path):
+    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "tfhub"))
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "kaggle"))
+
+
+def test_a_model_is_found_in_tf_hubs_cache_and_in_kaggles(tmp_path):
+    assert hub.find(hub.VGGISH) is None
+    kaggle = tmp_path / "kaggle/models/google/vggish/tensorFlow2/vggish/1"
+    # The SHA-1 of "https://tfhub.dev/google/vggish/1".
+    tf_hub = tmp_path / "tfhub/a2d9c70b5c312dce4d2cde46297518f806bd50d0"
+    for folder in (kaggle, tf_hub):
+        folder.mkdir(parents=True)
+        assert hub.find(hub.VGGISH) != folder
+        (folder / "saved_model.pb").touch()
+        assert hub.find(hub.VGGISH) == folder
+        assert hub.download(hub.VGGISH) == folder
+    assert hub.find(hub.SOUNDSTREAM) is None
+
+
+def test_without_tensorflow_hub_the_remedy_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_hub", None)
+    with pytest.raises(UserError, match=r"VGGish .*ddim_from_scratch\[hub\]"):
+        hub.download(hub.VGGISH)
+
+
+def test_a_download_that_fails_is_one_line_and_leaves_nothing(monkeypatch, tmp_path):
+    class TensorflowHub:
+        @staticmethod
+        def resolve(handle):
+            raise OSError("<urlopen error\nno route>")
+
+    monkeypatch.setitem(sys.modules, "tensorflow_hub", TensorflowHub)
+    with pytest.raises(UserError, match=r"no route.*Kaggle") as caught:
+        hub.download(hub.SOUNDSTREAM)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "tfhub").exists()

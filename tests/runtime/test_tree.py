@@ -1,0 +1,136 @@
+"""Trees of arrays, and their files: whole or refused, never a mixture, never unpickled."""
+
+import os
+import pickle
+
+import numpy as np
+import pytest
+from helpers import digest
+
+from ddim_from_scratch.runtime import tree
+
+
+@pytest.fixture
+def params(rng):
+    return {
+        "down0": {"block0": {"w": rng.standard_normal((3, 2)).astype(np.float32), "b": np.zeros(2)}},
+        "step": np.array(7),
+        "empty": np.zeros((0, 3), np.float32),
+    }
+
+
+def assert_equal(a, b):
+    a, b = tree.flatten(a), tree.flatten(b)
+    assert list(a) == list(b)
+    for name in a:
+        assert a[name].dtype == b[name].dtype
+        np.testing.assert_array_equal(a[name], b[name])
+
+
+def test_flatten_and_unflatten_are_inverse(params):
+    assert list(tree.flatten(params)) == ["down0/block0/w", "down0/block0/b", "step", "empty"]
+    assert_equal(tree.unflatten(tree.flatten(params)), params)
+
+
+def test_map_keeps_the_shape_of_the_tree(params):
+    total = tree.map(lambda a, b: a + b, params, params)
+    assert_equal(total, tree.map(lambda a: 2 * a, params))
+
+
+def test_map_refuses_trees_that_lack_a_leaf(params):
+    with pytest.raises(KeyError):
+        tree.map(lambda a, b: a, params, {"down0": params["down0"]})
+
+
+def test_what_is_saved_is_loaded(params, tmp_path):
+    tree.save(tmp_path / "a.npz", params)
+    assert_equal(tree.load(tmp_path / "a.npz"), params)
+    tree.save(str(tmp_path / "without suffix"), params)
+    assert_equal(tree.load(str(tmp_path / "without suffix")), params)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.npz", "without suffix"]
+
+
+def test_a_saved_file_is_as_readable_as_any_other(params, tmp_path):
+    (tmp_path / "plain").touch()
+    tree.save(tmp_path / "a.npz", params)
+    assert (tmp_path / "a.npz").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize("broken", ["savez", "replace"])
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_a_failed_save_leaves_the_old_file_and_nothing_else(broken, error, params, tmp_path, monkeypatch):
+    tree.save(tmp_path / "a.npz", params)
+    old = digest(tmp_path / "a.npz")
+
+    def fail(target, *_, **__):
+        if broken == "savez":
+            target.write(b"half of it")
+        raise error("disk full")
+
+    monkeypatch.setattr(*((np, "savez") if broken == "savez" else (os, "replace")), fail)
+    with pytest.raises(error):
+        tree.save(tmp_path / "a.npz", tree.map(lambda a: a + 1, params))
+    assert [p.name for p in tmp_path.iterdir()] == ["a.npz"]
+    assert digest(tmp_path / "a.npz") == old
+
+
+def test_a_missing_file_is_a_file_not_found(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        tree.load(tmp_path / "a.npz")
+
+
+def write_array(path):
+    with path.open("wb") as file:
+        np.save(file, np.zeros(3))
+
+
+def write_object(path):
+    np.savez(path, w=np.array([{"a": 1}], dtype=object))
+
+
+def write_clash(path):
+    np.savez(path, **{"a": np.zeros(2), "a/b": np.zeros(2)})
+
+
+OTHER_FILES = {
+    "empty": lambda path: path.write_bytes(b""),
+    "text": lambda path: path.write_text("epoch,loss\n1,0.5\n"),
+    "pickle": lambda path: path.write_bytes(pickle.dumps({"w": [1, 2]})),
+    "one array": write_array,
+    "npz of Python objects": write_object,
+    "leaf and tree of one name": write_clash,
+    "zip magic only": lambda path: path.write_bytes(b"PK\x03\x04"),
+    "folder": lambda path: path.mkdir(),
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_FILES)
+def test_another_kind_of_file_is_refused_by_name(kind, tmp_path):
+    OTHER_FILES[kind](tmp_path / "odd.npz")
+    with pytest.raises(tree.TreeError, match=r"odd\.npz"):
+        tree.load(tmp_path / "odd.npz")
+
+
+def test_a_file_cut_anywhere_is_refused(params, tmp_path):
+    tree.save(tmp_path / "a.npz", params)
+    whole = (tmp_path / "a.npz").read_bytes()
+    for length in range(0, len(whole), 29):
+        (tmp_path / "cut.npz").write_bytes(whole[:length])
+        with pytest.raises(tree.TreeError, match=r"cut\.npz"):
+            tree.load(tmp_path / "cut.npz")
+
+
+def test_a_flipped_bit_never_changes_a_number(params, tmp_path, rng):
+    """It is refused, or harmless (a date), or an array is missing, which whoever asks for it will find."""
+    tree.save(tmp_path / "a.npz", params)
+    whole, expected = (tmp_path / "a.npz").read_bytes(), tree.flatten(params)
+    for position in rng.permutation(len(whole))[:300]:
+        changed = bytearray(whole)
+        changed[position] ^= 1 << int(rng.integers(8))
+        (tmp_path / "flipped.npz").write_bytes(changed)
+        try:
+            loaded = tree.load(tmp_path / "flipped.npz")
+        except tree.TreeError:
+            continue
+        for name, leaf in tree.flatten(loaded).items():
+            np.testing.assert_array_equal(leaf, expected[name])

@@ -1,0 +1,133 @@
+"""Options: defaults, validation, the JSON file and the command line made from one dataclass."""
+
+import json
+
+import pytest
+
+from ddim_from_scratch.runtime.cli import Parser
+from ddim_from_scratch.runtime.errors import UserError
+from ddim_from_scratch.spectrogram.config import PRESETS, Config, add_options, given_options
+
+BETTER = {"norm": "group", "ema_schedule": "warmup"}  # than the paper's
+
+
+def test_defaults_are_the_papers_but_for_what_is_better():
+    config = Config(data="x")
+    assert config == Config(data="x", **PRESETS["paper"] | BETTER)
+    assert config.widths == (32, 64, 96, 128)
+    assert (config.block_depth, config.attention, config.schedule) == (2, "lowest", "continuous-cosine")
+    assert (config.learning_rate, config.weight_decay, config.ema) == (3e-4, 1e-4, 0.999)
+    assert (config.min_signal_rate, config.max_signal_rate) == (0.02, 0.95)
+    assert (config.window_seconds, config.window_hop_seconds, config.windows_per_track) == (5.12, 1.0, 20)
+
+
+def test_json_round_trip():
+    config = Config(data="x", widths=(8, 16), limit=3)
+    assert Config.from_json(config.to_json()) == config
+
+
+def test_a_file_from_before_an_option_was_is_of_the_papers_recipe(monkeypatch):
+    old = json.loads(Config(data="x", ema=0.9).to_json())
+    del old["norm"], old["ema_schedule"]
+    assert Config.from_json(json.dumps(old)) == Config(data="x", ema=0.9, norm="batch", ema_schedule="constant")
+    monkeypatch.setitem(PRESETS["paper"], "norm", "group")  # whatever the default is
+    assert Config.from_json(json.dumps(old)).norm == "group"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"widths": [1, 2], "surprise": 1}', '{"widths": 3}', "null"])
+def test_foreign_json_is_refused(text):
+    with pytest.raises(UserError):
+        Config.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("data", ""),
+        ("limit", 0),
+        ("epochs", 0),
+        ("batch_size", -1),
+        ("block_depth", 0),
+        ("learning_rate", 0.0),
+        ("learning_rate", float("nan")),
+        ("weight_decay", -1e-4),
+        ("clip_gradient", -1.0),
+        ("ema", 1.0),
+        ("min_signal_rate", 0.0),
+        ("min_signal_rate", 0.96),
+        ("max_signal_rate", 1.0),
+        ("window_seconds", 0.0),
+        ("window_seconds", 5.0),
+        ("window_hop_seconds", 0.001),
+        ("hold_out", 1.0),
+        ("hold_out", -0.1),
+        ("widths", (32,)),
+        ("widths", (32, 0)),
+        ("widths", (1,) * 9),
+        ("attention", "some"),
+        ("schedule", "none"),
+        ("prediction", "noise"),
+        ("norm", "layer"),
+        ("crops", "loose"),
+        ("standardise", "none"),
+        ("learning_rate_schedule", "cosine"),
+        ("augment", "pitch"),
+        ("seed", -1),
+    ],
+)
+def test_senseless_values_are_named(option, value):
+    with pytest.raises(UserError) as error:
+        Config(**{"data": "x", option: value})
+    assert "--" + option.replace("_", "-") in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_augmented_window_has_no_context():
+    with pytest.raises(UserError, match="--augment is gain, which would not change what --context shows"):
+        Config(data="x", augment="gain", context=True)
+
+
+def test_an_indivisible_length_names_its_neighbours():
+    with pytest.raises(UserError, match=r"give 4\.96 or 5\.12"):
+        Config(data="x").frames("--seconds", 5.0)
+
+
+def test_command_line_sets_only_what_is_given():
+    parser = Parser()
+    add_options(parser)
+    given = given_options(parser.parse_args(["--data", "x", "--widths", "8", "16", "--epochs", "3"]))
+    assert given == {"data": "x", "widths": (8, 16), "epochs": 3}
+    with pytest.raises(UserError, match="epochs"):
+        parser.parse_args(["--epochs", "many"])
+
+
+def options(*arguments):
+    parser = Parser()
+    add_options(parser)
+    return given_options(parser.parse_args([*map(str, arguments)]))
+
+
+def test_options_go_before_the_file_and_the_file_before_the_preset(tmp_path):
+    (tmp_path / "best.json").write_text('{"ema": 0.97, "block_depth": 1, "widths": [8, 16]}')
+    given = options("--preset", "paper-tuned", "--config", tmp_path / "best.json", "--block-depth", 3)
+    assert (given["block_depth"], given["ema"], given["widths"]) == (3, 0.97, (8, 16))
+    assert given["learning_rate"] == 3.310677931449062e-5
+    (tmp_path / "config.json").write_text(Config(data="x", limit=3).to_json())
+    assert Config(**options("--config", tmp_path / "config.json")) == Config(data="x", limit=3)
+
+
+def test_presets_are_the_papers():
+    tuned = Config(data="x", **PRESETS["paper-tuned"])
+    assert PRESETS["paper"]["norm"] == "batch"
+    assert (tuned.block_depth, tuned.weight_decay, tuned.prediction) == (4, 0.06881110177645029, "eps")
+    assert (tuned.min_signal_rate, tuned.max_signal_rate) == (0.1952300533099572, 0.9326085838636291)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"colour": 1}', '{"ema": "high"}', '{"epochs": 0}', '{"widths": 3}', None])
+def test_a_file_that_holds_no_options_is_named(text, tmp_path):
+    path = tmp_path / "some.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=r"some\.json") as error:
+        options("--config", path)
+    assert "\n" not in str(error.value)

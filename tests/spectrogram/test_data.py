@@ -1,0 +1,135 @@
+"""Windows of recordings: which are cut, what is skipped, and the statistics they are standardised with."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from ddim_from_scratch.audio import load_audio, log_mel
+from ddim_from_scratch.runtime.errors import UserError
+from ddim_from_scratch.spectrogram.config import Config
+from ddim_from_scratch.spectrogram.data import LOG_MIN, augmented, load_windows
+
+
+def config(folder, **options):
+    return Config(data=str(folder), window_seconds=0.64, window_hop_seconds=0.2, widths=(4, 4, 4), **options)
+
+
+@pytest.fixture
+def recordings(tmp_path, rng):
+    for name, seconds in (("a/b/long.wav", 3.0), ("a/short.flac", 1.0)):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / name, 0.1 * rng.standard_normal(int(seconds * 16000)), 16000)
+    return tmp_path
+
+
+def test_windows_are_slices_of_each_tracks_log_mel(recordings):
+    windows = load_windows(config(recordings))
+    track = log_mel(load_audio(recordings / "a/b/long.wav"))
+    assert windows.frames == 32
+    assert windows.starts.tolist() == [[0, s] for s in range(0, 150 - 31, 10)] + [[1, 0], [1, 10]]
+    np.testing.assert_array_equal(windows.take([3])[0], track[30:62])
+
+
+def test_before_a_window_is_what_precedes_it_in_its_track(recordings):
+    windows = load_windows(config(recordings))
+    track = log_mel(load_audio(recordings / "a/b/long.wav"))
+    for past, start in zip(windows.before([0, 2, 5, 12]), (0, 20, 50, 0), strict=True):
+        np.testing.assert_array_equal(past, track[max(start - 32, 0) : start])
+
+
+def test_the_sound_of_windows_has_their_log_mel(recordings):
+    windows = load_windows(config(recordings))
+    chosen = [13, 3]
+    sound = windows.sound(chosen)
+    assert sound.shape == (2, 32 * 320)
+    # Their last frame looks beyond the window.
+    for samples, expected in zip(sound, windows.take(chosen), strict=True):
+        np.testing.assert_allclose(log_mel(samples)[:-1], expected[:-1], atol=1e-4)
+
+
+def test_limit_and_windows_per_track(recordings):
+    assert len(load_windows(config(recordings, limit=1, windows_per_track=5))) == 5
+
+
+def test_standardised_windows_have_zero_mean_and_unit_variance(recordings):
+    windows = load_windows(config(recordings))
+    scaler = windows.scaler()
+    x = scaler.standardise(windows.take(range(len(windows))))
+    np.testing.assert_allclose(x.mean(axis=(0, 1)), 0, atol=1e-4)
+    np.testing.assert_allclose(x.std(axis=(0, 1)), 1, atol=1e-4)
+    assert x.dtype == np.float32
+    np.testing.assert_allclose(scaler.restore(x), windows.take(range(len(windows))), atol=1e-4)
+
+
+def test_one_standardisation_for_all_bins_keeps_their_differences(recordings):
+    windows = load_windows(config(recordings))
+    scaler = windows.scaler("global")
+    every = windows.take(range(len(windows)))
+    x = scaler.standardise(every)
+    assert x.mean() == pytest.approx(0, abs=1e-4) and x.std() == pytest.approx(1, abs=1e-4)
+    np.testing.assert_allclose(scaler.mean, every.mean(), rtol=1e-5)
+    assert len(set(scaler.std)) == 1 and scaler.std.shape == (128,)
+
+
+def test_random_crops_are_windows_of_the_same_tracks_from_any_frame_on(recordings):
+    windows = load_windows(config(recordings))
+    indices = np.arange(len(windows)).repeat(200)
+    crops = windows.some(indices, np.random.default_rng(0))
+    np.testing.assert_array_equal(crops.starts[:, 0], windows.starts[indices, 0])
+    for t, track in enumerate(windows.tracks):
+        assert set(crops.starts[crops.starts[:, 0] == t, 1]) == set(range(len(track) - windows.frames + 1))
+    np.testing.assert_array_equal(windows.some([3]).take([0]), windows.take([3]))
+
+
+def test_augmented_windows_are_louder_softer_or_two_at_once_and_silence_stays_silent(recordings):
+    windows = load_windows(config(recordings))
+    log_mels = np.tile(windows.take([3]), (400, 1, 1))
+    log_mels[:, 5] = LOG_MIN
+    assert augmented(log_mels, windows, "none") is log_mels
+    gain = (augmented(log_mels, windows, "gain", np.random.default_rng(0)) - log_mels).astype(np.float64)
+    assert gain.dtype == np.float64 and (gain[:, 5] == 0).all()
+    decibels = 20 / np.log(10) * gain[:, 7]
+    np.testing.assert_allclose(decibels, decibels[:, :1].repeat(128, axis=1), atol=1e-3)
+    assert -6 <= decibels.min() < -5.9 and 5.9 < decibels.max() <= 6
+    mix = augmented(log_mels, windows, "mix", np.random.default_rng(0))
+    assert mix.dtype == np.float32 and mix.min() >= LOG_MIN
+    mixed = (mix != log_mels).any(axis=(1, 2))
+    assert mixed.mean() == pytest.approx(0.5, abs=0.08)
+    assert (mix[mixed, 5] > LOG_MIN).any()  # the other window sounds there
+    quieter = log_mels[mixed] - 6 * np.log(10) / 20 - 1e-4
+    assert (mix[mixed] >= quieter).all()  # a sum of magnitudes is no less than either
+
+
+def test_restore_stays_within_the_contract(recordings):
+    scaler = load_windows(config(recordings)).scaler()
+    wild = scaler.restore(np.array([[-1e9] * 128, [1e9] * 128], np.float32))
+    np.testing.assert_allclose(wild[:, 0], np.log([1e-5, 1e8]), rtol=1e-6)
+
+
+def test_unusable_tracks_are_skipped_and_named(recordings, capsys):
+    (recordings / "empty.wav").write_bytes(b"")
+    (recordings / "text.mp3").write_text("not audio")
+    whole = (recordings / "a/b/long.wav").read_bytes()
+    (recordings / "cut.wav").write_bytes(whole[: len(whole) // 2])
+    soundfile.write(recordings / "silent.wav", np.zeros(32000), 16000)
+    soundfile.write(recordings / "brief.wav", np.ones(1000), 16000)
+    soundfile.write(recordings / "nan.wav", np.full(32000, np.nan, np.float32), 16000, subtype="FLOAT")
+    assert len(load_windows(config(recordings)).tracks) == 2
+    warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
+    for name in ("empty.wav", "text.mp3", "cut.wav", "silent.wav", "brief.wav", "nan.wav"):
+        assert sum(name in line for line in warnings) == 1
+
+
+@pytest.mark.parametrize("content", ["nothing", "no audio", "silence"])
+def test_a_folder_without_music_is_an_error(tmp_path, content):
+    if content == "no audio":
+        (tmp_path / "notes.txt").write_text("")
+    if content == "silence":
+        soundfile.write(tmp_path / "silent.wav", np.zeros(32000), 16000)
+    with pytest.raises(UserError, match=str(tmp_path)):
+        load_windows(config(tmp_path))
+
+
+def test_a_missing_folder_is_an_error(tmp_path):
+    with pytest.raises(UserError, match="absent"):
+        load_windows(config(tmp_path / "absent"))

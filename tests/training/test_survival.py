@@ -1,0 +1,344 @@
+"""A run that is killed, stopped, or finds its newest checkpoint damaged comes to what an undisturbed one comes to."""
+
+import itertools
+import mmap
+import multiprocessing
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import digest
+
+from ddim_from_scratch import sample, train
+from ddim_from_scratch.fad import load_embedding
+from ddim_from_scratch.runtime import tree
+from ddim_from_scratch.runtime.cli import run_command
+from ddim_from_scratch.runtime.errors import UserError
+from ddim_from_scratch.training import checkpoint
+from ddim_from_scratch.training.guards import locked
+from ddim_from_scratch.training.log import read_log
+
+EPOCHS = 8  # of 7 steps
+TINY = "--window-seconds 0.64 --window-hop-seconds 0.32 --windows-per-track 5 --widths 4 4 --batch-size 2"
+OPTIONS = f"{TINY} --attention none --learning-rate 1e-2 --threads 2".split()
+
+# Processes fork from one that has imported the package, and so live and die in a fraction of a second.
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload(["ddim_from_scratch.train", "ddim_from_scratch.fad"])
+
+
+@pytest.fixture(scope="module")
+def undisturbed(recordings, tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "undisturbed"
+    train.main(arguments(recordings, run))
+    return run
+
+
+def arguments(recordings, run, epochs=EPOCHS):
+    """Of `train`, to begin or to continue."""
+    begun = any((run / name).exists() for name in ("checkpoint.npz", "previous.npz"))
+    return [
+        "--run",
+        str(run),
+        "--epochs",
+        str(epochs),
+        *(["--resume"] if begun else ["--data", str(recordings)]),
+        *OPTIONS,
+    ]
+
+
+def done(run, epochs=EPOCHS):
+    """Whether the last epoch is saved: only the picture of the loss can be missing."""
+    return (run / "checkpoint.npz").exists() and checkpoint.load_checkpoint(run)["step"] == 7 * epochs
+
+
+def assert_same_state(run, other):
+    a, b = (tree.flatten(checkpoint.load_checkpoint(folder)) for folder in (run, other))
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def assert_same_run(run, other, tmp_path):
+    """Weights, average, moments, log and samples."""
+    assert_same_state(run, other)
+    logs = [[row[:4] for row in read_log(folder / "log.csv")] for folder in (run, other)]
+    assert logs[0] == logs[1]
+    for folder, name in ((run, "a"), (other, "b")):
+        sample.main(["--run", str(folder), "--out", str(tmp_path / name), "--num", "1", "--steps", "3"])
+    assert digest(tmp_path / "a/sample_000.wav") == digest(tmp_path / "b/sample_000.wav")
+
+
+def test_a_run_killed_at_twenty_random_moments_is_the_run_that_was_never_killed(recordings, undisturbed, tmp_path):
+    run, moments, steps, kills = tmp_path / "run", random.Random(0), set(), 0
+    epoch = sum(row[4] for row in read_log(undisturbed / "log.csv")) / EPOCHS  # seconds
+    while kills < 20:
+        process = processes.Process(target=train.main, args=(arguments(recordings, run),))
+        begun = stamp(run / "config.json")
+        process.start()
+        while stamp(run / "config.json") == begun and process.exitcode is None:
+            time.sleep(0.005)
+        process.join(moments.uniform(0, 2.5 * epoch))
+        kills += process.exitcode is None
+        process.kill()
+        process.join()
+        assert process.exitcode in (0, -signal.SIGKILL)
+        if (run / "checkpoint.npz").exists():
+            steps.add(int(checkpoint.load_checkpoint(run)["step"]))
+        if done(run):  # begin anew
+            assert_same_run(run, undisturbed, tmp_path)
+            shutil.rmtree(run)
+    train.main(arguments(recordings, run))
+    assert_same_run(run, undisturbed, tmp_path)
+    assert not list(run.glob("*.tmp"))
+    assert len(steps) > 2, "hardly a life lasted for an epoch: nothing was resumed"
+
+
+def stamp(path):
+    return path.stat().st_mtime_ns if path.exists() else None
+
+
+def die_at(moment, argv):
+    """Train, and be killed at the n-th of the moments that decide what is on the disk."""
+    moments = itertools.count()
+
+    def deadly(function):
+        def call(*args, **kwargs):
+            if next(moments) == moment:
+                if function is savez:
+                    args[0].write(b"PK\x03\x04 half of it")
+                    args[0].flush()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*args, **kwargs)
+
+        return call
+
+    savez, np.savez = np.savez, deadly(np.savez)
+    os.fsync, os.replace = deadly(os.fsync), deadly(os.replace)
+    measured_by_mel(argv)
+
+
+def measured_by_mel(argv):
+    train.load_embedding = lambda device: load_embedding("mel", device=device)
+    train.main([*argv, "--fad-every", "1"])
+
+
+def in_a_process(function, *args):
+    process = processes.Process(target=function, args=args)
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+def test_a_run_killed_at_any_point_of_saving_is_the_run_that_was_never_killed(recordings, tmp_path, monkeypatch):
+    monkeypatch.setenv("DDIM_CACHE", str(tmp_path / "cache"))
+    whole = tmp_path / "whole"
+    assert in_a_process(measured_by_mel, arguments(recordings, whole, epochs=2)) == 0
+    for moment in itertools.count(0, 5):
+        run = tmp_path / f"killed_{moment}"
+        code = in_a_process(die_at, moment, arguments(recordings, run, epochs=2))
+        assert code in (0, -signal.SIGKILL)
+        if code == 0:
+            break
+        if not done(run, epochs=2):
+            assert in_a_process(measured_by_mel, arguments(recordings, run, epochs=2)) == 0
+        assert_same_state(run, whole)
+        assert digest(run / "fad.csv") == digest(whole / "fad.csv")
+        best = [checkpoint.load_checkpoint(folder, best=True)["step"] for folder in (run, whole)]
+        assert best[0] == best[1]
+    assert moment > 15, "saving has become shorter, or its moments have other names"
+
+
+@pytest.mark.parametrize("signal_, step", [(signal.SIGINT, 1), (signal.SIGTERM, 10), (signal.SIGTERM, 14)])
+def test_a_signal_saves_the_step_and_the_run_goes_on_exactly(
+    signal_, step, recordings, undisturbed, tmp_path, monkeypatch, capsys
+):
+    run, adamw = tmp_path / "run with a space", train.adamw
+
+    def signalled(params, grads, moments, at, *rest):
+        if at == step:
+            signal.raise_signal(signal_)
+        adamw(params, grads, moments, at, *rest)
+
+    handlers = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+    monkeypatch.setattr(train, "adamw", signalled)
+    with pytest.raises(SystemExit) as stop:
+        train.main(arguments(recordings, run))
+    assert stop.value.code == 128 + signal_ and stop.value.code in (130, 143)
+    assert f"saved at step {step} of {EPOCHS * 7}; go on with" in capsys.readouterr().err
+    assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert int(checkpoint.load_checkpoint(run)["step"]) == step
+    train.main(["--run", str(run), "--resume"])
+    assert_same_run(run, undisturbed, tmp_path)
+
+
+def test_what_is_drawn_anew_for_each_step_is_drawn_again_after_a_stop(recordings, tmp_path, monkeypatch):
+    options = f"--data {recordings} --epochs 3 --crops random --augment gain+mix --norm group".split()
+    options += ["--standardise", "global", "--learning-rate-schedule", "warmup-cosine", *OPTIONS]
+    whole, run, rates, adamw = tmp_path / "whole", tmp_path / "run", [], train.adamw
+
+    def noted(params, grads, moments, at, rate, decay):
+        rates.append(rate)
+        if len(rates) == 21 + 10:
+            signal.raise_signal(signal.SIGTERM)
+        adamw(params, grads, moments, at, rate, decay)
+
+    monkeypatch.setattr(train, "adamw", noted)
+    train.main(["--run", str(whole), *options])
+    with pytest.raises(SystemExit):
+        train.main(["--run", str(run), *options])
+    with pytest.raises(UserError, match=r"--epochs is 4, but .* was begun with 3"):
+        train.main(["--run", str(run), "--resume", "--epochs", "4"])
+    train.main(["--run", str(run), "--resume", "--threads", "2"])
+    assert rates[:21] == rates[21:] and rates[0] == pytest.approx(1e-2 / 1.05) and rates[-1] < 1e-9
+    assert_same_run(run, whole, tmp_path)
+
+
+def test_a_signal_from_outside_ends_a_process_with_its_status(recordings, tmp_path):
+    process = processes.Process(target=train.main, args=(arguments(recordings, tmp_path, epochs=100_000),))
+    process.start()
+    while not (tmp_path / "checkpoint.npz").exists():
+        assert process.exitcode is None
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGTERM)
+    process.join()
+    assert process.exitcode == 143
+    step = int(checkpoint.load_checkpoint(tmp_path)["step"])
+    assert len(read_log(tmp_path / "log.csv")) == step
+
+
+def copy(run, to):
+    to.mkdir()
+    for file in run.glob("*.*"):
+        (to / file.name).write_bytes(file.read_bytes())
+    return to
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "missing"])
+def test_the_checkpoint_before_steps_in_for_a_damaged_one(damage, recordings, undisturbed, tmp_path, capsys):
+    run = copy(undisturbed, tmp_path / "run")
+    path = checkpoint.checkpoint_path(run)
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-100])
+    elif damage == "flipped":
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    else:
+        path.unlink()
+    train.main(arguments(recordings, run))
+    assert f"previous.npz instead, which is of step {7 * (EPOCHS - 1)}" in capsys.readouterr().err
+    assert_same_run(run, undisturbed, tmp_path)
+
+
+def test_a_checkpoint_with_another_number_in_it_is_found_by_its_checksum(undisturbed, tmp_path):
+    content = tree.load(checkpoint.checkpoint_path(undisturbed))
+    content["state"]["network"]["params"]["output"]["b"] += 1
+    tree.save(tmp_path / "checkpoint.npz", content)  # whole as a file
+    with pytest.raises(UserError, match=r"checkpoint\.npz is damaged"):
+        checkpoint.load_checkpoint(tmp_path)
+
+
+def test_checkpoints_are_told_apart_by_name_whatever_the_clock_says(recordings, undisturbed, tmp_path):
+    run = copy(undisturbed, tmp_path / "run")
+    os.utime(run / "checkpoint.npz", (0, 0))
+    os.utime(run / "previous.npz", (4e9, 4e9))
+    assert int(checkpoint.load_checkpoint(run)["step"]) == 7 * EPOCHS
+
+
+def test_one_process_trains_in_a_folder_at_a_time(recordings, undisturbed, tmp_path):
+    run = copy(undisturbed, tmp_path / "run")
+    before = digest(run / "checkpoint.npz")
+    with locked(run), pytest.raises(UserError, match="another process is training"):
+        train.main(arguments(recordings, run, EPOCHS + 1))
+    assert digest(run / "checkpoint.npz") == before
+    with locked(run):  # it has been given back
+        pass
+
+
+def command(*arguments, **options):
+    """`train` as a process of its own: its status, and what it says but for its progress."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ddim_from_scratch.train", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=Path(train.__file__).parents[1],
+        **options,
+    )
+    return done.returncode, [line for line in done.stderr.splitlines() if line.startswith(("error", "Traceback"))]
+
+
+@pytest.mark.parametrize("room", [0, 2000, 20_000])
+def test_a_full_disk_costs_nothing_that_was_saved(room, recordings, undisturbed, tmp_path):
+    """A limit on the size of files, for want of a disk: the same errors at the same places."""
+    run = copy(undisturbed, tmp_path / "run")
+    before = {path.name: digest(path) for path in run.glob("*.npz")}
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))  # noqa: E731
+    code, errors = command(*arguments(recordings, run, EPOCHS + 1), preexec_fn=limit)
+    assert code == 2 and len(errors) == 1
+    assert f"error: {run}/" in errors[0] and "what was saved before is whole" in errors[0]
+    assert {path.name: digest(path) for path in run.glob("*.npz")} == before
+    assert not list(run.glob("*.tmp"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a file system")
+def test_a_disk_that_is_full_indeed(recordings, undisturbed, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    page = mmap.PAGESIZE  # of which a file there takes whole ones
+    size = sum(-(-path.stat().st_size // page) for path in undisturbed.glob("*.*")) * page + 2 * page
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        run = copy(undisturbed, disk / "run")
+        code, errors = command(*arguments(recordings, run, EPOCHS + 1))
+        assert code == 2 and len(errors) == 1 and "No space left on device: make room" in errors[0]
+        subprocess.run(["mount", "-o", f"remount,size={2 * size}", disk], check=True)  # room is made
+        code, errors = command(*arguments(recordings, run, EPOCHS + 1))
+        assert code == 0 and done(run, EPOCHS + 1)
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_folder_that_cannot_be_written_is_named(recordings, undisturbed, tmp_path, capsys):
+    run = copy(undisturbed, tmp_path / "run")
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    run.chmod(0o555)
+    me = os.geteuid()
+    if me == 0:  # whom no permission binds
+        os.seteuid(65534)
+    try:
+        with pytest.raises(SystemExit) as stop:
+            run_command(lambda: train.main(arguments(recordings, run, EPOCHS + 1)))
+    finally:
+        os.seteuid(me)
+        run.chmod(0o755)
+    assert stop.value.code == 2
+    assert f"error: {run}/.lock: Permission denied: check its permissions" in capsys.readouterr().err.splitlines()[-1]
+
+
+CHILD = """
+import os, time
+from ddim_from_scratch.guards import end_with_parent
+end_with_parent(os.getppid())
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process there does not learn that its parent has ended")
+def test_what_a_killed_process_has_started_ends_with_it():
+    start = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
+    parent = subprocess.Popen([sys.executable, "-c", start, CHILD], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout.readline() == "ready\n"
+    parent.kill()
+    parent.communicate(timeout=30)  # returns when nobody holds the other end of the pipe
