@@ -32,7 +32,7 @@ import numpy as np
 import torch
 
 from bench import torch_unet
-from ddim_from_scratch.config import PRESETS, Config
+from ddim_from_scratch.spectrogram.config import PRESETS, Config
 
 Once = Callable[[], object]
 

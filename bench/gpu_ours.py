@@ -3,7 +3,7 @@ sys.path.insert(0, ".dev")
 import cupy as cp
 import numpy as np
 import dev_unet
-from ddim_from_scratch import tree
+from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.diffusion.schedule import continuous_cosine_alpha_bar
 from ddim_from_scratch.nn.embedding import sinusoidal_embedding
 from ddim_from_scratch.nn.fast import gpu
@@ -43,7 +43,7 @@ def rename(params):  # nested {"down0": {"block0": ...}} to {"down0/0": ...}
 
 
 def network(config, seed=0):
-    from ddim_from_scratch.unet import init_unet
+    from ddim_from_scratch.spectrogram.unet import init_unet
     params, _ = init_unet(np.random.default_rng(seed), config.widths, config.block_depth, config.attention, 1, "group")
     params = rename(params)
     flat_names = {}

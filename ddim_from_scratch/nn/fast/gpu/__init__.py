@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from ....backend import Array, cupy
+from ....runtime.backend import Array, cupy
 from .kernels import kernel
 
 EPSILON = 1e-3

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ....backend import Array, cupy
+from ....runtime.backend import Array, cupy
 
 FOLDER = Path(__file__).parent
 STATIC_SHARED = 48 << 10  # bytes of shared memory that a block gets without asking
