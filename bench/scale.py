@@ -23,7 +23,7 @@ from statistics import median
 import numpy as np
 
 from ddim_from_scratch import train
-from ddim_from_scratch.audio.mel import N_MELS
+from ddim_from_scratch.audio.contract import N_MELS
 from ddim_from_scratch.runtime import mpi
 from ddim_from_scratch.runtime.backend import threads
 from ddim_from_scratch.spectrogram.config import PRESETS, Config

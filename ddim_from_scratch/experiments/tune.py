@@ -24,9 +24,11 @@ from ..runtime.errors import UserError
 from ..runtime.files import write_json
 from ..spectrogram.config import Config, add_options, given_options
 from ..spectrogram.data import Windows, load_windows
-from ..train import train
-from ..training.checkpoint import checkpoint_path, epochs_done, load_checkpoint
+from ..spectrogram.model import read_run
+from ..spectrogram.system import training
+from ..training.checkpoint import checkpoint_path
 from ..training.log import read_log
+from ..training.loop import train
 from .pictures import save_study
 
 # Where the paper's authors looked. (Their code drew the learning rate and the weight decay, too, but trained without.)
@@ -122,7 +124,7 @@ def tune(study: Any, base: Config, windows: Windows, out: Path, trials: int, dev
         run = out / trial.user_attrs.get("run", f"trial_{trial.number:03d}")
         trial.set_user_attr("run", run.name)  # a trial that is taken up again has the attributes of the first
         config = Config(**{**vars(base), **suggest(trial)})
-        checkpoint = load_checkpoint(run) if checkpoint_path(run).exists() else None
+        saved = read_run(run) if checkpoint_path(run).exists() else None
 
         def report(epoch: int, fad: float) -> None:
             trial.report(fad, epoch)
@@ -130,8 +132,9 @@ def tune(study: Any, base: Config, windows: Windows, out: Path, trials: int, dev
                 raise optuna.TrialPruned
 
         try:
-            if not checkpoint or epochs_done(checkpoint) < config.epochs:
-                train(config, windows, run, checkpoint, device, report)
+            if not saved or saved.epochs_done < config.epochs:
+                system = training(config, saved, device, windows)
+                train(system, run, saved.step if saved else 0, saved.state if saved else None, report)
         except optuna.TrialPruned:
             raise
         except UserError as error:  # a learning rate of 0.3 can diverge

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..audio.mel import SR, check_samples, slaney_mel_matrix
+from ..audio.contract import SR
+from ..audio.mel import check_samples, slaney_mel_matrix
 from ..audio.stft import blocks, frame, windowed_rfft
 from ..nn.fast.norm import batch_norm_inference
 from ..nn.fast.resize import max_pool
