@@ -22,7 +22,6 @@ from .runtime.cli import Parser
 from .runtime.errors import UserError
 from .training.checkpoint import FIRST_SYSTEM, checkpoint_path, system_of
 from .training.guards import locked
-from .training.loop import train
 
 SYSTEMS = ("spectrogram",)
 DEFAULT = FIRST_SYSTEM
@@ -61,6 +60,8 @@ def open_run(run: str | Path, best: bool = False, gpu: bool = False, **options: 
 
 def train_run(run: str | Path, system: str = DEFAULT, gpu: bool = False, **options: Any) -> Any:
     """Train a new run with the options of the `train` command, and open it."""
+    from .train import train
+
     run, module = Path(run), load_system(system)
     with locked(run):
         if checkpoint_path(run).exists():

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
@@ -45,10 +46,17 @@ def main(argv: list[str] | None = None) -> None:
         elif checkpoint_path(args.run).exists():
             raise UserError(f"{args.run} holds a trained run: add --resume to continue it, or choose another --run")
         with threads(1 if args.gpu else args.threads):  # a GPU has its own
-            training = system.training(config, saved, device)
-            loop.train(training, args.run, saved.step if saved else 0, saved.state if saved else None)
+            train(system.training(config, saved, device), args.run, saved)
+
+
+def train(
+    system: loop.System, run: Path, saved: Any = None, report: Callable[[int, float], None] | None = None
+) -> None:
+    """Train as `loop.train` does, and draw loss.png: every step's loss as a dot, the mean of the last 50 as a line."""
+    loop.train(system, run, saved, report)
     if mpi.rank() == 0:
-        plot_losses(args.run)
+        rows = np.array(read_log(run / "log.csv"))
+        save_losses(run / "loss.png", rows[:, 0], {"noise loss": rows[:, 2], "reconstruction loss": rows[:, 3]})
 
 
 def parse(argv: list[str] | None, system: ModuleType) -> argparse.Namespace:
@@ -77,12 +85,6 @@ def resumed(saved: Any, options: dict[str, Any], run: Path) -> Any:
                 "leave it out, or begin a new run"
             )
     return dataclasses.replace(saved, **options)
-
-
-def plot_losses(run: Path) -> None:
-    """Draw loss.png from log.csv: every step as a dot, the mean of the last 50 as a line."""
-    rows = np.array(read_log(run / "log.csv"))
-    save_losses(run / "loss.png", rows[:, 0], {"noise loss": rows[:, 2], "reconstruction loss": rows[:, 3]})
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from ddim_from_scratch.diffusion import ddim, ddpm, dpm_solver_pp_2m, heun
+from ddim_from_scratch.diffusion import SAMPLERS as REGISTRY
+from ddim_from_scratch.diffusion import Walk, ddpm, mean_squared_error
 from ddim_from_scratch.nn.fast import columns, conv, separable, winograd
 from ddim_from_scratch.nn.fast.activation import swish, swish_backward
 from ddim_from_scratch.nn.fast.attention import (
@@ -28,7 +29,6 @@ from ddim_from_scratch.nn.fast.resize import (
     upsample_bilinear,
     upsample_bilinear_backward,
 )
-from ddim_from_scratch.nn.loss import mean_squared_error
 from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.spectrogram.unet import (
     concatenate_channels,
@@ -192,19 +192,29 @@ LAYERS = {
 }
 
 
-# Each sampler as (eps_model, x_T, alpha_bar, tau, rng) -> generator of x.
-ODE_SAMPLERS = {
-    "ddim": lambda eps_model, x_T, alpha_bar, tau, rng=None: ddim(eps_model, x_T, alpha_bar, tau),
-    "heun": lambda eps_model, x_T, alpha_bar, tau, rng=None: heun(eps_model, x_T, alpha_bar, tau),
-    "dpm++2m": lambda eps_model, x_T, alpha_bar, tau, rng=None: dpm_solver_pp_2m(eps_model, x_T, alpha_bar, tau),
-}
+def sampler(name: str, eta: float = 0.0) -> Callable:
+    """A registered sampler as (eps_model, x_T, alpha_bar, tau, rng) -> generator of x."""
+    return lambda eps_model, x_T, alpha_bar, tau, rng=None: REGISTRY[name](eps_model, x_T, alpha_bar, tau, eta, rng)
+
+
+# Every sampler that the package registers, those that draw no noise first.
+ODE_SAMPLERS = {name: sampler(name) for name, one in REGISTRY.items() if one.takes("eta") or not one.takes("rng")}
 SAMPLERS = {
     **ODE_SAMPLERS,
-    "ddim, eta 0.5": lambda eps_model, x_T, alpha_bar, tau, rng: ddim(eps_model, x_T, alpha_bar, tau, 0.5, rng),
-    "ddim, eta 1": lambda eps_model, x_T, alpha_bar, tau, rng: ddim(eps_model, x_T, alpha_bar, tau, 1.0, rng),
-    "ddpm": lambda eps_model, x_T, alpha_bar, tau, rng: ddpm(eps_model, x_T, alpha_bar, rng, "posterior", tau),
+    **{
+        f"{name}, eta {eta:g}": sampler(name, eta)
+        for name in REGISTRY
+        for eta in (0.5, 1)
+        if REGISTRY[name].takes("eta")
+    },
+    **{name: sampler(name) for name in REGISTRY if name not in ODE_SAMPLERS},
     "ddpm, beta": lambda eps_model, x_T, alpha_bar, tau, rng: ddpm(eps_model, x_T, alpha_bar, rng, "beta", tau),
 }
+
+
+def walk(name: str, eps_model: Callable, alpha_bar: np.ndarray, tau: np.ndarray, rng) -> Walk:
+    """A walk by one of SAMPLERS."""
+    return Walk(lambda *given: SAMPLERS[name](*given[:4], rng), eps_model, alpha_bar, tau, 0.0, rng)
 
 
 def last(generator):

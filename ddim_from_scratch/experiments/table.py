@@ -42,10 +42,11 @@ from ..spectrogram.data import Windows, load_windows
 from ..spectrogram.datasets import recordings
 from ..spectrogram.model import CLIPS_AT_ONCE, read_run
 from ..spectrogram.system import training
+from ..train import train
 from ..training.checkpoint import checkpoint_path, save_checkpoint
 from ..training.guards import end_with_parent
 from ..training.log import read_log
-from ..training.loop import checkpoint, train
+from ..training.loop import checkpoint
 from .pictures import save_log_mels
 from .reports import write_report
 
@@ -214,8 +215,7 @@ def learn(task: Task, windows: Windows, run: Path, device: str) -> None:
         system = training(config, windows=windows)
         save_checkpoint(checkpoint_path(run), checkpoint(system, system.init(stream(config.seed)), 0))
     elif not saved or saved.epochs_done < config.epochs:
-        system = training(config, saved, device, windows)
-        train(system, run, saved.step if saved else 0, saved.state if saved else None)
+        train(training(config, saved, device, windows), run, saved)
 
 
 def drawn_files(folder: Path, clips: int) -> list[Path]:

@@ -26,9 +26,9 @@ from ..spectrogram.config import Config, add_options, given_options
 from ..spectrogram.data import Windows, load_windows
 from ..spectrogram.model import read_run
 from ..spectrogram.system import training
+from ..train import train
 from ..training.checkpoint import checkpoint_path
 from ..training.log import read_log
-from ..training.loop import train
 from .pictures import save_study
 
 # Where the paper's authors looked. (Their code drew the learning rate and the weight decay, too, but trained without.)
@@ -133,8 +133,7 @@ def tune(study: Any, base: Config, windows: Windows, out: Path, trials: int, dev
 
         try:
             if not saved or saved.epochs_done < config.epochs:
-                system = training(config, saved, device, windows)
-                train(system, run, saved.step if saved else 0, saved.state if saved else None, report)
+                train(training(config, saved, device, windows), run, saved, report)
         except optuna.TrialPruned:
             raise
         except UserError as error:  # a learning rate of 0.3 can diverge

@@ -45,7 +45,7 @@ class Model:
 
         context: of a network trained with one, a `context_channel` like x, on x's device; None is no past.
         """
-        params, statistics, alpha_bar = self.network["params"], self.network.get("statistics", {}), self.alpha_bar
+        params, statistics, alpha_bar = self.network["params"], self.network["statistics"], self.alpha_bar
 
         def eps_model(x: Array, t: int) -> Array:
             seen = with_context(x, context) if self.config.context else x
@@ -105,6 +105,8 @@ def understand(content: Tree) -> Saved:
         if contract[key] != value:
             raise UserError(f"its spectrograms have {key} {contract[key]}, this version's {value}")
     config, state = Config.from_json(str(content["config"])), content["state"]
+    for part in ("network", "average"):
+        state[part].setdefault("statistics", {})  # a file keeps no empty tree, which group normalisation's is
     if wrong := _wrong(state, config):
         raise UserError(f"it is not of its own configuration ({wrong})")
     scaler = Scaler(content["scaler"]["mean"], content["scaler"]["std"])

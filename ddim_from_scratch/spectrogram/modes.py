@@ -94,8 +94,9 @@ def overlap_frames(config: Config, overlap: float | None) -> int | None:
 
 def add_steps(parser: argparse.ArgumentParser) -> None:
     """--steps and --spacing."""
+    default = DEFAULT_SAMPLING.steps
     parser.add_argument(
-        "--steps", type=at_least(1), default=DEFAULT_SAMPLING.steps, help=f"1 to {T}; more is finer (default: {DEFAULT_SAMPLING.steps})"
+        "--steps", type=at_least(1), default=default, help=f"1 to {T}; more is finer (default: {default})"
     )
     parser.add_argument(
         "--spacing",
@@ -109,9 +110,8 @@ def add_steps(parser: argparse.ArgumentParser) -> None:
 def add_sampler(parser: argparse.ArgumentParser) -> None:
     """--sampler, --eta, --steps and --spacing."""
     about = "; ".join(f"{name}: {sampler.help}" for name, sampler in SAMPLERS.items())
-    parser.add_argument(
-        "--sampler", choices=SAMPLERS, default=DEFAULT_SAMPLING.sampler, help=f"{about} (default: {DEFAULT_SAMPLING.sampler})"
-    )
+    default = DEFAULT_SAMPLING.sampler
+    parser.add_argument("--sampler", choices=SAMPLERS, default=default, help=f"{about} (default: {default})")
     parser.add_argument(
         "--eta",
         type=float,

@@ -129,7 +129,8 @@ class Training:
         clip_gradient(gradient, length, config.clip_gradient)
         moments = {name: vector.flat for name, vector in moments.items()}
         adamw(params.flat, gradient, moments, step, self.learning_rate(step), config.weight_decay)
-        update_average(statistics.flat, tree.pack(batch_statistics, like=statistics).flat, BATCH_NORM_MOMENTUM)
+        if statistics:
+            update_average(statistics.flat, tree.pack(batch_statistics, like=statistics).flat, BATCH_NORM_MOMENTUM)
         ema = warmup_decay(config.ema, step) if config.ema_schedule == "warmup" else config.ema
         update_average(state["average"].flat, network.flat, ema)
         return {"noise_loss": noise_loss, "reconstruction_loss": reconstruction_loss}

@@ -76,10 +76,11 @@ def _read(path: Path, understand: Callable[[Tree], Content]) -> Content:
             ) from None
         raise UserError(f"{path} does not exist: train the run first (python -m ddim_from_scratch.train)") from None
     try:
-        if str(content.pop("checksum")) != tree.digest(content):
-            raise UserError("it is damaged (its checksum is another)")
-        return understand(content)
+        whole = str(content.pop("checksum")) == tree.digest(content)
+        if whole:
+            return understand(content)
     except UserError as error:
         raise UserError(f"{path}: {error}: train the run again") from None
     except (LookupError, TypeError, ValueError, AttributeError, MemoryError) as error:
         raise UserError(f"{path} is not a checkpoint of ours (no {error}): train the run again") from None
+    raise UserError(f"{path} is damaged (its checksum is another): train the run again")

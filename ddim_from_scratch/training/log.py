@@ -12,7 +12,7 @@ from ..runtime.files import replacing
 
 
 class Log:
-    """Rows of numbers, such as log.csv: step, epoch, the losses, seconds. Rows after `step`, never saved, are dropped."""
+    """Rows of numbers, as in log.csv: step, epoch, the losses, seconds. Rows after `step` were never saved: they go."""
 
     def __init__(self, path: Path, step: int) -> None:
         self.path, self.columns, self.rows = path, (), []

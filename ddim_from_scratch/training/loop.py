@@ -62,24 +62,17 @@ class System(Protocol):
         """The Frechet distance of a few clips from the training music."""
 
 
-def train(
-    system: System,
-    run: Path,
-    step: int = 0,
-    state: Tree | None = None,
-    report: Callable[[int, float], None] | None = None,
-) -> None:
+def train(system: System, run: Path, saved: Any = None, report: Callable[[int, float], None] | None = None) -> None:
     """Train up to system.config.epochs, saving after every epoch.
 
-    step, state: of the checkpoint to resume from; without them training begins with a fresh state.
+    saved: the checkpoint to resume from, with its `step` and `state`; None begins with a fresh state.
     report: called with the epoch and each Frechet distance that fad_every asks for; it may raise to stop.
     Raises UserError if a loss or a weight becomes non-finite; the last good checkpoint stays.
     """
     config, steps, leads = system.config, system.steps_per_epoch, mpi.rank() == 0  # only the leader writes files
+    step, state = (saved.step, saved.state) if saved else (0, system.init(stream(config.seed)))
     if step // steps >= config.epochs:
         raise UserError(f"{run} has been trained for {step // steps} epochs already: give a larger --epochs")
-    if state is None:
-        state = system.init(stream(config.seed))
     state = tree.pack(tree.to_device(state, system.device))
     log, fad_log, first, total = Log(run / "log.csv", step), Log(run / "fad.csv", step), step + 1, config.epochs * steps
     if leads:
@@ -110,18 +103,18 @@ def train(
 
             if broken := first_non_finite(state):
                 raise UserError(diverged(run, f"{broken} became non-finite by step {step}"))
-            saved, fad = checkpoint(system, state, step), None
+            content, fad = checkpoint(system, state, step), None
             if config.fad_every and (epoch + 1) % config.fad_every == 0 and step % steps == 0:
                 fad, before = system.measure(state), fad_log.best
                 bar.write(f"epoch {epoch + 1}: Frechet distance {fad:.4g}, best so far {min(fad, before):.4g}")
                 fad_log.add(step=step, epoch=epoch + 1, fad=fad)
                 if leads and fad < before:
-                    save_checkpoint(run / BEST, saved)
+                    save_checkpoint(run / BEST, content)
                 if leads:
                     fad_log.write()
             if leads:
                 log.write()
-                save_checkpoint(checkpoint_path(run), saved)
+                save_checkpoint(checkpoint_path(run), content)
             if report and fad is not None:
                 report(epoch + 1, fad)
             if stopped:

@@ -26,7 +26,7 @@ from ddim_from_scratch.nn.fast.resize import (
 )
 from ddim_from_scratch.nn.gradcheck import gradient_error
 from ddim_from_scratch.nn.init import glorot_uniform
-from ddim_from_scratch.nn.loss import mean_squared_error
+from ddim_from_scratch.diffusion import mean_squared_error
 from lessons import FAST, show_source, sound
 
 rng = np.random.default_rng(0)

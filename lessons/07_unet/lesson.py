@@ -22,7 +22,7 @@ from ddim_from_scratch.nn.fast.activation import swish, swish_backward
 from ddim_from_scratch.nn.fast.resize import average_pool, upsample_bilinear
 from ddim_from_scratch.nn.fast.winograd import conv2d, conv2d_backward
 from ddim_from_scratch.nn.gradcheck import gradient_error
-from ddim_from_scratch.nn.loss import mean_squared_error
+from ddim_from_scratch.diffusion import mean_squared_error
 from ddim_from_scratch.runtime import backend, tree
 from ddim_from_scratch.spectrogram import unet as module
 from ddim_from_scratch.spectrogram.unet import (

@@ -26,7 +26,7 @@ from ddim_from_scratch.diffusion import (
     uniform_tau,
     velocity,
 )
-from ddim_from_scratch.nn.loss import mean_squared_error
+from ddim_from_scratch.diffusion import mean_squared_error
 from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.backend import parallel, threads
 from ddim_from_scratch.spectrogram.config import Config

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from helpers import LAYERS, network, relative_error
 
+from ddim_from_scratch.diffusion import mean_squared_error
 from ddim_from_scratch.nn.fast import attention, columns, conv, winograd
 from ddim_from_scratch.nn.fast.norm import EPSILON, batch_norm, batch_norm_inference, group_norm
 from ddim_from_scratch.nn.fast.resize import max_pool
 from ddim_from_scratch.nn.gradcheck import gradient_error
 from ddim_from_scratch.nn.init import glorot_uniform
-from ddim_from_scratch.nn.loss import mean_squared_error
 from ddim_from_scratch.runtime import backend
 
 CONVOLUTIONS = [name for name in LAYERS if name.startswith("conv2d")]
