@@ -14,6 +14,7 @@ import numpy as np
 import soxr
 
 from ddim_from_scratch.audio import griffin_lim, log_mel, synth
+from ddim_from_scratch.diffusion import mean_squared_error
 from ddim_from_scratch.nn.fast import conv, winograd
 from ddim_from_scratch.nn.fast.activation import swish, swish_backward
 from ddim_from_scratch.nn.fast.conv import conv2d, conv2d_backward
@@ -26,7 +27,6 @@ from ddim_from_scratch.nn.fast.resize import (
 )
 from ddim_from_scratch.nn.gradcheck import gradient_error
 from ddim_from_scratch.nn.init import glorot_uniform
-from ddim_from_scratch.diffusion import mean_squared_error
 from lessons import FAST, show_source, sound
 
 rng = np.random.default_rng(0)

@@ -16,13 +16,12 @@ import numpy as np
 import soxr
 
 from ddim_from_scratch.audio import griffin_lim, log_mel, synth
-from ddim_from_scratch.diffusion import predict_x0, q_sample
+from ddim_from_scratch.diffusion import mean_squared_error, predict_x0, q_sample
 from ddim_from_scratch.diffusion.schedule import continuous_cosine_alpha_bar
 from ddim_from_scratch.nn.fast.activation import swish, swish_backward
 from ddim_from_scratch.nn.fast.resize import average_pool, upsample_bilinear
 from ddim_from_scratch.nn.fast.winograd import conv2d, conv2d_backward
 from ddim_from_scratch.nn.gradcheck import gradient_error
-from ddim_from_scratch.diffusion import mean_squared_error
 from ddim_from_scratch.runtime import backend, tree
 from ddim_from_scratch.spectrogram import unet as module
 from ddim_from_scratch.spectrogram.unet import (

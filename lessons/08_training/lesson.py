@@ -21,12 +21,12 @@ from ddim_from_scratch.diffusion import (
     PREDICTIONS,
     ddim,
     eps_of_velocity,
+    mean_squared_error,
     mixture_eps_model,
     q_sample,
     uniform_tau,
     velocity,
 )
-from ddim_from_scratch.diffusion import mean_squared_error
 from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.backend import parallel, threads
 from ddim_from_scratch.spectrogram.config import Config
