@@ -33,7 +33,7 @@ from ddim_from_scratch.spectrogram.unet import (
     unet,
     unet_backward,
 )
-from ddim_from_scratch.training.optim import adamw, init_moments
+from ddim_from_scratch.training.optim import adamw
 from lessons import FAST, show_source, sound
 
 rng = np.random.default_rng(0)
@@ -391,7 +391,8 @@ assert errors[worst] < 1e-6 and len(idle) == 4
 
 # %%
 steps = 8 if FAST else 60
-moments = init_moments(params)
+params = tree.pack(params)  # its arrays are views of one vector, params.flat
+moments = {name: np.zeros_like(params.flat) for name in ("m", "v")}
 losses = []
 with backend.threads():
     for step in range(1, steps + 1):
@@ -401,7 +402,7 @@ with backend.threads():
         prediction, caches, _ = unet(params, statistics, x_t, 1 - alpha_bar, training=True)
         loss, d_eps = mean_squared_error(prediction, eps)
         _, grads = unet_backward(d_eps, params, caches)
-        adamw(params, grads, moments, step, learning_rate=3e-3, weight_decay=0)
+        adamw(params.flat, tree.pack(grads, like=params).flat, moments, step, learning_rate=3e-3, weight_decay=0)
         losses.append(loss)
 last = np.mean(losses[-10:])
 print(f"loss {losses[0]:.2f} -> {last:.2f} (mean of the last 10) after {steps} steps")
