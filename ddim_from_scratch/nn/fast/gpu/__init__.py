@@ -27,30 +27,27 @@ def conv2d(x, w, b):
     return _convolve(x, w, b), (x, w)
 
 
-TILES = None  # for measurements
+ROWS = None  # for measurements
 
 
-def _tile(n, h, w, d, k):
-    """(rows of a warp, warps along the rows, warps along the channels): the most efficient tile that fills the GPU."""
-    if TILES:
-        return TILES
-    wn = min((3, 2, 1), key=lambda wn: -(-d // (32 * wn)) * wn)
-    for m, wm, wn_ in ((4, 4 if wn == 1 else 2, wn), (2, 4, 1), (1, 4, 1)):
-        if n * -(-h // (m * wm)) * -(-w // 16) * -(-d // (32 * wn_)) >= PROCESSORS:
-            break
-    return m, wm, wn_
+def _rows_of_warp(n, height, width, d):
+    """Rows of a tile that a warp computes: as many as leave two blocks for each multiprocessor."""
+    def blocks(m):
+        return n * -(-height // (4 * m)) * -(-width // 16) * -(-d // 32)
+
+    return ROWS or next((m for m in (4, 2) if blocks(m) >= 2 * PROCESSORS), 1)
 
 
 def _convolve(x, w, b=None, prologue=(NOTHING, None, None, 0), added=None, activated=None):
     n, height, width, c = x.shape
     k, _, _, d = w.shape
-    m, wm, wn = _tile(n, height, width, d, k)
-    rows = m * wm
-    shared = 4 * ((rows + k - 1) * (16 + k - 1) * (16 + 8) + k * k * 16 * (32 * wn + 4))
+    m = _rows_of_warp(n, height, width, d)
+    rows, chunk = 4 * m, 32 if k == 1 else 16
+    shared = 4 * ((rows + k - 1) * (16 + k - 1) * (chunk + 8) + k * k * chunk * (32 + 4))
     y = cupy.empty((n, height, width, d), x.dtype)
-    run = kernel("convolution", f"convolve<{k}, {m}, {wm}, {wn}, {str(EXACT).lower()}>", shared)
-    grid = -(-height // rows) * -(-width // 16), -(-d // (32 * wn)), n
-    run(grid, (32 * wm * wn,), x, w, b, *prologue, added, activated, y, height, width, c, d)
+    run = kernel("convolution", f"convolve<{k}, {m}, {str(EXACT).lower()}>", shared)
+    grid = -(-height // rows) * -(-width // 16), -(-d // 32), n
+    run(grid, (128,), x, w, b, *prologue, added, activated, y, height, width, c, d)
     return y
 
 
@@ -59,6 +56,7 @@ def _mirrored(w):
 
 
 SPLITS = 264
+J = 2
 
 
 def _filter_gradient(x, dy, k, prologue=(NOTHING, None, None, 0)):
@@ -70,8 +68,8 @@ def _filter_gradient(x, dy, k, prologue=(NOTHING, None, None, 0)):
     size = k * k * c * d + d
     partial = cupy.empty((2 * splits, size), x.dtype)
     shared = 4 * (32 + 8) * ((8 + k - 1) * (16 + k - 1) + 8 * 16)
-    run = kernel("convolution", f"filter_gradient<{k}, {str(EXACT).lower()}>", shared)
-    run((*of_channels, splits), (128,), x, dy, *prologue, partial, n, height, width, c, d)
+    run = kernel("convolution", f"filter_gradient<{k}, {J}, {str(EXACT).lower()}>", shared)
+    run((*of_channels, splits), (512 // J,), x, dy, *prologue, partial, n, height, width, c, d)
     total = cupy.empty(size, x.dtype)
     kernel("convolution", "sum_rows")((-(-size // 32),), (32, 8), partial, total, 2 * splits, size)
     return {"w": total[:-d].reshape(k, k, c, d), "b": total[-d:]}

@@ -19,7 +19,7 @@
 // tensor core's own sum cuts off.
 
 const int COLUMNS = 16;                 // pixels in a row of a tile
-const int CHUNK = 16, FILTER_CHUNK = 32;  // channels of a halo at a time
+const int OUTPUTS = 32;                 // output channels of a block
 enum { NOTHING, NORMALISE, SWISH };
 
 __device__ float4 read4(const float* row, int c, int size) {  // row[c .. c + 3], zeros beyond its size
@@ -51,12 +51,15 @@ struct Prologue {
     int kind;
     const float *mean, *scale;
     int of_sample;  // numbers from one sample's mean to the next one's: C, or 0 if all share one
+    float4 m, s;    // of the four channels at hand
 
-    __device__ float4 operator()(float4 v, int n, int c, int size) const {
-        if (kind == NORMALISE) {
-            float4 m = read4(mean + n * of_sample, c, size), s = read4(scale + n * of_sample, c, size);
+    __device__ void prepare(int n, int c, int size) {
+        if (kind == NORMALISE) m = read4(mean + n * of_sample, c, size), s = read4(scale + n * of_sample, c, size);
+    }
+
+    __device__ float4 operator()(float4 v) const {
+        if (kind == NORMALISE)
             return make_float4((v.x - m.x) * s.x, (v.y - m.y) * s.y, (v.z - m.z) * s.z, (v.w - m.w) * s.w);
-        }
         if (kind == SWISH) return make_float4(swish(v.x), swish(v.y), swish(v.z), swish(v.w));
         return v;
     }
@@ -67,17 +70,24 @@ __device__ void put4(float* to, float4 v) {  // into shared memory, rounded wher
     *(float4*)to = EXACT ? v : make_float4(tf32(v.x), tf32(v.y), tf32(v.z), tf32(v.w));
 }
 
-// The tile's pixels and their halo: channels c0 .. c0 + WIDTH of f(x), zero outside the picture.
+// The tile's pixels and their halo: channels c0 .. c0 + WIDTH of f(x), zero outside the picture. A warp takes every
+// so-manieth row; a thread has the same four channels throughout.
 template <int K, int ROWS, int WIDTH, int STRIDE, bool EXACT>
 __device__ void read_halo(float* to, const float* x, Prologue f, int n, int top, int left, int c0, int H, int W, int C) {
-    const int WIDE = COLUMNS + K - 1, TALL = ROWS + K - 1;
-    for (int i = threadIdx.x; i < TALL * WIDE * (WIDTH / 4); i += blockDim.x) {
-        int pixel = i / (WIDTH / 4), c = i % (WIDTH / 4) * 4;
-        int row = top - K / 2 + pixel / WIDE, column = left - K / 2 + pixel % WIDE;
-        float4 v = make_float4(0, 0, 0, 0);
-        if (row >= 0 && row < H && column >= 0 && column < W && c0 + c < C)
-            v = f(read4(x + (((size_t)n * H + row) * W + column) * C, c0 + c, C), n, c0 + c, C);
-        put4<EXACT>(to + pixel * STRIDE + c, v);
+    const int WIDE = COLUMNS + K - 1, TALL = ROWS + K - 1, STEP = 128 / WIDTH;
+    const int lane = threadIdx.x % 32, c = lane % (WIDTH / 4) * 4, warps = blockDim.x / 32;
+    f.prepare(n, c0 + c, C);
+    x += ((size_t)n * H * W) * C;
+    for (int i = threadIdx.x / 32; i < TALL; i += warps) {
+        const int row = top - K / 2 + i;
+        const float* from = x + (ptrdiff_t)(row * W + left - K / 2) * C;
+#pragma unroll
+        for (int j = lane / (WIDTH / 4); j < WIDE; j += STEP) {
+            const int column = left - K / 2 + j;
+            float4 v = make_float4(0, 0, 0, 0);
+            if (row >= 0 && row < H && column >= 0 && column < W && c0 + c < C) v = f(read4(from + j * C, c0 + c, C));
+            put4<EXACT>(to + (i * WIDE + j) * STRIDE + c, v);
+        }
     }
 }
 
@@ -96,30 +106,31 @@ __device__ void multiply(float (&d)[4], const float (&a)[4], const float (&b)[2]
 extern __shared__ float4 shared[];
 
 // y = f(x) * w + b, times swish'(activated) or plus `added` where given (both like y).
-// Grid: (tiles of ROWS x 16 pixels, ceil(D / (32 WN)), N). A warp computes M rows of 16 pixels, 32 channels of each;
-// a block is WM x WN warps.
-template <int K, int M, int WM, int WN, bool EXACT>
-__global__ void __launch_bounds__(32 * WM * WN)
+// Grid: (tiles of 4 M x 16 pixels, ceil(D / 32), N). Each of a block's four warps computes M rows of 16 pixels, 32
+// channels of each.
+template <int K, int M, bool EXACT>
+__global__ void __launch_bounds__(128)
 convolve(const float* x, const float* w, const float* b, int kind, const float* mean, const float* scale, int of_sample,
          const float* added, const float* activated, float* y, int H, int W, int C, int D) {
-    const int ROWS = M * WM, BN = 32 * WN, WIDE = COLUMNS + K - 1;
-    const int X = CHUNK + 8, Y = BN + 4;  // strides in shared memory
+    const int CHUNK = K == 1 ? 32 : 16;  // channels at a time
+    const int ROWS = 4 * M, WIDE = COLUMNS + K - 1, X = CHUNK + 8, Y = OUTPUTS + 4;  // strides in shared memory
     float *xs = (float*)shared, *ws = xs + (ROWS + K - 1) * WIDE * X;
-    const int across = (W + COLUMNS - 1) / COLUMNS, n = blockIdx.z, d0 = blockIdx.y * BN;
+    const int across = (W + COLUMNS - 1) / COLUMNS, n = blockIdx.z, d0 = blockIdx.y * OUTPUTS;
     const int top = blockIdx.x / across * ROWS, left = blockIdx.x % across * COLUMNS;
     const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-    const int first = threadIdx.x / 32 % WM * M, d_warp = threadIdx.x / 32 / WM * 32;
+    const int first = threadIdx.x / 32 * M;
     const Prologue f = {kind, mean, scale, of_sample};
     float sums[M][4][4] = {};
 
     for (int c0 = 0; c0 < C; c0 += CHUNK) {
         __syncthreads();
         read_halo<K, ROWS, CHUNK, X, EXACT>(xs, x, f, n, top, left, c0, H, W, C);
-        for (int i = threadIdx.x; i < K * K * CHUNK * (BN / 4); i += blockDim.x) {
-            int k = i / (BN / 4), d = i % (BN / 4) * 4, c = c0 + k % CHUNK;
+#pragma unroll
+        for (int i = threadIdx.x / 8; i < K * K * CHUNK; i += 16) {
+            const int c = c0 + i % CHUNK, d = threadIdx.x % 8 * 4;
             float4 v = make_float4(0, 0, 0, 0);
-            if (c < C) v = read4(w + ((size_t)(k / CHUNK) * C + c) * D, d0 + d, D);
-            put4<EXACT>(ws + k * Y + d, v);
+            if (c < C) v = read4(w + (i / CHUNK * C + c) * D, d0 + d, D);
+            put4<EXACT>(ws + i * Y + d, v);
         }
         __syncthreads();
 #pragma unroll K
@@ -127,7 +138,7 @@ convolve(const float* x, const float* w, const float* b, int kind, const float* 
 #pragma unroll
             for (int k = 0; k < CHUNK; k += 8) {  // channels k + 2t and k + 2t + 1 are this thread's
                 float b_[4][2];
-                const float* row = ws + (tap * CHUNK + k + 2 * t) * Y + d_warp + 2 * g;
+                const float* row = ws + (tap * CHUNK + k + 2 * t) * Y + 2 * g;
                 for (int j = 0; j < 4; j += 2) {
                     float2 even = *(const float2*)(row + 8 * j), odd = *(const float2*)(row + 8 * j + Y);
                     b_[j][0] = even.x, b_[j + 1][0] = even.y, b_[j][1] = odd.x, b_[j + 1][1] = odd.y;
@@ -150,7 +161,7 @@ convolve(const float* x, const float* w, const float* b, int kind, const float* 
             size_t pixel = (((size_t)n * H + row) * W + column) * D;
 #pragma unroll
             for (int j = 0; j < 4; j += 2) {
-                int d = d0 + d_warp + 8 * j + 4 * t;
+                int d = d0 + 8 * j + 4 * t;
                 float *even = sums[m][j] + 2 * half, *odd = sums[m][j + 1] + 2 * half;
                 float4 v = make_float4(even[0], odd[0], even[1], odd[1]);
                 if (b) { float4 a = read4(b, d, D); v.x += a.x, v.y += a.y, v.z += a.z, v.w += a.w; }
@@ -166,27 +177,27 @@ convolve(const float* x, const float* w, const float* b, int kind, const float* 
 
 // Partial sums of dw and db: (2 gridDim.z, K K C D + D), to be added up over the first axis.
 // Grid: (ceil(C / 32), ceil(D / 32), splits); a block takes every gridDim.z-th tile of 8 x 16 pixels and all taps.
-// Of its four warps two share the channels of x, and two the rows of the tile.
-template <int K, bool EXACT>
-__global__ void __launch_bounds__(128)
+// A warp computes 16 channels of x by 8 J of dy, of half of the tile's rows.
+template <int K, int J, bool EXACT>
+__global__ void __launch_bounds__(512 / J, 2)
 filter_gradient(const float* x, const float* dy, int kind, const float* mean, const float* scale, int of_sample,
                 float* partial, int N, int H, int W, int C, int D) {
-    const int ROWS = 8, WIDE = COLUMNS + K - 1, S = FILTER_CHUNK + 8;
+    const int ROWS = 8, WIDE = COLUMNS + K - 1, S = OUTPUTS + 8;
     float *xs = (float*)shared, *ds = xs + (ROWS + K - 1) * WIDE * S;
     const int across = (W + COLUMNS - 1) / COLUMNS, down = (H + ROWS - 1) / ROWS;
-    const int c0 = blockIdx.x * FILTER_CHUNK, d0 = blockIdx.y * FILTER_CHUNK;
+    const int c0 = blockIdx.x * OUTPUTS, d0 = blockIdx.y * OUTPUTS;
     const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-    const int c_warp = threadIdx.x / 32 % 2 * 16, half = threadIdx.x / 64;
-    const Prologue f = {kind, mean, scale, of_sample}, identity = {NOTHING, 0, 0, 0};
-    float sums[K * K][4][4] = {};
+    const int warp = threadIdx.x / 32, c_warp = warp % 2 * 16, d_warp = warp / 2 % (4 / J) * 16, half = warp / (8 / J);
+    const Prologue f = {kind, mean, scale, of_sample};
+    float sums[K * K][J][4] = {};
     float4 db = make_float4(0, 0, 0, 0);
 
     for (int tile = blockIdx.z; tile < N * down * across; tile += gridDim.z) {
         int n = tile / (down * across), top = tile / across % down * ROWS, left = tile % across * COLUMNS;
         __syncthreads();
-        read_halo<K, ROWS, FILTER_CHUNK, S, EXACT>(xs, x, f, n, top, left, c0, H, W, C);
-        for (int i = threadIdx.x; i < ROWS * COLUMNS * (FILTER_CHUNK / 4); i += blockDim.x) {
-            int pixel = i / (FILTER_CHUNK / 4), d = i % (FILTER_CHUNK / 4) * 4;  // d is the same at each turn
+        read_halo<K, ROWS, OUTPUTS, S, EXACT>(xs, x, f, n, top, left, c0, H, W, C);
+        for (int i = threadIdx.x; i < ROWS * COLUMNS * (OUTPUTS / 4); i += blockDim.x) {
+            int pixel = i / (OUTPUTS / 4), d = i % (OUTPUTS / 4) * 4;  // d is the same at each turn
             int row = top + pixel / COLUMNS, column = left + pixel % COLUMNS;
             float4 v = make_float4(0, 0, 0, 0);
             if (row < H && column < W) v = read4(dy + (((size_t)n * H + row) * W + column) * D, d0 + d, D);
@@ -197,10 +208,10 @@ filter_gradient(const float* x, const float* dy, int kind, const float* mean, co
         for (int row = half * ROWS / 2; row < (half + 1) * ROWS / 2; row++)
 #pragma unroll
             for (int k = 0; k < COLUMNS; k += 8) {  // pixels k + t and k + t + 4 are this thread's
-                float b[4][2];
+                float b[J][2];
                 for (int i = 0; i < 2; i++)
-                    for (int j = 0; j < 4; j += 2) {
-                        float2 v = *(const float2*)(ds + (row * COLUMNS + k + t + 4 * i) * S + 8 * j + 2 * g);
+                    for (int j = 0; j < J; j += 2) {
+                        float2 v = *(const float2*)(ds + (row * COLUMNS + k + t + 4 * i) * S + d_warp + 8 * j + 2 * g);
                         b[j][i] = v.x, b[j + 1][i] = v.y;
                     }
 #pragma unroll
@@ -208,7 +219,7 @@ filter_gradient(const float* x, const float* dy, int kind, const float* mean, co
                     const float* pixel = xs + ((row + tap / K) * WIDE + k + t + tap % K) * S + c_warp + 2 * g;
                     float2 one = *(const float2*)pixel, other = *(const float2*)(pixel + 4 * S);
                     float a[4] = {one.x, one.y, other.x, other.y};
-                    for (int j = 0; j < 4; j++) multiply<EXACT>(sums[tap][j], a, b[j]);
+                    for (int j = 0; j < J; j++) multiply<EXACT>(sums[tap][j], a, b[j]);
                 }
             }
     }
@@ -216,19 +227,20 @@ filter_gradient(const float* x, const float* dy, int kind, const float* mean, co
 #pragma unroll
     for (int tap = 0; tap < K * K; tap++)
         for (int i = 0; i < 2; i++)
-            for (int j = 0; j < 4; j += 2) {
-                int c = c0 + c_warp + 2 * g + i, d = d0 + 8 * j + 4 * t;
+            for (int j = 0; j < J; j += 2) {
+                int c = c0 + c_warp + 2 * g + i, d = d0 + d_warp + 8 * j + 4 * t;
                 float *even = sums[tap][j] + 2 * i, *odd = sums[tap][j + 1] + 2 * i;
                 if (c < C) write4(partial + ((size_t)tap * C + c) * D, d, D, make_float4(even[0], odd[0], even[1], odd[1]));
             }
     if (blockIdx.x) return;
-    __syncthreads();  // db: this thread has summed every 16th pixel; 8 threads make up 32 channels
+    __syncthreads();  // db: this thread has summed some pixels; 8 threads make up 32 channels
     ((float4*)ds)[threadIdx.x] = db;
     __syncthreads();
-    if (threadIdx.x % 64 >= FILTER_CHUNK || d0 + threadIdx.x % 64 >= D) return;
+    const int d = threadIdx.x % (256 / J);
+    if (d >= OUTPUTS || d0 + d >= D) return;
     float total = 0;  // all of it into the first half's row, zeros into the second's
-    for (int i = 0; i < 16 && half == 0; i++) total += ds[i * FILTER_CHUNK + threadIdx.x % 64];
-    partial[(size_t)K * K * C * D + d0 + threadIdx.x % 64] = total;
+    for (int i = 0; i < blockDim.x / 8 && half == 0; i++) total += ds[i * OUTPUTS + d];
+    partial[(size_t)K * K * C * D + d0 + d] = total;
 }
 
 // The sum over the first axis of a: (rows, n). Grid: ceil(n / 32); block: (32, 8).

@@ -19,7 +19,7 @@ def source(file: str) -> str:
     return "".join((FOLDER / f"{name}.cu").read_text() for name in {"convolution": ["tensor_core", file]}.get(file, [file]))
 
 
-@lru_cache(maxsize=None)
+@lru_cache
 def kernel(file: str, name: str, shared: int = 0) -> Callable:
     """The kernel `name` of `file`.cu, a template's with its arguments; it gets so many bytes of shared memory."""
     module = cupy.RawModule(code=source(file), options=("-std=c++17",), name_expressions=[name])
