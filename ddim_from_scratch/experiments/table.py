@@ -29,6 +29,7 @@ from ..audio.inverter import Inverter, add_inverter_option, default_inverter, lo
 from ..fad import Embedding, Set, embed_clips, load_embedding
 from ..fad.embeddings import NAMES, default_embedding
 from ..fad.reliability import distance, floor, infinity, interval
+from ..nn.fast import use_plain
 from ..runtime import tree
 from ..runtime.backend import available_cores, chosen_device, hardware, parallel, threads
 from ..runtime.cli import add_hardware_options, at_least
@@ -428,6 +429,7 @@ def main(args: argparse.Namespace) -> None:
                 raise UserError(f"--data {one}: give SET=FOLDER, where SET is one of {', '.join(SETS)}")
             data[name] = where
         device = chosen_device(args.gpu)
+        use_plain(args.plain)
         chosen = args.inverter or default_inverter(), args.embedding or default_embedding()
         settings = Settings(data, args.scale, args.preset, args.clips, *chosen)
         check_data(args.rows, settings)

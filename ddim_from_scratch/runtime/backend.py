@@ -111,19 +111,6 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def fused(expression: str, out: Array, **arrays: Array) -> None:
-    """out = expression, of arrays that broadcast to out's shape and have its dtype, on a GPU: one kernel, one pass.
-
-    The expression is C, and so plain that it is Python as well: what stands in for CuPy in the tests reads it.
-    """
-    _kernel(expression, tuple(arrays))(*arrays.values(), out)
-
-
-@lru_cache
-def _kernel(expression: str, names: tuple[str, ...]) -> Callable:
-    return cupy.ElementwiseKernel(", ".join(f"T {name}" for name in names), "T out", f"out = {expression}")
-
-
 WORK_BYTES = 1 << 28  # of a GPU, for what a layer needs in between
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ..audio.inverter import CHUNK, CONTEXT
 from ..audio.mel import HOP_LENGTH, N_FFT, N_MELS
-from ..nn.fast.conv import TILE_PIXELS
+from ..nn.fast.processor.taps import TILE_PIXELS
 from ..runtime import mpi, tree
 from ..runtime.backend import WORK_BYTES, Memory, free_gpu_memory, worker_count
 from ..runtime.errors import UserError
