@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from .... import nn
-from ....runtime.backend import Array, cupy
+from ....runtime.backend import Array
 from ....runtime.tree import Tree
 from .conv import linear, linear_backward
-from .kernels import kernel
+from .kernels import contiguous, empty, kernel
 
 THREADS = 128  # as in attend.cu
 
@@ -15,8 +15,8 @@ def attention(q: Array, k: Array, v: Array) -> tuple[Array, tuple]:
     """As the textbook's, for float32 of one dimension; the rest is the textbook's own, and holds all scores."""
     if q.dtype != "float32" or q.shape[2] > 1:
         return nn.attention(q, k, v)
-    q, k, v = map(cupy.ascontiguousarray, (q, k, v))
-    o, log_z = cupy.empty((2, *q.shape), q.dtype)
+    q, k, v = map(contiguous, (q, k, v))
+    o, log_z = empty((2, *q.shape))
     heads, length, _ = q.shape
     arguments = q, k, v, o, log_z, length, k.shape[1]
     kernel("attend.cu", "attend")((-(-length // THREADS), heads), (THREADS,), *arguments)
@@ -26,9 +26,9 @@ def attention(q: Array, k: Array, v: Array) -> tuple[Array, tuple]:
 def attention_backward(do: Array, cache: tuple) -> tuple[Array, Array, Array]:
     if do.dtype != "float32" or do.shape[2] > 1:
         return nn.attention_backward(do, cache)
-    q, k, v, _, _ = cache
+    q, k, *_ = cache
     (heads, length, _), memory = q.shape, k.shape[1]
-    do, dq, (dk, dv) = cupy.ascontiguousarray(do), cupy.empty(q.shape, q.dtype), cupy.empty((2, *k.shape), k.dtype)
+    do, dq, (dk, dv) = contiguous(do), empty(q.shape), empty((2, *k.shape))
     block = (THREADS,)
     kernel("attend.cu", "attend_dq")((-(-length // THREADS), heads), block, *cache, do, dq, length, memory)
     kernel("attend.cu", "attend_dk_dv")((-(-memory // THREADS), heads), block, *cache, do, dk, dv, length, memory)

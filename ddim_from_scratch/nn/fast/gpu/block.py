@@ -6,9 +6,10 @@ Kept for the backward pass are x, its moments, and what the first convolution ma
 from __future__ import annotations
 
 from .... import nn
-from ....runtime.backend import Array, cupy
+from ....runtime.backend import Array
 from ....runtime.tree import Tree
 from .conv import SWISH, convolve, filter_gradient, mirrored, normalising
+from .kernels import contiguous
 from .norm import norm_cache, normalise_backward
 
 
@@ -16,7 +17,7 @@ def residual_block(
     x: Array, params: Tree, statistics: Tree | None = None, training: bool = False
 ) -> tuple[Array, Tree]:
     """shortcut(x) + conv2(swish(conv1(norm(x)))): shapes and arguments as in the textbook."""
-    x = cupy.ascontiguousarray(x)
+    x = contiguous(x)
     norm = norm_cache(x, statistics, training)
     if norm is None:
         return nn.residual_block(x, params, statistics, training)
@@ -30,7 +31,7 @@ def residual_block_backward(dy: Array, cache: Tree) -> tuple[Array, Tree]:
     """dy: (N, H, W, D). Returns dx (N, H, W, C) and the gradients of params."""
     if "h" not in cache:
         return nn.residual_block_backward(dy, cache)
-    dy = cupy.ascontiguousarray(dy)
+    dy = contiguous(dy)
     norm, h, params, grads = cache["norm"], cache["h"], cache["params"], {}
     dh = convolve(dy, mirrored(params["conv2"]["w"]), activated=h)
     grads["conv2"] = filter_gradient(h, dy, len(params["conv2"]["w"]), SWISH)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from .... import nn
-from ....runtime.backend import Array, cupy
+from ....runtime.backend import Array
 from ....runtime.tree import Tree
-from .kernels import kernel, multiprocessors
+from .kernels import aligned, contiguous, empty, kernel, multiprocessors
 
 # CuPy's own setting for products of float32: 1 lets tensor cores round the factors to 11 bits, else they are exact.
 EXACT = os.environ.get("CUPY_TF32") != "1"
@@ -26,7 +26,7 @@ def conv2d(x: Array, w: Array, b: Array) -> tuple[Array, tuple]:
     """As the textbook's; the kernels take float32, and any other type is the textbook's own."""
     if x.dtype != "float32":
         return nn.conv2d(x, w, b)
-    x = cupy.ascontiguousarray(x)
+    x = contiguous(x)
     return convolve(x, w, b), (x, w)
 
 
@@ -34,7 +34,7 @@ def conv2d_backward(dy: Array, cache: tuple) -> tuple[Array, Tree]:
     if dy.dtype != "float32":
         return nn.conv2d_backward(dy, cache)
     x, w = cache
-    dy = cupy.ascontiguousarray(dy)
+    dy = contiguous(dy)
     return convolve(dy, mirrored(w)), filter_gradient(x, dy, len(w))
 
 
@@ -52,7 +52,7 @@ def linear_backward(dy: Array, cache: tuple) -> tuple[Array, Tree]:
 
 def mirrored(w: Array) -> Array:
     """The filter of the gradient: taps in reverse, channels exchanged."""
-    return cupy.ascontiguousarray(w[::-1, ::-1].swapaxes(2, 3))
+    return contiguous(w[::-1, ::-1].swapaxes(2, 3))
 
 
 def convolve(
@@ -66,6 +66,7 @@ def convolve(
     """y = prologue(x) * w + b; then + added, or times swish'(activated). All contiguous float32."""
     n, height, width, c = x.shape
     k, _, _, d = w.shape
+    w, b = aligned(w), aligned(b)
     across, outputs = -(-width // COLUMNS), -(-d // OUTPUTS)
 
     def blocks(m: int) -> int:
@@ -74,7 +75,7 @@ def convolve(
     m = next((m for m in (4, 2) if blocks(m) >= 2 * multiprocessors()), 1)  # rows a warp: many, while all are busy
     chunk = 32 if k == 1 else 16
     shared = 4 * ((4 * m + k - 1) * (COLUMNS + k - 1) * (chunk + 8) + k * k * chunk * (OUTPUTS + 4))
-    y = cupy.empty((n, height, width, d), x.dtype)
+    y = empty((n, height, width, d))
     run = kernel("conv.cu", f"convolve<{k}, {m}, {_flag()}>", shared)
     grid = across * -(-height // (4 * m)), outputs, n
     run(grid, (128,), x, w, b, *prologue, added, activated, y, height, width, c, d)
@@ -90,7 +91,7 @@ def filter_gradient(x: Array, dy: Array, k: int, prologue: tuple = IDENTITY) -> 
     at_once = multiprocessors() * (3 if k == 1 else 2)  # blocks, by their registers
     splits = min(tiles, max(at_once // (pairs[0] * pairs[1]), 1))
     size = k * k * c * d + d
-    partial, total = cupy.empty((2 * splits, size), x.dtype), cupy.empty(size, x.dtype)
+    partial, total = empty((2 * splits, size)), empty(size)
     shared = 4 * (OUTPUTS + 8) * ((FILTER_ROWS + k - 1) * (COLUMNS + k - 1) + FILTER_ROWS * COLUMNS)
     run = kernel("conv.cu", f"filter_gradient<{k}, {_flag()}>", shared)
     run((*pairs, splits), (256,), x, dy, *prologue, partial, n, height, width, c, d)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from ....runtime.backend import Array, cupy
+from ....runtime import backend
+from ....runtime.backend import Array
 
 FOLDER = Path(__file__).parent
 WITHOUT_ASKING = 48 << 10  # bytes of shared memory that a block gets
@@ -21,13 +22,15 @@ def source(file: str) -> str:
     return re.sub(r'#include "(.*)"', lambda found: source(found[1]), (FOLDER / file).read_text())
 
 
-@lru_cache(maxsize=None)
+@cache
 def kernel(file: str, name: str, shared: int = 0) -> Callable[..., None]:
     """The kernel `name` of `file`; of a template, with its arguments. A block gets `shared` bytes of shared memory.
 
     Returns launch(grid, block, *arguments): arrays, int and float, which are of 4 bytes there, and None for no array.
     """
-    function = cupy.RawModule(code=source(file), options=("-std=c++17",), name_expressions=[name]).get_function(name)
+    function = backend.cupy.RawModule(code=source(file), options=("-std=c++17",), name_expressions=[name]).get_function(
+        name
+    )
     if shared > WITHOUT_ASKING:
         function.max_dynamic_shared_size_bytes = shared
 
@@ -44,9 +47,24 @@ def by_fours(file: str, name: str, made: Array, *arguments: Array | float | None
     return made
 
 
+def empty(shape: int | tuple[int, ...]) -> Array:
+    """Fresh float32 on the device; whoever asks for it fills it."""
+    return backend.cupy.empty(shape, np.float32)
+
+
+def contiguous(x: Array) -> Array:
+    """x in C order, as all kernels want it; no copy where it is."""
+    return backend.cupy.ascontiguousarray(x)
+
+
+def aligned(a: Array | None) -> Array | None:
+    """a, or a copy that starts where 16 bytes can be read at once. (A view into a vector of all weights may not.)"""
+    return a if a is None or a.data.ptr % 16 == 0 else a.copy()
+
+
 def multiprocessors() -> int:
     """How many of them the device has: blocks run on them side by side."""
-    return cupy.cuda.Device().attributes["MultiProcessorCount"]
+    return backend.cupy.cuda.Device().attributes["MultiProcessorCount"]
 
 
 def _argument(value: Array | float | None) -> object:

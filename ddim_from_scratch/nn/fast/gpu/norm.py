@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from .... import nn
 from ....runtime import mpi
-from ....runtime.backend import Array, cupy
+from ....runtime.backend import Array
 from ....runtime.tree import Tree
 from ...norm import EPSILON, GROUP
-from .kernels import THREADS, by_fours, kernel, multiprocessors
+from .kernels import THREADS, by_fours, contiguous, empty, kernel, multiprocessors
 
 MOST_CHANNELS = 1024  # a block has no more threads
 
@@ -26,7 +26,7 @@ def group_norm(x: Array) -> tuple[Array, Tree]:
 
 
 def norm_cache(x: Array, statistics: Tree | None, training: bool) -> Tree | None:
-    """x, its moments and 1 / std, (sets, C), by the rule of the textbook's `norm`. None where the kernels don't serve."""
+    """x, its moments and 1 / std, (sets, C), chosen as the textbook's `norm` does. None where kernels don't serve."""
     if not _fits(x) or (statistics is not None and training and mpi.size() > 1):
         return None
     if statistics is not None and not training:
@@ -41,11 +41,11 @@ def normalise_backward(dy: Array, cache: Tree, added: Array | None = None) -> Ar
         return nn.group_norm_backward(dy, cache)
     x, mean, scale = cache["x"], cache["mean"], cache["scale"]
     sets, channels = mean.shape
-    pixels, dy = x.size // mean.size, cupy.ascontiguousarray(dy)
-    partial, means = _sums(x, sets, dy, mean), cupy.empty((2, sets, channels), x.dtype)
+    pixels, dy = x.size // mean.size, contiguous(dy)
+    partial, means = _sums(x, sets, dy, mean), empty((2, sets, channels))
     arguments = partial, scale, means[0], means[1], partial.shape[1], pixels, channels, cache["group"]
     kernel("norm.cu", "gradient_means")((sets,), (channels,), *arguments)
-    dx = cupy.empty(x.shape, x.dtype)
+    dx = empty(x.shape)
     arguments = dy, x, mean, scale, means[0], means[1], added, dx, pixels, channels // 4
     return by_fours("norm.cu", "normalise_backward", dx, *arguments)
 
@@ -54,17 +54,17 @@ batch_norm_backward = group_norm_backward = normalise_backward
 
 
 def _normalise(x: Array, group: int | None) -> tuple[Array, Tree]:
-    cache, y = _moments(x, group), cupy.empty(x.shape, x.dtype)
+    cache, y = _moments(x, group), empty(x.shape)
     x, mean, scale = cache["x"], cache["mean"], cache["scale"]
     return by_fours("norm.cu", "normalise", y, x, mean, scale, y, x.size // mean.size, x.shape[3] // 4), cache
 
 
 def _moments(x: Array, group: int | None) -> Tree:
     """group: channels whose moments of a sample are one, at most; None for each channel's over the whole batch."""
-    x, channels = cupy.ascontiguousarray(x), x.shape[3]
+    x, channels = contiguous(x), x.shape[3]
     sets, size = (1, 1) if group is None else (len(x), max(s for s in range(1, group + 1) if channels % s == 0))
     partial, pixels = _sums(x, sets), x.size // channels // sets
-    mean, variance, scale = moments = cupy.empty((3, sets, channels), x.dtype)
+    mean, variance, scale = moments = empty((3, sets, channels))
     run = kernel("norm.cu", "moments")
     run((sets,), (channels,), x, partial, mean, variance, scale, partial.shape[1], pixels, channels, size, EPSILON)
     shape = (channels,) if group is None else (sets, 1, 1, channels)
@@ -77,7 +77,7 @@ def _sums(x: Array, sets: int, dy: Array | None = None, mean: Array | None = Non
     channels = x.shape[3]
     pixels = x.size // channels // sets
     parts = max(1, min(-(-8 * multiprocessors() // sets), 256, pixels * channels // 4096))
-    partial = cupy.empty((sets, parts, 2, channels), x.dtype)
+    partial = empty((sets, parts, 2, channels))
     kernel("norm.cu", "channel_sums")((parts, sets), (THREADS,), x, dy, mean, partial, pixels, channels)
     return partial
 
