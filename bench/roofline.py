@@ -15,8 +15,8 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any
 from types import SimpleNamespace
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -83,7 +83,9 @@ def arithmetic(name: str, arguments: tuple, keywords: dict) -> float:
 
 def label(name: str, arguments: tuple, keywords: dict) -> tuple[str, str]:
     """The layer without "_backward", and its shape."""
-    base = name.removesuffix("_backward").replace("moments", "norm").replace("normalise", "norm").removesuffix("_in_place")
+    base = (
+        name.removesuffix("_backward").replace("moments", "norm").replace("normalise", "norm").removesuffix("_in_place")
+    )
     first = next(a for a in arrays(arguments) if a.ndim == 4)
     if base == "conv2d":
         k, _, c, d = (keywords["w"] if "w" in keywords else arguments[1][1]).shape
