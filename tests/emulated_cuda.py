@@ -1,4 +1,4 @@
-"""Runs the CUDA C++ of nn/fast/gpu without a device: g++ compiles a kernel against emulated_cuda.h, thread by thread."""
+"""Runs the CUDA C++ of nn/fast/gpu without a device: g++ compiles a kernel, and runs it thread by thread."""
 
 import ctypes
 import hashlib
