@@ -20,7 +20,7 @@ import numpy as np
 import soxr
 
 from ddim_from_scratch.audio import griffin_lim, load_audio, log_mel
-from ddim_from_scratch.audio.mel import HOP_LENGTH, MEL_MIN
+from ddim_from_scratch.audio.contract import HOP_LENGTH, MEL_MIN
 from ddim_from_scratch.audio.synth import GENRES, TUNES, play, score
 from ddim_from_scratch.audio.synth import SR as SYNTH_SR
 from ddim_from_scratch.runtime.backend import available_cores, threads

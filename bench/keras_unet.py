@@ -16,7 +16,7 @@ from ddim_from_scratch.nn.embedding import DIMENSIONS, sinusoidal_embedding
 from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.tree import Tree
 from ddim_from_scratch.spectrogram.config import Config
-from ddim_from_scratch.spectrogram.model import draw_alpha_bar, init_state
+from ddim_from_scratch.spectrogram.model import init_state
 from ddim_from_scratch.spectrogram.unet import HEAD_DIM, HEADS
 
 
@@ -95,7 +95,7 @@ def embed(noise_variance: np.ndarray) -> tf.Tensor:
 
 
 def train_step(config: Config, x0: np.ndarray) -> Callable[[], object]:
-    """A function that does what `ddim_from_scratch.train.train_step` does, once a call. x0: (N, frames, mels, 1)."""
+    """A function that does what `Training.step` of ddim_from_scratch/spectrogram/system.py does, once a call. x0: (N, frames, mels, 1)."""
     rng = np.random.default_rng(config.seed)
     model, average = (fresh(config, *x0.shape[1:3]) for _ in range(2))
     optimizer = keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay)
@@ -116,7 +116,7 @@ def train_step(config: Config, x0: np.ndarray) -> Callable[[], object]:
         return loss, tf.reduce_mean(((x_t - noise_rate * eps_pred) / signal_rate - x0) ** 2)
 
     def once() -> tuple[float, float]:
-        alpha_bar = draw_alpha_bar(config, len(x0), rng)
+        alpha_bar = config.noise_schedule.draw(len(x0), rng)
         rates = (
             tf.constant(rate[:, None, None, None], tf.float32) for rate in (alpha_bar**0.5, (1 - alpha_bar) ** 0.5)
         )

@@ -22,13 +22,15 @@ from statistics import median
 
 import numpy as np
 
-from ddim_from_scratch import train
-from ddim_from_scratch.audio.mel import N_MELS
-from ddim_from_scratch.runtime import mpi
+from ddim_from_scratch.audio.contract import N_MELS
+from ddim_from_scratch.diffusion import Sampling
+from ddim_from_scratch.runtime import mpi, tree
 from ddim_from_scratch.runtime.backend import threads
+from ddim_from_scratch.spectrogram.compose import Composer
 from ddim_from_scratch.spectrogram.config import PRESETS, Config
 from ddim_from_scratch.spectrogram.data import Scaler
-from ddim_from_scratch.spectrogram.model import init_state, sample_log_mels
+from ddim_from_scratch.spectrogram.model import Model
+from ddim_from_scratch.spectrogram.system import Batch, Training
 
 RUN_ANYWHERE = {  # as root, and with more processes than cores, by Open MPI too
     "OMPI_ALLOW_RUN_AS_ROOT": "1",
@@ -41,7 +43,8 @@ WORK = ("training", "sampling")
 def measure(batch_size: int, steps: int) -> dict[str, dict[str, float]]:
     """Of this process's every kind of WORK: "seconds" a step, in "messages" and waiting, and of a "processor"."""
     config = Config(data="none", **PRESETS["paper"])
-    state = init_state(config, np.random.default_rng(0))
+    system = Training(config)
+    state = tree.pack(system.init(np.random.default_rng(0)))
     scaler = Scaler(np.zeros(N_MELS, np.float32), np.ones(N_MELS, np.float32))
     x0 = np.random.default_rng(1).standard_normal((batch_size, config.window_frames, N_MELS, 1), dtype=np.float32)
     waited = 0.0
@@ -61,9 +64,10 @@ def measure(batch_size: int, steps: int) -> dict[str, dict[str, float]]:
     def a_step(kind: str, step: int) -> None:
         rng = np.random.default_rng(step)
         if kind == "training":
-            train.train_step(state, x0, config, step, rng)
+            system.step(state, Batch(x0), step, rng)
         else:
-            sample_log_mels(state["average"], scaler, config, batch_size, config.window_frames, 1, rng)
+            model = Model(state["average"], config, scaler)
+            Composer(model, Sampling(steps=1)).draw(batch_size, config.window_frames)
 
     def timings(kind: str, step: int) -> tuple[float, float, float]:
         nonlocal waited

@@ -18,7 +18,7 @@ from ddim_from_scratch.nn.norm import EPSILON, GROUP
 from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.tree import Tree
 from ddim_from_scratch.spectrogram.config import Config
-from ddim_from_scratch.spectrogram.model import draw_alpha_bar, init_state
+from ddim_from_scratch.spectrogram.model import init_state
 from ddim_from_scratch.spectrogram.unet import HEAD_DIM, HEADS
 
 LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -155,7 +155,7 @@ def train_step(
     compiled: bool = False,
     head_padding: int = 0,
 ) -> Callable[[], object]:
-    """A function that does what `ddim_from_scratch.train.train_step` does, once a call.
+    """A function that does what `Training.step` of ddim_from_scratch/spectrogram/system.py does, once a call.
 
     x0: (N, frames, mels, 1). compiled: run the forward pass, the losses and the backward pass through torch.compile.
     """
@@ -180,7 +180,7 @@ def train_step(
         losses = torch.compile(losses, dynamic=False)
 
     def once() -> tuple[float, float]:
-        alpha_bar = draw_alpha_bar(config, len(x0), rng)
+        alpha_bar = config.noise_schedule.draw(len(x0), rng)
         levels = torch.from_numpy(alpha_bar).float()[:, None, None, None].to(device, non_blocking=True)
         loss, reconstruction = losses(levels, embed(1 - alpha_bar, device))
         optimizer.zero_grad()

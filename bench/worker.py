@@ -30,12 +30,12 @@ Once = Callable[[], object]
 
 
 def our_train_step(config: Config, x0: np.ndarray) -> Once:
-    from ddim_from_scratch.spectrogram.model import init_state
-    from ddim_from_scratch.train import train_step
+    from ddim_from_scratch.runtime import tree
+    from ddim_from_scratch.spectrogram.system import Batch, Training
 
-    rng = np.random.default_rng(config.seed)
-    state, steps = init_state(config, rng), iter(range(1, 1 << 30))
-    return lambda: train_step(state, x0, config, next(steps), rng)
+    rng, system, steps = np.random.default_rng(config.seed), Training(config), iter(range(1, 1 << 30))
+    state, batch = tree.pack(system.init(rng)), Batch(x0)
+    return lambda: system.step(state, batch, next(steps), rng)
 
 
 def our_forward(config: Config, x: np.ndarray) -> Once:

@@ -5,13 +5,33 @@
 
 runtime      arrays on either device, threads, trees, files, errors, the command line, processes
 nn           layers with their backward passes; nn.fast has those that have to be fast
-diffusion    schedules, the forward process, samplers
+diffusion    schedules, the forward process, the objective, samplers
 audio        sound files, STFT, mel filter bank, inverters (GAN, Griffin-Lim), the embedded music
 fad          the Frechet audio distance: embeddings by pretrained listeners, the distance, how far to trust it
-training     AdamW and the moving average of the weights, checkpoints, logs, guards
+training     the loop, AdamW and the moving average of the weights, checkpoints, logs, guards
 spectrogram  the paper's system: recordings in windows, the network, what it draws, music that goes on
 experiments  compare, ceiling, steps, film, the paper's table, ablation, tuning, pictures
+systems      the systems that train and sample know; a run opened in Python
 train sample fad tune experiments  the commands: python -m ddim_from_scratch.NAME --help
 """
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
 __version__ = "0.1.0"
+
+
+def open_run(run: str | Path, **options: Any) -> Any:
+    """A trained run that draws. See `systems.open_run`."""
+    from .systems import open_run
+
+    return open_run(run, **options)
+
+
+def train_run(run: str | Path, **options: Any) -> Any:
+    """Train a new run, and open it. See `systems.train_run`."""
+    from .systems import train_run
+
+    return train_run(run, **options)

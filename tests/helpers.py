@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from ddim_from_scratch import nn
-from ddim_from_scratch.diffusion import ddim, ddpm, dpm_solver_pp_2m, heun
+from ddim_from_scratch.diffusion import SAMPLERS as REGISTRY
+from ddim_from_scratch.diffusion import Walk, ddpm
 from ddim_from_scratch.nn.fast import processor
 from ddim_from_scratch.nn.init import init_multi_head_attention, init_residual_block
 from ddim_from_scratch.runtime import tree
@@ -187,19 +188,29 @@ NETWORKS = {
 LAYERS |= NETWORKS
 
 
-# Each sampler as (eps_model, x_T, alpha_bar, tau, rng) -> generator of x.
-ODE_SAMPLERS = {
-    "ddim": lambda eps_model, x_T, alpha_bar, tau, rng=None: ddim(eps_model, x_T, alpha_bar, tau),
-    "heun": lambda eps_model, x_T, alpha_bar, tau, rng=None: heun(eps_model, x_T, alpha_bar, tau),
-    "dpm++2m": lambda eps_model, x_T, alpha_bar, tau, rng=None: dpm_solver_pp_2m(eps_model, x_T, alpha_bar, tau),
-}
+def sampler(name: str, eta: float = 0.0) -> Callable:
+    """A registered sampler as (eps_model, x_T, alpha_bar, tau, rng) -> generator of x."""
+    return lambda eps_model, x_T, alpha_bar, tau, rng=None: REGISTRY[name](eps_model, x_T, alpha_bar, tau, eta, rng)
+
+
+# Every sampler that the package registers, those that draw no noise first.
+ODE_SAMPLERS = {name: sampler(name) for name, one in REGISTRY.items() if one.takes("eta") or not one.takes("rng")}
 SAMPLERS = {
     **ODE_SAMPLERS,
-    "ddim, eta 0.5": lambda eps_model, x_T, alpha_bar, tau, rng: ddim(eps_model, x_T, alpha_bar, tau, 0.5, rng),
-    "ddim, eta 1": lambda eps_model, x_T, alpha_bar, tau, rng: ddim(eps_model, x_T, alpha_bar, tau, 1.0, rng),
-    "ddpm": lambda eps_model, x_T, alpha_bar, tau, rng: ddpm(eps_model, x_T, alpha_bar, rng, "posterior", tau),
+    **{
+        f"{name}, eta {eta:g}": sampler(name, eta)
+        for name in REGISTRY
+        for eta in (0.5, 1)
+        if REGISTRY[name].takes("eta")
+    },
+    **{name: sampler(name) for name in REGISTRY if name not in ODE_SAMPLERS},
     "ddpm, beta": lambda eps_model, x_T, alpha_bar, tau, rng: ddpm(eps_model, x_T, alpha_bar, rng, "beta", tau),
 }
+
+
+def walk(name: str, eps_model: Callable, alpha_bar: np.ndarray, tau: np.ndarray, rng) -> Walk:
+    """A walk by one of SAMPLERS."""
+    return Walk(lambda *given: SAMPLERS[name](*given[:4], rng), eps_model, alpha_bar, tau, 0.0, rng)
 
 
 def last(generator):

@@ -2,8 +2,11 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,17 +14,20 @@ import soundfile
 from helpers import digest
 from PIL import Image
 
+import ddim_from_scratch
 from ddim_from_scratch import sample, train
 from ddim_from_scratch.audio import griffin_lim, load_audio, load_inverter, log_mel
+from ddim_from_scratch.diffusion import SAMPLERS, SPACINGS, Sampling
 from ddim_from_scratch.experiments import __main__ as experiments
 from ddim_from_scratch.experiments import compare, steps
 from ddim_from_scratch.fad import load_embedding
 from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.errors import UserError
-from ddim_from_scratch.spectrogram import compose
+from ddim_from_scratch.spectrogram import system
+from ddim_from_scratch.spectrogram.compose import Composer
 from ddim_from_scratch.spectrogram.config import Config
 from ddim_from_scratch.spectrogram.data import load_windows
-from ddim_from_scratch.training import checkpoint
+from ddim_from_scratch.training import checkpoint, loop
 from ddim_from_scratch.training.log import read_log
 
 TINY = [
@@ -85,18 +91,43 @@ def test_other_recipes_train_and_sample(options, noise_loss, recordings, tmp_pat
 
 def test_every_sampler_and_spacing_goes_its_own_way(run, tmp_path, monkeypatch):
     """Compared as spectrograms: with so small a network some differ by less than the 16 bits of a file show."""
-    clips, make = {}, compose.sample_log_mels
-    options = [f"--sampler {name}" for name in sample.SAMPLERS] + [f"--spacing {name}" for name in sample.SPACINGS]
+    clips, draw = {}, Composer.draw
+    options = [f"--sampler {name}" for name in SAMPLERS] + [f"--spacing {name}" for name in SPACINGS]
     for option in [*options, "--eta 1"]:
-        monkeypatch.setattr(
-            compose,
-            "sample_log_mels",
-            lambda *a, option=option, **k: clips.setdefault(option, make(*a, **k)),
-        )
+        monkeypatch.setattr(Composer, "draw", lambda *a, option=option: clips.setdefault(option, draw(*a)))
         sample.main(f"--run {run} --num 1 --steps 4 --out {tmp_path} {option}".split())
     assert all(np.isfinite(clip).all() for clip in clips.values())
     assert np.array_equal(clips["--sampler ddim"], clips["--spacing uniform"])  # the defaults
     assert len({clip.tobytes() for clip in clips.values()}) == len(clips) - 1
+
+
+@pytest.mark.parametrize(
+    ("mode", "own", "others"),
+    [
+        ("draw", "--seconds --sampler --eta --overlap", "--gap --strength FILE"),
+        ("continue", "FILE --seconds --sampler --overlap", "--gap --strength"),
+        ("infill", "FILE --gap --sampler --resamplings", "--seconds --strength --overlap"),
+        ("vary", "FILE --strength --seconds --sampler", "--gap --overlap --resamplings"),
+        ("between", "A B --seconds --steps --spacing", "--gap --strength --sampler --eta --overlap"),
+    ],
+)
+def test_the_help_of_a_mode_has_its_options_only(mode, own, others, capsys):
+    with pytest.raises(SystemExit):
+        sample.main([mode, "--help"])
+    words = capsys.readouterr().out.replace("[", " ").replace("]", " ").split()
+    assert {*own.split(), "--run", "--num", "--out"} <= set(words)
+    assert not set(others.split()) & set(words)
+
+
+def test_the_help_of_sample_lists_the_modes_and_that_of_sampler_the_samplers(capsys):
+    with pytest.raises(SystemExit):
+        sample.main(["--help"])
+    said = capsys.readouterr().out
+    assert all(f" {mode} " in said for mode in system.MODES)
+    with pytest.raises(SystemExit):
+        sample.main(["draw", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert all(f"{name}: {sampler.help}" in said for name, sampler in SAMPLERS.items())
 
 
 def test_samples_are_sound_of_the_asked_length(run, tmp_path):
@@ -115,10 +146,11 @@ def test_samples_are_sound_of_the_asked_length(run, tmp_path):
     ("options", "folder", "frames"),
     [
         ("--seconds 3", "samples", 150),  # more than four windows of 32 frames
-        ("--seconds 1 --continue {tone}", "continued", 32 + 50),
-        ("--infill {tone} --gap 1 1.5 --sampler heun", "infilled", 199),
-        ("--vary {tone} --strength 0.3 --seconds 1.28", "varied", 64),
-        ("--between {tone} {other}", "between", 32),
+        ("draw --seconds 3", "samples", 150),
+        ("continue {tone} --seconds 1", "continued", 32 + 50),
+        ("infill {tone} --gap 1 1.5 --sampler heun", "infilled", 199),
+        ("vary {tone} --strength 0.3 --seconds 1.28", "varied", 64),
+        ("between {tone} {other}", "between", 32),
     ],
 )
 def test_music_goes_on_from_recordings(options, folder, frames, recordings, run, tmp_path):
@@ -126,7 +158,7 @@ def test_music_goes_on_from_recordings(options, folder, frames, recordings, run,
     other = tmp_path / "another rate.flac"
     soundfile.write(other, np.tile(load_audio(recordings / "tone1.wav", 22050)[:, None], 2), 22050)
     options = [part.format(tone=recordings / "tone0.wav", other=other) for part in options.split()]
-    sample.main([*f"--run {run} --num 2 --steps 2 --inverter griffin-lim".split(), *options])
+    sample.main([*options, *f"--run {run} --num 2 --steps 2 --inverter griffin-lim".split()])
     sounds = [load_audio(path) for path in sorted((run / folder).glob("*.wav"))]
     assert [len(sound) for sound in sounds] == 2 * [frames * 320]
     assert all(np.isfinite(sound).all() for sound in sounds)
@@ -138,20 +170,18 @@ def test_music_goes_on_from_recordings(options, folder, frames, recordings, run,
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ("--continue {brief}", r"brief.wav lasts 0.30 s, and 0.32 s are needed: .*--overlap"),
-        ("--vary {brief}", r"brief.wav lasts 0.30 s, and 0.64 s are needed: .*--seconds"),
-        ("--continue absent.wav", "absent.wav does not exist"),
-        ("--infill {tone}", "--infill needs --gap"),
-        ("--infill {tone} --gap 2 5", "--gap 2 5 is not within the recording's 3.98 s"),
-        ("--infill {tone} --gap 0 3", "--gap is 3 s long, and the network draws 2.56 s at once"),
-        ("--infill {tone} --gap 0 nan", "--gap"),
-        ("--infill {tone} --gap 1 2 --seconds 3", "--seconds: --infill keeps"),
-        ("--gap 1 2", "--gap is of --infill"),
-        ("--vary {tone} --strength 1.5", r"--strength is 1\.5"),
-        ("--vary {tone} --strength nan", "--strength is nan"),
-        ("--strength 0", "--strength is of --vary"),
-        ("--between {tone} {tone} --sampler heun", "--between .* leave out --sampler"),
-        ("--vary {tone} --continue {tone}", "not allowed with"),
+        ("continue {brief}", r"brief.wav lasts 0.30 s, and 0.32 s are needed: .*--overlap"),
+        ("vary {brief}", r"brief.wav lasts 0.30 s, and 0.64 s are needed: .*--seconds"),
+        ("continue absent.wav", "absent.wav does not exist"),
+        ("infill {tone}", "--gap"),
+        ("infill {tone} --gap 2 5", "--gap 2 5 is not within the recording's 3.98 s"),
+        ("infill {tone} --gap 0 3", "--gap is 3 s long, and the network draws 2.56 s at once"),
+        ("infill {tone} --gap 0 nan", "--gap"),
+        ("infill {tone} --gap 1 2 --seconds 3", "--seconds"),
+        ("--gap 1 2", "--gap"),
+        ("vary {tone} --strength 1.5", r"--strength is 1\.5"),
+        ("vary {tone} --strength nan", "--strength is nan"),
+        ("between {tone} {tone} --sampler heun", "--sampler"),
         ("--seconds 9 --overlap 0", r"--overlap is 0.0: give 0.02 or more \(0 is for runs with --context\)"),
         ("--seconds 9 --overlap 2.555", "--overlap is 2.555"),
         ("--seconds 9 --overlap nan", "--overlap is nan"),
@@ -163,7 +193,7 @@ def test_what_music_cannot_go_on_from_is_named(options, named, recordings, run, 
     soundfile.write(tmp_path / "brief.wav", np.ones(4800), 16000)
     options = [part.format(brief=tmp_path / "brief.wav", tone=recordings / "tone0.wav") for part in options.split()]
     with pytest.raises(UserError, match=named) as error:
-        sample.main([*f"--run {run} --out {tmp_path / 'out'} --inverter griffin-lim".split(), *options])
+        sample.main([*options, *f"--run {run} --out {tmp_path / 'out'} --inverter griffin-lim".split()])
     assert "\n" not in str(error.value)
     assert not list(tmp_path.glob("out/*"))
 
@@ -181,30 +211,30 @@ def test_a_run_with_context_trains_resumes_and_goes_on(recordings, tmp_path, mon
     assert len(load_audio(whole / "samples/sample_000.wav")) == 75 * 320
     soundfile.write(tmp_path / "brief.wav", np.ones(8000), 16000)  # longer than the overlap, but not than the context
     with pytest.raises(UserError, match=r"lasts 0\.50 s, and 0\.64 s are needed"):
-        sample.main(f"--run {whole} --continue {tmp_path / 'brief.wav'}".split())
+        sample.main(f"continue {tmp_path / 'brief.wav'} --run {whole}".split())
 
 
 def test_a_context_is_the_window_before_backwards_and_dropped_now_and_then(recordings):
     windows = load_windows(Config(data=str(recordings), window_seconds=0.64, window_hop_seconds=0.64, widths=(4, 4)))
     second = int(np.flatnonzero(windows.starts[:, 1])[0])
     scaler = windows.scaler()
-    contexts = train.draw_context(windows, np.full(400, second), scaler, np.random.default_rng(0))
+    contexts = system.draw_context(windows.some(np.full(400, second)), scaler, np.random.default_rng(0))
     dropped = ~contexts.any(axis=(1, 2, 3))
-    assert dropped.mean() == pytest.approx(train.CONTEXT_DROPPED, abs=0.06)  # standard error 0.02
+    assert dropped.mean() == pytest.approx(system.CONTEXT_DROPPED, abs=0.06)  # standard error 0.02
     expected = scaler.standardise(windows.take([second - 1])[0])[::-1]
     np.testing.assert_array_equal(contexts[~dropped][:, :, :, 0], np.broadcast_to(expected, (sum(~dropped), 32, 128)))
 
 
 def test_steps_measures_each_point_once_and_says_what_holds(run, tmp_path, monkeypatch, capsys):
-    run, drawn, make = copy(run, tmp_path), [], steps.sample_log_mels
+    run, drawn, make = copy(run, tmp_path), [], Composer.draw
 
-    def draw(*args):
+    def draw(composer, *sizes):
         if len(drawn) == 3:
             raise KeyboardInterrupt
-        drawn.append(args[-2:-1] + args[5:6])
-        return make(*args)
+        drawn.append((composer.sampling.sampler, composer.sampling.steps))
+        return make(composer, *sizes)
 
-    monkeypatch.setattr(steps, "sample_log_mels", draw)
+    monkeypatch.setattr(Composer, "draw", draw)
     monkeypatch.setattr(steps, "REFERENCE", ("ddim", 30))
     monkeypatch.setattr(steps, "CLAIMS", ((("dpm++2m", 3), ("ddim", 30)),))
     command = f"steps --run {run} --clips 3 --seconds 1.28 --embedding mel --inverter griffin-lim --evaluations".split()
@@ -224,7 +254,7 @@ def test_steps_measures_each_point_once_and_says_what_holds(run, tmp_path, monke
     said = f"dpm++2m at 3 evaluations is {'no worse' if holds else 'worse'} than ddim at 30"
     assert said in capsys.readouterr().out
     assert (run / "steps.png").read_bytes().startswith(b"\x89PNG")
-    monkeypatch.setattr(steps, "sample_log_mels", make)
+    monkeypatch.setattr(Composer, "draw", make)
     experiments.main([*command, "2", "--spacing", "uniform"])  # other settings: nothing of the old is used
     assert len(json.loads((run / "steps.json").read_text())["points"]) == 5
     with pytest.raises(UserError, match="--evaluations has 1001"):
@@ -311,9 +341,9 @@ def test_fad_every_logs_and_keeps_the_best(recordings, tmp_path, monkeypatch):
     plain, measured = tmp_path / "plain", tmp_path / "measured"
     options = f"--data {recordings} --epochs 2 --learning-rate 1e-2".split()
     train.main([*options, "--run", str(plain), *TINY])
-    monkeypatch.setattr(train, "load_embedding", lambda device: load_embedding("mel", device=device))
+    monkeypatch.setattr(system, "load_embedding", lambda device: load_embedding("mel", device=device))
     scores = iter([5.0, 3.0, 4.0])
-    monkeypatch.setattr(train, "distance", lambda *sets: next(scores))
+    monkeypatch.setattr(system, "distance", lambda *sets: next(scores))
     train.main([*options, "--run", str(measured), "--fad-every", "1", *TINY])
     train.main(f"--run {measured} --resume --epochs 3".split())
     assert [row[1:] for row in read_log(measured / "fad.csv")] == [(1, 5), (2, 3), (3, 4)]
@@ -342,7 +372,7 @@ def test_a_resumed_run_equals_one_that_never_stopped(recordings, run, tmp_path):
 def test_a_loss_that_becomes_infinite_stops_the_run_and_keeps_the_checkpoint(recordings, run, tmp_path, monkeypatch):
     folder = copy(run, tmp_path)
     before = digest(folder / "checkpoint.npz")
-    monkeypatch.setattr(train, "mean_squared_error", lambda a, b: (float("inf"), a))
+    monkeypatch.setattr(system, "losses", lambda output, *_: (np.float64(np.inf), np.float64(1), output))
     with pytest.raises(UserError, match=r"loss of step 15 is inf.*last good epoch"):
         train.main(f"--run {folder} --resume --epochs 3".split())
     assert digest(folder / "checkpoint.npz") == before
@@ -372,9 +402,9 @@ def test_a_number_that_goes_wrong_is_traced_to_its_layer_and_batch(leaf, message
                 grads["down0"][block]["conv2"]["w"][0] = np.inf
         return dx, grads
 
-    network, network_backward = train.unet, train.unet_backward
-    monkeypatch.setattr(train, "unet", unet)
-    monkeypatch.setattr(train, "unet_backward", backward)
+    network, network_backward = system.unet, system.unet_backward
+    monkeypatch.setattr(system, "unet", unet)
+    monkeypatch.setattr(system, "unet_backward", backward)
     with pytest.raises(UserError, match=rf"{message}, of .*tone\d\.wav at [\d.]+ s.*last good epoch") as error:
         train.main(f"--run {folder} --resume --epochs 3".split())
     assert "\n" not in str(error.value)
@@ -392,7 +422,7 @@ def test_a_clipped_gradient_trains_otherwise(recordings, run, tmp_path):
 def test_a_run_that_learns_nothing_says_so_once(
     learning_rate, said, prediction, recordings, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(train, "PATIENCE", 100)
+    monkeypatch.setattr(loop, "PATIENCE", 100)
     options = f"--epochs 16 --learning-rate {learning_rate} --prediction {prediction} --min-signal-rate 0.2"
     train.main([*f"--data {recordings} --run {tmp_path} {options}".split(), *TINY])
     assert capsys.readouterr().err.count("learnt nothing") == said
@@ -401,13 +431,13 @@ def test_a_run_that_learns_nothing_says_so_once(
 def test_weights_that_become_nan_are_not_saved(recordings, run, tmp_path, monkeypatch):
     folder = copy(run, tmp_path)
     before = digest(folder / "checkpoint.npz")
-    adamw = train.adamw
+    adamw = system.adamw
 
     def poisoned(params, *rest):
         adamw(params, *rest)
-        params["output"]["b"][:] = np.nan if rest[2] == 21 else 0
+        params[-1] = np.nan if rest[2] == 21 else 0
 
-    monkeypatch.setattr(train, "adamw", poisoned)
+    monkeypatch.setattr(system, "adamw", poisoned)
     with pytest.raises(UserError, match="network/params/output/b became non-finite by step 21"):
         train.main(f"--run {folder} --resume --epochs 3".split())
     assert digest(folder / "checkpoint.npz") == before
@@ -525,3 +555,75 @@ def test_as_a_process_an_error_is_one_line_and_status_2(tmp_path):
     assert result.returncode == 2
     assert len(result.stderr.splitlines()) == 1
     assert "absent" in result.stderr
+
+
+def test_a_run_in_python_draws_what_the_command_draws(run, recordings, tmp_path):
+    sample.main(f"--run {run} --num 2 --seconds 1.28 --seed 3 --inverter griffin-lim --out {tmp_path}".split())
+    opened = ddim_from_scratch.open_run(run, inverter="griffin-lim")
+    clips = opened.sample(2, 1.28, seed=3)
+    assert clips.shape == (2, 64 * 320) and clips.dtype == np.float32
+    for i, clip in enumerate(clips):
+        np.testing.assert_allclose(clip.clip(-1, 1), load_audio(tmp_path / f"sample_{i:03d}.wav"), atol=1e-4)
+    assert opened.log_mels(3, sampling=Sampling("dpm++2m", 2)).shape == (3, 32, 128)
+    small = {"window_seconds": 0.64, "windows_per_track": 2, "widths": (4, 4), "attention": "none", "epochs": 1}
+    fresh = ddim_from_scratch.train_run(tmp_path / "fresh", data=str(recordings), **small)
+    assert fresh.config.epochs == 1 and fresh.log_mels(1).shape == (1, 32, 128)
+    with pytest.raises(UserError, match="holds a trained run"):
+        ddim_from_scratch.train_run(tmp_path / "fresh", data=str(recordings), **small)
+
+
+def test_a_run_of_the_first_edition_opens_and_goes_on_as_it_would_have(recordings, tmp_path):
+    """Made by commit 80ae413 from such recordings: 2 epochs of 7 steps. Its own steps 27 and 28 had these losses."""
+    (tmp_path / "checkpoint.npz").write_bytes((Path(__file__).parent / "data/first_edition.npz").read_bytes())
+    assert ddim_from_scratch.open_run(tmp_path).log_mels(2, 0.64).shape == (2, 32, 128)
+    train.main(f"--run {tmp_path} --resume --epochs 4 --data {recordings}".split())
+    losses = [row[2] for row in read_log(tmp_path / "log.csv")]
+    assert losses[-2:] == pytest.approx([0.628914237, 0.636435731], rel=1e-4)
+
+
+def test_a_run_knows_its_system(run, tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="--system"):
+        train.main(f"--run {tmp_path} --data x --system tunes".split())
+    folder = copy(run, tmp_path)
+    content = checkpoint.load_checkpoint(folder)
+    checkpoint.save_checkpoint(checkpoint.checkpoint_path(folder), content | {"system": np.array("tunes")})
+    for command in (train, sample):
+        with pytest.raises(UserError, match="--system tunes: choose from spectrogram"):
+            command.main(f"--run {folder}".split())
+        with pytest.raises(UserError, match=r"--system is spectrogram, but .* was trained with tunes"):
+            command.main(f"--run {folder} --system spectrogram".split())
+
+
+@pytest.mark.parametrize(
+    ("constant", "value", "error"),
+    [
+        ("HOP_LENGTH", 256, None),
+        ("N_MELS", 80, None),
+        ("N_MELS", 81, "--widths has 2 levels, which halve 81 mel bins 1 times: give 1 or fewer"),
+    ],
+)
+def test_a_constant_of_the_spectrogram_is_one_edit(constant, value, error, run, recordings, tmp_path):
+    """In a copy of the package: a tiny training and a drawing, or one line that says what does not fit."""
+    package = Path(ddim_from_scratch.__file__).parent
+    shutil.copytree(package, tmp_path / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+    home = tmp_path / package.name / "audio/contract.py"
+    text, edits = re.subn(rf"(?m)^{constant} = \d+", f"{constant} = {value}", home.read_text())
+    assert edits == 1
+    home.write_text(text)
+
+    def command(name, *arguments):
+        line = [sys.executable, "-m", f"ddim_from_scratch.{name}", *map(str, arguments)]
+        done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": ""})
+        return done.returncode, done.stderr
+
+    code, said = command("train", "--data", recordings, "--run", tmp_path / "run", "--epochs", 1, *TINY)
+    if error:
+        assert code == 2 and said.splitlines() == [f"error: {error}"]
+        return
+    assert code == 0, said
+    how = ["--num", 2, "--steps", 2, "--seconds", 1.28, "--inverter", "griffin-lim"]
+    code, said = command("sample", "--run", tmp_path / "run", *how)
+    assert code == 0, said
+    assert len(load_audio(tmp_path / "run/samples/sample_001.wav")) == 1.28 * 16000
+    code, said = command("sample", "--run", run)  # of other spectrograms
+    assert code == 2 and f"its spectrograms have {constant.lower()}" in said and len(said.splitlines()) == 1

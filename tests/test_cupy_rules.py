@@ -6,7 +6,7 @@ import fake_cupy
 import numpy as np
 import pytest
 from fake_cupy import FakeArray, transfers
-from helpers import LAYERS, SAMPLERS, relative_error, scale_of
+from helpers import LAYERS, SAMPLERS, relative_error, scale_of, walk
 
 from ddim_from_scratch import nn
 from ddim_from_scratch.audio import griffin_lim, istft, load_inverter, log_mel, stft
@@ -29,16 +29,19 @@ from ddim_from_scratch.diffusion import (
     velocity,
 )
 from ddim_from_scratch.fad import load_musicnn, musicnn, musicnn_patches, postprocess, vggish, vggish_examples
+from ddim_from_scratch.nn import fast
 from ddim_from_scratch.runtime import backend, tree
 from ddim_from_scratch.spectrogram.config import Config
 from ddim_from_scratch.spectrogram.model import init_state
+from ddim_from_scratch.spectrogram.system import Batch, Training
 from ddim_from_scratch.spectrogram.unet import batch_statistics, init_unet, unet, unet_backward
-from ddim_from_scratch.train import train_step
-from ddim_from_scratch.training.optim import adamw, init_moments, update_average
+from ddim_from_scratch.training.optim import adamw, update_average
 
 
 @pytest.fixture(autouse=True)
 def cupy(monkeypatch):
+    """The textbook's text runs there; the kernels have tests of their own, nn/fast/test_gpu_kernels.py."""
+    monkeypatch.setattr(fast, "_plain", True)
     return fake_cupy.install(monkeypatch)
 
 
@@ -124,19 +127,15 @@ def test_inference_agrees_with_numpy(rng):
 
 
 def test_adamw_and_the_average_agree_with_numpy(rng):
-    params = {"a": {"w": rng.standard_normal((3, 4)).astype(np.float32)}, "b": np.ones(2, np.float32)}
-    grads = tree.map(lambda p: rng.standard_normal(p.shape).astype(np.float32), params)
-    device_params, device_grads = put(params), put(grads)
-    moments, device_moments = init_moments(params), init_moments(device_params)
-    average, device_average = tree.map(np.zeros_like, params), tree.map(np.zeros_like, device_params)
-    for step in (1, 2):
-        adamw(params, grads, moments, step, 0.1, 0.1)
-        adamw(device_params, device_grads, device_moments, step, 0.1, 0.1)
-        update_average(average, params, 0.9)
-        update_average(device_average, device_params, 0.9)
-    for device, host in [(device_params, params), (device_moments, moments), (device_average, average)]:
-        for a, b in zip(tree.flatten(device).values(), tree.flatten(host).values(), strict=True):
-            assert_same(a, b)
+    params, grads, *moments, average = rng.standard_normal((5, 12)).astype(np.float32) ** 2
+    host = {"params": params, "grads": grads, "moments": {"m": moments[0], "v": moments[1]}, "average": average}
+    device = put(host)
+    for state in (host, device):
+        for step in (1, 2):
+            adamw(state["params"], state["grads"], state["moments"], step, 0.1, 0.1)
+            update_average(state["average"], state["params"], 0.9)
+    for a, b in zip(tree.flatten(device).values(), tree.flatten(host).values(), strict=True):
+        assert_same(a, b)
     assert not transfers
 
 
@@ -183,8 +182,8 @@ def test_infilling_agrees_with_numpy(name, rng):
 
     def run(put):
         rng = np.random.default_rng(7)
-        walk = lambda x, t: x * (t / 200), put(x_T), alpha_bar, uniform_tau(100, 3)
-        return list(infill(lambda *walk: SAMPLERS[name](*walk, rng), *walk, put(known), put(mask), rng, 2))
+        steps = walk(name, lambda x, t: x * (t / 200), alpha_bar, uniform_tau(100, 3), rng)
+        return list(infill(steps, put(x_T), put(known), put(mask), 2))
 
     for a, b in zip(run(put), run(np.copy), strict=True):
         assert_same(a, b)
@@ -218,19 +217,16 @@ def test_the_forward_process_agrees_with_numpy(function, place, rng):
 def test_a_training_step_agrees_with_numpy_and_reads_back_its_losses_only(with_context, rng):
     options = {"widths": (4, 6, 8), "block_depth": 1, "learning_rate": 1e-2}
     config = Config(data="x", context=with_context, norm="group" if with_context else "batch", **options)
-    state = init_state(config, np.random.default_rng(0))
-    device_state = put(state)
-    x0 = rng.standard_normal((2, 8, 4, 1)).astype(np.float32)
-    device_x0 = put(x0)
-    context = rng.standard_normal(x0.shape).astype(np.float32)
-    device_context = put(context)
+    fresh = init_state(config, np.random.default_rng(0))
+    state, device_state = tree.pack(fresh), tree.pack(put(fresh))
+    batch = Batch(*rng.standard_normal((2, 2, 8, 4, 1)).astype(np.float32))
     for step in (1, 2):
-        losses = train_step(state, x0, config, step, np.random.default_rng(step), context)
+        losses = Training(config).step(state, batch, step, np.random.default_rng(step))
         transfers.clear()
-        device_losses = train_step(device_state, device_x0, config, step, np.random.default_rng(step), device_context)
+        device_losses = Training(config, device="gpu").step(device_state, batch, step, np.random.default_rng(step))
         assert device_losses == pytest.approx(losses, rel=1e-4)
-        assert transfers["to host"] == 0 and transfers["sync"] <= 3  # and whether the gradient is finite
-        assert transfers["to device"] <= 4  # noise, its levels, the embedding
+        assert transfers["to host"] == 1 and transfers["sync"] == 0  # the losses and the gradient's length, together
+        assert transfers["to device"] <= 8  # x0, context, noise, its levels, what processes add up, the embedding
     for name, leaf in tree.flatten(device_state["average"]).items():
         scale = 1.0 if name.endswith("key/b") else 1e-3  # whose gradient is rounding
         assert_same(leaf, tree.flatten(state["average"])[name], tolerance=1e-4, scale=scale)

@@ -14,7 +14,7 @@ from ddim_from_scratch.audio import griffin_lim, log_mel
 from ddim_from_scratch.runtime import backend, tree
 from ddim_from_scratch.spectrogram.config import Config
 from ddim_from_scratch.spectrogram.model import init_state
-from ddim_from_scratch.train import train_step
+from ddim_from_scratch.spectrogram.system import Batch, Training
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -46,13 +46,13 @@ def test_every_layer_of_the_textbook_agrees_with_numpy(name, rng, cupy):
 
 def test_a_training_step_agrees_with_numpy(rng):
     config = Config(data="somewhere", widths=(8, 12, 16), block_depth=1, learning_rate=1e-3)
-    state = init_state(config, np.random.default_rng(0))
-    device_state, x0 = put(state), rng.standard_normal((2, 16, 8, 1)).astype(np.float32)
+    fresh = init_state(config, np.random.default_rng(0))
+    state, device_state = tree.pack(fresh), tree.pack(put(fresh))
+    batch = Batch(rng.standard_normal((2, 16, 8, 1)).astype(np.float32))
     for step in (1, 2):
-        losses = train_step(state, x0, config, step, np.random.default_rng(step))
-        assert train_step(device_state, put(x0), config, step, np.random.default_rng(step)) == pytest.approx(
-            losses, rel=1e-3
-        )
+        losses = Training(config).step(state, batch, step, np.random.default_rng(step))
+        device_losses = Training(config, device="gpu").step(device_state, batch, step, np.random.default_rng(step))
+        assert device_losses == pytest.approx(losses, rel=1e-3)
 
 
 def test_spectrograms_agree_with_numpy(rng):

@@ -26,9 +26,10 @@ from ddim_from_scratch.fad.weights import _from_tensorflow
 from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.spectrogram.config import Config
-from ddim_from_scratch.spectrogram.data import Scaler
-from ddim_from_scratch.spectrogram.model import init_state
-from ddim_from_scratch.training import checkpoint
+from ddim_from_scratch.spectrogram.data import Scaler, Windows
+from ddim_from_scratch.spectrogram.model import init_state, read_run
+from ddim_from_scratch.spectrogram.system import Training
+from ddim_from_scratch.training import checkpoint, loop
 
 CASES = int(os.environ.get("DDIM_FUZZ", 100))
 fuzz = settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck))
@@ -111,7 +112,8 @@ def whole_checkpoint(tmp_path_factory):
     config = Config(data="x", widths=(2, 3), window_seconds=0.64, attention="none")
     scaler = Scaler(np.zeros(128, np.float32), np.ones(128, np.float32))
     state = init_state(config, np.random.default_rng(0))
-    checkpoint.save_checkpoint(checkpoint.checkpoint_path(run), config, state, scaler, 3, 4)
+    system = Training(config, Windows([], np.zeros((4, 2), int), 32, []), scaler)
+    checkpoint.save_checkpoint(checkpoint.checkpoint_path(run), loop.checkpoint(system, state, 3))
     return checkpoint.checkpoint_path(run).read_bytes()
 
 
@@ -120,7 +122,7 @@ def test_a_checkpoint_with_any_bytes_changed(whole_checkpoint, tmp_path):
     @given(mutations(whole_checkpoint))
     def check(content):
         checkpoint.checkpoint_path(tmp_path).write_bytes(content)
-        survives(lambda: checkpoint.load_checkpoint(tmp_path))
+        survives(lambda: read_run(tmp_path))
 
     check()
 
@@ -134,7 +136,11 @@ def json_values():
 @fuzz
 @given(
     st.dictionaries(st.sampled_from([*Config.__dataclass_fields__, "other"]), json_values(), max_size=3),
-    st.dictionaries(st.sampled_from(["step", "windows", "scaler", "state", "checksum"]), json_values(), max_size=1),
+    st.dictionaries(
+        st.sampled_from(["system", "contract", "step", "windows", "scaler", "state", "checksum"]),
+        json_values(),
+        max_size=1,
+    ),
 )
 def test_a_checkpoint_whose_configuration_says_anything(tmp_path_factory, whole_checkpoint, values, others):
     """Written as `save_checkpoint` does, checksum and all: it is what it says that is odd."""
@@ -147,7 +153,7 @@ def test_a_checkpoint_whose_configuration_says_anything(tmp_path_factory, whole_
     content |= {name: np.array(str(value)) for name, value in others.items()}
     content["checksum"] = np.array(tree.digest({k: v for k, v in content.items() if k != "checksum"}))
     tree.save(path, content)
-    survives(lambda: checkpoint.load_checkpoint(run))
+    survives(lambda: read_run(run))
 
 
 def test_statistics_with_any_bytes_changed(tmp_path):

@@ -12,7 +12,8 @@ import math
 import numpy as np
 
 from ..runtime.backend import Array, array_module, threads, worker_count
-from .mel import HOP_LENGTH, MEL_MAX, MEL_MIN, N_FFT, N_MELS, mel_matrix, to_mel
+from .contract import HOP_LENGTH, MEL_MAX, MEL_MIN, N_FFT, N_MELS
+from .mel import mel_matrix, to_mel
 from .stft import istft, stft
 
 OVERSHOOT = 1.3  # mel bins are corrected by more than they are off, since neighbours share, and soften, a correction

@@ -20,8 +20,8 @@ from tqdm import tqdm
 from ..runtime import hub, mpi
 from ..runtime.backend import parallel, to_device, to_host
 from ..runtime.errors import UserError
+from .contract import HOP_LENGTH, MEL_MAX, MEL_MIN, N_MELS
 from .griffin_lim import griffin_lim
-from .mel import HOP_LENGTH, MEL_MAX, MEL_MIN, N_MELS
 
 GRIFFIN_LIM, SOUNDSTREAM = "griffin-lim", "soundstream"
 

@@ -11,18 +11,8 @@ from functools import lru_cache
 import numpy as np
 
 from ..runtime.backend import Array, array_module, empty, parallel
+from .contract import F_MAX_HZ, F_MIN_HZ, FRAME_LENGTH, HOP_LENGTH, MEL_MAX, MEL_MIN, N_FFT, N_MELS, SR
 from .stft import blocks, frame, windowed_rfft
-
-SR = 16000  # samples a second
-FRAME_LENGTH = 640  # samples: 40 ms
-HOP_LENGTH = 320  # samples: 20 ms
-FRAMES_PER_SECOND = SR // HOP_LENGTH
-N_FFT = 1024
-N_MELS = 128
-F_MIN_HZ = 0.0
-F_MAX_HZ = 8000.0
-MEL_MIN = 1e-5  # mel magnitudes are clipped to this range before the logarithm
-MEL_MAX = 1e8
 
 
 def hz_to_mel(hz: float | Array) -> float | Array:

@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..runtime.backend import Array, array_module, empty, fft_module, parallel
+from .contract import FRAME_LENGTH, HOP_LENGTH, N_FFT
 
 BLOCK = 256  # frames at a time: a MiB of spectra stays in cache; of fewer, threads wait for Python more than they save
 
@@ -25,7 +26,11 @@ def hann(n: int) -> np.ndarray:
 
 
 def stft(
-    samples: Array, frame_length: int = 640, hop_length: int = 320, n_fft: int = 1024, pad_end: bool = True
+    samples: Array,
+    frame_length: int = FRAME_LENGTH,
+    hop_length: int = HOP_LENGTH,
+    n_fft: int = N_FFT,
+    pad_end: bool = True,
 ) -> Array:
     """S[m, k] = sum_i w[i] x[m hop + i] exp(-2 pi j k i / n_fft), for k = 0 .. n_fft / 2.
 
@@ -48,9 +53,9 @@ def stft(
 
 def istft(
     spectrum: Array,
-    frame_length: int = 640,
-    hop_length: int = 320,
-    n_fft: int = 1024,
+    frame_length: int = FRAME_LENGTH,
+    hop_length: int = HOP_LENGTH,
+    n_fft: int = N_FFT,
     length: int | None = None,
     floor: float = 0.0,
 ) -> Array:

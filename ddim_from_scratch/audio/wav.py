@@ -12,7 +12,7 @@ import soxr
 
 from ..runtime.errors import UserError
 from ..runtime.files import replacing
-from .mel import SR
+from .contract import SR
 
 SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff"}
 LOWEST_SR, HIGHEST_SR = 1000, 768_000  # Hz: a file of few samples at 1 Hz would become a huge one at 16 kHz

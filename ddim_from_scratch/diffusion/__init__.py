@@ -1,17 +1,21 @@
-"""Diffusion: noise schedules, the forward process, samplers. Functions of arrays; no network is imported here.
+"""Diffusion: noise schedules, the forward process, the objective, samplers. No network is imported here.
 
 Time t runs 1..T. `alpha_bar` has T + 1 values, alpha_bar[0] = 1 (the clean data), decreasing with t.
 A sampler takes `eps_model(x, t)` and yields every x on the way.
 """
 
 from .infill import infill
+from .objective import Example, loss_of_zero, losses, mean_squared_error, noisy
 from .oracle import correlated_gaussian_eps_model, gaussian_eps_model, mixture_eps_model
 from .process import (
     PREDICTIONS,
     EpsModel,
+    Rng,
     clipped,
+    draw_noise,
     eps_of_velocity,
     eps_of_x0,
+    noise_like,
     posterior,
     predict_x0,
     q_sample,
@@ -19,8 +23,12 @@ from .process import (
     thresholded,
     velocity,
 )
-from .samplers import ddim, ddim_inversion, ddpm, dpm_solver_pp_2m, heun
+from .samplers import DEFAULT_SAMPLING, SAMPLERS, Sampling, Walk, ddim, ddim_inversion, ddpm, dpm_solver_pp_2m, heun
 from .schedule import (
+    SCHEDULES,
+    SPACINGS,
+    Schedule,
+    T,
     alpha_bar_of_log_snr,
     continuous_cosine_alpha_bar,
     continuous_cosine_schedule,
@@ -33,8 +41,18 @@ from .schedule import (
 )
 
 __all__ = [
+    "DEFAULT_SAMPLING",
     "PREDICTIONS",
+    "SAMPLERS",
+    "SCHEDULES",
+    "SPACINGS",
     "EpsModel",
+    "Example",
+    "Rng",
+    "Sampling",
+    "Schedule",
+    "T",
+    "Walk",
     "alpha_bar_of_log_snr",
     "clipped",
     "continuous_cosine_alpha_bar",
@@ -45,6 +63,7 @@ __all__ = [
     "ddim_inversion",
     "ddpm",
     "dpm_solver_pp_2m",
+    "draw_noise",
     "eps_of_velocity",
     "eps_of_x0",
     "gaussian_eps_model",
@@ -53,7 +72,12 @@ __all__ = [
     "linear_schedule",
     "log_snr",
     "log_snr_tau",
+    "loss_of_zero",
+    "losses",
+    "mean_squared_error",
     "mixture_eps_model",
+    "noise_like",
+    "noisy",
     "posterior",
     "predict_x0",
     "q_sample",

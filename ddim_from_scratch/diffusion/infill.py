@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
 from ..runtime.backend import Array, array_module
-from .process import EpsModel, noise_like, q_sample
+from .process import noise_like, q_sample
+from .samplers import Walk
 
 
-def infill(
-    sampler: Callable[..., Iterator[Array]],
-    eps_model: EpsModel,
-    x_T: Array,
-    alpha_bar: np.ndarray,
-    tau: np.ndarray,
-    known: Array,
-    mask: Array,
-    rng: np.random.Generator,
-    resamplings: int = 1,
-) -> Iterator[Array]:
+def infill(walk: Walk, x_T: Array, known: Array, mask: Array, resamplings: int = 1) -> Iterator[Array]:
     """RePaint: Lugmayr et al. (2022), Algorithm 1, with any sampler and any tau.
 
     After each step of the sampler, what is known takes its place in x, with fresh noise for the time arrived at. The
@@ -28,8 +19,8 @@ def infill(
     by adding its noise again, and taken anew, `resamplings` times in all. The last step, which ends without noise,
     is taken once: the network is asked (S - 1) resamplings + 1 times by a sampler that asks once a step.
 
-    sampler(eps_model, x, alpha_bar, tau): of `samplers`. Each step is the first of a fresh walk: a sampler that
-    remembers earlier steps forgets them, so that `dpm_solver_pp_2m` becomes `ddim`.
+    walk: with a generator, whatever its sampler. Each step is the first of a fresh walk: a sampler that remembers
+    earlier steps forgets them, so that `dpm_solver_pp_2m` becomes `ddim`.
     known: like x_T; its values where mask is 0 do not matter. mask: of a shape that is broadcast to x_T's, bool, True
     for what is kept, or x_T's dtype, 1 for what is kept and 0 for what is not. What is between them is given like
     what is kept; of the last x it is that share, and the rest is what the last step made of it, which joins what is
@@ -53,18 +44,18 @@ def infill(
     xp, share = array_module(x_T), mask.astype(x_T.dtype)
 
     def with_known(x: Array, ab: float) -> Array:
-        return xp.where(mask > 0, q_sample(known, ab, noise_like(x, rng)), x)
+        return xp.where(mask > 0, q_sample(known, ab, noise_like(x, walk.rng)), x)
 
-    next(sampler(eps_model, x_T, alpha_bar, tau))  # refuses a bad tau before any work
-    levels = np.asarray(alpha_bar)[tau].tolist()
+    next(walk(x_T))  # refuses a bad tau before any work
+    levels = np.asarray(walk.alpha_bar)[walk.tau].tolist()
     x = with_known(x_T, levels[-1])
     yield x
-    for i in range(len(tau) - 1, 0, -1):
+    for i in range(len(walk.tau) - 1, 0, -1):
         ab_t, ab_s = levels[i], levels[i - 1]
         for again in range(resamplings if i > 1 else 1):
             if again:
-                x = q_sample(x, ab_t / ab_s, noise_like(x, rng))  # DDPM's forward process from s to t
-            walk = sampler(eps_model, x, alpha_bar, tau[: i + 1])
-            _, x = next(walk), next(walk)
+                x = q_sample(x, ab_t / ab_s, noise_like(x, walk.rng))  # DDPM's forward process from s to t
+            step = walk.along(walk.tau[: i + 1])(x)
+            _, x = next(step), next(step)
             x = with_known(x, ab_s) if i > 1 else xp.where(mask > 0, share * known + (1 - share) * x, x)
             yield x

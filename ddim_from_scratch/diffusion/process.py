@@ -13,6 +13,7 @@ import numpy as np
 from ..runtime.backend import Array, array_module
 
 EpsModel = Callable[[Array, int], Array]  # eps_model(x, t): the noise in x at time t, an int in 1..T
+Rng = np.random.Generator | list[np.random.Generator]  # for a batch, or one for each of its rows: see `draw_noise`
 
 
 def q_sample(x0: Array, alpha_bar: Array | float, eps: Array) -> Array:
@@ -61,9 +62,18 @@ def eps_of_velocity(x_t: Array, alpha_bar: Array | float, v: Array) -> Array:
     return signal_rate * v + noise_rate * x_t
 
 
-def noise_like(x: Array, rng: np.random.Generator) -> Array:
-    """Unit Gaussian noise for x, the same on every device and for every dtype."""
-    return array_module(x).asarray(rng.standard_normal(x.shape, dtype=np.float32), dtype=x.dtype)
+def draw_noise(shape: tuple[int, ...], rng: Rng) -> np.ndarray:
+    """Unit Gaussian noise, float32, on the host. From a list of generators each row comes from its own."""
+    if not isinstance(rng, list):
+        return rng.standard_normal(shape, dtype=np.float32)
+    if len(rng) != shape[0]:
+        raise ValueError(f"{len(rng)} generators for {shape[0]} rows: give one a row")
+    return np.stack([one.standard_normal(shape[1:], dtype=np.float32) for one in rng])
+
+
+def noise_like(x: Array, rng: Rng) -> Array:
+    """Unit Gaussian noise for x, the same on every device and for every dtype. See `draw_noise`."""
+    return array_module(x).asarray(draw_noise(x.shape, rng), dtype=x.dtype)
 
 
 def slerp(a: Array, b: Array, share: float) -> Array:

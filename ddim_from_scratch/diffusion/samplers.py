@@ -3,55 +3,94 @@
 A sampler knows the network only as `eps_model(x, t) -> eps`, t an int in 1..T. It walks down tau, increasing
 integers from 0 to at most T (see schedule.py), and writes t for the time it leaves and s for the one it goes to.
 x has any shape and keeps its dtype. All raise ValueError for a tau, an eta or a schedule that can't be walked.
+
+To add a sampler, write it here under `@sampler(...)`: commands, their help and the tests find it in SAMPLERS. It
+names the arguments that it needs, out of (eps_model, x_T, alpha_bar, tau, eta, rng). Fresh noise comes from
+`noise_like(x, rng)`, since rng may be a list of generators, one for each row of x.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from math import inf
+from typing import NamedTuple
 
 import numpy as np
 
 from ..runtime.backend import Array
-from .process import EpsModel, noise_like, posterior, predict_x0, q_sample
-from .schedule import log_snr
+from ..runtime.errors import UserError
+from .process import EpsModel, Rng, noise_like, posterior, predict_x0, q_sample
+from .schedule import SPACINGS, T, log_snr
 
 
-def ddpm(
-    eps_model: EpsModel,
-    x_T: Array,
-    alpha_bar: np.ndarray,
-    rng: np.random.Generator,
-    variance: str = "posterior",
-    tau: np.ndarray | None = None,
-) -> Iterator[Array]:
-    """Ancestral sampling: Ho, Jain and Abbeel (2020), "Denoising diffusion probabilistic models", Algorithm 2.
+class Sampler(NamedTuple):
+    """A sampler under the one signature that all share. What its function does not name is not passed on."""
 
-    alpha_bar: (T + 1,). variance: that of each step's noise, "posterior" (beta_tilde) or "beta"; they suit data that
-    are one point and data that are unit Gaussian (section 3.2). tau: every time, unless given; a long step has the
-    beta of all its times together (Nichol and Dhariwal 2021, eq. 19).
-    """
-    if variance not in ("posterior", "beta"):
-        raise ValueError(f'variance is {variance!r}: give "posterior" or "beta"')
-    x = x_T
-    steps = _steps(alpha_bar, np.arange(len(alpha_bar)) if tau is None else tau)
-    yield x
-    for t, s, ab_t, ab_s in steps:
-        x0 = predict_x0(x, ab_t, eps_model(x, t))
-        x, beta_tilde = posterior(x0, x, ab_t, ab_s)  # eq. 7; with x0 put in, eq. 11
-        if s > 0:  # "z = 0 if t = 1"
-            sigma = (beta_tilde if variance == "posterior" else 1 - ab_t / ab_s) ** 0.5
-            x = x + sigma * noise_like(x, rng)
-        yield x
+    function: Callable[..., Iterator[Array]]
+    help: str
+    order: int  # the error of x falls with (1 / steps)^order
+    evaluations: int = 1  # of the network in each step but the last, which has one
+
+    def __call__(
+        self,
+        eps_model: EpsModel,
+        x_T: Array,
+        alpha_bar: np.ndarray,
+        tau: np.ndarray,
+        eta: float = 0.0,
+        rng: Rng | None = None,
+    ) -> Iterator[Array]:
+        given = {"eps_model": eps_model, "x_T": x_T, "alpha_bar": alpha_bar, "tau": tau, "eta": eta, "rng": rng}
+        return self.function(**{name: value for name, value in given.items() if self.takes(name)})
+
+    def takes(self, name: str) -> bool:
+        return name in inspect.signature(self.function).parameters
+
+    def steps(self, evaluations: int) -> int:
+        """The most steps, at least 1, that ask the network so many times or fewer."""
+        return max((evaluations + self.evaluations - 1) // self.evaluations, 1)
 
 
+SAMPLERS: dict[str, Sampler] = {}
+
+
+def sampler(name: str, **about: object) -> Callable[[Callable], Callable]:
+    """Enter the function below into SAMPLERS; it stays as it is."""
+
+    def enter(function: Callable) -> Callable:
+        SAMPLERS[name] = Sampler(function, **about)
+        return function
+
+    return enter
+
+
+class Walk(NamedTuple):
+    """A sampler on its way through given times: walk(x_T) yields x at each of them, x_T first."""
+
+    sampler: Callable[..., Iterator[Array]]
+    eps_model: EpsModel
+    alpha_bar: np.ndarray
+    tau: np.ndarray
+    eta: float = 0.0
+    rng: Rng | None = None
+
+    def __call__(self, x_T: Array) -> Iterator[Array]:
+        return self.sampler(self.eps_model, x_T, self.alpha_bar, self.tau, self.eta, self.rng)
+
+    def along(self, tau: np.ndarray) -> Walk:
+        return self._replace(tau=tau)
+
+
+@sampler("ddim", help="deterministic, or with fresh noise by --eta", order=1)
 def ddim(
     eps_model: EpsModel,
     x_T: Array,
     alpha_bar: np.ndarray,
     tau: np.ndarray,
     eta: float = 0.0,
-    rng: np.random.Generator | None = None,
+    rng: Rng | None = None,
 ) -> Iterator[Array]:
     """Song, Meng and Ermon (2021), "Denoising diffusion implicit models".
 
@@ -71,6 +110,35 @@ def ddim(
         x0 = predict_x0(x, ab_t, eps)  # eq. 9
         x = ab_s**0.5 * x0 + max(1 - ab_s - sigma**2, 0.0) ** 0.5 * eps  # eq. 12, "direction pointing to x_t"
         if sigma > 0:
+            x = x + sigma * noise_like(x, rng)
+        yield x
+
+
+@sampler("ddpm", help="fresh noise at every step; needs many steps", order=1)
+def ddpm(
+    eps_model: EpsModel,
+    x_T: Array,
+    alpha_bar: np.ndarray,
+    rng: Rng,
+    variance: str = "posterior",
+    tau: np.ndarray | None = None,
+) -> Iterator[Array]:
+    """Ancestral sampling: Ho, Jain and Abbeel (2020), "Denoising diffusion probabilistic models", Algorithm 2.
+
+    alpha_bar: (T + 1,). variance: that of each step's noise, "posterior" (beta_tilde) or "beta"; they suit data that
+    are one point and data that are unit Gaussian (section 3.2). tau: every time, unless given; a long step has the
+    beta of all its times together (Nichol and Dhariwal 2021, eq. 19).
+    """
+    if variance not in ("posterior", "beta"):
+        raise ValueError(f'variance is {variance!r}: give "posterior" or "beta"')
+    x = x_T
+    steps = _steps(alpha_bar, np.arange(len(alpha_bar)) if tau is None else tau)
+    yield x
+    for t, s, ab_t, ab_s in steps:
+        x0 = predict_x0(x, ab_t, eps_model(x, t))
+        x, beta_tilde = posterior(x0, x, ab_t, ab_s)  # eq. 7; with x0 put in, eq. 11
+        if s > 0:  # "z = 0 if t = 1"
+            sigma = (beta_tilde if variance == "posterior" else 1 - ab_t / ab_s) ** 0.5
             x = x + sigma * noise_like(x, rng)
         yield x
 
@@ -97,6 +165,7 @@ def ddim_inversion(
         yield x
 
 
+@sampler("heun", help="second order; runs the network twice a step", order=2, evaluations=2)
 def heun(eps_model: EpsModel, x_T: Array, alpha_bar: np.ndarray, tau: np.ndarray) -> Iterator[Array]:
     """Heun's second-order rule (Karras et al. 2022, Algorithm 1) on DDIM's differential equation.
 
@@ -115,6 +184,7 @@ def heun(eps_model: EpsModel, x_T: Array, alpha_bar: np.ndarray, tau: np.ndarray
         yield x
 
 
+@sampler("dpm++2m", help="second order; good with few steps", order=2)
 def dpm_solver_pp_2m(eps_model: EpsModel, x_T: Array, alpha_bar: np.ndarray, tau: np.ndarray) -> Iterator[Array]:
     """DPM-Solver++(2M): Lu et al. (2022), "DPM-Solver++", Algorithm 2. Second order with one evaluation a step.
 
@@ -133,6 +203,37 @@ def dpm_solver_pp_2m(eps_model: EpsModel, x_T: Array, alpha_bar: np.ndarray, tau
         x = noise_ratio * x + (ab_s**0.5 - noise_ratio * ab_t**0.5) * d  # e^-h = noise_ratio signal_t / signal_s
         x0_before, h_before = x0, h
         yield x
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """A way of sampling. Raises UserError, naming the command's option, for what cannot be done.
+
+    sampler: a key of SAMPLERS. steps: 1..T. spacing: of the steps, a key of SPACINGS. eta: DDIM's, from 0 to 1.
+    """
+
+    sampler: str = "ddim"
+    steps: int = 50
+    spacing: str = "uniform"
+    eta: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, choices in (("sampler", SAMPLERS), ("spacing", SPACINGS)):
+            if getattr(self, name) not in choices:
+                raise UserError(f"--{name} is {getattr(self, name)!r}: choose from {', '.join(choices)}")
+        if not 1 <= self.steps <= T:
+            raise UserError(f"--steps is {self.steps}: the schedule has {T} times, give 1 to {T}")
+        if not 0 <= self.eta <= 1:
+            raise UserError(f"--eta is {self.eta}: give a number from 0 (DDIM) to 1 (DDPM)")
+        if self.eta and not SAMPLERS[self.sampler].takes("eta"):
+            raise UserError(f"--eta is {self.eta}, but --sampler {self.sampler} has none: leave it out")
+
+    def walk(self, eps_model: EpsModel, alpha_bar: np.ndarray, rng: Rng) -> Walk:
+        tau = SPACINGS[self.spacing](alpha_bar, self.steps)
+        return Walk(SAMPLERS[self.sampler], eps_model, alpha_bar, tau, self.eta, rng)
+
+
+DEFAULT_SAMPLING = Sampling()
 
 
 def _steps(alpha_bar: np.ndarray, tau: np.ndarray) -> list[tuple[int, int, float, float]]:

@@ -1,5 +1,7 @@
 """Noise schedules, as alpha_bar: the share of the variance at time t that is still signal. And walks through them.
 
+`Schedule` is one of them by name: its table, which samplers read, and the levels that training draws.
+
 signal_rate = sqrt(alpha_bar), noise_rate = sqrt(1 - alpha_bar), so that a sample is
 signal_rate x0 + noise_rate eps. All in float64, on the host.
 
@@ -8,12 +10,16 @@ A walk is DDIM's tau: integers 0 = tau_0 < tau_1 < ... < tau_S = T; samplers tak
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
 
+T = 1000  # times in a schedule's table
 
-def continuous_cosine_schedule(
-    T: int = 1000, min_signal_rate: float = 0.02, max_signal_rate: float = 0.95
-) -> np.ndarray:
+
+def continuous_cosine_schedule(T: int = T, min_signal_rate: float = 0.02, max_signal_rate: float = 0.95) -> np.ndarray:
     """The paper's schedule: signal_rate = cos(angle), angle linear in time. (T + 1,) alpha_bar.
 
     The end points are those of the Keras DDIM example. T values at t = 1..T sample the continuous
@@ -29,17 +35,49 @@ def continuous_cosine_alpha_bar(time: np.ndarray, min_signal_rate: float, max_si
     return np.cos(start + time * (end - start)) ** 2
 
 
-def linear_schedule(T: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> np.ndarray:
+def linear_schedule(T: int = T, beta_start: float = 1e-4, beta_end: float = 0.02) -> np.ndarray:
     """DDPM's schedule (Ho et al. 2020, section 4): beta_t linear from beta_1 to beta_T. (T + 1,) alpha_bar."""
     beta = np.linspace(beta_start, beta_end, T)
     return np.concatenate([[1.0], np.cumprod(1 - beta)])
 
 
-def cosine_schedule(T: int = 1000, s: float = 0.008, max_beta: float = 0.999) -> np.ndarray:
+def cosine_schedule(T: int = T, s: float = 0.008, max_beta: float = 0.999) -> np.ndarray:
     """Nichol and Dhariwal's (2021, eq. 17): alpha_bar ~ cos^2(pi/2 (t/T + s)/(1 + s)), beta <= max_beta."""
     f = np.cos(np.pi / 2 * (np.arange(T + 1) / T + s) / (1 + s)) ** 2
     beta = np.minimum(1 - f[1:] / f[:-1], max_beta)
     return np.concatenate([[1.0], np.cumprod(1 - beta)])
+
+
+SCHEDULES: dict[str, Callable[..., np.ndarray]] = {
+    "continuous-cosine": continuous_cosine_schedule,
+    "linear": linear_schedule,
+    "cosine": cosine_schedule,
+}
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A schedule by its name in SCHEDULES. The signal rates are the ends of the continuous one; others have none."""
+
+    name: str = "continuous-cosine"
+    min_signal_rate: float = 0.02
+    max_signal_rate: float = 0.95
+
+    @property
+    def continuous(self) -> bool:
+        return self.name == "continuous-cosine"
+
+    @cached_property
+    def alpha_bar(self) -> np.ndarray:
+        """The table for samplers: (T + 1,), alpha_bar[0] = 1."""
+        ends = (self.min_signal_rate, self.max_signal_rate) if self.continuous else ()
+        return SCHEDULES[self.name](T, *ends)
+
+    def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Levels to train on, float64 (n,): at times uniform in [0, 1), or, of a discrete schedule, in 1..T."""
+        if self.continuous:
+            return continuous_cosine_alpha_bar(rng.random(n), self.min_signal_rate, self.max_signal_rate)
+        return self.alpha_bar[rng.integers(1, T + 1, n)]
 
 
 def log_snr(alpha_bar: np.ndarray | float) -> np.ndarray:
@@ -80,6 +118,13 @@ def log_snr_tau(alpha_bar: np.ndarray, steps: int) -> np.ndarray:
     levels = log_snr(alpha_bar[1:])
     wanted = np.linspace(levels[-1], levels[0], steps)[::-1]
     return _distinct(np.concatenate([[0], np.interp(-wanted, -levels, np.arange(1, T + 1))]), T)
+
+
+SPACINGS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {  # of (alpha_bar, steps)
+    "uniform": lambda alpha_bar, steps: uniform_tau(len(alpha_bar) - 1, steps),
+    "quadratic": lambda alpha_bar, steps: quadratic_tau(len(alpha_bar) - 1, steps),
+    "log-snr": log_snr_tau,
+}
 
 
 def _indices(T: int, steps: int) -> np.ndarray:

@@ -20,12 +20,12 @@ import argparse
 from pathlib import Path
 
 from ..audio.inverter import add_inverter_option, load_inverter
+from ..diffusion import SPACINGS, T
 from ..fad import load_embedding
 from ..fad.embeddings import NAMES
 from ..runtime.backend import threads
 from ..runtime.cli import Parser, at_least, run_command
 from ..runtime.errors import UserError
-from ..spectrogram.model import SPACINGS, T
 from . import ablation, steps, table
 from .ceiling import ceiling
 from .compare import compare, report

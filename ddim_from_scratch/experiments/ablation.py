@@ -15,8 +15,9 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..audio.contract import FRAMES_PER_SECOND
 from ..audio.inverter import add_inverter_option, default_inverter
-from ..audio.mel import FRAMES_PER_SECOND
+from ..diffusion import SAMPLERS, T
 from ..fad import load_embedding
 from ..fad.embeddings import NAMES, default_embedding
 from ..nn.fast import use_plain
@@ -24,7 +25,6 @@ from ..runtime.backend import chosen_device
 from ..runtime.cli import add_hardware_options, at_least
 from ..runtime.errors import UserError
 from ..spectrogram.config import PAPER, Config, add_options, given_options
-from ..spectrogram.model import SAMPLERS, T
 from .reports import number, warn, write_files
 from .table import Task, finish_all, finished, keep_settings
 

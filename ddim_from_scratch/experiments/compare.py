@@ -11,21 +11,22 @@ from pathlib import Path
 import numpy as np
 
 from ..audio import find_audio, load_audio, log_mel
+from ..audio.contract import FRAMES_PER_SECOND, HOP_LENGTH, N_MELS
 from ..audio.inverter import Inverter
-from ..audio.mel import FRAMES_PER_SECOND, HOP_LENGTH, N_MELS
+from ..diffusion import Sampling
 from ..fad import Embedding, Set, embed_clips
 from ..fad.reliability import distance, interval
 from ..runtime.backend import parallel
 from ..runtime.errors import UserError
 from ..runtime.files import write_json
-from ..spectrogram.data import Scaler, load_windows
-from ..spectrogram.model import init_state, sample_log_mels
-from ..training.checkpoint import load_checkpoint
+from ..spectrogram.compose import Composer
+from ..spectrogram.data import load_windows
+from ..spectrogram.model import init_state, read_run
 from ..training.log import read_log
 from .pictures import save_log_mels
 
 PICTURED = 4
-UNTRAINED_STEPS = 5  # a fresh network's output layer is zero, so few steps give what many would
+UNTRAINED = Sampling(steps=5)  # a fresh network's output layer is zero, so few steps give what many would
 
 MEANING = {
     "noise": "standardised noise, made audible",
@@ -64,8 +65,8 @@ def compare(run: Path, invert: Inverter, embedding: Embedding) -> dict:
     training music, or, of a run with --hold-out, tracks that it never saw. Writes metrics.json and comparison.png
     into the run's folder and returns what metrics.json holds.
     """
-    checkpoint = load_checkpoint(run)
-    config, scaler = checkpoint["config"], Scaler(**checkpoint["scaler"])
+    model = read_run(run).model()
+    config = model.config
     rng = np.random.default_rng(config.seed)
     files = find_audio(run / "samples") if (run / "samples").is_dir() else []
     samples = parallel(load_audio, files)
@@ -88,9 +89,9 @@ def compare(run: Path, invert: Inverter, embedding: Embedding) -> dict:
         )
     samples = np.stack(samples[:n])
     one_half, other_half = chosen[:n], other[:n]
-    noise = scaler.restore(rng.standard_normal((n, windows.frames, N_MELS), dtype=np.float32))
-    fresh = init_state(config, rng)["average"]
-    untrained = sample_log_mels(fresh, scaler, config, n, windows.frames, UNTRAINED_STEPS, rng)
+    noise = model.scaler.restore(rng.standard_normal((n, windows.frames, N_MELS), dtype=np.float32))
+    fresh = dataclasses.replace(model, network=init_state(config, rng)["average"])
+    untrained = Composer(fresh, UNTRAINED, config.seed).draw(n, windows.frames)
     inverted = invert(others.take(other_half), "real music")
     sets = {
         "noise": invert(noise, "noise"),

@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 
-from ..audio.mel import FRAMES_PER_SECOND
+from ..audio.contract import FRAMES_PER_SECOND
 from ..runtime.files import replacing
 
 SMOOTHING = 50  # steps

@@ -15,27 +15,23 @@ from pathlib import Path
 
 import numpy as np
 
+from ..audio.contract import FRAMES_PER_SECOND
 from ..audio.inverter import Inverter
-from ..audio.mel import FRAMES_PER_SECOND
+from ..diffusion import SAMPLERS, Sampling, T
 from ..fad import Embedding, Set, embed_clips
 from ..fad.reliability import distance, interval
 from ..runtime import tree
 from ..runtime.errors import UserError
 from ..runtime.files import write_json
-from ..spectrogram.data import Scaler, load_windows
-from ..spectrogram.model import SAMPLERS, T, sample_log_mels
-from ..training.checkpoint import load_checkpoint
+from ..spectrogram.compose import Composer
+from ..spectrogram.data import load_windows
+from ..spectrogram.model import read_run
 from .pictures import save_step_curves
 
 EVALUATIONS = (5, 10, 20, 50, 100, 200)
 REFERENCE = "ddim", T  # sampler, evaluations
 BACKGROUND = 100  # clips of the training music, at most
 CLAIMS = (("dpm++2m", 20), ("ddim", 100)), (("dpm++2m", 50), REFERENCE)  # the first is no worse than the second
-
-
-def steps_of(sampler: str, evaluations: int) -> int:
-    """The steps a sampler takes with at most so many evaluations of the network. Heun: two each, one in the last."""
-    return (evaluations + 1) // 2 if sampler == "heun" else evaluations
 
 
 def measure(
@@ -55,12 +51,12 @@ def measure(
     (of drawing), "rms" (standardised log-mels; from the reference), "fad", "interval"}, ...]}, and draws steps.png.
     Raises UserError if the training music is too short for two clips.
     """
-    checkpoint = load_checkpoint(run)
-    config, scaler = checkpoint["config"], Scaler(**checkpoint["scaler"])
+    saved = read_run(run)
+    config, scaler, model = saved.config, saved.scaler, saved.model(device)
     least = max(config.window_frames, config.frames_lasting(embedding.seconds))
     frames = config.frames("--seconds", seconds) if seconds else least
     settings = {
-        "trained_steps": int(checkpoint["step"]),
+        "trained_steps": saved.step,
         "clips": clips,
         "seconds": frames / FRAMES_PER_SECOND,
         "spacing": spacing,
@@ -68,7 +64,7 @@ def measure(
     }
     found, reference = recall(run, settings)
     wanted = [REFERENCE, *((sampler, n) for n in sorted(evaluations) for sampler in SAMPLERS)]
-    wanted = [(sampler, steps_of(sampler, n)) for sampler, n in wanted]
+    wanted = [(sampler, SAMPLERS[sampler].steps(n)) for sampler, n in wanted]
     missing = [point for point in dict.fromkeys(wanted) if point not in {(p["sampler"], p["steps"]) for p in found}]
     if missing:
         windows = load_windows(dataclasses.replace(config, window_seconds=frames / FRAMES_PER_SECOND))
@@ -76,11 +72,9 @@ def measure(
         if len(chosen) < 2:
             raise UserError(f"{config.data} has one clip of {settings['seconds']:g} s, 2 are needed: lower --seconds")
         background = Set.of(embed_clips(embedding, windows.sound(chosen), "the training music"))
-        network = tree.to_device(checkpoint["state"]["average"], device)
     for sampler, steps in missing:
-        rng, started = np.random.default_rng(config.seed), time.perf_counter()
-        how = clips, frames, steps, rng, device, sampler, spacing
-        log_mels = sample_log_mels(network, scaler, config, *how)
+        started = time.perf_counter()
+        log_mels = Composer(model, Sampling(sampler, steps, spacing), config.seed).draw(clips, frames)
         took = time.perf_counter() - started
         if reference is None:
             reference = log_mels
@@ -91,7 +85,7 @@ def measure(
             {
                 "sampler": sampler,
                 "steps": steps,
-                "evaluations": 2 * steps - 1 if sampler == "heun" else steps,
+                "evaluations": SAMPLERS[sampler].evaluations * (steps - 1) + 1,
                 "seconds": took,
                 "rms": rms(scaler.standardise(log_mels) - scaler.standardise(reference)),
                 "fad": distance(background, sound),

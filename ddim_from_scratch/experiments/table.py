@@ -26,6 +26,7 @@ from scipy.spatial.distance import cdist
 
 from ..audio import load_audio, write_wav
 from ..audio.inverter import Inverter, add_inverter_option, default_inverter, load_inverter
+from ..diffusion import Sampling
 from ..fad import Embedding, Set, embed_clips, load_embedding
 from ..fad.embeddings import NAMES, default_embedding
 from ..fad.reliability import distance, floor, infinity, interval
@@ -35,14 +36,18 @@ from ..runtime.backend import available_cores, chosen_device, hardware, parallel
 from ..runtime.cli import add_hardware_options, at_least
 from ..runtime.errors import UserError
 from ..runtime.files import write_json
+from ..runtime.streams import stream
+from ..spectrogram.compose import Composer
 from ..spectrogram.config import PRESETS, Config
-from ..spectrogram.data import Scaler, Windows, load_windows
+from ..spectrogram.data import Windows, load_windows
 from ..spectrogram.datasets import recordings
-from ..spectrogram.model import CLIPS_AT_ONCE, init_state, sample_log_mels
+from ..spectrogram.model import CLIPS_AT_ONCE, read_run
+from ..spectrogram.system import training
 from ..train import train
-from ..training.checkpoint import checkpoint_path, epochs_done, load_checkpoint, save_checkpoint
+from ..training.checkpoint import checkpoint_path, save_checkpoint
 from ..training.guards import end_with_parent
 from ..training.log import read_log
+from ..training.loop import checkpoint
 from .pictures import save_log_mels
 from .reports import write_report
 
@@ -203,15 +208,15 @@ def finish(tasks: dict[str, Task], out: Path, settings: NamedTuple, device: str,
 def learn(task: Task, windows: Windows, run: Path, device: str) -> None:
     """Stage 1: train, or go on training, up to the configuration's epochs."""
     config = task.config
-    checkpoint = load_checkpoint(run) if checkpoint_path(run).exists() else None
-    if checkpoint and checkpoint["config"] != config:
+    saved = read_run(run) if checkpoint_path(run).exists() else None
+    if saved and saved.config != config:
         raise UserError(f"{run} was trained with other options, see its config.json: choose another --out")
     if not task.trained:
         run.mkdir(parents=True, exist_ok=True)
-        state = init_state(config, np.random.default_rng(config.seed))
-        save_checkpoint(checkpoint_path(run), config, state, windows.scaler(config.standardise), 0, len(windows))
-    elif not checkpoint or epochs_done(checkpoint) < config.epochs:
-        train(config, windows, run, checkpoint, device)
+        system = training(config, windows=windows)
+        save_checkpoint(checkpoint_path(run), checkpoint(system, system.init(stream(config.seed)), 0))
+    elif not saved or saved.epochs_done < config.epochs:
+        train(training(config, saved, device, windows), run, saved)
 
 
 def drawn_files(folder: Path, clips: int) -> list[Path]:
@@ -219,18 +224,15 @@ def drawn_files(folder: Path, clips: int) -> list[Path]:
 
 
 def draw(run: Path, task: Task, clips: int, folder: Path, device: str) -> None:
-    """Stage 2: spectrograms, a file for every CLIPS_AT_ONCE, each from noise of its own."""
+    """Stage 2: spectrograms, a file for every CLIPS_AT_ONCE."""
     missing = [(i, path) for i, path in enumerate(drawn_files(folder, clips)) if not path.exists()]
     if not missing:
         return
-    checkpoint = load_checkpoint(run)
-    config, scaler = checkpoint["config"], Scaler(**checkpoint["scaler"])
-    network = tree.to_device(checkpoint["state"]["average"], device)
-    frames, how = task.music.window_frames, (task.sampler, task.spacing)
+    model, how = read_run(run).model(device), Sampling(task.sampler, task.steps, task.spacing)
     for i, path in missing:
-        started = time.perf_counter()
-        number, rng = min(CLIPS_AT_ONCE, clips - i * CLIPS_AT_ONCE), np.random.default_rng([task.music.seed, i])
-        log_mels = sample_log_mels(network, scaler, config, number, frames, task.steps, rng, device, *how)
+        started, first = time.perf_counter(), i * CLIPS_AT_ONCE
+        composer = Composer(model, how, task.music.seed, first)
+        log_mels = composer.draw(min(CLIPS_AT_ONCE, clips - first), task.music.window_frames)
         tree.save(path, {"log_mels": log_mels, "seconds": np.array(time.perf_counter() - started)})
 
 
@@ -329,7 +331,7 @@ def state(name: str, out: Path, settings: Settings) -> str | None:
     run = out / "runs" / task.training
     if not checkpoint_path(run).exists():
         return "not begun"
-    if (epochs := epochs_done(load_checkpoint(run))) < task.config.epochs:
+    if (epochs := read_run(run).epochs_done) < task.config.epochs:
         return f"trained for {epochs} of {task.config.epochs} epochs"
     drawn = sum(path.exists() for path in drawn_files(folder, settings.clips)) * CLIPS_AT_ONCE
     return f"{min(drawn, settings.clips)} of {settings.clips} clips drawn"

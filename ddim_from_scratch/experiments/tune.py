@@ -25,8 +25,10 @@ from ..runtime.errors import UserError
 from ..runtime.files import write_json
 from ..spectrogram.config import Config, add_options, given_options
 from ..spectrogram.data import Windows, load_windows
+from ..spectrogram.model import read_run
+from ..spectrogram.system import training
 from ..train import train
-from ..training.checkpoint import checkpoint_path, epochs_done, load_checkpoint
+from ..training.checkpoint import checkpoint_path
 from ..training.log import read_log
 from .pictures import save_study
 
@@ -123,7 +125,7 @@ def tune(study: Any, base: Config, windows: Windows, out: Path, trials: int, dev
         run = out / trial.user_attrs.get("run", f"trial_{trial.number:03d}")
         trial.set_user_attr("run", run.name)  # a trial that is taken up again has the attributes of the first
         config = Config(**{**vars(base), **suggest(trial)})
-        checkpoint = load_checkpoint(run) if checkpoint_path(run).exists() else None
+        saved = read_run(run) if checkpoint_path(run).exists() else None
 
         def report(epoch: int, fad: float) -> None:
             trial.report(fad, epoch)
@@ -131,8 +133,8 @@ def tune(study: Any, base: Config, windows: Windows, out: Path, trials: int, dev
                 raise optuna.TrialPruned
 
         try:
-            if not checkpoint or epochs_done(checkpoint) < config.epochs:
-                train(config, windows, run, checkpoint, device, report)
+            if not saved or saved.epochs_done < config.epochs:
+                train(training(config, saved, device, windows), run, saved, report)
         except optuna.TrialPruned:
             raise
         except UserError as error:  # a learning rate of 0.3 can diverge

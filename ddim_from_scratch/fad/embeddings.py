@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..audio import AudioError, load_audio, log_mel
-from ..audio.mel import FRAMES_PER_SECOND, SR
+from ..audio.contract import FRAMES_PER_SECOND, SR
 from ..runtime import mpi, tree
 from ..runtime.backend import Array, array_module, parallel, to_device, to_host
 from ..runtime.errors import UserError
@@ -103,8 +103,9 @@ def postprocessed_vggish(params: tree.Tree, examples: Array) -> Array:
 def mel_patches(samples: Array) -> Array:
     """The log-mel spectrogram of each whole second: (m, 50, 128)."""
     log_mels = log_mel(samples)
-    seconds = len(log_mels) // FRAMES_PER_SECOND
-    return log_mels[: seconds * FRAMES_PER_SECOND].reshape(seconds, FRAMES_PER_SECOND, -1)
+    frames = round(FRAMES_PER_SECOND)
+    seconds = len(log_mels) // frames
+    return log_mels[: seconds * frames].reshape(seconds, frames, -1)
 
 
 def log_mel_statistics(log_mels: Array) -> Array:

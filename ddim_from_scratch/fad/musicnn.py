@@ -17,7 +17,8 @@ from types import ModuleType
 
 import numpy as np
 
-from ..audio.mel import SR, check_samples, slaney_mel_matrix
+from ..audio.contract import SR
+from ..audio.mel import check_samples, slaney_mel_matrix
 from ..audio.stft import blocks, frame, windowed_rfft
 from ..nn.fast import layers_for
 from ..runtime import tree

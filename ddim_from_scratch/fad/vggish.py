@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..audio.mel import SR, check_samples, mel_matrix
+from ..audio.contract import SR
+from ..audio.mel import check_samples, mel_matrix
 from ..audio.stft import blocks, frame, windowed_rfft
 from ..nn.fast.processor import winograd
 from ..runtime.backend import Array, array_module, empty, parallel

@@ -90,6 +90,23 @@ def require_gpu() -> None:
         )
 
 
+def read(*scalars: Array) -> list[float]:
+    """Scalars of one device as numbers, fetched together: on a GPU this waits for all work that is under way."""
+    return to_host(array_module(scalars[0]).stack(scalars)).tolist()
+
+
+def memory_held(device: str = "cpu") -> int:
+    """Bytes that this process has held at most; of a GPU, those that CuPy's pool holds."""
+    if device == "gpu":
+        return cupy.get_default_memory_pool().total_bytes()
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
 def free_gpu_memory() -> int:
     """Bytes of the GPU that nobody uses, or CuPy's pool has to give."""
     return cupy.cuda.runtime.memGetInfo()[0] + cupy.get_default_memory_pool().free_bytes()

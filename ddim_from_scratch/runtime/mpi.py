@@ -19,14 +19,12 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from . import tree
-from .backend import array_module, to_host
+from .backend import Array, array_module, to_host
 from .errors import UserError
-from .tree import Tree
 
 # What Open MPI, MPICH and its kin (Intel's, Cray's), and PMIx launchers such as srun tell a process they start.
 LAUNCHED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK")
@@ -106,33 +104,15 @@ def join(mine: list) -> list:
     return [one for some in world().allgather(mine) for one in some] if world() else mine
 
 
-class NoiseOfPart(NamedTuple):
-    """`rng` as seen by a process that works on a part of n clips: it draws for all n, and hands out the part's rows.
-
-    So a clip's noise does not depend on the number of processes, and all their generators stay in step.
-    """
-
-    rng: np.random.Generator
-    n: int
-    part: slice
-
-    def standard_normal(self, shape: tuple[int, ...], dtype: Any = np.float64) -> np.ndarray:
-        """Rows of the part: shape is (its length, ...)."""
-        return self.rng.standard_normal((self.n, *shape[1:]), dtype=dtype)[self.part]
-
-
-def add_up(grads: Tree) -> None:
-    """Make each leaf its sum over all processes, in place: one message, of one buffer, for the whole tree."""
+def add_up(vector: Array) -> None:
+    """Make a vector its sum over all processes, in place."""
     if not world():
         return
     from mpi4py import MPI
 
-    leaves = list(tree.flatten(grads).values())
-    buffer = np.concatenate([to_host(leaf).ravel() for leaf in leaves])
+    buffer = np.ascontiguousarray(to_host(vector))
     world().Allreduce(MPI.IN_PLACE, buffer, MPI.SUM)
-    parts = np.split(buffer, np.cumsum([leaf.size for leaf in leaves])[:-1])
-    for leaf, part in zip(leaves, parts, strict=True):
-        leaf[...] = array_module(leaf).asarray(part.reshape(leaf.shape))
+    vector[...] = array_module(vector).asarray(buffer)
 
 
 @contextmanager

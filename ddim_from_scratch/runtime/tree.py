@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from . import backend
-from .backend import to_host
+from .backend import Array, to_host
 from .errors import UserError
 from .files import replacing
 
@@ -67,6 +67,44 @@ def unflatten(flat: Mapping[str, Any]) -> Tree:
     return tree
 
 
+class Packed(dict):
+    """A tree whose leaves are views of one vector, `flat`, in the tree's order; so is every tree within it.
+
+    What treats all numbers alike (AdamW, clipping, the moving average) is one operation on `flat`.
+    """
+
+    flat: Array
+
+
+def pack(tree: Tree, like: Tree | None = None) -> Packed:
+    """A copy of the leaves of `tree`, all of one dtype and device, packed.
+
+    like: a tree with some of its paths. It gives the order, and whatever else is in `tree` is left out.
+    """
+    leaves = flatten(tree)
+    leaves = {path: leaves[path] for path in flatten(tree if like is None else like)}
+    first = next(iter(leaves.values()), np.empty(0, np.float32))
+    flat = backend.array_module(first).empty(sum(leaf.size for leaf in leaves.values()), first.dtype)
+    packed = _views(tree if like is None else like, leaves, flat)
+    for view, leaf in zip(flatten(packed).values(), leaves.values(), strict=True):
+        view[...] = leaf
+    return packed
+
+
+def _views(shape: Tree, leaves: Mapping[str, Any], flat: Array, prefix: str = "") -> Packed:
+    packed, start = Packed(), 0
+    for key, value in shape.items():
+        paths = flatten(value, f"{prefix}{key}/") if isinstance(value, Mapping) else [prefix + key]
+        part = flat[start : start + sum(leaves[path].size for path in paths)]
+        start += part.size
+        if isinstance(value, Mapping):
+            packed[key] = _views(value, leaves, part, f"{prefix}{key}/")
+        else:
+            packed[key] = part.reshape(leaves[prefix + key].shape)
+    packed.flat = flat
+    return packed
+
+
 def digest(tree: Tree) -> str:
     """A hash (SHA-256) of every leaf's name, shape, type and bytes, in the tree's order."""
     sha = hashlib.sha256()
@@ -89,16 +127,20 @@ def save(path: str | Path, tree: Tree, keep: Path | None = None) -> None:
         np.savez(file, **leaves)
 
 
-def load(path: str | Path, limit: int = LIMIT) -> Tree:
+def load(path: str | Path, limit: int = LIMIT, only: str = "") -> Tree:
     """Read a tree that `save` wrote, or another npz file of arrays. Never unpickles.
 
-    limit: bytes that the arrays may take. All sizes are known, and agree with each other, before any is read, so a
-    small file cannot ask for much memory.
+    only: how the names of the leaves to read begin. limit: bytes that the arrays may take. All sizes are known, and
+    agree with each other, before any is read, so a small file cannot ask for much memory.
     Raises FileNotFoundError, or TreeError if the file is cut short, is something else, or holds more than `limit`.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
+            members = [
+                member
+                for member in archive.infolist()
+                if member.filename.endswith(".npy") and member.filename.startswith(only)
+            ]
             if (size := sum(member.file_size for member in members)) > limit:
                 raise ValueError(f"its arrays take {size} bytes, more than {limit}")
             return unflatten({member.filename.removesuffix(".npy"): _array(archive, member) for member in members})

@@ -1,54 +1,43 @@
-"""Music that goes on: a trained network continues, repairs, varies and blends recordings, and draws long pieces.
+"""A trained network draws clips of any length, and continues, infills, varies and blends recordings.
 
-A network draws so many frames at once: a training window, or four of them if it looks at neighbourhoods only. What is
-longer grows piece by piece, each one infilled after the end of what there is (diffusion/infill.py).
+A network draws so many frames at once: a training window, or four of them if it looks at neighbourhoods only. A longer
+clip grows piece by piece, each one infilled after the end of the clip so far (diffusion/infill.py).
 
-Clips are log-mel spectrograms in natural logarithms, float32 (n, frames, 128).
+Clips are log-mel spectrograms in natural logarithms, float32 (n, frames, 128). Every clip has random numbers of its
+own, known from the seed and its number: it does not depend on how many are drawn, or by how many processes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from ..audio import load_audio, log_mel
-from ..audio.mel import FRAME_LENGTH, FRAMES_PER_SECOND, HOP_LENGTH, N_MELS, SR
-from ..diffusion import ddim, ddim_inversion, infill, q_sample, slerp
-from ..runtime import mpi
+from ..audio.contract import FRAME_LENGTH, FRAMES_PER_SECOND, HOP_LENGTH, N_MELS, SR
+from ..diffusion import DEFAULT_SAMPLING, Sampling, T, Walk, ddim_inversion, infill, q_sample, slerp
 from ..runtime.backend import Array, to_device, to_host
 from ..runtime.errors import UserError
-from ..runtime.tree import Tree
-from .config import Config
-from .data import Scaler
-from .model import (
-    CLIPS_AT_ONCE,
-    SAMPLERS,
-    SPACINGS,
-    T,
-    alpha_bar_table,
-    context_channel,
-    in_groups,
-    network_eps_model,
-    sample_log_mels,
-)
+from ..runtime.streams import stream
+from .config import Config, whole_frames
+from .model import CLIPS_AT_ONCE, Model, context_channel, in_groups
 
 CONVOLUTIONS_REACH = 4  # training windows in one piece: what looks at neighbourhoods only finds nothing new in more
-BLENDED = 8  # frames on the kept side of a seam go over from what is kept to what the network makes of it
-INVERSION_EVALUATIONS = 3  # a step: see `ddim_inversion`
+BLENDED = 8  # frames of cross-fade at a seam, on its kept side
+INVERSION_EVALUATIONS = 3  # per step: see `ddim_inversion`
+RESAMPLINGS = 2
 
 
 def frames_at_once(config: Config) -> int:
-    """How long a piece the network draws as a whole. Attention and a context have only ever seen one window."""
+    """Longest piece, in frames, drawn in one pass. With attention or a context one window: they have seen no more."""
     return config.window_frames * (1 if config.context or config.attention != "none" else CONVOLUTIONS_REACH)
 
 
 def kept_shares(composed: np.ndarray) -> np.ndarray:
-    """How much of each frame is kept, float32: 0 where composed, bool (frames,), and rising to 1 with the distance."""
+    """Weight of the original in each frame, float32 (frames,): 0 where `composed` (bool), rising to 1 beside it."""
     frames, blended = np.arange(len(composed)), min(BLENDED, np.count_nonzero(~composed) // 2)
     away = np.abs(np.subtract.outer(frames, frames[composed])).min(axis=1)
     return np.minimum(away / (blended + 1), 1).astype(np.float32)
@@ -73,68 +62,60 @@ def seconds(frames: int) -> str:
     return f"{frames / FRAMES_PER_SECOND:g} s"
 
 
+def length(config: Config, seconds: float | None) -> float:
+    return config.window_seconds if seconds is None else seconds
+
+
+def drawn_frames(config: Config, seconds: float | None) -> int:
+    """A clip's length. One that is drawn in one pass must be one that the network can halve."""
+    frames = whole_frames("--seconds", length(config, seconds))
+    return frames if frames > frames_at_once(config) else config.frames("--seconds", length(config, seconds))
+
+
 @dataclass(frozen=True)
 class Composer:
-    """A trained network and how to draw with it.
+    """How a model draws. The clips of a call are number `first`, `first` + 1, ... of the seed.
 
-    network: {"params", "statistics"}, on `device`. steps, sampler, spacing, eta: as in `sample_log_mels`.
-    overlap: how many frames of a new piece are the end of what there is. With a network that has a context it may
-    be 0. resamplings: as in `infill`.
+    overlap: how many frames of a new piece are the end of the clip so far; half a training window unless given. With
+    a network that has a context it may be 0. resamplings: as in `infill`.
     """
 
-    network: Tree
-    scaler: Scaler
-    config: Config
-    rng: np.random.Generator
-    overlap: int
-    steps: int
-    sampler: str = "ddim"
-    spacing: str = "uniform"
-    eta: float = 0.0
-    resamplings: int = 1
-    device: str = "cpu"
-
-    @property
-    def needed(self) -> int:
-        """Frames that there must be for music to go on from."""
-        return max(self.overlap, self.config.window_frames if self.config.context else 0)
+    model: Model
+    sampling: Sampling = DEFAULT_SAMPLING
+    seed: int = 0
+    first: int = 0
+    overlap: int | None = None
+    resamplings: int = RESAMPLINGS
 
     def draw(self, num: int, frames: int) -> np.ndarray:
-        """New music, (num, frames, 128): a piece, and what goes on from it."""
-        piece = min(frames, frames_at_once(self.config))
-        sizes, walk = (num, piece, self.steps), (self.sampler, self.spacing, self.eta)
-        log_mels = sample_log_mels(self.network, self.scaler, self.config, *sizes, self.rng, self.device, *walk)
-        return self.go_on(log_mels, frames - piece)
+        """New music, (num, frames, 128): a piece, and what continues it."""
+        rngs, piece = self._rngs(num), min(frames, self.piece)
+        eps_model = self.model.eps_model()
+        with self._bar(num, self.sampling.steps) as bar:
+
+            def draw(some: slice) -> np.ndarray:
+                x_T = self.model.noise(some.stop - some.start, piece, rngs[some])
+                return self._restored(self._walk(eps_model, rngs[some])(x_T), bar)
+
+            clips = in_groups(num, draw)
+        return self._grown(clips, frames - piece, rngs)
 
     def go_on(self, clips: np.ndarray, frames: int) -> np.ndarray:
-        """The clips (n, k, 128) and `frames` more after each: (n, k + frames, 128). The clips' last frames blend.
+        """The clips (n, k, 128) and `frames` more after each: (n, k + frames, 128). The clips' last frames cross-fade.
 
         Raises ValueError if k is less than `needed`.
         """
-        n, done, _ = clips.shape
-        if frames and done < self.needed:
-            raise ValueError(f"the clips have {done} frames, and {self.needed} are needed to go on from")
-        piece = frames_at_once(self.config)
-        composed = np.arange(piece) >= self.overlap
-        music = np.concatenate([clips, np.zeros((n, frames, N_MELS), np.float32)], axis=1)
-        starts = range(done - self.overlap, music.shape[1] - self.overlap, piece - self.overlap)
-        with self._bar(n, len(starts) * self._evaluations(composed)) as bar:
-            for start in starts:
-                known = np.zeros((n, piece, N_MELS), np.float32)
-                known[:, : self.overlap] = music[:, start : start + self.overlap]
-                new = self._infilled(known, composed, music[:, max(start - piece, 0) : start], bar)
-                music[:, start : start + piece] = new[:, : music.shape[1] - start]
-        return music
+        return self._grown(clips, frames, self._rngs(len(clips)))
 
     def fill(self, clip: np.ndarray, start: int, stop: int, num: int) -> np.ndarray:
-        """`num` times the clip (frames, 128) with its frames from start to stop composed anew: (num, frames, 128).
+        """`num` times the clip (frames, 128) with its frames from start to stop drawn anew: (num, frames, 128).
 
-        At its edges the gap blends into the rest, which is kept. The network sees a piece of the clip, with the gap in
-        its middle as far as the clip allows.
+        At its edges the gap cross-fades into the rest, which is kept. The network sees a piece of the clip, with the
+        gap in its middle as far as the clip allows.
         Raises UserError for a gap that is not within the clip, or leaves nothing of a piece.
         """
-        whole, divisor = len(clip), self.config.size_divisor
-        piece = min(frames_at_once(self.config), whole // divisor * divisor)
+        whole, divisor = len(clip), self.model.config.size_divisor
+        piece = min(self.piece, whole // divisor * divisor)
         if not 0 <= start < stop <= whole:
             raise UserError(
                 f"--gap {start / FRAMES_PER_SECOND:g} {stop / FRAMES_PER_SECOND:g} is not within the recording's "
@@ -151,7 +132,7 @@ class Composer:
         clips = np.repeat(clip[None], num, axis=0)
         with self._bar(num, self._evaluations(composed)) as bar:
             before = clips[:, max(first - piece, 0) : first]
-            clips[:, frames] = self._infilled(clips[:, frames], composed, before, bar)
+            clips[:, frames] = self._infilled(clips[:, frames], composed, before, self._rngs(num), bar)
         return clips
 
     def vary(self, clip: np.ndarray, strength: float, num: int) -> np.ndarray:
@@ -160,19 +141,21 @@ class Composer:
         Meng et al. (2022), "SDEdit". strength: from 0, the clip itself, to 1, of which only the outlines remain that
         the noisiest time leaves.
         """
-        top = round(strength * T)
-        tau = np.append(self._tau[self._tau < top], top)
-        eps_model = network_eps_model(self.network, self.config)
+        rngs, top = self._rngs(num), round(strength * T)
         clips = np.repeat(clip[None], num, axis=0)
+        if top == 0:
+            return clips
+        eps_model, alpha_bar = self.model.eps_model(), self.model.alpha_bar
+        walk = self._walk(eps_model, rngs)
+        tau = np.append(walk.tau[walk.tau < top], top)
         with self._bar(num, len(tau) - 1) as bar:
 
-            def draw(some: slice, noise: mpi.NoiseOfPart) -> np.ndarray:
-                x0 = self._standardised(clips[some])
-                eps = to_device(noise.standard_normal(x0.shape, dtype=np.float32), self.device)
-                x = q_sample(x0, float(self._alpha_bar[top]), eps)
-                return self._restored(self._sampler(noise, eps_model, x, self._alpha_bar, tau), bar)
+            def draw(some: slice) -> np.ndarray:
+                x0 = self.model.standardised(clips[some])
+                x = q_sample(x0, float(alpha_bar[top]), self.model.noise(*x0.shape[:2], rngs[some]))
+                return self._restored(walk._replace(tau=tau, rng=rngs[some])(x), bar)
 
-            return in_groups(num, self.rng, draw) if top else clips
+            return in_groups(num, draw)
 
     def between(self, a: np.ndarray, b: np.ndarray, num: int) -> np.ndarray:
         """`num` clips (num, frames, 128) on the way from clip a to clip b, ends included; if one, the middle.
@@ -181,65 +164,90 @@ class Composer:
         blends. The sampler is DDIM without fresh noise, whatever the Composer's.
         """
         shares = np.linspace(0, 1, num) if num > 1 else [0.5]
-        eps_model = network_eps_model(self.network, self.config)
-        walk = self._alpha_bar, self._tau
-        with self._bar(1, INVERSION_EVALUATIONS * self.steps) as bar:
-            ends = self._standardised(np.stack([a, b]))
-            for x in ddim_inversion(eps_model, ends, *walk, INVERSION_EVALUATIONS):
-                bar.update(INVERSION_EVALUATIONS * (x is not ends))
+        plain = replace(self, sampling=replace(self.sampling, sampler="ddim", eta=0.0))
+        walk = plain._walk(self.model.eps_model(), [])
+        with self._bar(1, INVERSION_EVALUATIONS * self.sampling.steps) as bar:
+            ends = self.model.standardised(np.stack([a, b]))
+            steps = ddim_inversion(walk.eps_model, ends, walk.alpha_bar, walk.tau, INVERSION_EVALUATIONS)
+            x = self._last(steps, bar, INVERSION_EVALUATIONS)
         noise = np.stack([to_host(slerp(x[0], x[1], float(share))) for share in shares])
-        with self._bar(num, self.steps) as bar:
-
-            def draw(some: slice, _: mpi.NoiseOfPart) -> np.ndarray:
-                return self._restored(ddim(eps_model, to_device(noise[some], self.device), *walk), bar)
-
-            return in_groups(num, self.rng, draw)
+        with self._bar(num, self.sampling.steps) as bar:
+            return in_groups(num, lambda some: self._restored(walk(to_device(noise[some], self.model.device)), bar))
 
     @property
-    def _alpha_bar(self) -> np.ndarray:
-        return alpha_bar_table(self.config)
+    def piece(self) -> int:
+        """Frames drawn in one pass, at most."""
+        return frames_at_once(self.model.config)
 
     @property
-    def _tau(self) -> np.ndarray:
-        return SPACINGS[self.spacing](self._alpha_bar, self.steps)
+    def kept(self) -> int:
+        """The overlap in frames."""
+        return self.model.config.window_frames // 2 if self.overlap is None else self.overlap
 
-    def _infilled(self, clips: np.ndarray, composed: np.ndarray, before: np.ndarray, bar: tqdm) -> np.ndarray:
+    @property
+    def needed(self) -> int:
+        """Frames that a clip must have to be continued."""
+        return max(self.kept, self.model.config.window_frames if self.model.config.context else 0)
+
+    def _rngs(self, num: int) -> list[np.random.Generator]:
+        return [stream(self.seed, clip) for clip in range(self.first, self.first + num)]
+
+    def _walk(self, eps_model: object, rngs: list[np.random.Generator]) -> Walk:
+        return self.sampling.walk(eps_model, self.model.alpha_bar, rngs)
+
+    def _grown(self, clips: np.ndarray, frames: int, rngs: list[np.random.Generator]) -> np.ndarray:
+        n, done, _ = clips.shape
+        if frames and done < self.needed:
+            raise ValueError(f"the clips have {done} frames, and {self.needed} are needed to continue them")
+        composed = np.arange(self.piece) >= self.kept
+        music = np.concatenate([clips, np.zeros((n, frames, N_MELS), np.float32)], axis=1)
+        starts = range(done - self.kept, music.shape[1] - self.kept, self.piece - self.kept)
+        with self._bar(n, len(starts) * self._evaluations(composed)) as bar:
+            for start in starts:
+                known = np.zeros((n, self.piece, N_MELS), np.float32)
+                known[:, : self.kept] = music[:, start : start + self.kept]
+                new = self._infilled(known, composed, music[:, max(start - self.piece, 0) : start], rngs, bar)
+                music[:, start : start + self.piece] = new[:, : music.shape[1] - start]
+        return music
+
+    def _infilled(
+        self,
+        clips: np.ndarray,
+        composed: np.ndarray,
+        before: np.ndarray,
+        rngs: list[np.random.Generator],
+        bar: tqdm,
+    ) -> np.ndarray:
         """The clips (n, frames, 128), drawn anew where composed, bool (frames,). before: (n, k, 128) precedes them."""
-        shares = kept_shares(composed)[:, None]
+        model, shares = self.model, kept_shares(composed)[:, None]
 
-        def draw(some: slice, noise: mpi.NoiseOfPart) -> np.ndarray:
-            known = self._standardised(clips[some])
-            context = None
-            if self.config.context:
-                past = [self.scaler.standardise(clip) for clip in before[some]]
-                context = to_device(context_channel(past, clips.shape[1]), self.device)
-            x_T = to_device(noise.standard_normal(known.shape, dtype=np.float32), self.device)
-            mask = to_device(shares[..., None], self.device)
-            eps_model = network_eps_model(self.network, self.config, context)
-            walk = eps_model, x_T, self._alpha_bar, self._tau
-            if shares.any():
-                xs = infill(partial(self._sampler, noise), *walk, known, mask, noise, self.resamplings)
-            else:
-                xs = self._sampler(noise, *walk)
-            return self._restored(xs, bar)
+        def draw(some: slice) -> np.ndarray:
+            known, context = model.standardised(clips[some]), None
+            if model.config.context:
+                past = [model.scaler.standardise(clip) for clip in before[some]]
+                context = to_device(context_channel(past, clips.shape[1]), model.device)
+            x_T = model.noise(*known.shape[:2], rngs[some])
+            walk = self._walk(model.eps_model(context), rngs[some])
+            if not shares.any():
+                return self._restored(walk(x_T), bar)
+            mask = to_device(shares[..., None], model.device)
+            return self._restored(infill(walk, x_T, known, mask, self.resamplings), bar)
 
-        return np.where(shares == 1, clips, in_groups(len(clips), self.rng, draw))
-
-    def _sampler(self, noise: mpi.NoiseOfPart, *walk: object) -> Iterator[Array]:
-        return SAMPLERS[self.sampler](*walk, self.eta, noise)
-
-    def _standardised(self, clips: np.ndarray) -> Array:
-        return to_device(self.scaler.standardise(clips)[..., None], self.device)
+        return np.where(shares == 1, clips, in_groups(len(clips), draw))
 
     def _restored(self, xs: Iterator[Array], bar: tqdm) -> np.ndarray:
-        """The clips of the last x of a walk."""
+        return self.model.restored(self._last(xs, bar))
+
+    @staticmethod
+    def _last(xs: Iterator[Array], bar: tqdm, evaluations: int = 1) -> Array:
+        """The last x of a walk, whose steps the bar counts."""
         x = next(xs)
         for x in xs:  # noqa: B007
-            bar.update()
-        return self.scaler.restore(to_host(x)[..., 0])
+            bar.update(evaluations)
+        return x
 
     def _evaluations(self, composed: np.ndarray) -> int:
-        return (self.steps - 1) * (1 if composed.all() else self.resamplings) + 1
+        return (self.sampling.steps - 1) * (1 if composed.all() else self.resamplings) + 1
 
     def _bar(self, n: int, steps: int) -> tqdm:
-        return tqdm(total=-(-n // CLIPS_AT_ONCE) * steps, desc="composing", unit="step", disable=steps == 0)
+        return tqdm(total=-(-n // CLIPS_AT_ONCE) * steps, desc="sampling", unit="step", disable=steps == 0)

@@ -1,4 +1,4 @@
-"""The options of a training run: one frozen dataclass, the command line and the JSON file made from it."""
+"""The options of a training run: one frozen dataclass, from which the command line and the JSON file are made."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..audio.mel import FRAMES_PER_SECOND, N_MELS
+from ..audio.contract import FRAMES_PER_SECOND, N_MELS
+from ..diffusion import PREDICTIONS, SCHEDULES, Schedule
 from ..runtime.cli import flag
 from ..runtime.errors import UserError
 
-SCHEDULES = ("continuous-cosine", "linear", "cosine")
-PREDICTIONS = ("eps", "v", "x0")
 ATTENTIONS = ("none", "lowest", "all")
 NORMS = ("batch", "group")
 STANDARDISATIONS = ("bin", "global")
@@ -42,26 +41,26 @@ class Config:
         "gtzan:jazz, guitarset, maestro, saraga",
         metavar="FOLDER",
     )
-    limit: int | None = _option(None, "use the first N tracks only, in the order of their names", type=int, metavar="N")
+    limit: int | None = _option(None, "use only the first N tracks, in the order of their names", type=int, metavar="N")
     hold_out: float = _option(
-        0.0, "share of the tracks that are never trained on, by other artists where the data tell", metavar="SHARE"
+        0.0, "share of the tracks to hold out of training, by other artists where the data tell", metavar="SHARE"
     )
     window_seconds: float = _option(5.12, "length of a training window")
-    window_hop_seconds: float = _option(1.0, "time from the start of one window to the next one's")
-    windows_per_track: int = _option(20, "at most so many windows of a track, from its beginning")
+    window_hop_seconds: float = _option(1.0, "time from the start of one window to the start of the next")
+    windows_per_track: int = _option(20, "windows to take from the beginning of a track, at most")
     crops: str = _option(
         "fixed",
-        "windows begin where they are cut, or each time at a random frame of that part of the track",
+        "where windows begin: at fixed places, or at a random frame of that part of the track at every use",
         choices=CROPS,
     )
     augment: str = _option(
         "none",
-        "what a window is changed by: gain, by up to 6 dB; mix, every second one with another window",
+        "augmentation: gain scales by up to 6 dB; mix adds another window to every second one",
         choices=AUGMENTATIONS,
     )
     standardise: str = _option(
         "bin",
-        "mean and deviation that are taken out of each mel bin: its own, or those of all",
+        "standardise each mel bin by its own mean and deviation, or all by common ones",
         choices=STANDARDISATIONS,
     )
     widths: tuple[int, ...] = _option(
@@ -69,48 +68,50 @@ class Config:
     )
     block_depth: int = _option(2, "residual blocks in each block of the U-Net")
     attention: str = _option(
-        "lowest", "attention in no up block, in the deepest, or, as the paper's text has it, in all", choices=ATTENTIONS
+        "lowest",
+        "up blocks with attention: none, the lowest (the authors' code), or all (the paper's text)",
+        choices=ATTENTIONS,
     )
     norm: str = _option(
         "group",
-        "normalise over the batch, as the paper does, or eight channels at a time of each sample",
+        "normalisation: over the batch, as in the paper, or over groups of eight channels of each window",
         choices=NORMS,
     )
     schedule: str = _option(
-        "continuous-cosine", "how noise grows with time: the paper's, DDPM's linear, Nichol's cosine", choices=SCHEDULES
+        "continuous-cosine", "noise schedule: the paper's, DDPM's linear, or Nichol's cosine", choices=tuple(SCHEDULES)
     )
     prediction: str = _option(
         "eps",
-        "what the network predicts: the noise; v, which learns faster where noise is strong; or the data",
-        choices=PREDICTIONS,
+        "what the network predicts: the noise (eps), the velocity (v), or the data (x0)",
+        choices=tuple(PREDICTIONS),
     )
     min_signal_rate: float = _option(0.02, "signal left at the noisiest time (continuous-cosine)")
     max_signal_rate: float = _option(0.95, "signal left at the cleanest time (continuous-cosine)")
-    context: bool = _option(False, "show the network the window before, too, so that music can go on from it")
+    context: bool = _option(False, "show the network the preceding window as well, so that it can continue music")
     epochs: int = _option(200, "passes over the training windows")
-    batch_size: int = _option(4, "windows in a step")
-    learning_rate: float = _option(3e-4, "AdamW's")
+    batch_size: int = _option(4, "windows per step")
+    learning_rate: float = _option(3e-4, "AdamW's learning rate")
     learning_rate_schedule: str = _option(
         "constant",
-        "warmup-cosine: up from 0 in the first twentieth of the steps, then down to 0 by half a cosine. It ends with "
-        "the last of --epochs, which --resume cannot change, then",
+        "warmup-cosine rises from 0 during the first twentieth of the steps and falls to 0 at the last of --epochs, "
+        "which --resume then cannot change",
         choices=LEARNING_RATE_SCHEDULES,
     )
-    weight_decay: float = _option(1e-4, "AdamW's")
-    clip_gradient: float = _option(
-        0.0, "shorten a gradient of all weights that is longer than this to it; 0: never", metavar="NORM"
-    )
-    ema: float = _option(0.999, "decay of the moving average of the weights, with which samples are made")
+    weight_decay: float = _option(1e-4, "AdamW's weight decay")
+    clip_gradient: float = _option(0.0, "clip the norm of the gradient to this; 0: never", metavar="NORM")
+    ema: float = _option(0.999, "decay of the moving average of the weights, which sampling uses")
     ema_schedule: str = _option(
         "warmup",
-        "of the average's decay: constant, as in the paper, or lower in the first steps, so that the untrained weights "
-        "are soon forgotten",
+        "decay of the average: constant, as in the paper, or lower at first, so that it soon forgets the untrained "
+        "weights",
         choices=EMA_SCHEDULES,
     )
     fad_every: int = _option(
-        0, "measure the Frechet distance of a few samples every N epochs and keep the best; 0: never", metavar="N"
+        0,
+        "measure the Frechet distance of a few clips every N epochs and keep the best checkpoint; 0: never",
+        metavar="N",
     )
-    seed: int = _option(0, "of the weights, the order of the windows and the noise")
+    seed: int = _option(0, "random seed: weights, order of the windows, noise")
 
     def __post_init__(self) -> None:
         if not self.data:
@@ -144,13 +145,25 @@ class Config:
                 "0 < minimum < maximum < 1 is needed, for example 0.02 and 0.95"
             )
         if round(self.window_hop_seconds * FRAMES_PER_SECOND) < 1:
-            raise UserError(f"--window-hop-seconds is {self.window_hop_seconds}: a frame is 0.02 s, give that or more")
+            raise UserError(
+                f"--window-hop-seconds is {self.window_hop_seconds}: give a frame, {1 / FRAMES_PER_SECOND:g} s, or more"
+            )
         if N_MELS % self.size_divisor:
+            most = (N_MELS & -N_MELS).bit_length()
             raise UserError(
                 f"--widths has {len(self.widths)} levels, which halve {N_MELS} mel bins {len(self.widths) - 1} times: "
-                "give 8 levels or fewer"
+                f"give {most} or fewer"
             )
         self.frames("--window-seconds", self.window_seconds)
+
+    @property
+    def noise_schedule(self) -> Schedule:
+        return Schedule(self.schedule, self.min_signal_rate, self.max_signal_rate)
+
+    @property
+    def free(self) -> set[str]:
+        """The options that may change when a run is resumed."""
+        return {"data", "fad_every"} | ({"epochs"} if self.learning_rate_schedule == "constant" else set())
 
     @property
     def size_divisor(self) -> int:
@@ -185,7 +198,7 @@ class Config:
     def from_json(cls, text: str) -> Config:
         """Raises UserError for anything that `to_json` could not have written."""
         try:
-            values = PAPER | json.loads(text)  # a file from before an option was is of the paper's recipe
+            values = PAPER | json.loads(text)  # options missing from an old file take the paper's values
             values["widths"] = tuple(values["widths"])
             for f in dataclasses.fields(cls):
                 value = values.get(f.name, f.default)
@@ -198,7 +211,7 @@ class Config:
         except UserError:
             raise
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise UserError(f"not a configuration of this version ({error}): train the run again") from None
+            raise UserError(f"not a configuration of this version ({error})") from None
 
 
 def whole_frames(name: str, seconds: float) -> int:
@@ -241,7 +254,7 @@ PRESETS: dict[str, dict[str, Any]] = {"paper": PAPER, "paper-tuned": PAPER | TUN
 
 
 def given_options(args: argparse.Namespace) -> dict[str, Any]:
-    """The fields of Config that a command line sets: what is in --preset, over it --config, over it the options."""
+    """The fields of Config that a command line sets: options override --config, which overrides --preset."""
     options = dict(PRESETS[args.preset]) if args.preset else {}
     if args.config:
         options |= read_options(args.config)

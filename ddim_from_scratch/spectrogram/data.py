@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..audio import AudioError, load_audio, log_mel
-from ..audio.mel import FRAMES_PER_SECOND, HOP_LENGTH, MEL_MAX, MEL_MIN
+from ..audio.contract import FRAMES_PER_SECOND, HOP_LENGTH, MEL_MAX, MEL_MIN, N_MELS
 from ..runtime.backend import parallel
 from ..runtime.errors import UserError
 from .config import Config
@@ -44,7 +44,7 @@ class Scaler:
 
 @dataclass(frozen=True)
 class Windows:
-    """Equally long windows of tracks, cut when they are asked for: overlapping ones share their memory.
+    """Windows of one length, cut from their tracks when needed: overlapping ones share memory.
 
     tracks: log-mels, float32 (frames, 128) each. starts: int (n, 2), a window's track and first frame.
     paths: the tracks' recordings.
@@ -100,8 +100,8 @@ class Windows:
         return ", ".join(f"{self.paths[track]} at {start / FRAMES_PER_SECOND:g} s" for track, start in starts)
 
     def scaler(self, standardise: str = "bin") -> Scaler:
-        """Mean and standard deviation over all frames of all windows: each mel bin's, or "global", of all bins."""
-        total, squares = np.zeros(128), np.zeros(128)
+        """Mean and standard deviation over all frames, per mel bin (default) or, "global", as single numbers."""
+        total, squares = np.zeros(N_MELS), np.zeros(N_MELS)
         for i in range(len(self)):
             window = self.take([i])[0].astype(np.float64)
             total += window.mean(axis=0)
@@ -117,11 +117,10 @@ class Windows:
 def augmented(
     log_mels: np.ndarray, windows: Windows, augment: str, rng: np.random.Generator | None = None
 ) -> np.ndarray:
-    """Windows (n, frames, 128) as other recordings could have them. augment: one of config.AUGMENTATIONS.
+    """Augments windows (n, frames, 128). augment: one of config.AUGMENTATIONS.
 
-    gain: each louder or softer, by up to 6 dB either way. mix: MIXED of them together with another window, both with
-    such a gain. Magnitudes are added, as if no two partials had a phase in common. The floor of the log-mel contract
-    is silence, and stays silent: what is there is not known, but it is less.
+    gain: scales each by up to 6 dB either way. mix: adds another window to a random share MIXED of them, both scaled
+    so. Magnitudes are added, as if no two partials had a phase in common. The log-mel contract's floor stays silent.
     """
     if augment == "none":
         return log_mels
@@ -140,7 +139,7 @@ def _louder(log_mels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def load_windows(config: Config, held_out: bool = False) -> Windows:
-    """Every window of every readable track of `config.data`: of those to train on, or of those held out.
+    """Loads the training windows, or the held-out ones, from every readable track of `config.data`.
 
     Tracks that cannot be read, are silent or shorter than a window are skipped with a warning on stderr.
     Raises UserError if nothing is left.

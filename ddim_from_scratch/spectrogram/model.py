@@ -1,109 +1,161 @@
-"""A configuration's network: its schedule, its weights, and what it draws."""
+"""A trained denoiser: its weights, configuration and scaler as one object, and the run folder that it is read from."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from ..audio.mel import N_MELS
-from ..diffusion import (
-    PREDICTIONS,
-    EpsModel,
-    continuous_cosine_alpha_bar,
-    continuous_cosine_schedule,
-    cosine_schedule,
-    ddim,
-    ddpm,
-    dpm_solver_pp_2m,
-    heun,
-    linear_schedule,
-    log_snr_tau,
-    q_sample,
-    quadratic_tau,
-    uniform_tau,
-)
-from ..nn.fast import layers_for
+from ..audio.contract import FRAME_LENGTH, HOP_LENGTH, N_FFT, N_MELS, SR
+from ..diffusion import PREDICTIONS, EpsModel, Rng, draw_noise
+from ..nn.fast import layers_for, recorded
 from ..runtime import mpi, tree
 from ..runtime.backend import Array, array_module, to_device, to_host
+from ..runtime.errors import UserError
 from ..runtime.tree import Tree
-from ..training.optim import init_moments
+from ..training.checkpoint import load_checkpoint
 from .config import Config
 from .data import Scaler
 from .unet import init_unet, unet
 
-T = 1000  # times in the discrete schedules, and in the table that samplers read
+NAME = "spectrogram"
 CLIPS_AT_ONCE = 8  # drawn together: bounds the memory, whatever their number
-
-# Each (eps_model, x_T, alpha_bar, tau, eta, rng) -> generator of x. eta is DDIM's, the others have none.
-SAMPLERS: dict[str, Callable[..., Iterator[Array]]] = {
-    "ddim": ddim,
-    "ddpm": lambda eps_model, x_T, alpha_bar, tau, eta, rng: ddpm(eps_model, x_T, alpha_bar, rng, tau=tau),
-    "heun": lambda eps_model, x_T, alpha_bar, tau, eta, rng: heun(eps_model, x_T, alpha_bar, tau),
-    "dpm++2m": lambda eps_model, x_T, alpha_bar, tau, eta, rng: dpm_solver_pp_2m(eps_model, x_T, alpha_bar, tau),
-}
-SPACINGS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
-    "uniform": lambda alpha_bar, steps: uniform_tau(T, steps),
-    "quadratic": lambda alpha_bar, steps: quadratic_tau(T, steps),
-    "log-snr": log_snr_tau,
-}
+CONTRACT = {"sr": SR, "frame_length": FRAME_LENGTH, "hop_length": HOP_LENGTH, "n_fft": N_FFT, "n_mels": N_MELS}
+FIRST_CONTRACT = {"sr": 16000, "frame_length": 640, "hop_length": 320, "n_fft": 1024, "n_mels": 128}
 
 
-@lru_cache
-def alpha_bar_table(config: Config) -> np.ndarray:
-    """The run's schedule for samplers: (T + 1,), alpha_bar[0] = 1."""
-    if config.schedule == "continuous-cosine":
-        return continuous_cosine_schedule(T, config.min_signal_rate, config.max_signal_rate)
-    return {"linear": linear_schedule, "cosine": cosine_schedule}[config.schedule](T)
+@dataclass(frozen=True)
+class Model:
+    """A network that draws. network: {"params", "statistics"}, on `device`."""
+
+    network: Tree
+    config: Config
+    scaler: Scaler
+    device: str = "cpu"
+
+    @property
+    def alpha_bar(self) -> np.ndarray:
+        """The schedule's table, (T + 1,)."""
+        return self.config.noise_schedule.alpha_bar
+
+    def eps_model(self, context: Array | None = None) -> EpsModel:
+        """The network as the function eps_model(x, t) that samplers take.
+
+        context: of a network trained with one, a `context_channel` like x, on x's device; None is no past.
+        """
+        alpha_bar = self.alpha_bar
+
+        def eps_model(x: Array, t: int) -> Array:
+            seen = with_context(x, context) if self.config.context else x
+            output = self._output(seen, array_module(x).full(len(x), 1 - alpha_bar[t]))
+            return PREDICTIONS[self.config.prediction].eps(x, float(alpha_bar[t]), output.copy())
+
+        return eps_model
+
+    @cached_property
+    def _output(self) -> Callable[[Array, Array], Array]:
+        """The network's output, of what it sees and the noise variances. The next call overwrites it."""
+
+        def output(seen: Array, noise_variance: Array) -> Array:
+            params, statistics = self.network["params"], self.network["statistics"]
+            return unet(params, statistics, seen, noise_variance, layers_for(seen))[0]
+
+        return recorded(output, self.device)
+
+    def noise(self, n: int, frames: int, rng: Rng) -> Array:
+        return to_device(draw_noise((n, frames, N_MELS, 1), rng), self.device)
+
+    def standardised(self, log_mels: np.ndarray) -> Array:
+        """Log-mels (n, frames, 128) as the network sees them, (n, frames, 128, 1) on its device."""
+        return to_device(self.scaler.standardise(log_mels)[..., None], self.device)
+
+    def restored(self, x: Array) -> np.ndarray:
+        """The inverse, on the host."""
+        return self.scaler.restore(to_host(x)[..., 0])
 
 
-def draw_alpha_bar(config: Config, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Noise levels to train on, (n,): the continuous schedule at uniform times, a discrete one at uniform t in 1..T."""
-    if config.schedule == "continuous-cosine":
-        return continuous_cosine_alpha_bar(rng.random(n), config.min_signal_rate, config.max_signal_rate)
-    return alpha_bar_table(config)[rng.integers(1, T + 1, n)]
+@dataclass(frozen=True)
+class Saved:
+    """What a checkpoint holds. state: {"network", "average", "moments"}. windows: how many it was trained on."""
+
+    config: Config
+    scaler: Scaler
+    state: Tree = field(repr=False)
+    step: int
+    windows: int
+
+    @property
+    def epochs_done(self) -> int:
+        return self.step // (self.windows // min(self.config.batch_size, self.windows))
+
+    def model(self, device: str = "cpu") -> Model:
+        """The network of averaged weights."""
+        return Model(tree.to_device(self.state["average"], device), self.config, self.scaler, device)
 
 
-def loss_of_zero(config: Config) -> float:
-    """The noise loss, on average, of a network whose output is 0 whatever it sees: one that has learnt nothing."""
-    rng = np.random.default_rng(0)
-    alpha_bar = draw_alpha_bar(config, 10_000, rng)
-    x0, eps = rng.standard_normal((2, len(alpha_bar)))  # a data set's values are standardised, too
-    eps_pred = PREDICTIONS[config.prediction].eps(q_sample(x0, alpha_bar, eps), alpha_bar, np.zeros_like(eps))
-    return float(((eps_pred - eps) ** 2).mean())
+def read_run(run: Path, best: bool = False) -> Saved:
+    """The last checkpoint of a run, or the best. Raises UserError as `load_checkpoint` does."""
+    return load_checkpoint(run, understand, best)
+
+
+def kept(scaler: Scaler, windows: int) -> Tree:
+    """What a checkpoint holds beside the state."""
+    scaler = {"mean": scaler.mean, "std": scaler.std}
+    return {"scaler": scaler, "windows": np.array(windows), "contract": np.array(json.dumps(CONTRACT))}
+
+
+def understand(content: Tree) -> Saved:
+    """A checkpoint's content. Raises UserError if it is another system's, or its arrays are not its configuration's."""
+    if (name := str(content.get("system", NAME))) != NAME:
+        raise UserError(f"it is of the system {name}")
+    contract = json.loads(str(content["contract"])) if "contract" in content else FIRST_CONTRACT
+    for key, value in CONTRACT.items():
+        if contract[key] != value:
+            raise UserError(f"its spectrograms have {key} {contract[key]}, this version's {value}")
+    config, state = Config.from_json(str(content["config"])), content["state"]
+    for part in ("network", "average"):
+        state[part].setdefault("statistics", {})  # a file keeps no empty tree, which group normalisation's is
+    if wrong := _wrong(state, config):
+        raise UserError(f"it is not of its own configuration ({wrong})")
+    scaler = Scaler(content["scaler"]["mean"], content["scaler"]["std"])
+    if scaler.mean.shape != (N_MELS,) or scaler.std.shape != (N_MELS,):
+        raise UserError("it is not of its own configuration (scaler)")
+    return Saved(config, scaler, state, int(content["step"]), int(content["windows"]))
+
+
+def _wrong(state: Tree, config: Config) -> str | None:
+    """The name of an array that a state of this configuration has in another shape, or not at all; None if it is one.
+
+    Widths and depth are compared first: then a fresh network to compare with takes no more memory than the file.
+    """
+    params = state["network"]["params"]
+    halvings = range(len(config.widths) - 1)
+    widths = {f"{part}{i}": config.widths[i] for i in halvings for part in ("down", "up")}
+    for block, width in (widths | {"bottom": config.widths[-1]}).items():
+        if len(params[block]) != config.block_depth:
+            return f"{block} has {len(params[block])} blocks"
+        for name, layers in params[block].items():
+            if layers["conv2"]["w"].shape[2:] != (width, width):
+                return f"{block}/{name}/conv2/w"
+    expected, found = (tree.flatten(each) for each in (init_state(config, np.random.default_rng(0)), state))
+    for name, leaf in expected.items():
+        if name not in found or (found[name].shape, found[name].dtype) != (leaf.shape, leaf.dtype):
+            return name
+    return next(iter(found.keys() - expected.keys()), None)
 
 
 def init_state(config: Config, rng: np.random.Generator) -> Tree:
     """All that training changes: network {"params", "statistics"}, average (the same again) and moments."""
-    params, statistics = _init_unet(rng, config)
+    params, statistics = init_unet(
+        rng, config.widths, config.block_depth, config.attention, 1 + config.context, config.norm
+    )
     network = {"params": params, "statistics": statistics}
-    return {"network": network, "average": tree.map(np.copy, network), "moments": init_moments(params)}
-
-
-def _init_unet(rng: np.random.Generator, config: Config) -> tuple[Tree, Tree]:
-    return init_unet(rng, config.widths, config.block_depth, config.attention, 1 + config.context, config.norm)
-
-
-def state_shapes(config: Config) -> Tree:
-    """The shape of each leaf of `init_state`, without its numbers: what a configuration asks for is known before it
-    takes memory."""
-
-    class Shape(tuple):
-        shape = property(tuple)
-
-        def astype(self, _: type) -> Shape:
-            return self
-
-    class NoNumbers:
-        def uniform(self, low: float, high: float, shape: tuple[int, ...]) -> Shape:
-            return Shape(shape)
-
-    params, statistics = _init_unet(NoNumbers(), config)
-    shapes = [tree.map(lambda leaf: leaf.shape, part) for part in (params, statistics)]
-    network = dict(zip(("params", "statistics"), shapes, strict=True))
-    return {"network": network, "average": network, "moments": {"m": shapes[0], "v": shapes[0]}}
+    moments = {name: tree.map(np.zeros_like, params) for name in ("m", "v")}
+    return {"network": network, "average": tree.map(np.copy, network), "moments": moments}
 
 
 def context_channel(before: Sequence[np.ndarray], frames: int) -> np.ndarray:
@@ -126,66 +178,14 @@ def with_context(x: Array, context: Array | None) -> Array:
     return xp.concatenate([x, xp.zeros_like(x) if context is None else context], axis=-1)
 
 
-def network_eps_model(network: Tree, config: Config, context: Array | None = None) -> EpsModel:
-    """A trained network {"params", "statistics"} as the function eps_model(x, t) that samplers take.
+def in_groups(num: int, draw: Callable[[slice], np.ndarray]) -> np.ndarray:
+    """Clips (num, ...), CLIPS_AT_ONCE at a time, each group shared out among the processes. All get all clips.
 
-    context: of a network trained with one, a `context_channel` like x, on x's device; None is no past.
-    """
-    alpha_bar = alpha_bar_table(config)
-
-    def eps_model(x: Array, t: int) -> Array:
-        seen = with_context(x, context) if config.context else x
-        noise_variance, layers = np.full(len(x), 1 - alpha_bar[t]), layers_for(x)
-        output, _ = unet(network["params"], network.get("statistics", {}), seen, noise_variance, layers)
-        return PREDICTIONS[config.prediction].eps(x, float(alpha_bar[t]), output)
-
-    return eps_model
-
-
-def in_groups(num: int, rng: np.random.Generator, draw: Callable[[slice, mpi.NoiseOfPart], np.ndarray]) -> np.ndarray:
-    """`num` clips (num, ...), drawn CLIPS_AT_ONCE at a time, each group spread over the processes.
-
-    draw(some, noise) returns those clips of the slice `some`, on the host, and takes its random numbers from `noise`.
-    All processes get all clips.
+    draw(some) returns the clips of the slice `some`, on the host.
     """
     clips = []
     for start in range(0, num, CLIPS_AT_ONCE):
-        n = min(CLIPS_AT_ONCE, num - start)
-        part = mpi.share(n)
-        idle = part.start == part.stop  # then it draws a clip for nothing, to stay in step
-        work = slice(0, 1) if idle else part
-        drawn = draw(slice(start + work.start, start + work.stop), mpi.NoiseOfPart(rng, n, work))
-        clips += mpi.join([] if idle else list(drawn))
+        part = mpi.share(min(CLIPS_AT_ONCE, num - start))
+        mine = slice(start + part.start, start + part.stop)
+        clips += mpi.join([*draw(mine)] if part.start < part.stop else [])
     return np.stack(clips)
-
-
-def sample_log_mels(
-    network: Tree,
-    scaler: Scaler,
-    config: Config,
-    num: int,
-    frames: int,
-    steps: int,
-    rng: np.random.Generator,
-    device: str = "cpu",
-    sampler: str = "ddim",
-    spacing: str = "uniform",
-    eta: float = 0.0,
-) -> np.ndarray:
-    """`num` new log-mel spectrograms: float32 (num, frames, 128), natural logarithms.
-
-    Under mpirun, all processes call it, with generators in the same state, and get all of them.
-    sampler: a key of SAMPLERS. spacing: of its steps, a key of SPACINGS. eta: DDIM's.
-    """
-    eps_model, alpha_bar = network_eps_model(network, config), alpha_bar_table(config)
-    tau = SPACINGS[spacing](alpha_bar, steps)
-    with tqdm(total=-(-num // CLIPS_AT_ONCE) * steps, desc="sampling", unit="step") as bar:
-
-        def draw(some: slice, noise: mpi.NoiseOfPart) -> np.ndarray:
-            shape = (some.stop - some.start, frames, N_MELS, 1)
-            x_T = to_device(noise.standard_normal(shape, dtype=np.float32), device)
-            for x in SAMPLERS[sampler](eps_model, x_T, alpha_bar, tau, eta, noise):
-                bar.update(x is not x_T)
-            return to_host(x)[..., 0]
-
-        return scaler.restore(in_groups(num, rng, draw))

@@ -1,88 +1,86 @@
-"""The files of a run: its checkpoints, each replaced in one move."""
+"""Reads and writes a run's checkpoints. Each file is replaced atomically.
+
+A checkpoint is a tree: the "system" that it belongs to, its "config" (JSON), the "step", the "state" that training
+changes, and what else the system keeps in it. A file of the first edition names no system: it is a spectrogram's.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from ..runtime import tree
 from ..runtime.errors import UserError
 from ..runtime.tree import Tree
-from ..spectrogram.config import Config
-from ..spectrogram.data import Scaler
-from ..spectrogram.model import state_shapes
 
-PREVIOUS = "previous.npz"  # beside checkpoint.npz: the one before
-BEST = "best.npz"  # and the one whose samples were nearest to the recordings
+PREVIOUS = "previous.npz"  # the checkpoint before checkpoint.npz
+BEST = "best.npz"  # the one with the lowest Frechet distance (train --fad-every)
+FIRST_SYSTEM = "spectrogram"
+
+Content = TypeVar("Content")
 
 
 def checkpoint_path(run: Path) -> Path:
     return run / "checkpoint.npz"
 
 
-def save_checkpoint(path: Path, config: Config, state: Tree, scaler: Scaler, step: int, windows: int) -> None:
-    """All that --resume and sampling need, in one file that is replaced in one move.
-
-    The one before a run's newest is kept beside it: a disk, too, can lose what it was given.
-    """
-    content = {
-        "config": np.array(config.to_json()),
-        "scaler": {"mean": scaler.mean, "std": scaler.std},
-        "step": np.array(step),
-        "windows": np.array(windows),
-        "state": state,
-    }
-    content["checksum"] = np.array(tree.digest(content))
-    tree.save(path, content, keep=None if path.name == BEST else path.with_name(PREVIOUS))
+def save_checkpoint(path: Path, content: Tree) -> None:
+    """Write `content` with its checksum. The newest checkpoint's predecessor is kept: a disk can lose what it wrote."""
+    checksum = {"checksum": np.array(tree.digest(content))}
+    tree.save(path, content | checksum, keep=None if path.name == BEST else path.with_name(PREVIOUS))
 
 
-def load_checkpoint(run: Path, best: bool = False) -> Tree:
-    """The tree that `save_checkpoint` wrote, its "config" as a Config: the last one, or the best.
+def load_checkpoint(run: Path, understand: Callable[[Tree], Content] = dict, best: bool = False) -> Content:
+    """What `understand` makes of the last checkpoint's content, or of the best one's.
 
-    In place of a last one that is damaged or missing comes the one before, with a warning on stderr.
-    Raises UserError if there is none, if it is damaged, or if its weights are not of its configuration.
+    If the last one is damaged or missing, the one before is taken, with a warning on stderr.
+    Raises UserError if there is none, if it is damaged, or if `understand` raises UserError or for want of something.
     """
     if best:
-        return _read(run / BEST)
+        return _read(run / BEST, understand)
     try:
-        return _read(checkpoint_path(run))
+        return _read(checkpoint_path(run), understand)
     except UserError as error:
         if not (run / PREVIOUS).exists():
             raise
-        checkpoint = _read(run / PREVIOUS)
-        step = checkpoint["step"]
-        print(f"warning: {error}; taking {run / PREVIOUS} instead, which is of step {step}", file=sys.stderr)
-        return checkpoint
+        content = _read(run / PREVIOUS, understand)
+        print(f"warning: {error}; taking {run / PREVIOUS} instead, of step {step_of(run / PREVIOUS)}", file=sys.stderr)
+        return content
 
 
-def _read(path: Path) -> Tree:
+def step_of(path: Path) -> int:
+    return int(tree.load(path, only="step")["step"])
+
+
+def system_of(run: Path) -> str | None:
+    """The name of the system that a run was trained by; None if it has no checkpoint that can be read."""
+    for path in (checkpoint_path(run), run / PREVIOUS):
+        try:
+            return str(tree.load(path, only="system").get("system", FIRST_SYSTEM))
+        except (OSError, UserError):
+            continue
+    return None
+
+
+def _read(path: Path, understand: Callable[[Tree], Content]) -> Content:
     try:
-        checkpoint = tree.load(path)
+        content = tree.load(path)
     except FileNotFoundError:
+        if path.name == BEST:
+            raise UserError(
+                f"{path} does not exist: leave out --best, or train with --fad-every, which keeps the best"
+            ) from None
         raise UserError(f"{path} does not exist: train the run first (python -m ddim_from_scratch.train)") from None
     try:
-        if str(checkpoint.pop("checksum")) != tree.digest(checkpoint):
-            raise UserError(f"{path} is damaged (its checksum is another): train the run again")
-        config = Config.from_json(str(checkpoint["config"]))
-        expected = tree.flatten(state_shapes(config))
-        found = tree.flatten(checkpoint["state"])
-        kinds = {name: (leaf.shape, leaf.dtype) for name, leaf in found.items()}
-        wrong = [name for name, shape in expected.items() if kinds.get(name) != (shape, np.float32)]
-        if wrong or found.keys() != expected.keys():
-            raise UserError(f"{path} is not of its own configuration ({', '.join(wrong[:1]) or 'extra arrays'})")
-        if any(checkpoint["scaler"][name].shape != (128,) for name in ("mean", "std")):
-            raise UserError(f"{path} is not of its own configuration (scaler)")
-        int(checkpoint["step"]), int(checkpoint["windows"])
+        whole = str(content.pop("checksum")) == tree.digest(content)
+        if whole:
+            return understand(content)
+    except UserError as error:
+        raise UserError(f"{path}: {error}: train the run again") from None
     except (LookupError, TypeError, ValueError, AttributeError, MemoryError) as error:
-        if isinstance(error, UserError):
-            raise
         raise UserError(f"{path} is not a checkpoint of ours (no {error}): train the run again") from None
-    return checkpoint | {"config": config}
-
-
-def epochs_done(checkpoint: Tree) -> int:
-    """How many epochs the training has completed."""
-    windows = int(checkpoint["windows"])
-    return int(checkpoint["step"]) // (windows // min(checkpoint["config"].batch_size, windows))
+    raise UserError(f"{path} is damaged (its checksum is another): train the run again")

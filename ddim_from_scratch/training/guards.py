@@ -1,7 +1,8 @@
-"""What keeps a long training alive: one process a folder, a stop between steps, numbers that went wrong named."""
+"""Guards of a long training: one process per folder, stopping between steps, naming numbers that went wrong."""
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
@@ -10,12 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-
 from ..runtime import tree
 from ..runtime.errors import UserError
 from ..runtime.files import TEMPORARY
-from ..runtime.tree import Tree
+from ..runtime.tree import Packed, Tree
+from .optim import norm
 
 try:
     import fcntl
@@ -85,7 +85,6 @@ def end_with_parent(parent: int) -> None:
 
 def first_non_finite(of: Tree) -> str | None:
     """The name of the first leaf that holds NaN or infinity, or float32 numbers whose squares are infinite."""
-    for name, leaf in tree.flatten(of).items():
-        if not np.isfinite(float((leaf * leaf).sum(dtype="float64"))):
-            return name
-    return None
+    if isinstance(of, Packed) and math.isfinite(norm(of.flat)):
+        return None
+    return next((name for name, leaf in tree.flatten(of).items() if not math.isfinite(norm(leaf))), None)

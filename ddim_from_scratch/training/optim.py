@@ -1,43 +1,36 @@
-"""AdamW, its learning rate, the gradient's clipping before it, and the average of the weights.
+"""AdamW, its learning rate, the gradient's clipping before it, and the moving average (EMA) of the weights.
 
-All work in place, leaf by leaf.
+All work in place on vectors: the weights of a whole network as one (`tree.pack`).
 """
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
-
-from ..runtime import tree
-from ..runtime.backend import Array, array_module, parallel
-from ..runtime.tree import Tree
+from ..runtime.backend import Array
+from ..runtime.launches import elementwise
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7  # Keras' defaults
 WARM_UP = 0.05  # share of the steps
 
 
-def init_moments(params: Tree) -> Tree:
-    """Zero first and second moments: {"m": tree, "v": tree}."""
-    return {name: tree.map(lambda p: array_module(p).zeros_like(p), params) for name in ("m", "v")}
+def norm(vector: Array) -> Array:
+    """The length of a vector, a float64 scalar on its device.
 
-
-def clip_gradient(grads: Tree, limit: float) -> float:
-    """Shorten the gradient, all leaves together, to the length `limit` if it is longer; 0 is no limit. In place.
-
-        g = g min(1, limit / |g|)        |g|^2 = the sum of all leaves' squares
-
-    (Pascanu, Mikolov and Bengio 2013, algorithm 1.) Returns |g| as it was: NaN or infinite if any number is, or if
-    the square of one is too large for float32, as it would be in AdamW. Then nothing is changed.
+    NaN or infinite if any number is, or if the square of one is too large for float32, as it would be in AdamW.
     """
-    norm = math.sqrt(float(sum((g * g).sum(dtype="float64") for g in tree.flatten(grads).values())))
-    if 0 < limit < norm < math.inf:
+    return (vector * vector).sum(dtype="float64") ** 0.5
 
-        def leaf(g: Array) -> None:
-            g *= limit / norm
 
-        parallel(leaf, tree.flatten(grads).values())
-    return norm
+def clip_gradient(grads: Array, length: float, limit: float) -> None:
+    """Shorten a gradient of this finite length to the length `limit` if it is longer; 0 is no limit. In place.
+
+        g = g min(1, limit / |g|)
+
+    (Pascanu, Mikolov and Bengio 2013, algorithm 1.)
+    """
+    if 0 < limit < length:
+        grads *= limit / length
 
 
 def warmup_cosine(step: int, total: int) -> float:
@@ -60,36 +53,31 @@ def warmup_decay(decay: float, step: int) -> float:
     return min(decay, (1 + step) / (10 + step))
 
 
-def adamw(params: Tree, grads: Tree, moments: Tree, step: int, learning_rate: float, weight_decay: float) -> None:
+def adamw(
+    params: Array, grads: Array, moments: dict[str, Array], step: int, learning_rate: float, weight_decay: float
+) -> None:
     """One step of Adam with decoupled weight decay (Loshchilov and Hutter 2019, algorithm 2), as Keras writes it.
 
-    step: 1 at the first call. Changes `params` and `moments`.
+    step: 1 at the first call. moments: {"m", "v"}, zeros before it. Changes `params` and `moments`.
         m = beta_1 m + (1 - beta_1) g        v = beta_2 v + (1 - beta_2) g^2
         p = p - rate decay p - rate sqrt(1 - beta_2^step) / (1 - beta_1^step) m / (sqrt(v) + epsilon)
     """
-    rate = learning_rate * float(np.sqrt(1 - BETA_2**step)) / (1 - BETA_1**step)
-
-    def leaf(p_g_m_v: tuple) -> None:
-        p, g, m, v = p_g_m_v
-        m *= BETA_1
-        m += (1 - BETA_1) * g
-        v *= BETA_2
-        v += (1 - BETA_2) * g * g
-        p *= 1 - learning_rate * weight_decay
-        p -= rate * m / (array_module(p).sqrt(v) + EPSILON)
-
-    leaves = (tree.flatten(t) for t in (params, grads, moments["m"], moments["v"]))
-    p, g, m, v = leaves
-    parallel(leaf, [(p[name], g[name], m[name], v[name]) for name in p])
+    rate = learning_rate * math.sqrt(1 - BETA_2**step) / (1 - BETA_1**step)
+    _adamw(params, grads, moments["m"], moments["v"], rate, 1 - learning_rate * weight_decay)
 
 
-def update_average(average: Tree, current: Tree, decay: float) -> None:
-    """average = decay average + (1 - decay) current, in place, for every leaf of `average`."""
-    values = tree.flatten(current)
+@elementwise
+def _adamw(p: Array, g: Array, m: Array, v: Array, rate: float, kept: float) -> None:
+    m *= BETA_1
+    m += (1 - BETA_1) * g
+    v *= BETA_2
+    v += (1 - BETA_2) * g * g
+    p *= kept
+    p -= rate * m / (v**0.5 + EPSILON)
 
-    def leaf(name_a: tuple) -> None:
-        name, a = name_a
-        a *= decay
-        a += (1 - decay) * values[name]
 
-    parallel(leaf, tree.flatten(average).items())
+@elementwise
+def update_average(average: Array, current: Array, decay: float) -> None:
+    """average = decay average + (1 - decay) current, in place."""
+    average *= decay
+    average += (1 - decay) * current

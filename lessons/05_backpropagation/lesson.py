@@ -14,6 +14,7 @@ import numpy as np
 import soxr
 
 from ddim_from_scratch.audio import griffin_lim, log_mel, synth
+from ddim_from_scratch.diffusion import mean_squared_error
 from ddim_from_scratch.nn import (
     average_pool,
     average_pool_backward,
@@ -29,7 +30,6 @@ from ddim_from_scratch.nn import (
 from ddim_from_scratch.nn.fast.processor import winograd
 from ddim_from_scratch.nn.gradcheck import gradient_error
 from ddim_from_scratch.nn.init import glorot_uniform
-from ddim_from_scratch.nn.loss import mean_squared_error
 from lessons import FAST, show_source, sound
 
 rng = np.random.default_rng(0)

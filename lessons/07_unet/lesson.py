@@ -17,12 +17,11 @@ import soxr
 
 from ddim_from_scratch import nn
 from ddim_from_scratch.audio import griffin_lim, log_mel, synth
-from ddim_from_scratch.diffusion import predict_x0, q_sample
+from ddim_from_scratch.diffusion import mean_squared_error, predict_x0, q_sample
 from ddim_from_scratch.diffusion.schedule import continuous_cosine_alpha_bar
 from ddim_from_scratch.nn.fast import processor
 from ddim_from_scratch.nn.fast.processor import block as fast_block
 from ddim_from_scratch.nn.gradcheck import gradient_error
-from ddim_from_scratch.nn.loss import mean_squared_error
 from ddim_from_scratch.runtime import backend, tree
 from ddim_from_scratch.spectrogram.unet import (
     init_unet,
@@ -33,7 +32,7 @@ from ddim_from_scratch.spectrogram.unet import (
     up_blocks,
     up_blocks_backward,
 )
-from ddim_from_scratch.training.optim import adamw, init_moments
+from ddim_from_scratch.training.optim import adamw
 from lessons import FAST, show_source, sound
 
 rng = np.random.default_rng(0)
@@ -390,7 +389,8 @@ assert errors[worst] < 1e-6 and len(idle) == 4
 
 # %%
 steps = 8 if FAST else 60
-moments = init_moments(params)
+params = tree.pack(params)  # its arrays are views of one vector, params.flat
+moments = {name: np.zeros_like(params.flat) for name in ("m", "v")}
 losses = []
 with backend.threads():
     for step in range(1, steps + 1):
@@ -400,7 +400,7 @@ with backend.threads():
         prediction, cache = unet(params, statistics, x_t, 1 - alpha_bar, processor, training=True)
         loss, d_eps = mean_squared_error(prediction, eps)
         _, grads = unet_backward(d_eps, cache, processor)
-        adamw(params, grads, moments, step, learning_rate=3e-3, weight_decay=0)
+        adamw(params.flat, tree.pack(grads, like=params).flat, moments, step, learning_rate=3e-3, weight_decay=0)
         losses.append(loss)
 last = np.mean(losses[-10:])
 print(f"loss {losses[0]:.2f} -> {last:.2f} (mean of the last 10) after {steps} steps")

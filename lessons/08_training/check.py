@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from ddim_from_scratch.runtime import tree
 from lessons.tool.check import Exercise
 
 OPTIM, PROCESS = "tests/training/test_optim.py::", "tests/diffusion/test_process.py::"
@@ -23,52 +22,45 @@ def read(of_x_t, of_v):
 
 
 def average(update_average, decay=0.9, steps=1):
-    """What the average of one leaf, and of another two levels down, has become."""
-    kept = {"w": np.zeros(3), "deep": {"b": np.full(2, 10.0)}}
-    current = {"w": np.array([1.0, 2.0, 3.0]), "deep": {"b": np.array([20.0, -20.0])}}
+    """What the average has become."""
+    kept = np.array([0.0, 0, 0, 10, 10])
     for _ in range(steps):
-        update_average(kept, current, decay)
-    return np.concatenate([kept["w"], kept["deep"]["b"]])
+        update_average(kept, np.array([1.0, 2, 3, 20, -20]), decay)
+    return kept
 
 
 def mixed(of_old, of_new):
     def mistaken(old, current, decay):
-        for a, c in zip(tree.flatten(old).values(), tree.flatten(current).values(), strict=True):
-            a[...] = of_old(decay) * a + of_new(decay) * c
+        old[...] = of_old(decay) * old + of_new(decay) * current
 
     return mistaken
 
 
 def steps(adamw, count=1, weight_decay=0.1, watched="params", dtype=np.float64):
-    """What one leaf, and another two levels down, have become after steps with falling gradients."""
-    shapes = {"w": np.array([1.0, -2.0, 0.5], dtype), "deep": {"b": np.array([3.0, 0.0], dtype)}}
-    params = tree.map(np.copy, shapes)
-    moments = {name: tree.map(np.zeros_like, params) for name in ("m", "v")}
+    """What the weights, or a moment, have become after steps with falling gradients."""
+    params = np.array([1.0, -2.0, 0.5, 3.0, 0.0], dtype)
+    moments = {name: np.zeros_like(params) for name in ("m", "v")}
     for step in range(1, count + 1):
-        grads = {"w": np.array([2.0, 30.0, -0.1], dtype) / step, "deep": {"b": np.array([1.0, -0.5], dtype)}}
+        grads = np.array([2.0, 30.0, -0.1, 1.0, -0.5], dtype) / step
         adamw(params, grads, moments, step, 0.01, weight_decay)
-    result = params if watched == "params" else moments[watched]
-    return np.concatenate([result["w"], result["deep"]["b"]])
+    return params if watched == "params" else moments[watched]
 
 
 def wrong(decoupled=True, correct_m=True, correct_v=True, root=True, sign=1, decay_rate=True, keep=True, before=0):
     """An AdamW with one thing or another wrong."""
 
-    def mistaken(params, grads, moments, step, learning_rate, weight_decay):
-        step = step - before
-        for p, g, m, v in zip(
-            *(tree.flatten(t).values() for t in (params, grads, moments["m"], moments["v"])), strict=True
-        ):
-            if not decoupled:
-                g = g + weight_decay * p
-            new_m, new_v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
-            if keep:
-                m[...], v[...] = new_m, new_v
-            new_m = new_m / (1 - 0.9**step) if correct_m else new_m
-            new_v = new_v / (1 - 0.999**step) if correct_v else new_v
-            if decoupled:
-                p *= 1 - (learning_rate if decay_rate else 1) * weight_decay
-            p -= sign * learning_rate * new_m / ((np.sqrt(new_v) if root else new_v) + 1e-7)
+    def mistaken(p, g, moments, step, learning_rate, weight_decay):
+        step, m, v = step - before, moments["m"], moments["v"]
+        if not decoupled:
+            g = g + weight_decay * p
+        new_m, new_v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        if keep:
+            m[...], v[...] = new_m, new_v
+        new_m = new_m / (1 - 0.9**step) if correct_m else new_m
+        new_v = new_v / (1 - 0.999**step) if correct_v else new_v
+        if decoupled:
+            p *= 1 - (learning_rate if decay_rate else 1) * weight_decay
+        p -= sign * learning_rate * new_m / ((np.sqrt(new_v) if root else new_v) + 1e-7)
 
     return mistaken
 
@@ -101,7 +93,7 @@ EXERCISES = [
         "ddim_from_scratch.training.optim.update_average",
         tests=(
             OPTIM + "test_the_average_follows_its_formula",
-            OPTIM + "test_both_work_in_place_and_keep_float32",
+            OPTIM + "test_both_keep_float32_and_the_gradient",
         ),
         examples={
             "an average of 0s and 10s, of decay 0.9, after one step": average,
@@ -123,7 +115,7 @@ EXERCISES = [
         tests=(
             OPTIM + "test_weight_decay_acts_without_a_gradient_and_not_on_the_moments",
             OPTIM + "test_the_first_step_has_the_size_of_the_learning_rate_whatever_the_gradient",
-            OPTIM + "test_both_work_in_place_and_keep_float32",
+            OPTIM + "test_both_keep_float32_and_the_gradient",
         ),
         examples={
             "params after one step, learning rate 0.01, decay 0.1": steps,

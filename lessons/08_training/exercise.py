@@ -1,14 +1,10 @@
 """Exercises of lesson 08: the noise in a velocity, the moving average, AdamW.
 
 Write the three functions. `make check-08` puts each in the package's place, on its own, shows what it answers
-beside what is expected, and runs the package's tests on it. Parameters are trees, nested dicts of arrays:
-`tree.flatten(t)`, from ddim_from_scratch, is a flat dict of the very same arrays, `{"down0/block0/conv1/w": array}`.
-Two trees of the same shape have the same keys in the same order.
+beside what is expected, and runs the package's tests on it. The weights of the whole network are one vector.
 """
 
 import numpy as np
-
-from ddim_from_scratch.runtime.tree import Tree
 
 
 def eps_of_velocity(x_t: np.ndarray, alpha_bar: np.ndarray | float, v: np.ndarray) -> np.ndarray:
@@ -28,11 +24,11 @@ def eps_of_velocity(x_t: np.ndarray, alpha_bar: np.ndarray | float, v: np.ndarra
     raise NotImplementedError
 
 
-def update_average(average: Tree, current: Tree, decay: float) -> None:
-    """average = decay average + (1 - decay) current, for every leaf of the tree.
+def update_average(average: np.ndarray, current: np.ndarray, decay: float) -> None:
+    """average = decay average + (1 - decay) current.
 
-    In place: the arrays of `average` are changed, as by `a *= ...` and `a += ...`; nothing is returned. `current`
-    is left as it was. decay is 0.99, say: most of the old average stays.
+    In place: the vector `average` is changed, as by `average *= ...`; nothing is returned. `current` is left as it
+    was. decay is 0.99, say: most of the old average stays.
 
         current   /\\/\\  /\\/\\/\\     jitters from step to step
                  /    \\/
@@ -41,8 +37,10 @@ def update_average(average: Tree, current: Tree, decay: float) -> None:
     raise NotImplementedError
 
 
-def adamw(params: Tree, grads: Tree, moments: Tree, step: int, learning_rate: float, weight_decay: float) -> None:
-    """One step of AdamW, for every leaf p of `params` and its gradient g, with beta_1 = 0.9, beta_2 = 0.999:
+def adamw(
+    params: np.ndarray, grads: np.ndarray, moments: dict, step: int, learning_rate: float, weight_decay: float
+) -> None:
+    """One step of AdamW, for every weight p of `params` and its gradient g, with beta_1 = 0.9, beta_2 = 0.999:
 
         m = beta_1 m + (1 - beta_1) g                    n = step, 1 at the first call
         v = beta_2 v + (1 - beta_2) g^2
@@ -50,8 +48,8 @@ def adamw(params: Tree, grads: Tree, moments: Tree, step: int, learning_rate: fl
         p = p - learning_rate m_hat / (sqrt(v_hat) + 1e-7),
                 m_hat = m / (1 - beta_1^n),  v_hat = v / (1 - beta_2^n)
 
-    moments: {"m": tree, "v": tree}, trees of the shape of `params`, zeros before the first step.
-    In place: the arrays of `params` and `moments` are changed; nothing is returned, and `grads` is left as it was.
+    moments: {"m": vector, "v": vector}, as long as `params`, zeros before the first step.
+    In place: the vectors `params` and in `moments` are changed; nothing is returned, and `grads` is left as it was.
 
         g         ......|......        a gradient that comes but once
         p         ------.              moves the weight for some ten steps (beta_1),

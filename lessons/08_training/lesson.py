@@ -19,25 +19,29 @@ import numpy as np
 from ddim_from_scratch.audio import griffin_lim, synth
 from ddim_from_scratch.diffusion import (
     PREDICTIONS,
+    Sampling,
+    Schedule,
     ddim,
     eps_of_velocity,
+    mean_squared_error,
     mixture_eps_model,
     q_sample,
     uniform_tau,
     velocity,
 )
 from ddim_from_scratch.nn.fast import layers_for
-from ddim_from_scratch.nn.loss import mean_squared_error
 from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.backend import parallel, threads
+from ddim_from_scratch.spectrogram.compose import Composer
 from ddim_from_scratch.spectrogram.config import Config
 from ddim_from_scratch.spectrogram.data import load_windows
-from ddim_from_scratch.spectrogram.model import alpha_bar_table, draw_alpha_bar, init_state, sample_log_mels
+from ddim_from_scratch.spectrogram.model import Model
+from ddim_from_scratch.spectrogram.system import Batch, Training
 from ddim_from_scratch.spectrogram.unet import unet
-from ddim_from_scratch.train import train_step
 from ddim_from_scratch.training.checkpoint import checkpoint_path, save_checkpoint
 from ddim_from_scratch.training.log import Log
-from ddim_from_scratch.training.optim import BETA_1, BETA_2, adamw, init_moments, update_average, warmup_decay
+from ddim_from_scratch.training.loop import checkpoint
+from ddim_from_scratch.training.optim import BETA_1, BETA_2, adamw, update_average, warmup_decay
 from lessons import FAST, show_source, sound
 from lessons.tool.percent import ROOT
 
@@ -115,25 +119,25 @@ assert abs(squared - 1) < 0.01 and abs(absolute - np.sqrt(2 / np.pi)) < 0.003
 # in). On average over the noise levels of training that is
 
 # %%
-levels = draw_alpha_bar(config, 100_000, rng)
+levels = config.noise_schedule.draw(100_000, rng)
 x0 = clips[rng.integers(0, len(clips), 512)]
-ab = draw_alpha_bar(config, len(x0), rng)
+ab = config.noise_schedule.draw(len(x0), rng)
 eps = rng.standard_normal(x0.shape, dtype=np.float32)
 v = velocity(x0, ab, eps)
 guess = eps_of_velocity(q_sample(x0, ab, eps), ab, np.zeros_like(v))
 start, _ = mean_squared_error(guess, eps)
 print(f"loss of v = 0: as v {np.mean(v**2):.3f}, read as noise {start:.3f}; mean alpha_bar {levels.mean():.3f}")
 assert abs(np.mean(v**2) - 1) < 0.03 and abs(start - levels.mean()) < 0.03
-show_source(draw_alpha_bar, eps_of_velocity)
+show_source(Schedule.draw, eps_of_velocity)
 
 # %% [markdown]
 # ## A step
 #
-# Here is the whole of it. The network and its gradient are lessons 05 to 07; what is new are the last three
-# lines, `adamw` and two moving averages.
+# Here is the whole of it. The network and its gradient are lessons 05 to 07; what is new are the last lines,
+# `adamw` and two moving averages. All weights lie in one vector, `params.flat`, and so does their gradient.
 
 # %%
-show_source(train_step)
+show_source(Training.step)
 
 # %% [markdown]
 # **AdamW** keeps two averages of each weight's gradient $g$, of $g$ and of $g^2$, and divides one by the root
@@ -154,10 +158,11 @@ show_source(train_step)
 # %%
 first_steps = {}
 for scale in (1e-3, 1, 1e3):
-    params, grads = {"w": np.zeros(3)}, {"w": scale * np.array([1.0, -2.0, 0.5])}
-    adamw(params, grads, init_moments(params), step=1, learning_rate=0.01, weight_decay=0)
-    first_steps[scale] = params["w"]
-    print(f"gradient {grads['w']}: the weights move by {np.round(params['w'], 4)}")
+    params, grads = np.zeros(3), scale * np.array([1.0, -2.0, 0.5])
+    moments = {"m": np.zeros(3), "v": np.zeros(3)}
+    adamw(params, grads, moments, step=1, learning_rate=0.01, weight_decay=0)
+    first_steps[scale] = params
+    print(f"gradient {grads}: the weights move by {np.round(params, 4)}")
 assert all(np.allclose(moved, [-0.01, 0.01, -0.01], rtol=1e-2) for moved in first_steps.values())
 uncorrected = (1 - BETA_1) / np.sqrt(1 - BETA_2)
 print(f"without the correction: {uncorrected:.2f} times as far")
@@ -174,11 +179,12 @@ show_source(adamw)
 def fit(config, clips, steps, keep=()):
     """Train a fresh network. Returns its state, each step's losses (steps, 2), and copies of the state."""
     rng = np.random.default_rng(0)
-    state, losses, kept = init_state(config, rng), [], {}
+    system, losses, kept = Training(config), [], {}
+    state = tree.pack(system.init(rng))
     with threads():
         for step in range(1, steps + 1):
             batch = clips[rng.permutation(len(clips))[: config.batch_size]]
-            losses.append(train_step(state, batch, config, step, rng))
+            losses.append([*system.step(state, Batch(batch), step, rng).values()])
             if step in keep:
                 kept[step] = tree.map(np.copy, state)
     return state, np.array(losses), kept
@@ -194,10 +200,10 @@ state, losses, kept = fit(config, clips, STEPS, moments_to_keep)
 # %%
 RUN.mkdir(parents=True, exist_ok=True)
 five_tracks = dataclasses.replace(config, limit=5)
-save_checkpoint(checkpoint_path(RUN), five_tracks, state, scaler, STEPS, len(windows))
+save_checkpoint(checkpoint_path(RUN), checkpoint(Training(five_tracks, windows, scaler), state, STEPS))
 log = Log(RUN / "log.csv", 0)
 for step, (noise_loss, reconstruction_loss) in enumerate(losses, start=1):
-    log.add(step, 1, noise_loss, reconstruction_loss, 0.0)
+    log.add(step=step, epoch=1, noise_loss=noise_loss, reconstruction_loss=reconstruction_loss, seconds=0.0)
 log.write()
 
 # %% [markdown]
@@ -302,7 +308,7 @@ plt.show()
 
 # %%
 show_source(update_average)
-some_levels = draw_alpha_bar(config, len(some), np.random.default_rng(2))
+some_levels = config.noise_schedule.draw(len(some), np.random.default_rng(2))
 raw, averaged = (
     [eps_loss(kept[step][which], config, some, some_levels) for step in moments_to_keep]
     for which in ("network", "average")
@@ -372,8 +378,7 @@ assert FAST or enlarged * v_by_level[0] < 1 < enlarged * eps_by_level[0]
 def sample(network, config, clips, frames, steps=30, seed=0):
     """Log-mels (clips, frames, 128), by the deterministic DDIM."""
     with threads():
-        rng = np.random.default_rng(seed)
-        return sample_log_mels(network, scaler, config, clips, frames, 4 if FAST else steps, rng)
+        return Composer(Model(network, config, scaler), Sampling(steps=4 if FAST else steps), seed).draw(clips, frames)
 
 
 LONG = 64 if FAST else 256  # frames: 5.12 s, longer than the network was trained on
@@ -480,7 +485,7 @@ plt.show()
 # %%
 ten_clips = clips[windows.apart()[:: 2 if FAST else 11][:10]]
 flat = ten_clips.reshape(10, -1)
-alpha_bar = alpha_bar_table(config)
+alpha_bar = config.noise_schedule.alpha_bar
 reciter = mixture_eps_model(flat, np.full(10, 1e-6, np.float32), np.full(10, 0.1, np.float32), alpha_bar)
 
 rng = np.random.default_rng(0)
@@ -578,17 +583,17 @@ axes[0].plot(np.cos(angle) ** 2, v, label="v")
 axes[0].plot(np.cos(angle) ** 2, eps_of_velocity(x_t, np.cos(angle) ** 2, v), "--", label="eps_of_velocity")
 axes[0].set(xlabel=r"$\bar\alpha$", ylim=(-1.9, 1.4), title="of x0 = 1 and eps = 0.5")
 wobble = 1 + 0.5 * np.random.default_rng(0).standard_normal(300)
-average, line = {"w": np.zeros(1)}, []
+average, line = np.zeros(1), []
 for value in wobble:
-    update_average(average, {"w": np.array([value])}, 0.95)
-    line.append(average["w"].item())
+    update_average(average, np.array([value]), 0.95)
+    line.append(average.item())
 axes[1].plot(wobble, color="#999999", linewidth=0.7, label="weights")
 axes[1].plot(line, label="update_average, decay 0.95")
 axes[1].set(xlabel="step", ylim=(-1.6, 2.5), title="an average that begins at 0")
-params, moments, line = {"w": np.array([1.0])}, {"m": {"w": np.zeros(1)}, "v": {"w": np.zeros(1)}}, []
+params, moments, line = np.array([1.0]), {"m": np.zeros(1), "v": np.zeros(1)}, []
 for step in range(1, 121):
-    adamw(params, {"w": params["w"] * 100}, moments, step, learning_rate=0.03, weight_decay=0)
-    line.append(params["w"].item())
+    adamw(params, params * 100, moments, step, learning_rate=0.03, weight_decay=0)
+    line.append(params.item())
 axes[2].plot(line, label="adamw, learning rate 0.03")
 axes[2].set(xlabel="step", title=r"down the parabola $50 w^2$, from w = 1")
 for ax, place in zip(axes, ("lower center", "lower right", "upper right"), strict=True):

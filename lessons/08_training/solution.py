@@ -2,9 +2,6 @@
 
 import numpy as np
 
-from ddim_from_scratch.runtime import tree
-from ddim_from_scratch.runtime.tree import Tree
-
 
 def eps_of_velocity(x_t: np.ndarray, alpha_bar: np.ndarray | float, v: np.ndarray) -> np.ndarray:
     """Turn (x_t, v) back."""
@@ -15,21 +12,20 @@ def eps_of_velocity(x_t: np.ndarray, alpha_bar: np.ndarray | float, v: np.ndarra
     return signal_rate * v + noise_rate * x_t
 
 
-def update_average(average: Tree, current: Tree, decay: float) -> None:
-    """Most of the old, a little of the new."""
-    for a, c in zip(tree.flatten(average).values(), tree.flatten(current).values(), strict=True):
-        a *= decay
-        a += (1 - decay) * c
+def update_average(average: np.ndarray, current: np.ndarray, decay: float) -> None:
+    """In place."""
+    average *= decay
+    average += (1 - decay) * current
 
 
-def adamw(params: Tree, grads: Tree, moments: Tree, step: int, learning_rate: float, weight_decay: float) -> None:
-    """Two moments, their corrections, decay on the weight itself."""
-    leaves = (tree.flatten(t).values() for t in (params, grads, moments["m"], moments["v"]))
-    for p, g, m, v in zip(*leaves, strict=True):
-        m *= 0.9
-        m += 0.1 * g
-        v *= 0.999
-        v += 0.001 * g**2
-        p -= learning_rate * weight_decay * p
-        m_hat, v_hat = m / (1 - 0.9**step), v / (1 - 0.999**step)
-        p -= learning_rate * m_hat / (np.sqrt(v_hat) + 1e-7)
+def adamw(
+    params: np.ndarray, grads: np.ndarray, moments: dict, step: int, learning_rate: float, weight_decay: float
+) -> None:
+    """Both corrections as one factor of the learning rate; epsilon is so small that it does not matter here."""
+    m, v = moments["m"], moments["v"]
+    m *= 0.9
+    m += 0.1 * grads
+    v *= 0.999
+    v += 0.001 * grads * grads
+    params *= 1 - learning_rate * weight_decay
+    params -= learning_rate * float(np.sqrt(1 - 0.999**step)) / (1 - 0.9**step) * m / (np.sqrt(v) + 1e-7)

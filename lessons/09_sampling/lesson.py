@@ -16,6 +16,7 @@ import numpy as np
 
 from ddim_from_scratch.audio import griffin_lim, synth
 from ddim_from_scratch.diffusion import (
+    T,
     ddim,
     ddim_inversion,
     ddpm,
@@ -28,10 +29,11 @@ from ddim_from_scratch.diffusion import (
 )
 from ddim_from_scratch.runtime.backend import parallel, threads
 from ddim_from_scratch.spectrogram.config import Config
-from ddim_from_scratch.spectrogram.data import Scaler, load_windows
-from ddim_from_scratch.spectrogram.model import T, alpha_bar_table, network_eps_model
-from ddim_from_scratch.train import train
-from ddim_from_scratch.training.checkpoint import checkpoint_path, load_checkpoint
+from ddim_from_scratch.spectrogram.data import load_windows
+from ddim_from_scratch.spectrogram.model import Model, read_run
+from ddim_from_scratch.spectrogram.system import training
+from ddim_from_scratch.training.checkpoint import checkpoint_path
+from ddim_from_scratch.training.loop import train
 from lessons import FAST, film, show_source, sound
 from lessons.tool.percent import ROOT
 
@@ -65,12 +67,12 @@ if not checkpoint_path(RUN).exists():
         epochs=1 if FAST else 7,
     )
     with threads():
-        train(config, load_windows(config), RUN)
+        train(training(config), RUN)
 
-checkpoint = load_checkpoint(RUN)
-config, scaler = checkpoint["config"], Scaler(**checkpoint["scaler"])
-network = checkpoint["state"]["average"]  # not the last weights, but their average: see lesson 08
-print(f"trained for {checkpoint['step']} steps on {checkpoint['windows']} windows")
+saved = read_run(RUN)
+model = saved.model()  # not of the last weights, but of their average: see lesson 08
+config, scaler = model.config, model.scaler
+print(f"trained for {saved.step} steps on {saved.windows} windows")
 
 # %% [markdown]
 # To a sampler, the network is a function `eps_model(x, t)`: the noise that it sees in $x$ at time $t$. The
@@ -78,9 +80,9 @@ print(f"trained for {checkpoint['step']} steps on {checkpoint['windows']} window
 # \dots > \bar\alpha_T$:
 
 # %%
-show_source(network_eps_model)
-alpha_bar = alpha_bar_table(config)
-plain_eps_model = network_eps_model(network, config)
+show_source(Model.eps_model)
+alpha_bar = model.alpha_bar
+plain_eps_model = model.eps_model()
 evaluations = 0
 
 

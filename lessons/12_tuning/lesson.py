@@ -19,10 +19,10 @@ from ddim_from_scratch.diffusion.schedule import continuous_cosine_alpha_bar
 from ddim_from_scratch.fad import frechet_distance, gaussian
 from ddim_from_scratch.fad.reliability import floor
 from ddim_from_scratch.fad.statistics import Set
+from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.backend import threads
 from ddim_from_scratch.spectrogram.config import Config
-from ddim_from_scratch.spectrogram.model import init_state
-from ddim_from_scratch.train import train_step
+from ddim_from_scratch.spectrogram.system import Batch, Training
 from lessons import FAST, show_source
 
 # %% [markdown]
@@ -137,12 +137,13 @@ def loss_after(learning_rate, seed):
     options = {"widths": (8, 16), "block_depth": 1, "attention": "none"}
     config = Config(data="Ode to Joy", learning_rate=learning_rate, **options)
     rng = np.random.default_rng(seed)
-    state, losses = init_state(config, rng), []
+    system, losses = Training(config), []
+    state = tree.pack(system.init(rng))
     for step in range(1, steps + 1):
         starts = rng.integers(0, len(picture) - 16, 4)
         x0 = np.stack([picture[start : start + 16] for start in starts])[..., None]
         try:
-            losses.append(train_step(state, x0, config, step, rng)[0])
+            losses.append(system.step(state, Batch(x0), step, rng)["noise_loss"])
         except FloatingPointError:
             return np.inf
     return np.mean(losses[-steps // 3 :])

@@ -22,22 +22,16 @@ def half(x, t):
 
 def averaged(update_average, dtype=np.float64):
     """The average itself, after a step."""
-    average = {"conv": {"w": np.array([1.0, 2, 3], dtype)}, "b": np.zeros(1, dtype)}
-    current = {"conv": {"w": np.array([2.0, 0, 3], dtype)}, "b": np.ones(1, dtype)}
-    update_average(average, current, 0.9)
-    return np.concatenate([average["conv"]["w"], average["b"]])
-
-
-def leaves(average, current):
-    return [(average["conv"]["w"], current["conv"]["w"]), (average["b"], current["b"])]
+    average = np.array([1.0, 2, 3, 0], dtype)
+    update_average(average, np.array([2.0, 0, 3, 1], dtype), 0.9)
+    return average
 
 
 def mistaken(change):
-    """An update_average that does something else with each pair of arrays."""
+    """An update_average that does something else."""
 
     def update_average(average, current, decay):
-        for a, c in leaves(average, current):
-            a[...] = change(a, c, decay)
+        average[...] = change(average, current, decay)
 
     return update_average
 
@@ -159,17 +153,17 @@ EXERCISES = [
         "ddim_from_scratch.training.optim.update_average",
         tests=(
             OPTIM + "test_the_average_follows_its_formula",
-            OPTIM + "test_both_work_in_place_and_keep_float32",
+            OPTIM + "test_both_keep_float32_and_the_gradient",
         ),
         examples={
-            "average of w [1, 2, 3], b [0] and w [2, 0, 3], b [1], decay 0.9": averaged,
+            "average of [1, 2, 3, 0] and [2, 0, 3, 1], decay 0.9": averaged,
             "the same in float32": lambda update_average: averaged(update_average, np.float32),
         },
         mistakes={
             "the shares are swapped: the average keeps decay of itself": mistaken(
                 lambda a, c, decay: (1 - decay) * a + decay * c
             ),
-            "nothing has changed: write into the arrays, a *= decay, not into a new dictionary": mistaken(
+            "nothing has changed: write into the array, average *= decay, not into a new one": mistaken(
                 lambda a, c, decay: a
             ),
             "the current weights are added whole: only 1 - decay of them": mistaken(lambda a, c, decay: decay * a + c),

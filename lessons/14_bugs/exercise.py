@@ -57,14 +57,13 @@ def eps_of_velocity(x_t: np.ndarray, alpha_bar, v: np.ndarray) -> np.ndarray:
     raise NotImplementedError
 
 
-def update_average(average: dict, current: dict, decay: float) -> None:
-    """average = decay average + (1 - decay) current, in place, for every array of two nested dicts.
+def update_average(average: np.ndarray, current: np.ndarray, decay: float) -> None:
+    """average = decay average + (1 - decay) current, in place.
 
-    With the bug:  average = decay * current + (1 - decay) * average, which has next to no memory, or a new
-    dictionary, which the caller never sees. Change the arrays themselves: `a *= decay`.
+    With the bug:  average = decay * current + (1 - decay) * average, which has next to no memory, or a new array,
+    which the caller never sees. Change the array itself: `average *= decay`.
 
-    average: nested dicts of arrays, {"conv": {"w": ..., "b": ...}}. current: the same, and perhaps more, which is
-        left alone. decay: a number from 0 up to 1. float32 arrays stay float32.
+    average, current: vectors of all weights. decay: a number from 0 up to 1. float32 stays float32.
 
         1 |           . - ' ~
           |     . '                of ones, from zero: 1 - decay^n

@@ -30,7 +30,7 @@ from ddim_from_scratch.diffusion import (
     velocity,
 )
 from ddim_from_scratch.fad import frechet_distance, gaussian
-from ddim_from_scratch.training.optim import adamw, init_moments, update_average
+from ddim_from_scratch.training.optim import adamw, update_average
 from lessons import FAST, show_source, sound
 
 sr = 16_000
@@ -451,12 +451,12 @@ steps, start = 200, np.random.default_rng(0).standard_normal(tune.shape)
 
 def train(decay):
     """Weights and their average after `steps` steps; decay(n) is that of step n."""
-    weights, average = {"w": start.copy()}, {"w": start.copy()}
-    moments = init_moments(weights)
+    weights, average = start.copy(), start.copy()
+    moments = {"m": np.zeros_like(start), "v": np.zeros_like(start)}
     for n in range(1, steps + 1):
-        adamw(weights, {"w": weights["w"] - tune}, moments, n, 0.05, 0.0)
+        adamw(weights, weights - tune, moments, n, 0.05, 0.0)
         update_average(average, weights, decay(n))
-    return weights["w"], average["w"]
+    return weights, average
 
 
 def constant(n):
@@ -535,10 +535,10 @@ axes[0, 1].set(title="x0 of clipped", xlabel="$x_t$", ylabel="$x_0$")
 angle = np.linspace(0, np.pi / 2, 50)
 axes[1, 0].plot(np.cos(angle) ** 2, [eps_of_velocity(1.0, float(c), 0.5) for c in np.cos(angle) ** 2])
 axes[1, 0].set(title="eps_of_velocity(1, alpha_bar, 0.5)", xlabel="alpha_bar", ylabel="eps")
-a, values = {"w": np.zeros(1)}, []
+a, values = np.zeros(1), []
 for _ in range(40):
-    update_average(a, {"w": np.ones(1)}, 0.9)
-    values.append(a["w"][0])
+    update_average(a, np.ones(1), 0.9)
+    values.append(a[0])
 axes[1, 1].plot(1 + np.arange(40), values)
 axes[1, 1].set(title="update_average, decay 0.9", xlabel="step", ylabel="average of ones", ylim=(0, 1))
 plt.show()

@@ -32,10 +32,6 @@ def eps_of_velocity(x_t, alpha_bar, v):
 
 
 def update_average(average, current, decay):
-    """In place, level by level."""
-    for name, a in average.items():
-        if isinstance(a, dict):
-            update_average(a, current[name], decay)
-        else:
-            a *= decay
-            a += (1 - decay) * current[name]
+    """In place."""
+    average *= decay
+    average += (1 - decay) * current

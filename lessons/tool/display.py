@@ -27,7 +27,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from ddim_from_scratch.audio import write_wav
-from ddim_from_scratch.audio.mel import SR
+from ddim_from_scratch.audio.contract import SR
 
 from . import terminal
 from .percent import ROOT

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from helpers import SAMPLERS, last
+from helpers import SAMPLERS, last, walk
 
 from ddim_from_scratch.diffusion import (
     correlated_gaussian_eps_model,
-    ddim,
     gaussian_eps_model,
     infill,
     linear_schedule,
@@ -31,8 +30,8 @@ def conditional():
 def errors(rng, steps, resamplings, n=4000):
     """Of the mean and of the covariance of n infillings."""
     eps_model = correlated_gaussian_eps_model(MEAN, COVARIANCE, LINEAR)
-    walk = eps_model, rng.standard_normal((n, 4)), LINEAR, quadratic_tau(1000, steps)
-    x = last(infill(ddim, *walk, np.broadcast_to(KNOWN, (n, 4)), MASK, rng, resamplings))[:, ~MASK]
+    steps = walk("ddim", eps_model, LINEAR, quadratic_tau(1000, steps), rng)
+    x = last(infill(steps, rng.standard_normal((n, 4)), np.broadcast_to(KNOWN, (n, 4)), MASK, resamplings))[:, ~MASK]
     mean, covariance = conditional()
     return np.abs(x.mean(axis=0) - mean).max(), np.abs(np.cov(x.T) - covariance).max()
 
@@ -46,19 +45,22 @@ def test_resampling_leads_to_the_conditional_distribution(rng):
 
 
 def test_what_is_known_is_kept_exactly_and_what_the_mask_hides_does_not_matter(rng):
-    walk = gaussian_eps_model(0.0, 1.0, LINEAR), rng.standard_normal((2, 4)), LINEAR, uniform_tau(1000, 5)
+    steps = walk("ddim", gaussian_eps_model(0.0, 1.0, LINEAR), LINEAR, uniform_tau(1000, 5), rng)
     known = np.broadcast_to(KNOWN, (2, 4))
-    x = last(infill(ddim, *walk, known, MASK, rng, 2))
+    x = last(infill(steps, rng.standard_normal((2, 4)), known, MASK, 2))
     np.testing.assert_array_equal(x[:, MASK], known[:, MASK])
     assert np.isfinite(x).all()
 
 
 def test_what_is_kept_in_part_is_given_whole_and_blends_at_the_end(rng):
-    walk = gaussian_eps_model(0.0, 1.0, LINEAR), rng.standard_normal((2, 4)), LINEAR, uniform_tau(1000, 5)
+    x_T, eps_model = rng.standard_normal((2, 4)), gaussian_eps_model(0.0, 1.0, LINEAR)
     known = np.broadcast_to([1.5, 2.0, np.nan, -1.0], (2, 4))
+
+    def steps():
+        return walk("ddim", eps_model, LINEAR, uniform_tau(1000, 5), np.random.default_rng(1))
+
     whole, part = (
-        list(infill(ddim, *walk, known, np.array(mask), np.random.default_rng(1)))
-        for mask in ([1.0, 1.0, 0.0, 1.0], [1.0, 0.25, 0.0, 1.0])
+        list(infill(steps(), x_T, known, np.array(mask))) for mask in ([1.0, 1.0, 0.0, 1.0], [1.0, 0.25, 0.0, 1.0])
     )
     np.testing.assert_array_equal(part[:-1], whole[:-1])
     made = whole[-2][:, 1] * LINEAR[200] ** 0.5  # E[x0 | x] for such data
@@ -76,21 +78,19 @@ def test_every_sampler_infills_and_is_asked_as_often_as_promised(name, dtype, rn
         times.append(t)
         return 0.1 * x
 
-    def sampler(*walk):
-        return SAMPLERS[name](*walk, rng)
-
     x_T, known = rng.standard_normal((2, 2, 3)).astype(dtype)
     mask = np.array([[True], [False]])
-    xs = list(infill(sampler, eps_model, x_T, linear_schedule(100), uniform_tau(100, 4), known, mask, rng, 3))
+    xs = list(infill(walk(name, eps_model, linear_schedule(100), uniform_tau(100, 4), rng), x_T, known, mask, 3))
     assert len(xs) == (4 - 1) * 3 + 1 + 1 and {x.dtype for x in xs} == {np.dtype(dtype)}
     expected = 3 * [100] + 3 * [75] + 3 * [50] + [25]
     assert times == (expected if name != "heun" else [100, 75] * 3 + [75, 50] * 3 + [50, 25] * 3 + [25])
 
 
 def test_nothing_to_keep_is_the_sampler_itself(rng):
-    walk = gaussian_eps_model(0.5, 0.3, LINEAR), rng.standard_normal((3, 2)), LINEAR, uniform_tau(1000, 7)
-    nothing = infill(ddim, *walk, np.full((3, 2), np.nan), np.zeros(2, bool), rng)
-    for a, b in zip(nothing, ddim(*walk), strict=True):
+    x_T = rng.standard_normal((3, 2))
+    steps = walk("ddim", gaussian_eps_model(0.5, 0.3, LINEAR), LINEAR, uniform_tau(1000, 7), rng)
+    nothing = infill(steps, x_T, np.full((3, 2), np.nan), np.zeros(2, bool))
+    for a, b in zip(nothing, steps(x_T), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12)
 
 
@@ -106,6 +106,7 @@ def test_nothing_to_keep_is_the_sampler_itself(rng):
     ],
 )
 def test_senseless_arguments_are_refused(change, named, rng):
-    arguments = {"tau": np.arange(11), "known": np.ones((2, 4)), "mask": MASK, "rng": rng, "resamplings": 1} | change
+    arguments = {"tau": np.arange(11), "known": np.ones((2, 4)), "mask": MASK, "resamplings": 1} | change
+    steps = walk("ddim", lambda x, t: x, linear_schedule(10), arguments.pop("tau"), rng)
     with pytest.raises(ValueError, match=named):
-        next(infill(ddim, lambda x, t: x, np.ones((2, 4)), linear_schedule(10), **arguments))
+        next(infill(steps, np.ones((2, 4)), **arguments))

@@ -16,7 +16,6 @@ from ddim_from_scratch.diffusion import (
     thresholded,
     velocity,
 )
-from ddim_from_scratch.spectrogram import config
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-4), (np.float64, 1e-12)])
@@ -85,10 +84,6 @@ def test_a_networks_output_read_as_eps_is_the_noise(prediction, dtype, rng):
     read = eps_of(q_sample(x0, alpha_bar, eps), alpha_bar, target(x0, alpha_bar, eps))
     assert read.dtype == dtype
     np.testing.assert_allclose(read, eps, atol=1e-5 if dtype == np.float32 else 1e-12)
-
-
-def test_the_command_line_knows_every_prediction():
-    assert set(config.PREDICTIONS) == set(PREDICTIONS)
 
 
 ALPHA_BAR = linear_schedule(100)

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from helpers import ODE_SAMPLERS, SAMPLERS, last
+from helpers import ODE_SAMPLERS, REGISTRY, SAMPLERS, last
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.special import ndtr
 
 from ddim_from_scratch.diffusion import (
+    Sampling,
     alpha_bar_of_log_snr,
     ddim,
     ddim_inversion,
@@ -18,11 +19,13 @@ from ddim_from_scratch.diffusion import (
     log_snr,
     log_snr_tau,
     mixture_eps_model,
+    noise_like,
     predict_x0,
     q_sample,
     quadratic_tau,
     uniform_tau,
 )
+from ddim_from_scratch.runtime.errors import UserError
 
 LINEAR = linear_schedule(1000)
 M, V = 1.5, 0.25
@@ -77,7 +80,7 @@ def mixture_error(sampler, S):
 
 
 @pytest.mark.parametrize("error", [gaussian_error, mixture_error])
-@pytest.mark.parametrize(("name", "order"), [("ddim", 1), ("heun", 2), ("dpm++2m", 2)])
+@pytest.mark.parametrize(("name", "order"), [(name, REGISTRY[name].order) for name in ODE_SAMPLERS])
 def test_order_of_convergence(name, order, error):
     steps = np.array([80, 160, 320])
     errors = [error(ODE_SAMPLERS[name], S) for S in steps]
@@ -177,7 +180,8 @@ def test_x_keeps_its_dtype_and_every_step_is_yielded(name, dtype, rng):
 
     before = x_T.copy()
     xs = list(SAMPLERS[name](eps_model, x_T, linear_schedule(100), uniform_tau(100, 4), rng))
-    assert times == ([100, 75, 75, 50, 50, 25, 25] if name == "heun" else [100, 75, 50, 25])
+    twice = name in REGISTRY and REGISTRY[name].evaluations == 2
+    assert times == ([100, 75, 75, 50, 50, 25, 25] if twice else [100, 75, 50, 25])
     assert [x.dtype for x in xs] == [dtype] * 5 and xs[0] is x_T
     np.testing.assert_array_equal(x_T, before)
     assert len({id(x) for x in xs}) == 5
@@ -212,3 +216,42 @@ def test_other_senseless_values_are_refused(rng):
         next(ddpm(lambda x, t: x, np.ones(2), linear_schedule(10), rng, "large"))
     with pytest.raises(ValueError, match="evaluations is 0"):
         next(ddim_inversion(lambda x, t: x, np.ones(2), linear_schedule(10), np.arange(11), 0))
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_row_with_a_generator_of_its_own_knows_nothing_of_the_others(name, rng):
+    x_T = rng.standard_normal((3, 4))
+
+    def sample(rows):
+        rngs = [np.random.default_rng(row) for row in rows]
+        return last(SAMPLERS[name](lambda x, t: 0.1 * x, x_T[rows], LINEAR, uniform_tau(1000, 4), rngs))
+
+    np.testing.assert_array_equal(sample([2, 0])[0], sample([0, 1, 2])[2])
+    with pytest.raises(ValueError, match="2 generators for 3 rows"):
+        noise_like(x_T, [rng, rng])
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+@pytest.mark.parametrize("evaluations", [1, 2, 9, 10])
+def test_as_many_steps_as_evaluations_allow(name, evaluations):
+    asked = []
+    tau = uniform_tau(1000, REGISTRY[name].steps(evaluations))
+    last(SAMPLERS[name](lambda x, t: asked.append(t) or x, np.ones(2), LINEAR, tau, np.random.default_rng(0)))
+    assert max(1, evaluations - REGISTRY[name].evaluations) < len(asked) + 1 <= evaluations + 1
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"sampler": "euler"}, "--sampler is 'euler': choose from ddim"),
+        ({"spacing": "odd"}, "--spacing is 'odd'"),
+        ({"steps": 0}, "--steps is 0"),
+        ({"steps": 1001}, "--steps is 1001"),
+        ({"eta": -0.1}, "--eta is -0.1"),
+        ({"eta": float("nan")}, "--eta is nan"),
+        ({"eta": 1.0, "sampler": "heun"}, "--eta is 1.0, but --sampler heun has none"),
+    ],
+)
+def test_a_way_of_sampling_that_makes_no_sense_is_named(options, named):
+    with pytest.raises(UserError, match=named):
+        Sampling(**options)

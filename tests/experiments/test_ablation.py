@@ -80,7 +80,7 @@ def test_rows_are_trained_drawn_scored_and_reported_once(run, monkeypatch, capsy
     assert min(similar) > 0.9  # one epoch has taught nearly nothing: what is alike is the noise
 
     monkeypatch.setattr(table, "train", None)
-    monkeypatch.setattr(table, "sample_log_mels", None)
+    monkeypatch.setattr(table, "Composer", None)
     run("--changes base untrained")
     assert set(json.loads((out / "ablation.json").read_text())["rows"]) == {"base", "untrained"}
     with pytest.raises(UserError, match=r"was begun with ema 0\.999, not 0\.9: choose another --out"):

@@ -12,6 +12,7 @@ from ddim_from_scratch.experiments import table
 from ddim_from_scratch.experiments.table import ROWS, Row, nearest
 from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.spectrogram.config import PRESETS
+from ddim_from_scratch.training import loop
 
 RECORDED = 5  # seconds
 TINY = PRESETS["paper"] | {"widths": (4, 4), "attention": "none", "block_depth": 1, "window_hop_seconds": 0.5}
@@ -95,25 +96,19 @@ def test_what_is_finished_is_never_computed_again(run, monkeypatch):
 def test_a_training_that_was_cut_off_goes_on(run, monkeypatch):
     train, epochs = table.train, []
 
-    def cut(config, windows, folder, checkpoint, device):
-        epochs.append(checkpoint and int(checkpoint["step"]))
-        if checkpoint:
-            return train(config, windows, folder, checkpoint, device)
-        monkeypatch.setattr("ddim_from_scratch.train.plot_losses", lambda folder: None)
-
-        class Cut(Exception):
-            pass
+    def cut(system, folder, saved):
+        epochs.append(saved and saved.step)
+        if saved:
+            return train(system, folder, saved)
 
         def stop(*a):
             save(*a)
-            raise Cut
+            raise UserError("cut off")
 
-        save = train.__globals__["save_checkpoint"]
+        save = loop.save_checkpoint
         with monkeypatch.context() as patch:
-            patch.setitem(train.__globals__, "save_checkpoint", stop)
-            with pytest.raises(Cut):
-                train(config, windows, folder, checkpoint, device)
-        raise UserError("cut off")
+            patch.setattr(loop, "save_checkpoint", stop)
+            train(system, folder, saved)
 
     monkeypatch.setattr(table, "train", cut)
     with pytest.raises(UserError, match="a: cut off"):

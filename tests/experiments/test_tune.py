@@ -16,7 +16,9 @@ from ddim_from_scratch import train
 from ddim_from_scratch.experiments import tune
 from ddim_from_scratch.fad import load_embedding
 from ddim_from_scratch.runtime.errors import UserError
-from ddim_from_scratch.training.checkpoint import checkpoint_path, load_checkpoint
+from ddim_from_scratch.spectrogram import system
+from ddim_from_scratch.spectrogram.model import read_run
+from ddim_from_scratch.training.checkpoint import checkpoint_path
 from ddim_from_scratch.training.log import read_log
 
 TINY = ["--window-seconds", "1.28", "--windows-per-track", "2", "--widths", "4", "4", "--attention", "none"]
@@ -67,7 +69,7 @@ def test_a_study_trains_with_what_it_tries_and_train_uses_the_best(study, record
     done = study("--trials 4")
     assert len(done.trials) == 4
     for trial in done.trials:
-        config = load_checkpoint(tmp_path / f"out/trial_{trial.number:03d}")["config"]
+        config = read_run(tmp_path / f"out/trial_{trial.number:03d}").config
         assert {name: getattr(config, name) for name in tune.SPACE} == trial.params
     best = json.loads((tmp_path / "out/tune-best.json").read_text())
     assert best == done.best_trial.params
@@ -78,35 +80,35 @@ def test_a_study_trains_with_what_it_tries_and_train_uses_the_best(study, record
     assert "trial   3" in capsys.readouterr().out
     config = f"--config {tmp_path / 'out/tune-best.json'} --data {recordings} --run {tmp_path / 'run'} --epochs 1"
     train.main([*TINY, *config.split(), "--fad-every", "0"])
-    config = load_checkpoint(tmp_path / "run")["config"]
+    config = read_run(tmp_path / "run").config
     assert (config.learning_rate, config.block_depth) == (best["learning_rate"], best["block_depth"])
 
 
 def test_a_trial_that_does_worse_than_the_others_is_given_up(study, monkeypatch, tmp_path):
     scores = iter([3, 2, 3, 2, 3, 2, 9, 1])
-    monkeypatch.setattr(train, "distance", lambda *sets: float(next(scores)))
+    monkeypatch.setattr(system, "distance", lambda *sets: float(next(scores)))
     monkeypatch.setitem(tune.SPACE, "learning_rate", {"low": 3e-5, "high": 1e-4})
     assert states(study("--trials 4")) == ["COMPLETE"] * 3 + ["PRUNED"]
     assert len(read_log(tmp_path / "out/trial_003/fad.csv")) == 1
 
 
 def test_a_diverged_trial_does_not_stop_the_study(study, monkeypatch, capsys):
-    step, calls = train.train_step, []
+    step, calls = system.Training.step, []
 
-    def diverging(state, x0, config, *rest, **more):
-        calls.append(config)
-        if config == calls[0]:
+    def diverging(training, *rest):
+        calls.append(training.config)
+        if training.config == calls[0]:
             raise FloatingPointError("the loss of step 1 is inf")
-        return step(state, x0, config, *rest, **more)
+        return step(training, *rest)
 
-    monkeypatch.setattr(train, "train_step", diverging)
+    monkeypatch.setattr(system.Training, "step", diverging)
     assert states(study("--trials 2")) == ["PRUNED", "COMPLETE"]
     assert "trial 0: training stopped: the loss of step 1 is inf" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError(28, "No space left on device"), SystemExit(143)])
 def test_a_stopped_trial_goes_on_where_it_was(study, monkeypatch, stop, tmp_path):
-    distance, calls = train.distance, []
+    distance, calls = system.distance, []
 
     def interrupted(*sets):
         calls.append(1)
@@ -114,10 +116,10 @@ def test_a_stopped_trial_goes_on_where_it_was(study, monkeypatch, stop, tmp_path
             raise stop
         return distance(*sets)
 
-    monkeypatch.setattr(train, "distance", interrupted)
+    monkeypatch.setattr(system, "distance", interrupted)
     with pytest.raises(type(stop) if isinstance(stop, BaseException) else stop):
         study("--trials 1")
-    steps = int(load_checkpoint(tmp_path / "out/trial_000")["step"])
+    steps = read_run(tmp_path / "out/trial_000").step
     done = study("--trials 1")
     assert states(done) == ["FAIL", "COMPLETE"] and done.trials[0].params == done.trials[1].params
     assert steps > 0 and [path.name for path in (tmp_path / "out").glob("trial_*")] == ["trial_000"]
@@ -127,9 +129,9 @@ def test_a_stopped_trial_goes_on_where_it_was(study, monkeypatch, stop, tmp_path
 
 def test_a_killed_trial_is_taken_up_by_another_process(optuna, study, recordings, tmp_path, monkeypatch):
     script = (
-        "import sys; from ddim_from_scratch import train, tune; from ddim_from_scratch.fad import load_embedding; "
-        "train.PROBE_CLIPS, train.PROBE_STEPS = 2, 1; tune.HEARTBEAT_SECONDS = 1; "
-        "train.load_embedding = lambda device: load_embedding('mel'); tune.main(sys.argv[1:])"
+        "import sys; from ddim_from_scratch import tune; from ddim_from_scratch.fad import load_embedding; "
+        "from ddim_from_scratch.spectrogram import system; system.PROBE_CLIPS = 2; tune.HEARTBEAT_SECONDS = 1; "
+        "system.load_embedding = lambda device: load_embedding('mel'); tune.main(sys.argv[1:])"
     )
     arguments = [*f"--data {recordings} --out {tmp_path / 'out'} --trials 1".split(), *TINY]
     command = [sys.executable, "-c", script, *arguments, "--epochs", "3"]

@@ -18,11 +18,13 @@ from ddim_from_scratch import sample, train
 from ddim_from_scratch.fad.__main__ import main as fad
 from ddim_from_scratch.runtime import mpi, tree
 from ddim_from_scratch.runtime.errors import UserError
+from ddim_from_scratch.spectrogram import system
 from ddim_from_scratch.spectrogram.config import Config
-from ddim_from_scratch.spectrogram.data import Scaler
+from ddim_from_scratch.spectrogram.data import Scaler, Windows
 from ddim_from_scratch.spectrogram.model import init_state
-from ddim_from_scratch.training import checkpoint
+from ddim_from_scratch.training import checkpoint, loop
 from ddim_from_scratch.training.log import read_log
+from ddim_from_scratch.training.optim import BETA_1
 
 MPIRUN = shutil.which("mpirun", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
 RUN_ANYWHERE = {  # as root, and with more processes than cores, by Open MPI too
@@ -56,24 +58,20 @@ def finish(process):
 
 def one_step(path):
     """A training step of 5 windows; its gradients, losses and statistics into a file."""
-    found = {}
-    train.clip_gradient = lambda grads, limit: found.update(gradients=tree.map(np.copy, grads)) or 1.0
     config = Config(data="nowhere", widths=(4, 6, 8), block_depth=1, attention="all", norm="batch")
-    state = init_state(config, np.random.default_rng(0))
+    state = tree.pack(init_state(config, np.random.default_rng(0)))
     state["network"]["params"]["output"]["w"] += 1  # or only the output layer would have a gradient
     x0 = np.random.default_rng(1).standard_normal((5, 16, 8, 1), dtype=np.float32)
-    losses = train.train_step(state, x0, config, 1, np.random.default_rng(2))
-    found |= {"losses": np.array(losses), "statistics": state["network"]["statistics"]}
+    losses = system.Training(config).step(state, system.Batch(x0), 1, np.random.default_rng(2))
+    gradients = tree.map(lambda m: m / (1 - BETA_1), state["moments"]["m"])  # after one step
+    losses = {name: np.array(loss) for name, loss in losses.items()}
+    found = {"gradients": gradients, "losses": losses, "statistics": state["network"]["statistics"]}
     tree.save(f"{path}.{mpi.rank()}.npz", found)
 
 
 @pytest.mark.parametrize("n", [1, 2, 4])
 def test_a_step_of_several_processes_is_the_step_of_one(n, tmp_path):
-    one_step_before = train.clip_gradient
-    try:
-        one_step(tmp_path / "alone")
-    finally:
-        train.clip_gradient = one_step_before
+    one_step(tmp_path / "alone")
     code, _, err = finish(mpirun(n, __file__, tmp_path / "shared"))
     assert code == 0, err
     alone = tree.flatten(tree.load(tmp_path / "alone.0.npz"))
@@ -119,7 +117,9 @@ def run(tmp_path_factory):
     state = init_state(config, rng)
     state["average"]["params"]["output"]["w"] += rng.standard_normal((1, 1, 4, 1)).astype(np.float32)
     scaler = Scaler(np.full(128, -5, np.float32), np.ones(128, np.float32))
-    checkpoint.save_checkpoint(checkpoint.checkpoint_path(folder), config, state, scaler, 1, 1)
+    windows = Windows([], np.zeros((1, 2), int), 32, [])
+    content = loop.checkpoint(system.Training(config, windows, scaler), state, 1)
+    checkpoint.save_checkpoint(checkpoint.checkpoint_path(folder), content)
     return folder
 
 

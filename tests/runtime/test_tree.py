@@ -134,3 +134,27 @@ def test_a_flipped_bit_never_changes_a_number(params, tmp_path, rng):
             continue
         for name, leaf in tree.flatten(loaded).items():
             np.testing.assert_array_equal(leaf, expected[name])
+
+
+def test_packed_leaves_are_views_of_one_vector_and_so_are_the_trees_within(rng):
+    given = {"b": {"w": rng.standard_normal((2, 3)), "none": {}}, "a": rng.standard_normal(4)}
+    packed = tree.pack(given)
+    assert_equal(packed, given)
+    assert list(packed.flat) == [*given["b"]["w"].ravel(), *given["a"]]
+    packed.flat *= 2
+    packed["b"].flat += 1
+    np.testing.assert_array_equal(packed["b"]["w"], 2 * given["b"]["w"] + 1)
+    np.testing.assert_array_equal(packed["a"], 2 * given["a"])
+    assert packed["b"]["none"] == {} and packed["b"]["none"].flat.size == 0
+
+
+def test_packing_like_another_tree_takes_its_order_and_only_its_leaves(rng):
+    given = {"b": {"w": np.ones(2), "v": np.zeros(3)}, "a": np.full(2, 7.0)}
+    assert list(tree.pack(given, like={"a": None, "b": {"w": None}}).flat) == [7, 7, 1, 1]
+    with pytest.raises(KeyError, match="c"):
+        tree.pack(given, like={"c": None})
+
+
+def test_a_part_of_a_file_is_read_alone(params, tmp_path):
+    tree.save(tmp_path / "a.npz", params)
+    assert list(tree.load(tmp_path / "a.npz", only="step")) == ["step"]

@@ -5,12 +5,13 @@ from functools import cache
 import numpy as np
 import pytest
 
-from ddim_from_scratch.diffusion import correlated_gaussian_eps_model
+from ddim_from_scratch.diffusion import Sampling, correlated_gaussian_eps_model
 from ddim_from_scratch.runtime.errors import UserError
-from ddim_from_scratch.spectrogram import compose, model
+from ddim_from_scratch.spectrogram import compose
 from ddim_from_scratch.spectrogram.compose import Composer
 from ddim_from_scratch.spectrogram.config import Config
 from ddim_from_scratch.spectrogram.data import Scaler
+from ddim_from_scratch.spectrogram.model import Model
 
 SCALER = Scaler(np.full(128, -3, np.float32), np.full(128, 1.5, np.float32))
 CORRELATION = 0.9  # of a mel bin with itself a frame later; the bins know nothing of each other
@@ -25,28 +26,27 @@ def seen(monkeypatch):
     """The shape and the context of every piece, which the exact eps of such music stands in for a network."""
     seen = []
 
-    def network_eps_model(network, config, context=None):
+    def exact_eps_model(model, context=None):
         def eps_model(x, t):
             seen.append((x.shape, context))
             return np.moveaxis(exact(x.shape[1])(np.moveaxis(x, 1, -1), t), -1, 1)
 
         @cache
         def exact(frames):
-            alpha_bar = model.alpha_bar_table(config)
-            return correlated_gaussian_eps_model(np.zeros(frames), covariance(frames), alpha_bar)
+            return correlated_gaussian_eps_model(np.zeros(frames), covariance(frames), model.alpha_bar)
 
         return eps_model
 
-    monkeypatch.setattr(compose, "network_eps_model", network_eps_model)
-    monkeypatch.setattr(model, "network_eps_model", network_eps_model)
+    monkeypatch.setattr(Model, "eps_model", exact_eps_model)
     return seen
 
 
-def composer(schedule="linear", overlap=16, steps=8, context=False, attention="lowest", **how):
+def composer(schedule="linear", overlap=16, steps=8, context=False, attention="lowest", eta=0.0, **how):
     config = Config(
         data="x", window_seconds=0.64, widths=(4, 4), schedule=schedule, context=context, attention=attention
     )
-    return Composer({}, SCALER, config, np.random.default_rng(0), overlap, steps, **how)
+    how = {"resamplings": 1} | how
+    return Composer(Model({}, config, SCALER), Sampling(steps=steps, eta=eta), overlap=overlap, **how)
 
 
 def music(n, frames, seed=1):
@@ -82,9 +82,12 @@ def test_the_network_sees_one_piece_at_a_time_however_long_the_music(attention, 
     assert len(np.unique(clips[:, -10:].mean(axis=(1, 2)))) == 9
 
 
-def test_what_fits_in_a_piece_is_drawn_as_ever(seen):
-    expected = model.sample_log_mels({}, SCALER, composer().config, 2, 32, 8, np.random.default_rng(0))
-    np.testing.assert_array_equal(composer().draw(2, 32), expected)
+@pytest.mark.parametrize("how", [{"eta": 1.0}, {"resamplings": 2, "seed": 3}])
+def test_a_clip_is_the_same_however_many_are_drawn_and_grows_from_the_same_beginning(how, seen):
+    clips = composer(**how).draw(10, 60)
+    np.testing.assert_allclose(composer(first=9, **how).draw(1, 60)[0], clips[9], atol=1e-5)
+    np.testing.assert_allclose(composer(**how).draw(1, 32)[0, :24], clips[0, :24], atol=1e-5)
+    assert np.abs(composer(**how | {"seed": 4}).draw(1, 60)[0] - clips[0]).mean() > 0.3
 
 
 def test_a_prompt_is_kept_and_goes_on_for_any_number_of_frames(seen):

@@ -1,61 +1,48 @@
-"""AdamW and the moving average against Keras and the formulas; both work in place."""
+"""AdamW, clipping and the moving average against Keras, TensorFlow and the formulas; all work in place on vectors."""
 
 import numpy as np
 import pytest
 from helpers import reference, relative_error
 
-from ddim_from_scratch.runtime import tree
-from ddim_from_scratch.training.optim import (
-    adamw,
-    clip_gradient,
-    init_moments,
-    update_average,
-    warmup_cosine,
-    warmup_decay,
-)
+from ddim_from_scratch.training.optim import adamw, clip_gradient, norm, update_average, warmup_cosine, warmup_decay
 
-SHAPES = {"a": {"w": (3, 4), "b": (4,)}, "c": (5,)}
-STEPS = 6
+SIZE, STEPS = 23, 6
 
 
-def random_tree(rng, shapes=SHAPES, dtype=np.float32):
-    return {
-        key: random_tree(rng, s, dtype) if isinstance(s, dict) else rng.standard_normal(s).astype(dtype)
-        for key, s in shapes.items()
-    }
+def vector(rng, dtype=np.float32):
+    return rng.standard_normal(SIZE).astype(dtype)
+
+
+def no_moments(dtype=np.float32):
+    return {"m": np.zeros(SIZE, dtype), "v": np.zeros(SIZE, dtype)}
 
 
 def test_adamw_is_keras_adamw(rng):
     keras = reference("keras")
-    params = random_tree(rng)
-    variables = [keras.Variable(p) for p in tree.flatten(params).values()]
+    params, moments = vector(rng), no_moments()
+    variable = keras.Variable(params)
     optimizer = keras.optimizers.AdamW(learning_rate=0.01, weight_decay=0.1)
-    optimizer.build(variables)
-    moments = init_moments(params)
+    optimizer.build([variable])
     for step in range(1, STEPS + 1):
-        grads = tree.map(lambda g, step=step: g * 10.0 ** (-step), random_tree(rng))  # down to epsilon's size
+        grads = vector(rng) * np.float32(10.0 ** (-step))  # down to epsilon's size
         adamw(params, grads, moments, step, learning_rate=0.01, weight_decay=0.1)
-        optimizer.apply(list(tree.flatten(grads).values()))
-        for p, variable in zip(tree.flatten(params).values(), variables, strict=True):
-            assert relative_error(p, variable.numpy()) < 1e-6
+        optimizer.apply([grads])
+        assert relative_error(params, variable.numpy()) < 1e-6
 
 
 def test_weight_decay_acts_without_a_gradient_and_not_on_the_moments(rng):
-    params = random_tree(rng, dtype=np.float64)
-    before = tree.map(np.copy, params)
-    moments = init_moments(params)
-    adamw(params, tree.map(np.zeros_like, params), moments, 1, learning_rate=0.1, weight_decay=0.2)
-    for p, b in zip(tree.flatten(params).values(), tree.flatten(before).values(), strict=True):
-        np.testing.assert_allclose(p, b * (1 - 0.1 * 0.2), rtol=1e-15)
-    assert not any(leaf.any() for leaf in tree.flatten(moments).values())
+    params, moments = vector(rng, np.float64), no_moments(np.float64)
+    before = params.copy()
+    adamw(params, np.zeros(SIZE), moments, 1, learning_rate=0.1, weight_decay=0.2)
+    np.testing.assert_allclose(params, before * (1 - 0.1 * 0.2), rtol=1e-15)
+    assert not moments["m"].any() and not moments["v"].any()
 
 
 def test_the_first_step_has_the_size_of_the_learning_rate_whatever_the_gradient(rng):
-    params, grads = random_tree(rng), random_tree(rng)
-    before = tree.map(np.copy, params)
-    adamw(params, tree.map(lambda g: 1e3 * g, grads), init_moments(params), 1, learning_rate=0.01, weight_decay=0)
-    for p, b, g in zip(*(tree.flatten(t).values() for t in (params, before, grads)), strict=True):
-        np.testing.assert_allclose(b - p, 0.01 * np.sign(g), rtol=1e-3)
+    params, grads = vector(rng), vector(rng)
+    before = params.copy()
+    adamw(params, 1e3 * grads, no_moments(), 1, learning_rate=0.01, weight_decay=0)
+    np.testing.assert_allclose(before - params, 0.01 * np.sign(grads), rtol=1e-3)
 
 
 def test_the_learning_rate_rises_for_a_twentieth_and_falls_by_half_a_cosine():
@@ -70,62 +57,50 @@ def test_the_learning_rate_rises_for_a_twentieth_and_falls_by_half_a_cosine():
 def test_the_average_begins_as_short_as_tensorflows(rng):
     tf = reference("tensorflow")
     values = rng.standard_normal((40, 3)).astype(np.float32)
-    updates, variable, average = tf.Variable(0.0), tf.Variable(values[0]), {"w": values[0].copy()}
+    updates, variable, average = tf.Variable(0.0), tf.Variable(values[0]), values[0].copy()
     tensorflows = tf.train.ExponentialMovingAverage(0.7, num_updates=updates)
     tensorflows.apply([variable])
     for step in range(1, 40):  # of which 20 are warm-up
         updates.assign(step)
         variable.assign(values[step])
         tensorflows.apply([variable])
-        update_average(average, {"w": values[step]}, warmup_decay(0.7, step))
-        assert relative_error(average["w"], tensorflows.average(variable).numpy()) < 1e-6
+        update_average(average, values[step], warmup_decay(0.7, step))
+        assert relative_error(average, tensorflows.average(variable).numpy()) < 1e-6
 
 
-def test_clipping_is_tensorflows(rng):
+@pytest.mark.parametrize("limit", [0.5, 100.0])  # shorter, and longer, than the gradient
+def test_clipping_is_tensorflows(limit, rng):
     tf = reference("tensorflow")
-    for limit in (0.5, 100.0):  # shorter, and longer, than the gradient
-        grads = random_tree(rng)
-        leaves = list(tree.flatten(grads).values())
-        expected, norm = tf.clip_by_global_norm([tf.constant(g) for g in leaves], limit)
-        assert clip_gradient(grads, limit) == pytest.approx(float(norm), rel=1e-6)
-        for g, e in zip(leaves, expected, strict=True):
-            assert g.dtype == np.float32 and relative_error(g, e.numpy()) < 1e-6
+    grads = vector(rng)
+    (expected,), length = tf.clip_by_global_norm([tf.constant(grads)], limit)
+    assert norm(grads) == pytest.approx(float(length), rel=1e-6)
+    clip_gradient(grads, float(norm(grads)), limit)
+    assert grads.dtype == np.float32 and relative_error(grads, expected.numpy()) < 1e-6
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, 1e30])
-def test_clipping_leaves_alone_what_it_need_not_or_can_not_mend(wrong, rng):
-    grads = random_tree(rng)
-    before = tree.map(np.copy, grads)
-    norm = clip_gradient(grads, 0)
-    assert norm == pytest.approx(np.sqrt(sum((g**2).sum() for g in tree.flatten(before).values())), rel=1e-6)
-    grads["a"]["w"][0, 0] = before["a"]["w"][0, 0] = wrong
+def test_a_norm_is_not_finite_where_adamw_would_not_be(wrong, rng):
+    grads = vector(rng)
+    grads[3] = wrong
     with np.errstate(over="ignore"):
-        assert not np.isfinite(clip_gradient(grads, 1.0))
-    for g, b in zip(tree.flatten(grads).values(), tree.flatten(before).values(), strict=True):
-        np.testing.assert_array_equal(g, b)
+        assert not np.isfinite(norm(grads))
 
 
 def test_the_average_follows_its_formula(rng):
-    average = random_tree(rng, dtype=np.float64)
-    expected = tree.map(np.copy, average)
+    average = vector(rng, np.float64)
+    expected = average.copy()
     for _ in range(STEPS):
-        current = random_tree(rng, dtype=np.float64)
+        current = vector(rng, np.float64)
         update_average(average, current, 0.9)
-        expected = tree.map(lambda e, c: 0.9 * e + (1 - 0.9) * c, expected, current)
-    for a, e in zip(tree.flatten(average).values(), tree.flatten(expected).values(), strict=True):
-        np.testing.assert_allclose(a, e, rtol=1e-13)
+        expected = 0.9 * expected + (1 - 0.9) * current
+    np.testing.assert_allclose(average, expected, rtol=1e-13)
 
 
 @pytest.mark.parametrize("scalar", [float, np.float64, np.float32])
-def test_both_work_in_place_and_keep_float32(scalar, rng):
-    params, grads = random_tree(rng), random_tree(rng)
-    moments, average = init_moments(params), random_tree(rng)
-    leaves = [list(tree.flatten(t).values()) for t in (params, moments, average)]
-    grads_before = tree.map(np.copy, grads)
+def test_both_keep_float32_and_the_gradient(scalar, rng):
+    params, grads, moments, average = vector(rng), vector(rng), no_moments(), vector(rng)
+    before = grads.copy()
     adamw(params, grads, moments, 1, scalar(0.01), scalar(0.1))
     update_average(average, params, scalar(0.9))
-    for t, kept in zip((params, moments, average), leaves, strict=True):
-        for leaf, old in zip(tree.flatten(t).values(), kept, strict=True):
-            assert leaf is old and leaf.dtype == np.float32
-    for g, b in zip(tree.flatten(grads).values(), tree.flatten(grads_before).values(), strict=True):
-        np.testing.assert_array_equal(g, b)
+    assert {a.dtype for a in (params, average, *moments.values())} == {np.dtype(np.float32)}
+    np.testing.assert_array_equal(grads, before)

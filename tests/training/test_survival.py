@@ -22,6 +22,7 @@ from ddim_from_scratch.fad import load_embedding
 from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.cli import run_command
 from ddim_from_scratch.runtime.errors import UserError
+from ddim_from_scratch.spectrogram import system
 from ddim_from_scratch.training import checkpoint
 from ddim_from_scratch.training.guards import locked
 from ddim_from_scratch.training.log import read_log
@@ -127,7 +128,7 @@ def die_at(moment, argv):
 
 
 def measured_by_mel(argv):
-    train.load_embedding = lambda device: load_embedding("mel", device=device)
+    system.load_embedding = lambda device: load_embedding("mel", device=device)
     train.main([*argv, "--fad-every", "1"])
 
 
@@ -161,7 +162,7 @@ def test_a_run_killed_at_any_point_of_saving_is_the_run_that_was_never_killed(re
 def test_a_signal_saves_the_step_and_the_run_goes_on_exactly(
     signal_, step, recordings, undisturbed, tmp_path, monkeypatch, capsys
 ):
-    run, adamw = tmp_path / "run with a space", train.adamw
+    run, adamw = tmp_path / "run with a space", system.adamw
 
     def signalled(params, grads, moments, at, *rest):
         if at == step:
@@ -169,11 +170,11 @@ def test_a_signal_saves_the_step_and_the_run_goes_on_exactly(
         adamw(params, grads, moments, at, *rest)
 
     handlers = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
-    monkeypatch.setattr(train, "adamw", signalled)
+    monkeypatch.setattr(system, "adamw", signalled)
     with pytest.raises(SystemExit) as stop:
         train.main(arguments(recordings, run))
     assert stop.value.code == 128 + signal_ and stop.value.code in (130, 143)
-    assert f"saved at step {step} of {EPOCHS * 7}; go on with" in capsys.readouterr().err
+    assert f"saved at step {step} of {EPOCHS * 7}; continue with: " in capsys.readouterr().err
     assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert int(checkpoint.load_checkpoint(run)["step"]) == step
     train.main(["--run", str(run), "--resume"])
@@ -183,7 +184,7 @@ def test_a_signal_saves_the_step_and_the_run_goes_on_exactly(
 def test_what_is_drawn_anew_for_each_step_is_drawn_again_after_a_stop(recordings, tmp_path, monkeypatch):
     options = f"--data {recordings} --epochs 3 --crops random --augment gain+mix --norm group".split()
     options += ["--standardise", "global", "--learning-rate-schedule", "warmup-cosine", *OPTIONS]
-    whole, run, rates, adamw = tmp_path / "whole", tmp_path / "run", [], train.adamw
+    whole, run, rates, adamw = tmp_path / "whole", tmp_path / "run", [], system.adamw
 
     def noted(params, grads, moments, at, rate, decay):
         rates.append(rate)
@@ -191,7 +192,7 @@ def test_what_is_drawn_anew_for_each_step_is_drawn_again_after_a_stop(recordings
             signal.raise_signal(signal.SIGTERM)
         adamw(params, grads, moments, at, rate, decay)
 
-    monkeypatch.setattr(train, "adamw", noted)
+    monkeypatch.setattr(system, "adamw", noted)
     train.main(["--run", str(whole), *options])
     with pytest.raises(SystemExit):
         train.main(["--run", str(run), *options])
@@ -235,7 +236,7 @@ def test_the_checkpoint_before_steps_in_for_a_damaged_one(damage, recordings, un
     else:
         path.unlink()
     train.main(arguments(recordings, run))
-    assert f"previous.npz instead, which is of step {7 * (EPOCHS - 1)}" in capsys.readouterr().err
+    assert f"previous.npz instead, of step {7 * (EPOCHS - 1)}" in capsys.readouterr().err
     assert_same_run(run, undisturbed, tmp_path)
 
 
@@ -328,7 +329,7 @@ def test_a_folder_that_cannot_be_written_is_named(recordings, undisturbed, tmp_p
 
 CHILD = """
 import os, time
-from ddim_from_scratch.guards import end_with_parent
+from ddim_from_scratch.training.guards import end_with_parent
 end_with_parent(os.getppid())
 print("ready", flush=True)
 time.sleep(60)

@@ -1,0 +1,201 @@
+"""The paper's system, as the training loop sees it: recordings in windows, a U-Net, what it loses and how it learns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import NamedTuple
+
+import numpy as np
+
+from ..audio.inverter import GRIFFIN_LIM, load_inverter
+from ..diffusion import Example, Sampling, loss_of_zero, losses, noisy
+from ..fad import Set, embed_clips, embed_set, load_embedding
+from ..fad.reliability import distance
+from ..nn.fast import layers_for, recorded
+from ..runtime import mpi, tree
+from ..runtime.backend import Array, read, to_device
+from ..runtime.errors import UserError
+from ..runtime.tree import Packed, Tree
+from ..training.guards import first_non_finite
+from ..training.optim import adamw, clip_gradient, norm, update_average, warmup_cosine, warmup_decay
+from .compose import Composer
+from .config import Config, add_options, given_options
+from .data import Scaler, Windows, augmented, load_windows
+from .model import NAME, Model, Saved, context_channel, init_state, kept, read_run, with_context
+from .modes import MODES, composer
+from .run import Run
+from .unet import batch_statistics, unet, unet_backward
+
+__all__ = [
+    "MODES",
+    "Config",
+    "Run",
+    "add_options",
+    "composer",
+    "given_options",
+    "read_run",
+    "training",
+]  # see systems.py
+
+BATCH_NORM_MOMENTUM = 0.99  # Keras' default
+CONTEXT_DROPPED = 0.2  # share of the windows that are trained on as if nothing came before
+
+# What --fad-every N draws: enough to see a trend, little beside N epochs of training.
+PROBE_CLIPS = 8
+PROBE = Sampling("dpm++2m", steps=20)
+
+
+class Batch(NamedTuple):
+    """What a step trains on. x0: (N, frames, 128, 1), standardised. context: like x0, for a network that has one."""
+
+    x0: np.ndarray
+    context: np.ndarray | None = None
+    windows: Windows | None = None  # where x0 was cut
+
+    @property
+    def names(self) -> str:
+        return f", of {self.windows.names(range(len(self.windows)))}" if self.windows else ""
+
+
+@dataclass(frozen=True)
+class Training:
+    """A `training.loop.System`. Without windows it has no batches, but can take a step on anyone's."""
+
+    config: Config
+    windows: Windows | None = None
+    scaler: Scaler | None = None
+    device: str = "cpu"
+    recorded: dict[int, Callable[..., tuple]] = field(default_factory=dict, repr=False)  # `gradient` of each state
+    name = NAME
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Windows that are left over go into another epoch's batches."""
+        return len(self.windows) // self.batch_size
+
+    @property
+    def batch_size(self) -> int:
+        return min(self.config.batch_size, len(self.windows))
+
+    @property
+    def loss_of_nothing(self) -> float:
+        return loss_of_zero(self.config.noise_schedule, self.config.prediction)
+
+    @property
+    def kept(self) -> Tree:
+        return kept(self.scaler, len(self.windows))
+
+    def init(self, rng: np.random.Generator) -> Tree:
+        return init_state(self.config, rng)
+
+    def batches(self, epoch: int, rng: np.random.Generator) -> Iterator[Batch]:
+        order = rng.permutation(len(self.windows))[: self.steps_per_epoch * self.batch_size]
+        for indices in order.reshape(self.steps_per_epoch, self.batch_size):
+            windows = self.windows.some(indices, rng if self.config.crops == "random" else None)
+            log_mels = augmented(windows.take(range(len(windows))), self.windows, self.config.augment, rng)
+            context = draw_context(windows, self.scaler, rng) if self.config.context else None
+            yield Batch(self.scaler.standardise(log_mels)[..., None], context, windows)
+
+    def step(self, state: Packed, batch: Batch, step: int, rng: np.random.Generator) -> dict[str, float]:
+        """One step of AdamW. Changes `state`, packed `init_state` on the device. step: 1 at the first call.
+
+        Raises FloatingPointError, naming step and layer, before it changes a weight by what is not finite.
+        """
+        config, network, moments = self.config, state["network"], state["moments"]
+        params, statistics = network["params"], network["statistics"]
+        part = mpi.share(len(batch.x0))  # every process draws noise for the whole batch, and takes its part
+        weight = (part.stop - part.start) / len(batch.x0)
+        example = noisy(to_device(batch.x0, self.device), config.noise_schedule, rng).rows(part)
+        context = [] if batch.context is None else [to_device(batch.context[part], self.device)]
+        if id(state) not in self.recorded:
+            self.recorded[id(state)] = recorded(partial(self.gradient, network, weight), self.device)
+        *found, gradient, used = self.recorded[id(state)](*example, *context)
+        mpi.add_up(gradient.flat)
+
+        *found, length = read(*found, norm(gradient.flat))  # the only wait for the device
+        noise_loss, reconstruction_loss = mpi.total(*(weight * loss for loss in found))
+        if not np.isfinite(noise_loss):
+            where, _, _ = (first_non_finite(used) or "output/").rpartition("/")  # its mean, or its variance
+            wrong = f"the loss of step {step} is {noise_loss}, first wrong at the layer {where}"
+            raise FloatingPointError(wrong + batch.names)
+        if not np.isfinite(length):  # from the output to the input, so that the first is the cause
+            first = first_non_finite(dict(reversed(tree.flatten(gradient).items())))
+            raise FloatingPointError(f"the gradient of step {step} is {length}, first at {first}" + batch.names)
+
+        clip_gradient(gradient.flat, length, config.clip_gradient)
+        moments = {name: vector.flat for name, vector in moments.items()}
+        adamw(params.flat, gradient.flat, moments, step, self.learning_rate(step), config.weight_decay)
+        if statistics:
+            update_average(statistics.flat, tree.pack(used, like=statistics).flat, BATCH_NORM_MOMENTUM)
+        ema = warmup_decay(config.ema, step) if config.ema_schedule == "warmup" else config.ema
+        update_average(state["average"].flat, network.flat, ema)
+        return {"noise_loss": noise_loss, "reconstruction_loss": reconstruction_loss}
+
+    def gradient(
+        self, network: Tree, weight: float, x0: Array, eps: Array, alpha_bar: Array, context: Array | None = None
+    ) -> tuple[Array, Array, Packed, Tree]:
+        """The noise loss, the reconstruction loss, `weight` times the gradient, and the moments of each normalisation.
+
+        All of it on the device, without waiting for it.
+        """
+        example, layers = Example(x0, eps, alpha_bar), layers_for(x0)
+        seen = with_context(example.x_t, context) if self.config.context else example.x_t
+        output, cache = unet(
+            network["params"], network["statistics"], seen, example.noise_variance, layers, training=True
+        )
+        noise_loss, reconstruction_loss, d_output = losses(output, example, self.config.prediction)
+        _, grads = unet_backward(weight * d_output, cache, layers)
+        return noise_loss, reconstruction_loss, tree.pack(grads, like=network["params"]), batch_statistics(cache)
+
+    def learning_rate(self, step: int) -> float:
+        """Constant where nobody knows how many steps there will be."""
+        if self.config.learning_rate_schedule == "constant" or self.windows is None:
+            return self.config.learning_rate
+        return self.config.learning_rate * warmup_cosine(step, self.config.epochs * self.steps_per_epoch)
+
+    def measure(self, state: Packed) -> float:
+        """The noise is the same at every call, and the training's random numbers are left alone."""
+        embedding, background = self._heard
+        model = Model(state["average"], self.config, self.scaler, self.device)
+        seconds = max(self.config.window_seconds, embedding.seconds)
+        log_mels = Composer(model, PROBE, self.config.seed).draw(PROBE_CLIPS, self.config.frames_lasting(seconds))
+        sound = load_inverter(GRIFFIN_LIM)(log_mels, "samples")
+        return distance(background, Set.of(embed_clips(embedding, sound, "samples")))
+
+    @cached_property
+    def _heard(self) -> tuple:
+        """The embedding at hand, and what it makes of the training music."""
+        embedding = load_embedding(device=self.device)
+        background, _ = embed_set(embedding, self.windows.paths, self.config.data)
+        return embedding, background
+
+
+def training(
+    config: Config, saved: Saved | None = None, device: str = "cpu", windows: Windows | None = None
+) -> Training:
+    """The system to train. saved: the checkpoint to resume from. windows: to spare loading them.
+
+    Raises UserError if processes outnumber windows, or if a run is resumed on other recordings.
+    """
+    windows = windows or load_windows(config)
+    if saved and saved.windows != len(windows):
+        raise UserError(
+            f"the run was trained on {saved.windows} windows, {config.data} has {len(windows)}: give the same "
+            "recordings, or begin a new run"
+        )
+    system = Training(config, windows, saved.scaler if saved else windows.scaler(config.standardise), device)
+    if system.batch_size < mpi.size():
+        raise UserError(
+            f"{mpi.size()} processes can't share a batch of {system.batch_size} windows: raise --batch-size"
+        )
+    return system
+
+
+def draw_context(windows: Windows, scaler: Scaler, rng: np.random.Generator) -> np.ndarray:
+    """The context channel of windows, (N, frames, 128, 1); some are dropped, so that music can also begin."""
+    keep = rng.random(len(windows)) >= CONTEXT_DROPPED
+    pasts = zip(windows.before(range(len(windows))), keep, strict=True)
+    before = [scaler.standardise(past if kept else past[:0]) for past, kept in pasts]
+    return context_channel(before, windows.frames)

@@ -1,0 +1,70 @@
+"""The systems that `train` and `sample` know, by name.
+
+A system is a folder of this package. To add one, write its folder, and its name into SYSTEMS. Its system.py has
+    Config                      its options: a dataclass with epochs, seed, fad_every, `free`, and to_json()
+    add_options(parser)         train's options, and
+    given_options(args)         those that were given, by the names of Config's fields
+    training(config, saved, device)   what `training.loop` trains
+    read_run(run, best)         a run's checkpoint: config, state, step
+    Run.open(run, ...)          a trained run in Python
+    MODES, composer             sample's subcommands, and what they draw with
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from .runtime.backend import chosen_device
+from .runtime.cli import Parser
+from .runtime.errors import UserError
+from .training.checkpoint import FIRST_SYSTEM, checkpoint_path, system_of
+from .training.guards import locked
+
+SYSTEMS = ("spectrogram",)
+DEFAULT = FIRST_SYSTEM
+
+
+def load_system(name: str) -> ModuleType:
+    """Raises UserError for a name that is not in SYSTEMS."""
+    if name not in SYSTEMS:
+        raise UserError(f"--system {name}: choose from {', '.join(SYSTEMS)}")
+    return import_module(f".{name}.system", __package__)
+
+
+def chosen_system(argv: list[str] | None) -> ModuleType:
+    """The system that a command line asks for, or that its run was trained by; its options depend on that."""
+    parser = Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--run", type=Path)
+    parser.add_argument("--system")
+    args, _ = parser.parse_known_args(argv)
+    trained = system_of(args.run) if args.run else None
+    if args.system and trained and args.system != trained:
+        raise UserError(f"--system is {args.system}, but {args.run} was trained with {trained}: leave it out")
+    return load_system(args.system or trained or DEFAULT)
+
+
+def add_run_options(parser: Parser, help: str) -> None:
+    """--run and --system."""
+    parser.add_argument("--run", type=Path, required=True, help=help)
+    parser.add_argument("--system", choices=SYSTEMS, help=f"default: the run's, or {DEFAULT} for a new one")
+
+
+def open_run(run: str | Path, best: bool = False, gpu: bool = False, **options: Any) -> Any:
+    """A trained run, of whatever system: run.sample(num, seconds, seed) gives sound. See spectrogram/run.py."""
+    system = load_system(system_of(Path(run)) or DEFAULT)
+    return system.Run.open(Path(run), best, chosen_device(gpu), **options)
+
+
+def train_run(run: str | Path, system: str = DEFAULT, gpu: bool = False, **options: Any) -> Any:
+    """Train a new run with the options of the `train` command, and open it."""
+    from .train import train
+
+    run, module = Path(run), load_system(system)
+    with locked(run):
+        if checkpoint_path(run).exists():
+            raise UserError(f"{run} holds a trained run: choose another folder")
+        train(module.training(module.Config(**options), device=chosen_device(gpu)), run)
+    return open_run(run, gpu=gpu)

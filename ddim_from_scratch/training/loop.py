@@ -1,0 +1,153 @@
+"""The training loop, for every system.
+
+It owns the epochs, their order and their random numbers, resuming, the log, checkpoints, progress, signals and the
+guards against numbers that went wrong. Of a system it knows what `System` lists.
+
+A run folder gets config.json, checkpoint.npz after every epoch, previous.npz (the one before), log.csv (a row a step)
+and, with fad_every, fad.csv and best.npz. A run that was stopped and resumed comes to what one comes to that never
+stopped, bit for bit: the random numbers of each epoch's batches and of each step are streams of their own.
+"""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from tqdm import tqdm
+
+from ..runtime import mpi, tree
+from ..runtime.backend import memory_held
+from ..runtime.errors import UserError
+from ..runtime.files import replacing
+from ..runtime.streams import stream
+from ..runtime.tree import Packed, Tree
+from .checkpoint import BEST, checkpoint_path, save_checkpoint
+from .guards import Stop, first_non_finite
+from .log import Log
+
+BATCHES, STEP = range(2)  # what random numbers are for: see `stream`
+PATIENCE = 500  # steps after which a loss must have moved
+
+
+class System(Protocol):
+    """What the loop knows of a system that it trains."""
+
+    name: str  # which its checkpoints carry
+    config: Any  # with epochs, seed, fad_every, and to_json()
+    device: str
+    steps_per_epoch: int
+    loss_of_nothing: float  # the first loss of a network that has learnt nothing
+    kept: Tree  # what a checkpoint holds beside the state, and sampling needs
+
+    def init(self, rng: np.random.Generator) -> Tree:
+        """All that training changes, fresh, on the host."""
+
+    def batches(self, epoch: int, rng: np.random.Generator) -> Iterator[Any]:
+        """The `steps_per_epoch` batches of an epoch, in the order that rng gives."""
+
+    def step(self, state: Packed, batch: Any, step: int, rng: np.random.Generator) -> dict[str, float]:
+        """Change `state` by one step, 1 at first; return the losses by name, the one to watch first.
+
+        Raises FloatingPointError, saying where, before it changes a weight by what is not finite.
+        """
+
+    def measure(self, state: Packed) -> float:
+        """The Frechet distance of a few clips from the training music."""
+
+
+def train(system: System, run: Path, saved: Any = None, report: Callable[[int, float], None] | None = None) -> None:
+    """Train up to system.config.epochs, saving after every epoch.
+
+    saved: the checkpoint to resume from, with its `step` and `state`; None begins with a fresh state.
+    report: called with the epoch and each Frechet distance that fad_every asks for; it may raise to stop.
+    Raises UserError if a loss or a weight becomes non-finite; the last good checkpoint stays.
+    """
+    config, steps, leads = system.config, system.steps_per_epoch, mpi.rank() == 0  # only the leader writes files
+    step, state = (saved.step, saved.state) if saved else (0, system.init(stream(config.seed)))
+    if step // steps >= config.epochs:
+        raise UserError(f"{run} has been trained for {step // steps} epochs already: give a larger --epochs")
+    state = tree.pack(tree.to_device(state, system.device))
+    log, fad_log, first, total = Log(run / "log.csv", step), Log(run / "fad.csv", step), step + 1, config.epochs * steps
+    if leads:
+        write_config(run, config)
+
+    with Stop() as stop, tqdm(total=total, initial=step, desc="training", unit="step") as bar:
+        for epoch in range(step // steps, config.epochs):
+            batches = system.batches(epoch, stream(config.seed, BATCHES, epoch))
+            started = time.perf_counter()
+            for batch in islice(batches, step % steps, None):  # all, unless the run was stopped within the epoch
+                step += 1
+                try:
+                    losses = system.step(state, batch, step, stream(config.seed, STEP, step))
+                except FloatingPointError as error:
+                    raise UserError(diverged(run, error)) from None
+                now = time.perf_counter()
+                log.add(step=step, epoch=epoch + 1, **losses, seconds=now - started)
+                started = now
+                bar.set_postfix(epoch=epoch + 1, loss=f"{log.recent():.3f}", refresh=False)
+                bar.update()
+                if step == first:
+                    bar.write(f"memory in use: {memory_held(system.device) / 1e9:.2f} GB", file=sys.stderr)
+                if step == PATIENCE and log.recent(PATIENCE // 2) > 0.95 * system.loss_of_nothing:
+                    bar.write(learns_nothing(step), file=sys.stderr)
+                stopped = max(int(sent) for (sent,) in mpi.gather(stop.signal or 0))  # all stop at one step
+                if stopped:
+                    break
+
+            if broken := first_non_finite(state):
+                raise UserError(diverged(run, f"{broken} became non-finite by step {step}"))
+            content, fad = checkpoint(system, state, step), None
+            if config.fad_every and (epoch + 1) % config.fad_every == 0 and step % steps == 0:
+                fad, before = system.measure(state), fad_log.best
+                bar.write(f"epoch {epoch + 1}: Frechet distance {fad:.4g}, best so far {min(fad, before):.4g}")
+                fad_log.add(step=step, epoch=epoch + 1, fad=fad)
+                if leads and fad < before:
+                    save_checkpoint(run / BEST, content)
+                if leads:
+                    fad_log.write()
+            if leads:
+                log.write()
+                save_checkpoint(checkpoint_path(run), content)
+            if report and fad is not None:
+                report(epoch + 1, fad)
+            if stopped:
+                bar.write(interrupted(run, stopped, step, total), file=sys.stderr)
+                sys.exit(128 + stopped)  # as a shell has it
+
+
+def checkpoint(system: System, state: Tree, step: int) -> Tree:
+    """The content of a checkpoint."""
+    about = {"system": system.name, "config": system.config.to_json(), "step": step}
+    return {name: np.array(value) for name, value in about.items()} | system.kept | {"state": state}
+
+
+def write_config(run: Path, config: Any) -> None:
+    run.mkdir(parents=True, exist_ok=True)
+    with replacing(run / "config.json") as file:
+        file.write(config.to_json().encode())
+
+
+def diverged(run: Path, why: object) -> str:
+    saved = f"{checkpoint_path(run)} holds the last good epoch" if checkpoint_path(run).exists() else "nothing is saved"
+    return f"training stopped: {why}; {saved}; train a new run with a lower --learning-rate"
+
+
+def learns_nothing(step: int) -> str:
+    return (
+        f"warning: after {step} steps the loss is still that of predicting 0: the network has learnt nothing; "
+        "try another --learning-rate, or a larger --batch-size"
+    )
+
+
+def interrupted(run: Path, number: int, step: int, total: int) -> str:
+    return (
+        f"{signal.Signals(number).name}: saved at step {step} of {total}; continue with: "
+        f"python -m ddim_from_scratch.train --run {shlex.quote(str(run))} --resume"
+    )
