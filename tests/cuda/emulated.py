@@ -18,29 +18,14 @@ class RawModule:
     def __init__(self, code, options, name_expressions):
         (self.name,) = name_expressions
         header = (HERE / "emulator.h").read_text()
-        code = re.sub(r"^.*?// end of tensor core\n", "", code, flags=re.DOTALL).replace(
-            "extern __shared__ float4 shared[];", ""
-        )
+        code = re.sub(r"^.*?// end of tensor core\n", "", code, flags=re.DOTALL).replace("extern __shared__ float4 shared[];", "")
         text = f'{header}{code}\nextern "C" void run(const unsigned* g, const unsigned* b, void** v) {{ launch({self.name}, g, b, v); }}'
         folder = Path(tempfile.gettempdir()) / "emulated_cuda"
         folder.mkdir(exist_ok=True)
         stem = folder / hashlib.sha256(text.encode()).hexdigest()[:20]
         if not stem.with_suffix(".so").exists():
             stem.with_suffix(".cpp").write_text(text)
-            subprocess.run(
-                [
-                    "g++",
-                    "-O1",
-                    "-std=c++17",
-                    "-w",
-                    "-shared",
-                    "-fPIC",
-                    "-o",
-                    stem.with_suffix(".so"),
-                    stem.with_suffix(".cpp"),
-                ],
-                check=True,
-            )
+            subprocess.run(["g++", "-O1", "-std=c++17", "-w", "-shared", "-fPIC", "-o", stem.with_suffix(".so"), stem.with_suffix(".cpp")], check=True)
         self.library = ctypes.CDLL(str(stem.with_suffix(".so")))
 
     def get_function(self, name):
