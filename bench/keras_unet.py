@@ -95,7 +95,7 @@ def embed(noise_variance: np.ndarray) -> tf.Tensor:
 
 
 def train_step(config: Config, x0: np.ndarray) -> Callable[[], object]:
-    """A function that does what `Training.step` of ddim_from_scratch/spectrogram/system.py does, once a call. x0: (N, frames, mels, 1)."""
+    """A function that does what `Training.step` of the package does, once a call. x0: (N, frames, mels, 1)."""
     rng = np.random.default_rng(config.seed)
     model, average = (fresh(config, *x0.shape[1:3]) for _ in range(2))
     optimizer = keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay)

@@ -20,7 +20,7 @@ from .audio.inverter import add_inverter_option, load_inverter
 from .experiments.pictures import save_log_mels
 from .nn.fast import use_plain
 from .runtime import mpi
-from .runtime.backend import chosen_device, threads
+from .runtime.backend import CLIPS_AT_ONCE, chosen_device, threads
 from .runtime.cli import Parser, add_hardware_options, at_least, run_command
 from .systems import add_run_options, chosen_system
 
@@ -43,8 +43,8 @@ def main(argv: list[str] | None = None) -> None:
         out.mkdir(parents=True, exist_ok=True)
     with threads(1 if args.gpu else args.threads):  # a GPU has its own
         log_mels = draw()
-        for start in range(0, len(log_mels), PICTURED):  # sound takes 40 times the memory of its log-mels
-            for i, samples in enumerate(invert(log_mels[start : start + PICTURED]), start):
+        for start in range(0, len(log_mels), CLIPS_AT_ONCE):  # sound takes 40 times the memory of its log-mels
+            for i, samples in enumerate(invert(log_mels[start : start + CLIPS_AT_ONCE]), start):
                 if leads:
                     write_wav(out / f"sample_{i:03d}.wav", samples)
     if leads:

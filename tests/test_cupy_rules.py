@@ -10,7 +10,6 @@ from helpers import LAYERS, SAMPLERS, relative_error, scale_of, walk
 
 from ddim_from_scratch import nn
 from ddim_from_scratch.audio import griffin_lim, istft, load_inverter, log_mel, stft
-from ddim_from_scratch.audio.inverter import CLIPS_AT_ONCE
 from ddim_from_scratch.diffusion import (
     PREDICTIONS,
     clipped,
@@ -293,7 +292,8 @@ def test_vggish_agrees_with_numpy_and_moves_nothing_but_tables(threads, rng):
 
 
 def test_the_inverter_takes_clips_to_the_device_in_batches(rng):
-    clips = np.stack([log_mel(x) for x in 0.1 * rng.standard_normal((CLIPS_AT_ONCE + 1, 640)).astype(np.float32)])
+    sounds = 0.1 * rng.standard_normal((backend.CLIPS_AT_ONCE + 1, 640)).astype(np.float32)
+    clips = np.stack([log_mel(x) for x in sounds])
     sound = load_inverter("griffin-lim", "gpu")(clips)
     assert type(sound) is np.ndarray and transfers["to host"] == 2
     assert relative_error(sound, load_inverter("griffin-lim")(clips)) < 1e-3

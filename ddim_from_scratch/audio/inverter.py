@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..runtime import hub, mpi
-from ..runtime.backend import parallel, to_device, to_host
+from ..runtime.backend import CLIPS_AT_ONCE, parallel, to_device, to_host
 from ..runtime.errors import UserError
 from .contract import HOP_LENGTH, MEL_MAX, MEL_MIN, N_MELS
 from .griffin_lim import griffin_lim
@@ -32,7 +32,6 @@ Inverter = Callable[..., np.ndarray]  # (log_mels (n, frames, 128), label) -> fl
 CONTEXT = 16
 CHUNK = 512
 FADE = 8
-CLIPS_AT_ONCE = 8
 
 
 def add_inverter_option(parser: argparse.ArgumentParser) -> None:

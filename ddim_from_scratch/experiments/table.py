@@ -32,7 +32,7 @@ from ..fad.embeddings import NAMES, default_embedding
 from ..fad.reliability import distance, floor, infinity, interval
 from ..nn.fast import use_plain
 from ..runtime import tree
-from ..runtime.backend import available_cores, chosen_device, hardware, parallel, threads
+from ..runtime.backend import CLIPS_AT_ONCE, available_cores, chosen_device, hardware, parallel, threads
 from ..runtime.cli import add_hardware_options, at_least
 from ..runtime.errors import UserError
 from ..runtime.files import write_json
@@ -41,7 +41,7 @@ from ..spectrogram.compose import Composer
 from ..spectrogram.config import PRESETS, Config
 from ..spectrogram.data import Windows, load_windows
 from ..spectrogram.datasets import recordings
-from ..spectrogram.model import CLIPS_AT_ONCE, read_run
+from ..spectrogram.model import read_run
 from ..spectrogram.system import training
 from ..train import train
 from ..training.checkpoint import checkpoint_path, save_checkpoint

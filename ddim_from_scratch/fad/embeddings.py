@@ -27,7 +27,7 @@ from .weights import load_vggish, load_vggish_pca, vggish_at_hand
 
 NAMES = ("vggish", "musicnn", "mel")
 MUSICNN_HOP_FRAMES = 62  # from one patch to the next, about 1 s: a clip of 5 s has three
-CLIPS_AT_ONCE = 16  # go through a network together, which likes large batches; a killed run loses no more
+EMBEDDED_AT_ONCE = 16  # go through a network together, which likes large batches; a killed run loses no more
 CODE_VERSION = 1  # part of every cache key: raised when the code's embeddings change
 
 
@@ -186,8 +186,8 @@ def embed_set(embedding: Embedding, paths: list[Path], name: str) -> tuple[Set, 
 
 
 def groups(items: list, label: str) -> Iterator[list]:
-    """`items` in groups, of CLIPS_AT_ONCE for each process, under a progress bar."""
-    size = CLIPS_AT_ONCE * mpi.size()
+    """`items` in groups, of EMBEDDED_AT_ONCE for each process, under a progress bar."""
+    size = EMBEDDED_AT_ONCE * mpi.size()
     with tqdm(total=len(items), desc=label, unit="clip") as bar:
         for start in range(0, len(items), size):
             group = items[start : start + size]

@@ -129,6 +129,7 @@ def processor() -> str:
 
 
 WORK_BYTES = 1 << 28  # of a GPU, for what a layer needs in between
+CLIPS_AT_ONCE = 8  # drawn, or made audible, together: bounds the memory, whatever their number
 
 
 # Threads. NumPy's matmul and ufuncs release the GIL, so Python threads over samples or row blocks

@@ -19,11 +19,11 @@ from tqdm import tqdm
 from ..audio import load_audio, log_mel
 from ..audio.contract import FRAME_LENGTH, FRAMES_PER_SECOND, HOP_LENGTH, N_MELS, SR
 from ..diffusion import DEFAULT_SAMPLING, Sampling, T, Walk, ddim_inversion, infill, q_sample, slerp
-from ..runtime.backend import Array, to_device, to_host
+from ..runtime.backend import CLIPS_AT_ONCE, Array, to_device, to_host
 from ..runtime.errors import UserError
 from ..runtime.streams import stream
 from .config import Config, whole_frames
-from .model import CLIPS_AT_ONCE, Model, context_channel, in_groups
+from .model import Model, context_channel, in_groups
 
 CONVOLUTIONS_REACH = 4  # training windows in one piece: what looks at neighbourhoods only finds nothing new in more
 BLENDED = 8  # frames of cross-fade at a seam, on its kept side

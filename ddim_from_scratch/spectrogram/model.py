@@ -14,7 +14,7 @@ from ..audio.contract import FRAME_LENGTH, HOP_LENGTH, N_FFT, N_MELS, SR
 from ..diffusion import PREDICTIONS, EpsModel, Rng, draw_noise
 from ..nn.fast import layers_for, recorded
 from ..runtime import mpi, tree
-from ..runtime.backend import Array, array_module, to_device, to_host
+from ..runtime.backend import CLIPS_AT_ONCE, Array, array_module, to_device, to_host
 from ..runtime.errors import UserError
 from ..runtime.tree import Tree
 from ..training.checkpoint import load_checkpoint
@@ -23,7 +23,6 @@ from .data import Scaler
 from .unet import init_unet, unet
 
 NAME = "spectrogram"
-CLIPS_AT_ONCE = 8  # drawn together: bounds the memory, whatever their number
 CONTRACT = {"sr": SR, "frame_length": FRAME_LENGTH, "hop_length": HOP_LENGTH, "n_fft": N_FFT, "n_mels": N_MELS}
 FIRST_CONTRACT = {"sr": 16000, "frame_length": 640, "hop_length": 320, "n_fft": 1024, "n_mels": 128}
 

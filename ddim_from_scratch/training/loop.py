@@ -69,14 +69,13 @@ def train(system: System, run: Path, saved: Any = None, report: Callable[[int, f
     report: called with the epoch and each Frechet distance that fad_every asks for; it may raise to stop.
     Raises UserError if a loss or a weight becomes non-finite; the last good checkpoint stays.
     """
-    config, steps, leads = system.config, system.steps_per_epoch, mpi.rank() == 0  # only the leader writes files
+    config, steps = system.config, system.steps_per_epoch
     step, state = (saved.step, saved.state) if saved else (0, system.init(stream(config.seed)))
-    if step // steps >= config.epochs:
+    first, total = step + 1, config.epochs * steps
+    if step >= total:
         raise UserError(f"{run} has been trained for {step // steps} epochs already: give a larger --epochs")
     state = tree.pack(tree.to_device(state, system.device))
-    log, fad_log, first, total = Log(run / "log.csv", step), Log(run / "fad.csv", step), step + 1, config.epochs * steps
-    if leads:
-        write_config(run, config)
+    files = Files(run, config, step)
 
     with Stop() as stop, tqdm(total=total, initial=step, desc="training", unit="step") as bar:
         for epoch in range(step // steps, config.epochs):
@@ -88,14 +87,15 @@ def train(system: System, run: Path, saved: Any = None, report: Callable[[int, f
                     losses = system.step(state, batch, step, stream(config.seed, STEP, step))
                 except FloatingPointError as error:
                     raise UserError(diverged(run, error)) from None
-                now = time.perf_counter()
-                log.add(step=step, epoch=epoch + 1, **losses, seconds=now - started)
-                started = now
-                bar.set_postfix(epoch=epoch + 1, loss=f"{log.recent():.3f}", refresh=False)
+                ended = time.perf_counter()
+                files.log.add(step=step, epoch=epoch + 1, **losses, seconds=ended - started)
+                started = ended
+
+                bar.set_postfix(epoch=epoch + 1, loss=f"{files.log.recent():.3f}", refresh=False)
                 bar.update()
                 if step == first:
                     bar.write(f"memory in use: {memory_held(system.device) / 1e9:.2f} GB", file=sys.stderr)
-                if step == PATIENCE and log.recent(PATIENCE // 2) > 0.95 * system.loss_of_nothing:
+                if step == PATIENCE and files.log.recent(PATIENCE // 2) > 0.95 * system.loss_of_nothing:
                     bar.write(learns_nothing(step), file=sys.stderr)
                 stopped = max(int(sent) for (sent,) in mpi.gather(stop.signal or 0))  # all stop at one step
                 if stopped:
@@ -103,35 +103,48 @@ def train(system: System, run: Path, saved: Any = None, report: Callable[[int, f
 
             if broken := first_non_finite(state):
                 raise UserError(diverged(run, f"{broken} became non-finite by step {step}"))
-            content, fad = checkpoint(system, state, step), None
+            distance = None
             if config.fad_every and (epoch + 1) % config.fad_every == 0 and step % steps == 0:
-                fad, before = system.measure(state), fad_log.best
-                bar.write(f"epoch {epoch + 1}: Frechet distance {fad:.4g}, best so far {min(fad, before):.4g}")
-                fad_log.add(step=step, epoch=epoch + 1, fad=fad)
-                if leads and fad < before:
-                    save_checkpoint(run / BEST, content)
-                if leads:
-                    fad_log.write()
-            if leads:
-                log.write()
-                save_checkpoint(checkpoint_path(run), content)
-            if report and fad is not None:
-                report(epoch + 1, fad)
+                distance = system.measure(state)
+                best = min(distance, files.distances.best)
+                bar.write(f"epoch {epoch + 1}: Frechet distance {distance:.4g}, best so far {best:.4g}")
+            files.save(checkpoint(system, state, step), epoch + 1, distance)
+            if report and distance is not None:
+                report(epoch + 1, distance)
             if stopped:
                 bar.write(interrupted(run, stopped, step, total), file=sys.stderr)
                 sys.exit(128 + stopped)  # as a shell has it
+
+
+class Files:
+    """A run's folder. Of several processes, the one of rank 0 writes it; all keep its logs."""
+
+    def __init__(self, run: Path, config: Any, step: int) -> None:
+        self.run, self.log, self.distances = run, Log(run / "log.csv", step), Log(run / "fad.csv", step)
+        if mpi.rank() == 0:
+            run.mkdir(parents=True, exist_ok=True)
+            with replacing(run / "config.json") as file:
+                file.write(config.to_json().encode())
+
+    def save(self, content: Tree, epoch: int, distance: float | None) -> None:
+        """Write the logs, then the checkpoint, which is also the best one if no distance was smaller."""
+        best = distance is not None and distance < self.distances.best
+        if distance is not None:
+            self.distances.add(step=int(content["step"]), epoch=epoch, fad=distance)
+        if mpi.rank():
+            return
+        if best:
+            save_checkpoint(self.run / BEST, content)
+        if distance is not None:
+            self.distances.write()
+        self.log.write()
+        save_checkpoint(checkpoint_path(self.run), content)
 
 
 def checkpoint(system: System, state: Tree, step: int) -> Tree:
     """The content of a checkpoint."""
     about = {"system": system.name, "config": system.config.to_json(), "step": step}
     return {name: np.array(value) for name, value in about.items()} | system.kept | {"state": state}
-
-
-def write_config(run: Path, config: Any) -> None:
-    run.mkdir(parents=True, exist_ok=True)
-    with replacing(run / "config.json") as file:
-        file.write(config.to_json().encode())
 
 
 def diverged(run: Path, why: object) -> str:

@@ -14,6 +14,7 @@ from helpers import digest, reference
 
 from ddim_from_scratch import train
 from ddim_from_scratch.experiments import tune
+from ddim_from_scratch.diffusion import Sampling
 from ddim_from_scratch.fad import load_embedding
 from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.spectrogram import system
@@ -27,9 +28,9 @@ TINY += ["--epochs", "2", "--fad-every", "1"]
 
 @pytest.fixture
 def optuna(monkeypatch):
-    monkeypatch.setattr(train, "PROBE_CLIPS", 2)
-    monkeypatch.setattr(train, "PROBE_STEPS", 1)
-    monkeypatch.setattr(train, "load_embedding", lambda device: load_embedding("mel", device=device))
+    monkeypatch.setattr(system, "PROBE_CLIPS", 2)
+    monkeypatch.setattr(system, "PROBE", Sampling("dpm++2m", steps=1))
+    monkeypatch.setattr(system, "load_embedding", lambda device: load_embedding("mel", device=device))
     return reference("optuna")
 
 
