@@ -74,6 +74,18 @@ def test_no_framework_is_imported_with_the_package():
         assert not found, f"{path.relative_to(ROOT)} imports {found} on import"
 
 
+def test_sound_libraries_are_imported_only_by_the_functions_that_read_and_write_files():
+    for path in FILES:
+        found = {name.split(".")[0] for name in imports(path, module_level_only=True)} & {"soundfile", "soxr"}
+        assert not found, f"{path.relative_to(ROOT)} imports {found} on import"
+
+
+def test_no_file_uses_pyplot():
+    """Its figures and its backend are the user's."""
+    for path in FILES:
+        assert "matplotlib.pyplot" not in set(imports(path)), path
+
+
 def test_samplers_know_no_network():
     for path in (ROOT / "diffusion").glob("*.py"):
         assert not any(".nn" in name or ".unet" in name for name in imports(path))

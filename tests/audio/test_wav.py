@@ -1,6 +1,8 @@
 """Recordings of every kind come in alike; what cannot be used is named, with a remedy, in one line."""
 
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -118,3 +120,34 @@ def test_a_streamed_wav_has_no_size_and_is_read_to_its_end(tmp_path):
     )
     path.write_bytes(header + pcm.tobytes())
     assert len(load_audio(path)) == 1000
+
+
+FIRST_FILES_OF_THREE_THREADS = """
+import gc, inspect, linecache, sys, threading, time
+from ddim_from_scratch.audio import load_audio
+
+def pause(phase, info):  # a garbage collection in the middle of soundfile's calls to C lets the other threads run
+    frame = inspect.currentframe().f_back
+    if frame and "_snd." in linecache.getline(frame.f_code.co_filename, frame.f_lineno):
+        time.sleep(0.05)
+
+def read(path):
+    gc.set_threshold(1)  # collect at every second new object: `offset` decides at which
+    kept.extend([] for _ in range(offset))
+    load_audio(path)
+
+kept, offset = [], int(sys.argv[1])
+gc.callbacks.append(pause)
+readers = [threading.Thread(target=read, args=(path,)) for path in sys.argv[2:]]
+for reader in readers:
+    reader.start()
+for reader in readers:
+    reader.join()
+"""
+
+
+@pytest.mark.parametrize("offset", [1, 2, 3])
+def test_first_files_read_by_several_threads_do_not_abort_the_process(offset, recordings):
+    command = [sys.executable, "-c", FIRST_FILES_OF_THREE_THREADS, str(offset), *find_audio(recordings)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stderr, done.stderr
