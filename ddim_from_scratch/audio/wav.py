@@ -5,11 +5,10 @@ soundfile and soxr are imported when the first file is read: a machine that read
 
 from __future__ import annotations
 
+import io
 import os
 import struct
-import tempfile
 import threading
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -92,15 +91,15 @@ def libsndfile() -> ModuleType:
 def _soundfile() -> ModuleType:
     import soundfile
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "one_sample.wav")
-        path.write_bytes(b"not audio")
-        with suppress(soundfile.LibsndfileError):
-            soundfile.SoundFile(path)
-        with open(path, "wb") as file:
-            soundfile.write(file, np.zeros(1, np.int16), SR, format="WAV", subtype="PCM_16")
-        with soundfile.SoundFile(path) as file:
-            _mono(file)
+    try:
+        soundfile.SoundFile(os.devnull)
+    except soundfile.LibsndfileError as error:
+        str(error)  # asks libsndfile why
+    memory = io.BytesIO()
+    soundfile.write(memory, np.zeros(1, np.int16), SR, format="WAV", subtype="PCM_16")
+    memory.seek(0)
+    with soundfile.SoundFile(memory) as file:
+        _mono(file)
     return soundfile
 
 
