@@ -29,6 +29,9 @@ from .config import UserError
 
 try:
     import cupy
+
+    # Now, in one thread: cupy.get_array_module imports it at its first call, and two threads at once fail there.
+    import cupyx.scipy.fft  # noqa: F401
 except ImportError:
     cupy = None
 

@@ -63,6 +63,11 @@ def test_only_the_backend_imports_cupy():
     assert importers == {"backend.py"}
 
 
+def test_cupyx_is_imported_before_there_are_threads():
+    """cupy.get_array_module imports it at its first call: of two threads one meets a module that is half there."""
+    assert "cupyx.scipy.fft" in set(imports(ROOT / "backend.py", module_level_only=True))
+
+
 def test_only_one_file_imports_mpi4py_and_not_before_it_is_needed():
     assert {p.name for p in FILES if any(name.split(".")[0] == "mpi4py" for name in imports(p))} == {"mpi.py"}
     assert not any(name.startswith("mpi4py") for name in imports(ROOT / "mpi.py", module_level_only=True))
