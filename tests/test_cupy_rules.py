@@ -41,7 +41,10 @@ from ddim_from_scratch.training.optim import adamw, update_average
 def cupy(monkeypatch):
     """The textbook's text runs there; the kernels have tests of their own, nn/fast/test_gpu_kernels.py."""
     monkeypatch.setattr(fast, "_plain", True)
-    return fake_cupy.install(monkeypatch)
+    module = fake_cupy.install(monkeypatch)
+    backend.require_gpu()  # it tries the device once, and that is not counted
+    transfers.clear()
+    return module
 
 
 def put(leaves):
@@ -303,3 +306,21 @@ def test_a_device_that_is_not_there_is_explained(cupy, monkeypatch):
     monkeypatch.setattr(cupy, "is_available", lambda: False)
     with pytest.raises(backend.BackendError, match="nvidia-smi"):
         backend.to_device(np.ones(2), "gpu")
+
+
+@pytest.mark.parametrize("broken", ["is_available", "ElementwiseKernel", "matmul"])
+def test_a_gpu_that_cannot_compute_is_one_line(broken, cupy, monkeypatch):
+    """CuPy without NVRTC or cuBLAS imports, and finds its device."""
+
+    def fail(*_, **__):
+        raise RuntimeError("CuPy failed to load\n\n  libnvrtc.so.13: cannot open shared object file")
+
+    if broken == "matmul":
+        monkeypatch.setattr(FakeArray, "__matmul__", fail)
+    else:
+        monkeypatch.setattr(cupy, broken, fail)
+    backend._kernel.cache_clear()
+    backend._compute_on_gpu.cache_clear()
+    with pytest.raises(backend.BackendError, match=r"libnvrtc\.so\.13.*pip install.*leave out --gpu") as error:
+        backend.require_gpu()
+    assert "\n" not in str(error.value)

@@ -146,8 +146,9 @@ class Training:
             network["params"], network["statistics"], seen, example.noise_variance, layers, training=True
         )
         noise_loss, reconstruction_loss, d_output = losses(output, example, self.config.prediction)
+        used = batch_statistics(cache)
         _, grads = unet_backward(weight * d_output, cache, layers)
-        return noise_loss, reconstruction_loss, tree.pack(grads, like=network["params"]), batch_statistics(cache)
+        return noise_loss, reconstruction_loss, tree.pack(grads, like=network["params"]), used
 
     def learning_rate(self, step: int) -> float:
         """Constant where nobody knows how many steps there will be."""
