@@ -39,8 +39,12 @@ student-copy: .venv/.installed-lessons ## the repository without the solutions, 
 test: .venv/.installed-test ## the tests, with TensorFlow, Keras and SciPy as references
 	$(BIN)/python -m pytest --ignore=tests/parity
 
-test-gpu: .venv/.installed-gpu ## the same arithmetic on a CUDA device, against NumPy's
-	DDIM_TEST_GPU=1 $(BIN)/python -m pytest tests/test_gpu.py
+# With the PYTHON of the machine if it has what the tests import: there may be no network to install it from.
+test-gpu: ## the same arithmetic on a CUDA device, against NumPy's
+	@set -e; python=$(BIN)/python; \
+	if $(PYTHON) -c 'import cupy, pytest, ddim_from_scratch.train' 2>/dev/null; then python=$(PYTHON); \
+	else $(MAKE) .venv/.installed-gpu; fi; \
+	DDIM_TEST_GPU=1 $$python -m pytest tests/test_gpu.py
 
 lint: .venv/.installed-test ## ruff's checks and format
 	$(BIN)/ruff check

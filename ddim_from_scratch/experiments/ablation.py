@@ -20,6 +20,7 @@ from ..audio.inverter import add_inverter_option, default_inverter
 from ..diffusion import SAMPLERS, T
 from ..fad import load_embedding
 from ..fad.embeddings import NAMES, default_embedding
+from ..nn.fast import use_plain
 from ..runtime.backend import chosen_device
 from ..runtime.cli import add_hardware_options, at_least
 from ..runtime.errors import UserError
@@ -200,6 +201,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
 def main(args: argparse.Namespace) -> None:
     base = Config(**given_options(args))
     device = chosen_device(args.gpu)
+    use_plain(args.plain)
     base.frames("--seconds", args.seconds)
     embedding = args.embedding or default_embedding()
     if args.seconds < (least := load_embedding(embedding).seconds):

@@ -1,4 +1,7 @@
-"""Pictures of spectrograms and of training, with matplotlib."""
+"""Pictures of spectrograms and of training, with matplotlib.
+
+Each function draws on a figure of its own. pyplot, its list of open figures and its backend belong to the user.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 from PIL import Image
 
 from ..audio.contract import FRAMES_PER_SECOND
@@ -26,9 +27,8 @@ def save_log_mels(path: str | Path, rows: Mapping[str, Sequence[np.ndarray]]) ->
     columns = max(len(clips) for clips in rows.values())
     every_value = np.concatenate([np.ravel(clip) for clips in rows.values() for clip in clips])
     low, high = np.percentile(every_value, [1, 99.8])
-    figure, axes = plt.subplots(
-        len(rows), columns, figsize=(3 * columns + 0.6, 2.3 * len(rows) + 0.4), squeeze=False, layout="constrained"
-    )
+    figure = Figure(figsize=(3 * columns + 0.6, 2.3 * len(rows) + 0.4), layout="constrained")
+    axes = figure.subplots(len(rows), columns, squeeze=False)
     for row, (label, clips) in zip(axes, rows.items(), strict=True):
         for axis in row[len(clips) :]:
             axis.axis("off")
@@ -69,7 +69,8 @@ def save_film(path: str | Path, log_mels: Sequence[np.ndarray], seconds: float =
 
 def save_losses(path: str | Path, steps: np.ndarray, losses: Mapping[str, np.ndarray]) -> None:
     """A curve for each loss: every step as a dot, a running mean as a line, on a logarithmic scale."""
-    figure, axis = plt.subplots(figsize=(7, 4), layout="constrained")
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axis = figure.subplots()
     for name, values in losses.items():
         window = min(SMOOTHING, len(values))
         mean = np.convolve(values, np.full(window, 1 / window), "valid")
@@ -86,7 +87,8 @@ def save_step_curves(path: str | Path, points: Sequence[Mapping], reference: tup
 
     The dashed line and the band are the reference's Frechet distance and its interval.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
     for sampler in dict.fromkeys(point["sampler"] for point in points):
         curve = sorted((p for p in points if p["sampler"] == sampler), key=lambda point: point["evaluations"])
         evaluations, fad = [p["evaluations"] for p in curve], [p["fad"] for p in curve]
@@ -107,7 +109,8 @@ def save_step_curves(path: str | Path, points: Sequence[Mapping], reference: tup
 
 def save_scores(path: str | Path, rows: Mapping[str, Mapping], papers: Mapping[str, float]) -> None:
     """Each row's "fad" with its "interval", beside its "floor" and "ceiling", and the paper's number, if any."""
-    figure, axis = plt.subplots(figsize=(8, 0.5 * len(rows) + 1.4), layout="constrained")
+    figure = Figure(figsize=(8, 0.5 * len(rows) + 1.4), layout="constrained")
+    axis = figure.subplots()
     for y, (name, row) in enumerate(rows.items()):
         if row["interval"]:
             axis.plot(row["interval"], [y, y], color="C0", linewidth=3, alpha=0.4)
@@ -136,7 +139,8 @@ def save_study(
     scores: of finished trials, by number. courses: distances by epoch, by trial. importance: shares by option, which
     may be empty while there are too few trials.
     """
-    figure, (history, course, bars) = plt.subplots(1, 3, figsize=(14, 4), layout="constrained")
+    figure = Figure(figsize=(14, 4), layout="constrained")
+    history, course, bars = figure.subplots(1, 3)
     numbers = sorted(scores)
     values = [scores[number] for number in numbers]
     history.plot(numbers, values, "o")
@@ -153,7 +157,6 @@ def save_study(
     _save(figure, path)
 
 
-def _save(figure: plt.Figure, path: str | Path) -> None:
+def _save(figure: Figure, path: str | Path) -> None:
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=100)
-    plt.close(figure)

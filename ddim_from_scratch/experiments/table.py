@@ -30,6 +30,7 @@ from ..diffusion import Sampling
 from ..fad import Embedding, Set, embed_clips, load_embedding
 from ..fad.embeddings import NAMES, default_embedding
 from ..fad.reliability import distance, floor, infinity, interval
+from ..nn.fast import use_plain
 from ..runtime import tree
 from ..runtime.backend import CLIPS_AT_ONCE, available_cores, chosen_device, hardware, parallel, threads
 from ..runtime.cli import add_hardware_options, at_least
@@ -430,6 +431,7 @@ def main(args: argparse.Namespace) -> None:
                 raise UserError(f"--data {one}: give SET=FOLDER, where SET is one of {', '.join(SETS)}")
             data[name] = where
         device = chosen_device(args.gpu)
+        use_plain(args.plain)
         chosen = args.inverter or default_inverter(), args.embedding or default_embedding()
         settings = Settings(data, args.scale, args.preset, args.clips, *chosen)
         check_data(args.rows, settings)

@@ -29,6 +29,9 @@ from .errors import UserError
 
 try:
     import cupy
+
+    # Now, in one thread: cupy.get_array_module imports it at its first call, and two threads at once fail there.
+    import cupyx.scipy.fft  # noqa: F401
 except ImportError:
     cupy = None
 
@@ -61,7 +64,7 @@ def to_host(x: Array) -> np.ndarray:
 def to_device(x: np.ndarray, device: str = "cpu") -> Array:
     """`x` on `device`, "cpu" or "gpu"; no copy if it is there already.
 
-    Raises BackendError if CuPy or a CUDA device is missing.
+    Raises BackendError as `require_gpu` does.
     """
     if device == "cpu":
         return to_host(x)
@@ -77,13 +80,21 @@ def chosen_device(gpu: bool) -> str:
 
 
 def require_gpu() -> None:
-    """Raise BackendError, saying what to install, unless CuPy and a CUDA device are there."""
+    """Raise BackendError, saying what to install, unless CuPy compiles a kernel and multiplies matrices on a device."""
     if cupy is None:
         raise BackendError(
             "--gpu needs CuPy, which is not installed: pip install 'ddim_from_scratch[gpu]' "
-            "(CUDA 13; for CUDA 12: pip install cupy-cuda12x), or leave out --gpu"
+            "(CUDA 13; for CUDA 12: pip install 'cupy-cuda12x[ctk]'), or leave out --gpu"
         )
-    if not cupy.is_available():
+    try:
+        found = cupy.is_available() and _compute_on_gpu()
+    except Exception as error:  # a library that is missing or of another version: CuPy raises many kinds
+        reason = " ".join(str(error).split())[:200]
+        raise BackendError(
+            f"--gpu: CuPy cannot compute here ({type(error).__name__}: {reason}): pip install "
+            "'ddim_from_scratch[gpu]' brings the CUDA libraries that it needs; or leave out --gpu"
+        ) from None
+    if not found:
         raise BackendError(
             "--gpu: CuPy is installed but finds no CUDA device: check that nvidia-smi lists one "
             "and that its driver matches CuPy's CUDA version, or leave out --gpu"
@@ -107,6 +118,13 @@ def memory_held(device: str = "cpu") -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+@lru_cache
+def _compute_on_gpu() -> bool:
+    """A kernel, which needs NVRTC, and a product, which needs cuBLAS: True, or what CuPy raises."""
+    x = cupy.ones((2, 2), cupy.float32)
+    return bool((x @ (x + x) == 4).all())
+
+
 def free_gpu_memory() -> int:
     """Bytes of the GPU that nobody uses, or CuPy's pool has to give."""
     return cupy.cuda.runtime.memGetInfo()[0] + cupy.get_default_memory_pool().free_bytes()
@@ -126,19 +144,6 @@ def processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def fused(expression: str, out: Array, **arrays: Array) -> None:
-    """out = expression, of arrays that broadcast to out's shape and have its dtype, on a GPU: one kernel, one pass.
-
-    The expression is C, and so plain that it is Python as well: what stands in for CuPy in the tests reads it.
-    """
-    _kernel(expression, tuple(arrays))(*arrays.values(), out)
-
-
-@lru_cache
-def _kernel(expression: str, names: tuple[str, ...]) -> Callable:
-    return cupy.ElementwiseKernel(", ".join(f"T {name}" for name in names), "T out", f"out = {expression}")
 
 
 WORK_BYTES = 1 << 28  # of a GPU, for what a layer needs in between

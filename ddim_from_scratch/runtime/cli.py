@@ -34,9 +34,10 @@ def at_least(least: int) -> Callable[[str], int]:
 
 
 def add_hardware_options(parser: argparse.ArgumentParser) -> None:
-    """--threads and --gpu, which change where a command computes, not what."""
+    """--threads, --gpu and --plain, which change how a command computes, not what."""
     parser.add_argument("--threads", type=at_least(1), metavar="N", help="CPU threads (default: every core)")
     parser.add_argument("--gpu", action="store_true", help="compute on a GPU, with CuPy")
+    parser.add_argument("--plain", action="store_true", help="compute with the textbook's layers: ten times slower")
 
 
 def run_command(main: Callable[[], None]) -> None:
