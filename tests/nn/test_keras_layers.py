@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from helpers import LAYERS, TWINS, convolution, reference, relative_error, scale_of
 
+from ddim_from_scratch.diffusion import mean_squared_error
 from ddim_from_scratch.nn.embedding import sinusoidal_embedding
-from ddim_from_scratch.nn.loss import mean_squared_error
 
 
 def keras_convolution(keras, x, w, b):
