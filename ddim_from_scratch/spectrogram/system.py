@@ -126,7 +126,8 @@ class Training:
 
         clip_gradient(gradient.flat, length, config.clip_gradient)
         moments = {name: vector.flat for name, vector in moments.items()}
-        adamw(params.flat, gradient.flat, moments, step, self.learning_rate(step), config.weight_decay)
+        rate = self.learning_rate(step)
+        adamw(params.flat, gradient.flat, moments, step, rate, config.weight_decay, config.epsilon)
         if statistics:
             update_average(statistics.flat, tree.pack(used, like=statistics).flat, BATCH_NORM_MOMENTUM)
         ema = warmup_decay(config.ema, step) if config.ema_schedule == "warmup" else config.ema

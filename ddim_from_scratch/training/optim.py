@@ -54,7 +54,13 @@ def warmup_decay(decay: float, step: int) -> float:
 
 
 def adamw(
-    params: Array, grads: Array, moments: dict[str, Array], step: int, learning_rate: float, weight_decay: float
+    params: Array,
+    grads: Array,
+    moments: dict[str, Array],
+    step: int,
+    learning_rate: float,
+    weight_decay: float,
+    epsilon: float = EPSILON,
 ) -> None:
     """One step of Adam with decoupled weight decay (Loshchilov and Hutter 2019, algorithm 2), as Keras writes it.
 
@@ -63,17 +69,17 @@ def adamw(
         p = p - rate decay p - rate sqrt(1 - beta_2^step) / (1 - beta_1^step) m / (sqrt(v) + epsilon)
     """
     rate = learning_rate * math.sqrt(1 - BETA_2**step) / (1 - BETA_1**step)
-    _adamw(params, grads, moments["m"], moments["v"], rate, 1 - learning_rate * weight_decay)
+    _adamw(params, grads, moments["m"], moments["v"], rate, 1 - learning_rate * weight_decay, epsilon)
 
 
 @elementwise
-def _adamw(p: Array, g: Array, m: Array, v: Array, rate: float, kept: float) -> None:
+def _adamw(p: Array, g: Array, m: Array, v: Array, rate: float, kept: float, epsilon: float) -> None:
     m *= BETA_1
     m += (1 - BETA_1) * g
     v *= BETA_2
     v += (1 - BETA_2) * g * g
     p *= kept
-    p -= rate * m / (v**0.5 + EPSILON)
+    p -= rate * m / (v**0.5 + epsilon)
 
 
 @elementwise

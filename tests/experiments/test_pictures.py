@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from ddim_from_scratch import pictures
+from ddim_from_scratch.experiments import pictures
 
 ROOT = Path(__file__).resolve().parents[1]
 FRAME = np.zeros((8, 128))
