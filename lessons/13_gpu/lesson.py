@@ -317,9 +317,9 @@ assert np.abs(taps.conv2d(x, w, b)[0] - by_hand).max() < 1e-4
 # %%
 print("B^T =")
 print(np.round(winograd.B_T).astype(int))
-d, taps = rng.standard_normal(6), rng.standard_normal(3)
-direct = [d[i : i + 3] @ taps for i in range(4)]
-fast = winograd.A_T @ ((winograd.G @ taps) * (winograd.B_T @ d))
+d, w1 = rng.standard_normal(6), rng.standard_normal(3)
+direct = [d[i : i + 3] @ w1 for i in range(4)]
+fast = winograd.A_T @ ((winograd.G @ w1) * (winograd.B_T @ d))
 print("12 products:", np.round(direct, 6))
 print(" 6 products:", np.round(fast, 6))
 assert np.allclose(direct, fast) and np.allclose(winograd.B_T, np.round(winograd.B_T))
