@@ -20,13 +20,13 @@ import numpy as np
 
 from .audio import write_wav
 from .audio.inverter import add_inverter_option, load_inverter
-from .audio.mel import FRAMES_PER_SECOND
+from .audio.mel import FRAMES_PER_SECOND, N_MELS
 from .experiments.pictures import save_log_mels
 from .runtime import mpi, tree
 from .runtime.backend import chosen_device, threads
 from .runtime.cli import Parser, add_hardware_options, at_least, run_command
 from .runtime.errors import UserError
-from .spectrogram import memory
+from .runtime.memory import require_memory
 from .spectrogram.compose import Composer, frames_at_once, read_log_mel, seconds
 from .spectrogram.config import Config, whole_frames
 from .spectrogram.data import Scaler
@@ -150,22 +150,21 @@ def overlap_frames(config: Config, overlap: float | None) -> int:
     return round(overlap * FRAMES_PER_SECOND)
 
 
-def task(args: argparse.Namespace, composer: Composer) -> tuple[Callable[[], np.ndarray], int, int]:
-    """What the options ask for, its files read: a function that returns log-mels (num, frames, 128), these frames, and
-    how many of them the network draws at once."""
-    config, num, piece = composer.config, args.num, frames_at_once(composer.config)
+def task(args: argparse.Namespace, composer: Composer) -> tuple[Callable[[], np.ndarray], int]:
+    """Builds the requested generation function, which returns log-mels (num, frames, 128). Returns it and `frames`."""
+    config, num = composer.config, args.num
     length = config.window_seconds if args.seconds is None else args.seconds
     if args.task == "infill":
         start, stop = (round(second * FRAMES_PER_SECOND) for second in args.gap)
         recording = read_log_mel(args.infill)
-        return partial(composer.fill, recording, start, stop, num), len(recording), piece
+        return partial(composer.fill, recording, start, stop, num), len(recording)
     if args.task == "continue":
         recording = read_log_mel(getattr(args, "continue"), composer.needed)
         prompt = recording[-max(composer.needed, config.window_frames) :]
         new = whole_frames("--seconds", length)
-        return partial(composer.go_on, np.repeat(prompt[None], num, axis=0), new), len(prompt) + new, piece
-    if args.task is None and (frames := whole_frames("--seconds", length)) > piece:
-        return partial(composer.draw, num, frames), frames, piece
+        return partial(composer.go_on, np.repeat(prompt[None], num, axis=0), new), len(prompt) + new
+    if args.task is None and (frames := whole_frames("--seconds", length)) > frames_at_once(config):
+        return partial(composer.draw, num, frames), frames
     frames = config.frames("--seconds", length)  # drawn in one piece, which the network has to halve
     if args.task == "vary":
         compose = partial(composer.vary, read_log_mel(args.vary, frames)[:frames], args.strength, num)
@@ -173,7 +172,7 @@ def task(args: argparse.Namespace, composer: Composer) -> tuple[Callable[[], np.
         compose = partial(composer.between, *(read_log_mel(path, frames)[:frames] for path in args.between), num)
     else:
         compose = partial(composer.draw, num, frames)
-    return compose, frames, frames
+    return compose, frames
 
 
 @mpi.together()
@@ -185,14 +184,14 @@ def main(argv: list[str] | None = None) -> None:
     network = tree.to_device(checkpoint["state"]["average"], device)
     rng, overlap = np.random.default_rng(args.seed), overlap_frames(config, args.overlap)
     how = args.steps, args.sampler, args.spacing, args.eta, args.resamplings, device
-    compose, frames, piece = task(args, Composer(network, scaler, config, rng, overlap, *how))
+    compose, frames = task(args, Composer(network, scaler, config, rng, overlap, *how))
+    require_memory(3 * 4 * N_MELS * args.num * frames, f"{args.num} clips", "--num or --seconds")
     invert = load_inverter(args.inverter, device)
     out = args.out or args.run / FOLDERS.get(args.task, "samples")
     leads = mpi.rank() == 0  # writes the files
     if leads:
         out.mkdir(parents=True, exist_ok=True)
     with threads(1 if args.gpu else args.threads):  # a GPU has its own
-        memory.announce_sampling(config, args.num, piece, frames, device)
         log_mels = compose()
         for start in range(0, args.num, CLIPS_AT_ONCE):
             for i, samples in enumerate(invert(log_mels[start : start + CLIPS_AT_ONCE]), start):

@@ -37,7 +37,6 @@ from .runtime.cli import Parser, add_hardware_options, flag, run_command
 from .runtime.errors import UserError
 from .runtime.files import replacing
 from .runtime.tree import Tree
-from .spectrogram import memory
 from .spectrogram.config import Config, add_options, given_options
 from .spectrogram.data import Scaler, Windows, augmented, load_windows
 from .spectrogram.model import context_channel, draw_alpha_bar, init_state, loss_of_zero, sample_log_mels, with_context
@@ -129,7 +128,6 @@ def train(
     batch_size = min(config.batch_size, len(windows))
     if batch_size < mpi.size():
         raise UserError(f"{mpi.size()} processes can't share a batch of {batch_size} windows: raise --batch-size")
-    memory.announce_training(config, batch_size, bool(checkpoint), device)
     leads = mpi.rank() == 0  # writes the files; the others do all the rest with it
     steps_per_epoch = len(windows) // batch_size  # what is left over goes into another epoch's batches
     if checkpoint:

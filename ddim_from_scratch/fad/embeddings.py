@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import sys
 from collections.abc import Callable, Iterator
@@ -67,8 +68,17 @@ class Embedding:
 
 
 def default_embedding() -> str:
-    """The best at hand: VGGish, as in the paper, else musicnn."""
+    """VGGish, as in the paper, if its weights are installed, else musicnn."""
     return "vggish" if vggish_at_hand() else "musicnn"
+
+
+def add_embedding_option(parser: argparse.ArgumentParser) -> None:
+    """--embedding."""
+    parser.add_argument(
+        "--embedding",
+        choices=NAMES,
+        help="embedding network (default: vggish if its weights are installed, else musicnn)",
+    )
 
 
 def load_embedding(

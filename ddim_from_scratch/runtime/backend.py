@@ -90,11 +90,6 @@ def require_gpu() -> None:
         )
 
 
-def free_gpu_memory() -> int:
-    """Bytes of the GPU that nobody uses, or CuPy's pool has to give."""
-    return cupy.cuda.runtime.memGetInfo()[0] + cupy.get_default_memory_pool().free_bytes()
-
-
 def hardware(device: str = "cpu") -> str:
     """What `device` is, in words, for reports of times."""
     if device == "gpu":
@@ -286,19 +281,15 @@ def empty(shape: tuple[int, ...], like: Array, dtype: Any = None) -> Array:
 
 
 class Memory:
-    """Buffers to use again. All of them together never exceed what has been in use at one time.
+    """A pool of reusable buffers. Their total size never exceeds the most that was in use at one time."""
 
-    new: makes one of a given length.
-    """
-
-    def __init__(self, new: Callable[[int], Any] = lambda size: np.empty(size, np.uint8)) -> None:
-        self.new = new
-        self.buffers: list = []  # in order of size
+    def __init__(self) -> None:
+        self.buffers: list[np.ndarray] = []  # in order of size
         self.most_in_use = 0
         self.lock = threading.Lock()
 
-    def take(self, size: int) -> Any:
-        """The smallest buffer that is large enough and not in use; or a new one, in place of large unused ones."""
+    def take(self, size: int) -> np.ndarray:
+        """The smallest unused buffer that is large enough, or a new one in place of the largest unused ones."""
         with self.lock:
             for i in range(bisect_left(self.buffers, size, key=len), len(self.buffers)):
                 if len(self.buffers[i]) > MOST_WASTE * size:
@@ -310,7 +301,7 @@ class Memory:
             self.most_in_use = max(self.most_in_use, total - sum(len(self.buffers[i]) for i in unused))
             while unused and total > self.most_in_use:
                 total -= len(self.buffers.pop(unused.pop()))
-            buffer = self.new(size)
+            buffer = np.empty(size, np.uint8)
             insort(self.buffers, buffer, key=len)
             return buffer
 

@@ -57,16 +57,6 @@ def rank() -> int:
     return world().rank if world() else 0
 
 
-@lru_cache
-def neighbours() -> int:
-    """How many of the processes are on this machine, this one included. All call it together."""
-    if not world():
-        return 1
-    from mpi4py import MPI
-
-    return world().Split_type(MPI.COMM_TYPE_SHARED).size
-
-
 def share(n: int) -> slice:
     """This process's part of n things, about n / size of them, in the order of the ranks."""
     return slice(n * rank() // size(), n * (rank() + 1) // size())
