@@ -42,9 +42,10 @@ test: .venv/.installed-test ## the tests, with TensorFlow, Keras and SciPy as re
 test-gpu: .venv/.installed-gpu ## the same arithmetic on a CUDA device, against NumPy's
 	DDIM_TEST_GPU=1 $(BIN)/python -m pytest tests/test_gpu.py
 
-lint: .venv/.installed-test ## ruff's checks and format
+lint: .venv/.installed-test ## ruff's checks and format, and mypy's types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/mypy
 
 parity: .venv-parity/.installed ## the comparisons with PyTorch and its kin, in an environment of their own
 	.venv-parity/bin/python -m pytest tests/parity

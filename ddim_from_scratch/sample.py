@@ -169,7 +169,8 @@ def task(args: argparse.Namespace, composer: Composer) -> tuple[Callable[[], np.
     if args.task == "vary":
         compose = partial(composer.vary, read_log_mel(args.vary, frames)[:frames], args.strength, num)
     elif args.task == "between":
-        compose = partial(composer.between, *(read_log_mel(path, frames)[:frames] for path in args.between), num)
+        first, last = (read_log_mel(path, frames)[:frames] for path in args.between)
+        compose = partial(composer.between, first, last, num)
     else:
         compose = partial(composer.draw, num, frames)
     return compose, frames

@@ -103,8 +103,9 @@ def train_step(
     if not np.isfinite(norm):
         raise FloatingPointError(f"the gradient of step {step} is {norm}, first at {first_non_finite(grads)}")
 
-    decays = total and config.learning_rate_schedule == "warmup-cosine"
-    learning_rate = config.learning_rate * (warmup_cosine(step, total) if decays else 1)
+    learning_rate = config.learning_rate
+    if total and config.learning_rate_schedule == "warmup-cosine":
+        learning_rate *= warmup_cosine(step, total)
     adamw(params, grads, state["moments"], step, learning_rate, config.weight_decay)
     update_average(statistics, batch_statistics, BATCH_NORM_MOMENTUM)
     ema = warmup_decay(config.ema, step) if config.ema_schedule == "warmup" else config.ema
@@ -230,8 +231,7 @@ def fad_probe(windows: Windows, scaler: Scaler, config: Config, device: str) -> 
         log_mels = sample_log_mels(
             network, scaler, config, PROBE_CLIPS, frames, PROBE_STEPS, rng, device, sampler="dpm++2m"
         )
-        eval = Set.of(embed_clips(embedding, invert(log_mels, "samples"), "samples"))
-        return distance(background, eval)
+        return distance(background, Set.of(embed_clips(embedding, invert(log_mels, "clips"), "clips")))
 
     return probe
 

@@ -57,7 +57,7 @@ def griffin_lim(
 
     phase = 2 * np.pi * np.random.default_rng(rng).random((log_mel.shape[-2], N_FFT // 2 + 1))
     spectrum = (target @ flat) * xp.asarray(np.exp(1j * phase), np.complex64)  # (..., frames, 513)
-    previous = 0
+    previous: Array | float = 0.0
     known = spectrum[..., :0, :] if begun is None else stft(begun, pad_end=False)
     with threads(worker_count()):
         for _ in range(iterations):

@@ -54,7 +54,7 @@ def mel_matrix(
     Raises ValueError unless 0 <= f_min_hz < f_max_hz <= sr / 2.
     """
     check_range(f_min_hz, f_max_hz, sr)
-    bins = hz_to_mel(np.linspace(0, sr / 2, n_fft // 2 + 1))
+    bins = np.asarray(hz_to_mel(np.linspace(0, sr / 2, n_fft // 2 + 1)))
     edges = np.linspace(hz_to_mel(f_min_hz), hz_to_mel(f_max_hz), n_mels + 2)
     matrix = triangles(bins, edges)
     matrix.flags.writeable = False
@@ -129,8 +129,8 @@ def mel_bands(dtype: np.dtype) -> list[tuple[slice, slice, np.ndarray]]:
     bands = []
     for start in range(0, N_MELS, N_MELS // 4):
         mels = slice(start, start + N_MELS // 4)
-        bins = np.flatnonzero(mel_matrix()[:, mels].any(axis=1))
-        bins = slice(bins[0], bins[-1] + 1)
+        used = np.flatnonzero(mel_matrix()[:, mels].any(axis=1))
+        bins = slice(used[0], used[-1] + 1)
         bands.append((mels, bins, mel_matrix()[bins, mels].astype(dtype)))
     return bands
 

@@ -70,7 +70,7 @@ def ddim(
         eps = eps_model(x, t)
         x0 = predict_x0(x, ab_t, eps)  # eq. 9
         x = ab_s**0.5 * x0 + max(1 - ab_s - sigma**2, 0.0) ** 0.5 * eps  # eq. 12, "direction pointing to x_t"
-        if sigma > 0:
+        if sigma > 0 and rng:
             x = x + sigma * noise_like(x, rng)
         yield x
 

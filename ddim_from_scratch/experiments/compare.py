@@ -43,8 +43,8 @@ def distances(embedding: Embedding, background: np.ndarray, sets: dict[str, np.n
 
     Returns {"embedding": its name, "clips_per_set": n, "fad": {set: distance}, "interval": {set: [low, high]}}.
     """
-    reference = Set.of(embed_clips(embedding, list(background), "the background"))
-    embedded = {name: Set.of(embed_clips(embedding, list(clips), name)) for name, clips in sets.items()}
+    reference = Set.of(embed_clips(embedding, background, "the background"))
+    embedded = {name: Set.of(embed_clips(embedding, clips, name)) for name, clips in sets.items()}
     return {
         "embedding": embedding.name,
         "clips_per_set": len(background),

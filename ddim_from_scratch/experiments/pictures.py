@@ -28,7 +28,7 @@ SMOOTHING = 50  # steps in the running mean of a loss
 MAX_FRAMES = 4096  # longer spectrograms are thinned out: a picture has far fewer pixels
 
 
-def save_log_mels(path: str | Path, rows: Mapping[str, Sequence[np.ndarray]]) -> None:
+def save_log_mels(path: str | Path, rows: Mapping[str, Sequence[np.ndarray] | np.ndarray]) -> None:
     """Draws a grid of log-mel spectrograms (frames, 128), one labelled row per key, on one colour scale."""
     seconds = {label: [len(clip) / FRAMES_PER_SECOND for clip in clips] for label, clips in rows.items()}
     rows = {label: [clip[:: -(-len(clip) // MAX_FRAMES)] for clip in clips] for label, clips in rows.items()}
@@ -60,7 +60,7 @@ def save_log_mels(path: str | Path, rows: Mapping[str, Sequence[np.ndarray]]) ->
     _save(figure, path)
 
 
-def save_film(path: str | Path, log_mels: Sequence[np.ndarray], seconds: float = 4.0) -> None:
+def save_film(path: str | Path, log_mels: Sequence[np.ndarray] | np.ndarray, seconds: float = 4.0) -> None:
     """Writes an animated WebP of log-mels (frames, 128). It stops on the last one for 2 s, then repeats.
 
     The last log-mel sets the colour scale. seconds: duration before the stop.

@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -64,7 +64,7 @@ def measure(run: Path, plan: Plan, invert: Inverter, embedding: Embedding) -> di
     config, scaler = checkpoint["config"], Scaler(**checkpoint["scaler"])
     shortest = max(config.window_frames, config.frames_lasting(embedding.seconds))
     frames = config.frames("--seconds", plan.seconds) if plan.seconds else shortest
-    settings = {
+    settings: dict[str, Any] = {
         "trained_steps": int(checkpoint["step"]),
         "clips": plan.clips,
         "seconds": frames / FRAMES_PER_SECOND,
@@ -73,7 +73,8 @@ def measure(run: Path, plan: Plan, invert: Inverter, embedding: Embedding) -> di
     }
     done, reference = read_points(run, settings)
     missing = [point for point in plan.points() if point not in {(p["sampler"], p["steps"]) for p in done}]
-    background = embed_background(config, settings["seconds"], embedding) if missing else None
+    if missing:
+        background = embed_background(config, frames / FRAMES_PER_SECOND, embedding)
     for sampler, steps in missing:
         rng, started = np.random.default_rng(config.seed), time.perf_counter()
         how = plan.clips, frames, steps, rng, "cpu", sampler, plan.spacing
@@ -83,7 +84,7 @@ def measure(run: Path, plan: Plan, invert: Inverter, embedding: Embedding) -> di
             reference = log_mels
             tree.save(run / "steps.npz", {"reference": reference})
         label = f"{sampler}, {steps} steps"
-        clips = Set.of(embed_clips(embedding, list(invert(log_mels, label)), label))
+        clips = Set.of(embed_clips(embedding, invert(log_mels, label), label))
         point = {
             "sampler": sampler,
             "steps": steps,
@@ -106,7 +107,7 @@ def embed_background(config: Config, seconds: float, embedding: Embedding) -> Se
     chosen = np.random.default_rng(config.seed).permutation(windows.apart())[:BACKGROUND]
     if len(chosen) < 2:
         raise UserError(f"{config.data} has one clip of {seconds:g} s; 2 are needed. Lower --seconds")
-    return Set.of(embed_clips(embedding, list(windows.sound(chosen)), "the training music"))
+    return Set.of(embed_clips(embedding, windows.sound(chosen), "the training music"))
 
 
 def read_points(run: Path, settings: dict) -> tuple[list[dict], np.ndarray | None]:

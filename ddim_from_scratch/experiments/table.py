@@ -19,7 +19,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from scipy.spatial.distance import cdist
@@ -113,16 +113,6 @@ class Task(NamedTuple):
     trained: bool = True
 
 
-class Measured(Protocol):
-    """Settings of any table: how many clips are drawn, and what hears them."""
-
-    clips: int
-    inverter: str
-    embedding: str
-
-    def _asdict(self) -> dict[str, Any]: ...
-
-
 class Settings(NamedTuple):
     """The settings of a whole table. data: where each corpus's recordings are."""
 
@@ -151,8 +141,8 @@ class Settings(NamedTuple):
 Kind = TypeVar("Kind")
 
 
-def keep_settings(out: Path, settings: Measured) -> None:
-    """Writes a table's settings. Raises UserError if it was begun with others: distances would not be comparable."""
+def keep_settings(out: Path, settings: Any) -> None:
+    """Writes a table's settings, a NamedTuple. Raises UserError if the table was begun with others."""
     path = out / "settings.json"
     if path.exists():
         begun = tree.flatten(read_settings(out, type(settings))._asdict())
@@ -189,7 +179,7 @@ def row_folder(out: Path, name: str) -> Path:
     return out / "rows" / name
 
 
-def finish(tasks: dict[str, Task], out: Path, settings: Measured, device: str, thread_count: int | None) -> None:
+def finish(tasks: dict[str, Task], out: Path, settings: Any, device: str, thread_count: int | None) -> None:
     """Brings rows that share a training to their metrics.json, whichever stage each has reached."""
     if all((row_folder(out, name) / "metrics.json").exists() for name in tasks):
         return
@@ -277,9 +267,7 @@ def embed_music(windows: Windows, invert: Inverter, embedding: Embedding, folder
         indices = range(len(windows))
         sounds = {"as it is": windows.sound(indices), "inverted": invert(windows.take(indices), "training music")}
         folder.mkdir(exist_ok=True)
-        tree.save(
-            path, {name: np.stack(embed_clips(embedding, list(s), f"music {name}")) for name, s in sounds.items()}
-        )
+        tree.save(path, {name: np.stack(embed_clips(embedding, s, f"music {name}")) for name, s in sounds.items()})
     kept = tree.load(path)
     return Set.of([*kept["as it is"]]), Set.of([*kept["inverted"]])
 
@@ -358,7 +346,7 @@ def progress(name: str, out: Path, settings: Settings) -> str | None:
     return f"{min(drawn, settings.clips)} of {settings.clips} clips drawn"
 
 
-def finish_all(tasks: dict[str, Task], out: Path, settings: Measured, args: argparse.Namespace) -> list[str]:
+def finish_all(tasks: dict[str, Task], out: Path, settings: Any, args: argparse.Namespace) -> list[str]:
     """Finishes every row, those that share a training in one process. Returns an error message per failed group.
 
     args: of a command with --jobs, --threads and --gpu.

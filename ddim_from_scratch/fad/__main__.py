@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,20 +45,20 @@ def print_tags(path: Path) -> None:
         print(f"{name}: {tags}")
 
 
-def measure(background: Set, eval: Set, with_infinity: bool = False) -> dict:
-    """All that the command reports of two sets."""
+def measure(background: Set, evaluated: Set, with_infinity: bool = False) -> dict[str, Any]:
+    """Everything that the command reports on two sets."""
     rngs = np.random.default_rng(0).spawn(3)  # the floor is the same with --infinity and without
-    extrapolation = infinity(background, eval, rngs[2]) if with_infinity else None
-    result = {
-        "fad": distance(background, eval),
-        "interval": interval(background, eval, rngs[0]),
+    extrapolation = infinity(background, evaluated, rngs[2]) if with_infinity else None
+    result: dict[str, Any] = {
+        "fad": distance(background, evaluated),
+        "interval": interval(background, evaluated, rngs[0]),
         "floor": floor(background, rngs[1]),
         "fad_infinity": extrapolation and extrapolation._asdict(),
         "dimension": len(background.mean),
     }
-    for name, side in [("background", background), ("eval", eval)]:
-        result[f"n_{name}"] = side.n
-        result[f"clips_{name}"] = side.clips and len(side.clips)
+    for name, side in [("background", background), ("eval", evaluated)]:
+        result[f"n_{name}"] = side.n or None
+        result[f"clips_{name}"] = len(side.clips) or None
         result[f"rank_{name}"] = side.rank
     return result
 
@@ -142,13 +143,13 @@ def main(argv: list[str] | None = None) -> None:
                 side, left_out = embed_set(embedding, find_recordings(path), str(path))
                 sides.append(side)
                 skipped += left_out
-        background, eval = sides
-        if background.mean.shape != eval.mean.shape:
+        background, evaluated = sides
+        if background.mean.shape != evaluated.mean.shape:
             raise UserError(
-                f"{paths[0]} has {len(background.mean)} dimensions and {paths[1]} {len(eval.mean)}: "
+                f"{paths[0]} has {len(background.mean)} dimensions and {paths[1]} {len(evaluated.mean)}: "
                 "are both of one embedding?"
             )
-        result = {"embedding": name} | measure(background, eval, args.infinity) | {"skipped": skipped}
+        result = {"embedding": name} | measure(background, evaluated, args.infinity) | {"skipped": skipped}
         for path in paths if args.tags else ():
             if not holds_statistics(path):
                 print_tags(path)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -25,6 +26,8 @@ from .statistics import Set
 from .vggish import PATCH_SECONDS as VGGISH_SECONDS
 from .vggish import postprocess, vggish, vggish_examples
 from .weights import load_vggish, load_vggish_pca, vggish_at_hand
+
+Clips = list[np.ndarray] | np.ndarray  # each clip: samples (n,) at 16 kHz
 
 NAMES = ("vggish", "musicnn", "mel")
 MUSICNN_HOP_FRAMES = 62  # from one patch to the next, about 1 s: a clip of 5 s has three
@@ -56,7 +59,7 @@ class Embedding:
             )
         return samples
 
-    def of_clips(self, clips: list[np.ndarray]) -> list[np.ndarray]:
+    def of_clips(self, clips: Clips) -> list[np.ndarray]:
         """The embeddings, float32 (m, D) on the host, of each clip: samples (n,) at 16 kHz.
 
         Raises AudioError if a clip is shorter than one patch.
@@ -129,7 +132,7 @@ def log_mel_statistics(log_mels: Array) -> Array:
     return array_module(log_mels).concatenate(parts, axis=1)
 
 
-def embed_clips(embedding: Embedding, clips: list[np.ndarray], label: str) -> list[np.ndarray]:
+def embed_clips(embedding: Embedding, clips: Clips, label: str) -> list[np.ndarray]:
     """`embedding.of_clips` in groups, under a progress bar, each spread over the processes; all get all embeddings."""
     found = []
     for group in groups(clips, f"{embedding.name} of {label}"):
@@ -156,9 +159,9 @@ def embed_files(embedding: Embedding, paths: list[Path], label: str) -> dict[Pat
 
 def _embed_group(embedding: Embedding, paths: list[Path]) -> list[tuple[Path, np.ndarray | AudioError]]:
     """Each recording's embeddings, from the cache or now put there, or why it has none."""
-    found: dict[Path, np.ndarray | AudioError | None] = {}
+    found: dict[Path, Any] = {}
 
-    def recall_or_read(path: Path) -> tuple[Path, np.ndarray | None] | AudioError:
+    def recall_or_read(path: Path) -> Any:
         """The recording's entry in the cache, and what must be embedded, if anything."""
         try:
             entry = cache_entry(embedding, path)
@@ -194,7 +197,7 @@ def embed_set(embedding: Embedding, paths: list[Path], name: str) -> tuple[Set, 
     return Set.of(list(found.values())), [str(path) for path in paths if path not in found]
 
 
-def groups(items: list, label: str) -> Iterator[list]:
+def groups(items: Any, label: str) -> Iterator[Any]:
     """`items` in groups, of CLIPS_AT_ONCE for each process, under a progress bar."""
     size = CLIPS_AT_ONCE * mpi.size()
     with tqdm(total=len(items), desc=label, unit="clip") as bar:

@@ -15,10 +15,10 @@ def gaussian(embeddings: Array) -> tuple[Array, Array]:
     if embeddings.ndim != 2 or len(embeddings) < 2:
         raise ValueError(f"embeddings of shape {embeddings.shape}: (n, D) with n of 2 or more have a covariance")
     mean = embeddings.mean(axis=0, dtype="float64")
-    covariance = 0.0
+    covariance = array_module(embeddings).zeros((len(mean), len(mean)))
     for start in range(0, len(embeddings), ROWS):
         centred = embeddings[start : start + ROWS] - mean
-        covariance = covariance + centred.T @ centred
+        covariance += centred.T @ centred
     return mean, covariance / (len(embeddings) - 1)
 
 

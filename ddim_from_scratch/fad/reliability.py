@@ -40,7 +40,7 @@ def rotated(background: Set, evaluated: Set) -> tuple[Set, Set]:
 
     This module computes hundreds of distances, and each costs about D^3 multiplications.
     """
-    if background.clips is None or evaluated.clips is None or background.n + evaluated.n > len(background.mean):
+    if not background.clips or not evaluated.clips or background.n + evaluated.n > len(background.mean):
         return background, evaluated
     embeddings = np.concatenate([*background.clips, *evaluated.clips]).astype(np.float64)
     directions = np.linalg.svd(embeddings - embeddings.mean(axis=0), full_matrices=False)[2]  # (n, D)
@@ -55,8 +55,8 @@ def floor(clips: Set, rng: np.random.Generator, other: Set | None = None) -> flo
     of the modification. Returns None if a half has fewer than 2 embeddings.
     """
     clips, other = rotated(clips, other or clips)
-    half = len(clips.clips or []) // 2
-    if sum(sorted(len(clip) for clip in clips.clips or [])[:half]) < 2:
+    half = len(clips.clips) // 2
+    if sum(sorted(len(clip) for clip in clips.clips)[:half]) < 2:
         return None
     orders = [rng.permutation(len(clips.clips)) for _ in range(SPLITS)]
     splits = progress(
@@ -73,12 +73,12 @@ def interval(background: Set, evaluated: Set, rng: np.random.Generator) -> tuple
     Returns None if neither set has clips, or one has fewer than 2.
     """
     background, evaluated = rotated(background, evaluated)
-    sides = [side for side in (background, evaluated) if side.clips is not None]
+    sides = [side for side in (background, evaluated) if side.clips]
     if not sides or min(len(side.clips) for side in sides) < 2:
         return None
 
     def resampled(side: Set, rng: np.random.Generator) -> Set:
-        return side if side.clips is None else side.take(rng.integers(len(side.clips), size=len(side.clips)))
+        return side.take(rng.integers(len(side.clips), size=len(side.clips))) if side.clips else side
 
     distances = progress(
         "bootstrap",
@@ -97,7 +97,7 @@ def infinity(background: Set, evaluated: Set, rng: np.random.Generator) -> Extra
     distance of the whole set. The background's own bias remains.
     Returns None if the evaluated set has no embeddings or fewer than 4.
     """
-    if evaluated.clips is None or evaluated.n < 4:
+    if not evaluated.clips or evaluated.n < 4:
         return None
     background, evaluated = rotated(background, evaluated)
     embeddings = np.concatenate(evaluated.clips)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +16,16 @@ NAMES = [(mean, covariance) for mean in ("mu", "mean") for covariance in ("sigma
 
 @dataclass(frozen=True)
 class Set:
-    """mean (D,), covariance (D, D), float64.
+    """mean (D,) and covariance (D, D), float64.
 
-    n: the number of embeddings, None if unknown. clips: the embeddings (patches, D) of each clip, None if only
-    the statistics are known.
+    n: number of embeddings, 0 if unknown. clips: embeddings (patches, D) of each clip, empty if only mean and
+    covariance are known.
     """
 
     mean: np.ndarray
     covariance: np.ndarray
-    n: int | None = None
-    clips: list[np.ndarray] | None = None
+    n: int = 0
+    clips: list[np.ndarray] = field(default_factory=list)
 
     @classmethod
     def of(cls, clips: list[np.ndarray]) -> Set:
@@ -61,13 +61,13 @@ def load_statistics(path: Path, embedding: str) -> Set:
             if not found:
                 raise UserError(f"{path} has no mu and sigma, nor {embedding}.mu and {embedding}.cov")
             mean, covariance = (file[name] for name in found[0])
-            n = int(file["n"]) if "n" in file else None
+            n = int(file["n"]) if "n" in file else 0
             made_by = str(file["embedding"]) if "embedding" in file else embedding
         else:
             # mapped, an array is refused before it takes memory if its file is shorter than its header says
             names = "mu.npy", "cov.npy"
             mean, covariance = (np.load(path / name, allow_pickle=False, mmap_mode="r") for name in names)
-            n, made_by = None, embedding
+            n, made_by = 0, embedding
     except (FileNotFoundError, UserError):
         raise
     except Exception as error:  # zipfile and NumPy raise a dozen kinds on damaged bytes

@@ -128,10 +128,10 @@ WORK_BYTES = 1 << 28  # of a GPU, for what a layer needs in between
 
 
 class _Context(NamedTuple):
-    """What `threads` provides: to its caller's thread, and, without the pool, to each thread of the pool."""
+    """What `threads` provides to its caller's thread, and, without the pool, to each thread of the pool."""
 
     pool: ThreadPoolExecutor | None
-    count: int
+    workers: int
     memory: Memory
 
 
@@ -184,7 +184,7 @@ def threads(count: int | None = None) -> Iterator[None]:
 
 def worker_count() -> int:
     """How many threads `parallel` uses here."""
-    return _local.context.count if _local.context else available_cores()
+    return _local.context.workers if _local.context else available_cores()
 
 
 def parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
@@ -198,7 +198,8 @@ def parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
     if _local.context is None:
         with threads():
             return parallel(function, items)
-    queue, results = deque(enumerate(items)), [None] * len(items)
+    queue: deque[tuple[int, Any]] = deque(enumerate(items))
+    results: list[Any] = [None] * len(items)
     outer = _local.context
 
     def work() -> None:
@@ -213,7 +214,8 @@ def parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
                 queue.clear()
                 raise
 
-    others = [outer.pool.submit(work) for _ in range(min(outer.count, len(items)) - 1)]
+    assert outer.pool  # a thread of the pool has one worker, and returned above
+    others = [outer.pool.submit(work) for _ in range(min(outer.workers, len(items)) - 1)]
     _local.context = _Context(None, 1, outer.memory)
     try:
         work()

@@ -44,9 +44,9 @@ def to_device(tree: Tree, device: str) -> Tree:
     return map(lambda leaf: backend.to_device(leaf, device), tree)
 
 
-def flatten(tree: Tree, prefix: str = "") -> dict[str, Any]:
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """A flat dict from "a/b/c" to leaf, in the tree's order."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
             flat |= flatten(value, f"{prefix}{key}/")
@@ -73,7 +73,7 @@ def digest(tree: Tree) -> str:
     for name, leaf in flatten(tree).items():
         array = np.asarray(to_host(leaf))
         sha.update(f"{name} {array.shape} {array.dtype}".encode())
-        sha.update(np.ascontiguousarray(array).view(np.uint8))
+        sha.update(np.ascontiguousarray(array).view(np.uint8).data)
     return sha.hexdigest()
 
 
@@ -86,7 +86,7 @@ def save(path: str | Path, tree: Tree, keep: Path | None = None) -> None:
     if any(leaf.dtype == object for leaf in leaves.values()):
         raise TypeError(f"{path}: a leaf is no array of numbers or text, and would have to be pickled")
     with replacing(path, keep) as file:
-        np.savez(file, **leaves)
+        np.savez(file, **leaves)  # type: ignore[arg-type]
 
 
 def load(path: str | Path, limit: int = LIMIT) -> Tree:

@@ -49,7 +49,7 @@ def frames_at_once(config: Config) -> int:
 
 def kept_shares(composed: np.ndarray) -> np.ndarray:
     """How much of each frame is kept, float32: 0 where composed, bool (frames,), and rising to 1 with the distance."""
-    frames, blended = np.arange(len(composed)), min(BLENDED, np.count_nonzero(~composed) // 2)
+    frames, blended = np.arange(len(composed)), min(BLENDED, int(np.count_nonzero(~composed)) // 2)
     away = np.abs(np.subtract.outer(frames, frames[composed])).min(axis=1)
     return np.minimum(away / (blended + 1), 1).astype(np.float32)
 
@@ -218,7 +218,7 @@ class Composer:
             eps_model = network_eps_model(self.network, self.config, context)
             walk = eps_model, x_T, self._alpha_bar, self._tau
             if shares.any():
-                xs = infill(partial(self._sampler, noise), *walk, known, mask, noise, self.resamplings)
+                xs = infill(partial(self._sampler, noise), *walk, known, mask, noise, self.resamplings)  # type: ignore[arg-type]
             else:
                 xs = self._sampler(noise, *walk)
             return self._restored(xs, bar)

@@ -99,7 +99,7 @@ def state_shapes(config: Config) -> Tree:
         def uniform(self, low: float, high: float, shape: tuple[int, ...]) -> Shape:
             return Shape(shape)
 
-    params, statistics = _init_unet(NoNumbers(), config)
+    params, statistics = _init_unet(NoNumbers(), config)  # type: ignore[arg-type]
     shapes = [tree.map(lambda leaf: leaf.shape, part) for part in (params, statistics)]
     network = dict(zip(("params", "statistics"), shapes, strict=True))
     return {"network": network, "average": network, "moments": {"m": shapes[0], "v": shapes[0]}}

@@ -17,7 +17,7 @@ FAD_COLUMNS = ("step", "epoch", "fad")
 class Log:
     """log.csv: a row a step, written just before a checkpoint. Rows after `step` were never saved, and are left out."""
 
-    columns = LOG_COLUMNS
+    columns: tuple[str, ...] = LOG_COLUMNS
 
     def __init__(self, path: Path, step: int) -> None:
         self.path, self.rows = path, []

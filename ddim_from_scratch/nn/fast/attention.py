@@ -16,6 +16,7 @@ Heads of one dimension, the paper's, need no tiles: see separable.py.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +43,8 @@ def attention(q: Array, k: Array, v: Array) -> tuple[Array, tuple]:
 
     def head(b: int) -> None:
         for rows in _tiles(q, QUERY_TILE):
-            largest, total = None, None
+            largest: Any = None
+            total: Any = None
             for columns in _tiles(k, KEY_TILE):
                 scores = _product(q_zero[b, rows], k_zero[b, columns].T)
                 tile_largest = scores.max(axis=1, keepdims=True)
@@ -99,8 +101,8 @@ def multi_head_attention(params: Tree, x: Array, memory: Array, heads: int) -> t
     q, query_cache = _linear(x, **params["query"])
     k, key_cache = _linear(memory, **params["key"])
     v, value_cache = _linear(memory, **params["value"])
-    split = [_split_heads(a, heads) for a in (q, k, v)]
-    r = separable.nodes(*split[:2])
+    split = q, k, v = _split_heads(q, heads), _split_heads(k, heads), _split_heads(v, heads)
+    r = separable.nodes(q, k)
     if r is not None:
         o, attention_cache = separable.attention(*split, r)
         backward = separable.attention_backward

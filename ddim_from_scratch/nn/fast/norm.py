@@ -98,7 +98,8 @@ def group_moments(x: Array) -> dict[str, Array]:
 
 def group_norm_backward(dy: Array, cache: tuple) -> Array:
     """dx as in `batch_norm_backward`, with the means over a sample's group."""
-    return _backward(dy, *cache, lambda count, *sums: tuple(_group_means(s / count) for s in sums))
+    x, mean, inverse_std = cache
+    return _backward(dy, x, mean, inverse_std, lambda count, *sums: tuple(_group_means(s / count) for s in sums))
 
 
 def _moments(x: Array) -> list[tuple[int, Array, Array]]:
