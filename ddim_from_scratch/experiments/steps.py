@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +24,7 @@ from ..runtime import tree
 from ..runtime.backend import threads
 from ..runtime.cli import add_threads_option, at_least
 from ..runtime.errors import UserError
-from ..runtime.files import write_json
+from ..runtime.files import read_json, write_json
 from ..spectrogram.config import Config
 from ..spectrogram.data import Scaler, load_windows
 from ..spectrogram.model import SAMPLERS, SPACINGS, T, sample_log_mels
@@ -113,7 +112,7 @@ def embed_background(config: Config, seconds: float, embedding: Embedding) -> Se
 def read_points(run: Path, settings: dict) -> tuple[list[dict], np.ndarray | None]:
     """The points in RUN/steps.json and the reference's log-mels, if they were made with these settings."""
     try:
-        saved = json.loads((run / "steps.json").read_text())
+        saved = read_json(run / "steps.json")
         if saved["settings"] == settings:
             return saved["points"], tree.load(run / "steps.npz")["reference"]
     except (OSError, ValueError, KeyError):  # missing, or damaged

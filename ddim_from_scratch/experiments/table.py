@@ -33,7 +33,7 @@ from ..runtime import tree
 from ..runtime.backend import available_cores, chosen_device, hardware, parallel, threads
 from ..runtime.cli import add_hardware_options, at_least
 from ..runtime.errors import UserError
-from ..runtime.files import write_json
+from ..runtime.files import read_json, write_json
 from ..spectrogram.config import PRESETS, Config
 from ..spectrogram.data import Scaler, Windows, load_windows
 from ..spectrogram.datasets import recordings
@@ -156,7 +156,7 @@ def keep_settings(out: Path, settings: Any) -> None:
 
 def read_settings(out: Path, kind: Callable[..., Kind]) -> Kind:
     try:
-        return kind(**json.loads((out / "settings.json").read_bytes()))
+        return kind(**read_json(out / "settings.json"))
     except FileNotFoundError:
         raise UserError(f"{out} holds no table: check the path, or leave out --report to begin one") from None
     except (ValueError, TypeError) as error:
@@ -388,7 +388,7 @@ class OneProcess(Executor):
 def read_metrics(out: Path, names: Iterable[str]) -> dict[str, dict]:
     """The metrics of every row that has them."""
     files = {name: row_folder(out, name) / "metrics.json" for name in names}
-    return {name: json.loads(path.read_bytes()) for name, path in files.items() if path.exists()}
+    return {name: read_json(path) for name, path in files.items() if path.exists()}
 
 
 def report(out: Path, settings: Settings, rows: dict[str, dict]) -> str:

@@ -1,4 +1,4 @@
-"""A set of clips as a Gaussian in the space of an embedding, and the files that hold one."""
+"""A set of clips as a Gaussian in the embedding space, and its files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from ..runtime import tree
 from ..runtime.errors import UserError
+from ..runtime.files import reading
 from .frechet import gaussian
 
 NAMES = [(mean, covariance) for mean in ("mu", "mean") for covariance in ("sigma", "cov")]
@@ -29,7 +30,7 @@ class Set:
 
     @classmethod
     def of(cls, clips: list[np.ndarray]) -> Set:
-        """Raises ValueError if the clips have fewer than 2 embeddings in all."""
+        """The set of clips with these embeddings. Raises ValueError if there are fewer than 2 in total."""
         embeddings = np.concatenate(clips)
         return cls(*gaussian(embeddings), len(embeddings), clips)
 
@@ -39,7 +40,7 @@ class Set:
 
     @property
     def rank(self) -> int:
-        """How many directions the covariance has seen: n embeddings see n - 1 at most."""
+        """Rank of the covariance: at most n - 1 for n embeddings."""
         return int(np.linalg.matrix_rank(self.covariance, hermitian=True))
 
 
@@ -48,10 +49,10 @@ def holds_statistics(path: Path) -> bool:
 
 
 def load_statistics(path: Path, embedding: str) -> Set:
-    """Read an .npz that has mu (or mean) and sigma (or cov), or a folder with mu.npy and cov.npy, as fadtk writes them.
+    """Reads an .npz with mu (or mean) and sigma (or cov), or a folder with mu.npy and cov.npy, as fadtk writes them.
 
-    The names may begin with "EMBEDDING.", so that a file can hold several. Never unpickles.
-    Raises UserError for a file that is missing, damaged, without such arrays, or of another embedding.
+    The names may begin with "EMBEDDING.", so that one file can hold several embeddings. Never unpickles.
+    Raises UserError if the file is missing, damaged, lacks such arrays, or is of another embedding.
     """
     try:
         if path.suffix == ".npz":
@@ -64,13 +65,11 @@ def load_statistics(path: Path, embedding: str) -> Set:
             n = int(file["n"]) if "n" in file else 0
             made_by = str(file["embedding"]) if "embedding" in file else embedding
         else:
-            # mapped, an array is refused before it takes memory if its file is shorter than its header says
-            names = "mu.npy", "cov.npy"
-            mean, covariance = (np.load(path / name, allow_pickle=False, mmap_mode="r") for name in names)
+            mean, covariance = (_load_npy(path / name) for name in ("mu.npy", "cov.npy"))
             n, made_by = 0, embedding
     except (FileNotFoundError, UserError):
         raise
-    except Exception as error:  # zipfile and NumPy raise a dozen kinds on damaged bytes
+    except Exception as error:  # zipfile and NumPy raise many types for damaged bytes
         raise UserError(f"{path} is damaged or holds no statistics ({error}): copy it again") from None
     if made_by != embedding:
         raise UserError(f"{path} was made with {made_by}: give --embedding {made_by}")
@@ -81,6 +80,11 @@ def load_statistics(path: Path, embedding: str) -> Set:
     return Set(mean.astype(np.float64), covariance.astype(np.float64), n)
 
 
+def _load_npy(path: Path) -> np.ndarray:
+    with reading(path) as file:
+        return tree.read_array(file, path.stat().st_size, path.name)
+
+
 def save_statistics(path: Path, clips: Set, embedding: str) -> None:
-    """Write what `load_statistics` reads."""
+    """Writes an .npz that `load_statistics` reads."""
     tree.save(path, {"mu": clips.mean, "sigma": clips.covariance, "n": clips.n, "embedding": embedding})
