@@ -101,8 +101,8 @@ def multi_head_attention(params: Tree, x: Array, memory: Array, heads: int) -> t
     q, query_cache = _linear(x, **params["query"])
     k, key_cache = _linear(memory, **params["key"])
     v, value_cache = _linear(memory, **params["value"])
-    split = q, k, v = _split_heads(q, heads), _split_heads(k, heads), _split_heads(v, heads)
-    r = separable.nodes(q, k)
+    split = _split_heads(q, heads), _split_heads(k, heads), _split_heads(v, heads)
+    r = separable.nodes(*split[:2])
     if r is not None:
         o, attention_cache = separable.attention(*split, r)
         backward = separable.attention_backward
