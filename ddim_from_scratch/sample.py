@@ -22,6 +22,7 @@ from .audio import write_wav
 from .audio.inverter import add_inverter_option, load_inverter
 from .audio.mel import FRAMES_PER_SECOND, N_MELS
 from .experiments.pictures import save_log_mels
+from .nn.fast import use_plain
 from .runtime import mpi, tree
 from .runtime.backend import chosen_device, threads
 from .runtime.cli import Parser, add_hardware_options, at_least, run_command
@@ -180,6 +181,7 @@ def task(args: argparse.Namespace, composer: Composer) -> tuple[Callable[[], np.
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     device = chosen_device(args.gpu)
+    use_plain(args.plain)
     checkpoint = load_checkpoint(args.run, args.best)
     config, scaler = checkpoint["config"], Scaler(**checkpoint["scaler"])
     network = tree.to_device(checkpoint["state"]["average"], device)

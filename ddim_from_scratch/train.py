@@ -30,6 +30,7 @@ from .diffusion import PREDICTIONS, predict_x0, q_sample
 from .experiments.pictures import save_losses
 from .fad import Set, embed_clips, embed_set, load_embedding
 from .fad.reliability import distance
+from .nn.fast import layers_for, use_plain
 from .nn.loss import mean_squared_error
 from .runtime import mpi, tree
 from .runtime.backend import Array, chosen_device, threads, to_device
@@ -40,7 +41,7 @@ from .runtime.tree import Tree
 from .spectrogram.config import Config, add_options, given_options
 from .spectrogram.data import Scaler, Windows, augmented, load_windows
 from .spectrogram.model import context_channel, draw_alpha_bar, init_state, loss_of_zero, sample_log_mels, with_context
-from .spectrogram.unet import unet, unet_backward
+from .spectrogram.unet import batch_statistics, unet, unet_backward
 from .training.checkpoint import BEST, checkpoint_path, load_checkpoint, save_checkpoint
 from .training.guards import Stop, first_non_finite, locked
 from .training.log import FadLog, Log, read_log
@@ -85,7 +86,9 @@ def train_step(
 
     x_t = q_sample(x0, levels, eps)
     seen = with_context(x_t, context) if config.context else x_t
-    output, caches, batch_statistics = unet(params, statistics, seen, 1 - alpha_bar, training=True)
+    layers = layers_for(x0)
+    output, cache = unet(params, statistics, seen, 1 - alpha_bar, layers, training=True)
+    used = batch_statistics(cache)
     prediction = PREDICTIONS[config.prediction]
     noise_loss, d_output = mean_squared_error(output, prediction.target(x0, levels, eps))
     eps_pred = prediction.eps(x_t, levels, output)
@@ -94,10 +97,10 @@ def train_step(
     reconstruction_loss, _ = mean_squared_error(predict_x0(x_t, levels, eps_pred), x0)
     noise_loss, reconstruction_loss = mpi.total(weight * noise_loss, weight * reconstruction_loss)
     if not np.isfinite(noise_loss):
-        where, _, _ = (first_non_finite(batch_statistics) or "output/").rpartition("/")  # its mean, or its variance
+        where, _, _ = (first_non_finite(used) or "output/").rpartition("/")  # its mean, or its variance
         raise FloatingPointError(f"the loss of step {step} is {noise_loss}, first wrong at the layer {where}")
     d_output *= weight
-    _, grads = unet_backward(d_output, params, caches)  # from the output to the input, so that the first is the cause
+    _, grads = unet_backward(d_output, cache, layers)  # from the output to the input, so that the first is the cause
     mpi.add_up(grads)
     norm = clip_gradient(grads, config.clip_gradient)
     if not np.isfinite(norm):
@@ -107,7 +110,7 @@ def train_step(
     if total and config.learning_rate_schedule == "warmup-cosine":
         learning_rate *= warmup_cosine(step, total)
     adamw(params, grads, state["moments"], step, learning_rate, config.weight_decay)
-    update_average(statistics, batch_statistics, BATCH_NORM_MOMENTUM)
+    update_average(statistics, used, BATCH_NORM_MOMENTUM)
     ema = warmup_decay(config.ema, step) if config.ema_schedule == "warmup" else config.ema
     update_average(state["average"], state["network"], ema)
     return noise_loss, reconstruction_loss
@@ -276,6 +279,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     options = given_options(args)
     device = chosen_device(args.gpu)
+    use_plain(args.plain)
     if not args.resume:
         config = Config(**options)
     elif not args.run.is_dir():

@@ -29,6 +29,7 @@ from ..audio.inverter import Inverter, default_inverter, load_inverter
 from ..fad import Embedding, Set, embed_clips, load_embedding
 from ..fad.embeddings import default_embedding
 from ..fad.reliability import distance, floor, infinity, interval
+from ..nn.fast import use_plain
 from ..runtime import tree
 from ..runtime.backend import available_cores, chosen_device, hardware, parallel, threads
 from ..runtime.cli import add_hardware_options, at_least
@@ -349,14 +350,19 @@ def progress(name: str, out: Path, settings: Settings) -> str | None:
 def finish_all(tasks: dict[str, Task], out: Path, settings: Any, args: argparse.Namespace) -> list[str]:
     """Finishes every row, those that share a training in one process. Returns an error message per failed group.
 
-    args: of a command with --jobs, --threads and --gpu.
+    args: of a command with --jobs and the hardware options.
     """
     groups: dict[str, dict[str, Task]] = defaultdict(dict)
     for name, task in tasks.items():
         groups[task.training][name] = task
+    use_plain(args.plain)
     device, thread_count = chosen_device(args.gpu), max((args.threads or available_cores()) // args.jobs, 1)
     spawn = multiprocessing.get_context("spawn")
-    pool = OneProcess() if args.jobs == 1 else ProcessPoolExecutor(args.jobs, spawn, end_with_parent, (os.getpid(),))
+    pool = (
+        OneProcess()
+        if args.jobs == 1
+        else ProcessPoolExecutor(args.jobs, spawn, begin_worker, (os.getpid(), args.plain))
+    )
     errors = []
     with pool:
         futures = {
@@ -371,6 +377,12 @@ def finish_all(tasks: dict[str, Task], out: Path, settings: Any, args: argparse.
             except BrokenExecutor:
                 errors.append(f"{names}: a process was killed, perhaps for lack of memory: try fewer --jobs")
     return errors
+
+
+def begin_worker(parent: int, plain: bool) -> None:
+    """Sets up a process of the pool: it ends with its parent, and computes with the same layers."""
+    end_with_parent(parent)
+    use_plain(plain)
 
 
 class OneProcess(Executor):

@@ -18,6 +18,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from ..nn.fast import use_plain
 from ..runtime.backend import chosen_device, threads
 from ..runtime.cli import Parser, add_hardware_options, at_least, flag, run_command
 from ..runtime.errors import UserError
@@ -223,6 +224,7 @@ def base_options(args: argparse.Namespace) -> Config:
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     device = chosen_device(args.gpu)
+    use_plain(args.plain)
     base = base_options(args)
     study = open_study(args.out, base)
     with threads(1 if args.gpu else args.threads):

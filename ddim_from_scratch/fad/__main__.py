@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..audio import find_audio
+from ..nn.fast import use_plain
 from ..runtime import mpi
 from ..runtime.backend import chosen_device, threads
 from ..runtime.cli import Parser, add_hardware_options, run_command
@@ -130,6 +131,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     device = chosen_device(args.gpu)
+    use_plain(args.plain)
     name = args.embedding or "vggish"
     paths = args.background, args.eval
     sides, skipped = [], []

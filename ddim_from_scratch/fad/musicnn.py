@@ -13,14 +13,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
 from ..audio.mel import SR, check_samples, slaney_mel_matrix
 from ..audio.stft import blocks, frame, windowed_rfft
-from ..nn.fast.norm import batch_norm_inference
-from ..nn.fast.resize import max_pool
-from ..nn.fast.winograd import conv2d
+from ..nn.fast import layers_for
 from ..runtime import tree
 from ..runtime.backend import Array, array_module, empty, parallel
 
@@ -86,10 +85,10 @@ def musicnn(params: tree.Tree, patches: Array) -> tuple[Array, Array]:
     the patch's first half and its second, the 128 channels of the last pooling, musicnn's "pool5".
     """
     features = empty((len(patches), FEATURES), patches)
-    step = 1 if array_module(patches) is np else DEVICE_PATCHES
+    layers, step = layers_for(patches), 1 if isinstance(patches, np.ndarray) else DEVICE_PATCHES
 
     def some(first: int) -> None:
-        features[first : first + step] = _features(params, patches[first : first + step])
+        features[first : first + step] = _features(params, patches[first : first + step], layers)
 
     parallel(some, range(0, len(patches), step))
     return tag_probabilities(params, features), features
@@ -100,20 +99,21 @@ def tag_probabilities(params: tree.Tree, features: Array) -> Array:
     return _sigmoid(features @ params["dense"]["w"] + params["dense"]["b"])
 
 
-def _features(params: tree.Tree, patches: Array) -> Array:
+def _features(params: tree.Tree, patches: Array, layers: ModuleType) -> Array:
     """Five times: convolution, ReLU, batch normalisation, max pooling. (n, 187, 96) to (n, 256)."""
     xp = array_module(patches)
-    x = _normalise(patches[..., None], params["norm0"])  # (n, 187, 96, 1)
+    x = _normalise(patches[..., None], params["norm0"], layers)  # (n, 187, 96, 1)
     for i, (size, stride) in enumerate(POOLS, start=1):
-        x, _ = conv2d(x, **params[f"conv{i}"])  # 128 channels
+        x, _ = layers.conv2d(x, **params[f"conv{i}"])  # 128 channels
         xp.maximum(x, 0, out=x)
-        x = max_pool(_normalise(x, params[f"norm{i}"]), size, stride)  # 92 x 48, 46 x 24, 23 x 12, 11 x 6, 2 x 1
+        x = _normalise(x, params[f"norm{i}"], layers)
+        x = layers.max_pool(x, size, stride)  # 92 x 48, 46 x 24, 23 x 12, 11 x 6, 2 x 1
     return x.reshape(len(x), FEATURES)
 
 
-def _normalise(x: Array, params: tree.Tree) -> Array:
+def _normalise(x: Array, params: tree.Tree, layers: ModuleType) -> Array:
     """Batch normalisation with scale gamma and centre beta."""
-    y = batch_norm_inference(x, params)
+    y = layers.batch_norm_inference(x, params)
     y *= params["gamma"]
     y += params["beta"]
     return y

@@ -6,7 +6,7 @@ The numbers are those of the published model (TF-Hub google/vggish/1). Its log-m
 diffusion model draws: shorter windows, fewer mel bins, an offset in place of a clip.
 
 All convolutions are 3x3, and most have so many channels that the products outweigh everything else. So they
-use Winograd's F(4x4, 3x3): the one-dimensional algorithm of nn/fast/winograd.py along both axes, 36 products for
+use Winograd's F(4x4, 3x3): the algorithm of nn/fast/processor/winograd.py along both axes, 36 products for
 a tile of 16 outputs, where 144 are needed one by one. Only the forward pass is here: VGGish is not trained.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from ..audio.mel import SR, check_samples, mel_matrix
 from ..audio.stft import blocks, frame, windowed_rfft
-from ..nn.fast import winograd
+from ..nn.fast.processor import winograd
 from ..runtime.backend import Array, array_module, empty, parallel
 from ..runtime.backend import blocks as parts
 from ..runtime.tree import Tree

@@ -106,19 +106,6 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def fused(expression: str, out: Array, **arrays: Array) -> None:
-    """Computes out = expression on a GPU in one kernel. The arrays broadcast to out's shape and have its dtype.
-
-    The expression is valid in C and in Python, so that the tests' stand-in for CuPy can evaluate it.
-    """
-    _kernel(expression, tuple(arrays))(*arrays.values(), out)
-
-
-@lru_cache
-def _kernel(expression: str, names: tuple[str, ...]) -> Callable:
-    return cupy.ElementwiseKernel(", ".join(f"T {name}" for name in names), "T out", f"out = {expression}")
-
-
 WORK_BYTES = 1 << 28  # GPU memory for a layer's temporary arrays
 
 

@@ -39,9 +39,10 @@ def add_threads_option(parser: argparse.ArgumentParser) -> None:
 
 
 def add_hardware_options(parser: argparse.ArgumentParser) -> None:
-    """--threads and --gpu: where a command computes. They do not change what it computes."""
+    """--threads, --gpu and --plain: how a command computes. They do not change what it computes."""
     add_threads_option(parser)
     parser.add_argument("--gpu", action="store_true", help="compute on an NVIDIA GPU, with CuPy")
+    parser.add_argument("--plain", action="store_true", help="compute with the textbook's layers, ten times slower")
 
 
 def run_command(main: Callable[[], None]) -> None:

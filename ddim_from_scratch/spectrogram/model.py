@@ -25,6 +25,7 @@ from ..diffusion import (
     quadratic_tau,
     uniform_tau,
 )
+from ..nn.fast import layers_for
 from ..runtime import mpi, tree
 from ..runtime.backend import Array, array_module, to_device, to_host
 from ..runtime.tree import Tree
@@ -134,7 +135,8 @@ def network_eps_model(network: Tree, config: Config, context: Array | None = Non
 
     def eps_model(x: Array, t: int) -> Array:
         seen = with_context(x, context) if config.context else x
-        output = unet(network["params"], network.get("statistics", {}), seen, np.full(len(x), 1 - alpha_bar[t]))[0]
+        noise_variance, layers = np.full(len(x), 1 - alpha_bar[t]), layers_for(x)
+        output, _ = unet(network["params"], network.get("statistics", {}), seen, noise_variance, layers)
         return PREDICTIONS[config.prediction].eps(x, float(alpha_bar[t]), output)
 
     return eps_model
