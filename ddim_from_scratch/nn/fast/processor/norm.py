@@ -85,7 +85,7 @@ def normalise_backward(dy: Array, cache: Tree) -> Array:
     x, mean, inverse_std = cache["x"], cache["statistics"]["mean"], cache["inverse_std"]
     if mean.ndim == 1:
         return _backward(_one_set(dy), _one_set(x), mean[None], inverse_std[None], _batch_means).reshape(x.shape)
-    return _backward(dy, x, mean, inverse_std, lambda count, a, b: (_group_means(a / count), _group_means(b / count)))
+    return _backward(dy, x, mean, inverse_std, lambda count, *sums: tuple(_group_means(s / count) for s in sums))
 
 
 batch_norm_backward = group_norm_backward = normalise_backward
@@ -161,7 +161,7 @@ def _backward(dy: Array, x: Array, mean: Array, inverse_std: Array, means: Calla
     return dx
 
 
-def _batch_means(count: int, sum_dy: Array, sum_dy_y: Array) -> tuple[Array, ...]:
+def _batch_means(count: int, sum_dy: Array, sum_dy_y: Array) -> tuple[Array, Array]:
     n, *sums = mpi.total(count, sum_dy[0], sum_dy_y[0])
     return tuple(s[None] / n for s in sums)
 
