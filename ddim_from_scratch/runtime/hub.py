@@ -64,7 +64,7 @@ def download(model: HubModel) -> Path:
         ) from None
     try:
         return Path(tensorflow_hub.resolve(model.tf_hub))
-    except Exception as error:  # urllib, tarfile and TensorFlow raise a dozen kinds
+    except Exception as error:  # urllib, tarfile and TensorFlow raise many types
         raise UserError(
             f"{model.name} could not be downloaded from {model.tf_hub} ({' '.join(str(error).split())}): "
             f"try again with a network, or get {model.kaggle} from Kaggle and name its folder"
