@@ -14,7 +14,7 @@ def conv2d(x: Array, w: Array, b: Array) -> tuple[Array, tuple]:
     x: (N, H, W, C). w: (k, k, C, D), k odd. b: (D,). Returns (N, H, W, D).
     """
     padded = _pad(x, len(w) // 2)
-    return b + sum(padded[tap] @ w[uv] for uv, tap in _taps(x, len(w))), (padded, w)
+    return b + sum(padded[tap] @ w[uv] for uv, tap in _taps(x, len(w))), (x, w)
 
 
 def conv2d_backward(dy: Array, cache: tuple) -> tuple[Array, Tree]:
@@ -22,8 +22,9 @@ def conv2d_backward(dy: Array, cache: tuple) -> tuple[Array, Tree]:
 
     dy: (N, H, W, D). Returns dx (N, H, W, C) and {"w", "b"}.
     """
-    padded, w = cache
+    x, w = cache
     r, (H, W) = len(w) // 2, dy.shape[1:3]
+    padded = _pad(x, r)
     dx, dw = np.zeros_like(padded), np.zeros_like(w)
     for uv, tap in _taps(dy, len(w)):
         dx[tap] += dy @ w[uv].T

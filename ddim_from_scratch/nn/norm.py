@@ -74,8 +74,8 @@ def norm(x: Array, statistics: Tree | None, training: bool) -> tuple[Array, Tree
 
 
 def _batch_mean(a: Array) -> Array:
-    pixels, total = mpi.total(a[..., 0].size, a.sum(axis=(0, 1, 2)))
-    return total / pixels  # (C,)
+    pixels, total = mpi.total(a[..., 0].size, a.sum(axis=(0, 1, 2), dtype="float64"))
+    return (total / pixels).astype(a.dtype)  # (C,); a sum of so many numbers would lose two digits in float32
 
 
 def _group_mean(a: Array) -> Array:

@@ -13,7 +13,6 @@ from ddim_from_scratch.nn.fast.processor import attend
 from ddim_from_scratch.nn.fast.processor.attend import attention, attention_backward
 from ddim_from_scratch.runtime import backend
 
-
 sizes = st.integers(1, 12)
 
 

@@ -5,7 +5,8 @@ import pytest
 from helpers import CONVOLUTIONS, LAYERS, network, relative_error, scale_of
 
 from ddim_from_scratch import nn
-from ddim_from_scratch.nn.fast import layers_for, processor, use_plain
+from ddim_from_scratch.nn import fast
+from ddim_from_scratch.nn.fast import layers_for, processor
 from ddim_from_scratch.nn.fast.processor import attend, taps, winograd
 from ddim_from_scratch.runtime import backend
 from ddim_from_scratch.spectrogram.config import Config
@@ -82,15 +83,14 @@ def test_winograd_loses_about_one_digit_and_no_more(rng):
 
 
 @pytest.mark.parametrize("norm", ["group", "batch"])
-def test_a_training_step_is_the_textbook_s(norm, rng):
+def test_a_training_step_is_the_textbook_s(norm, rng, monkeypatch):
     config = Config(data="x", widths=(8, 12, 16), norm=norm)
     x0 = rng.standard_normal((3, 16, 8, 1)).astype(np.float32)
     losses = {}
     for plain in (False, True):
-        use_plain(plain)
+        monkeypatch.setattr(fast, "_plain", plain)
         assert layers_for(x0) is (nn if plain else processor)
         state = init_state(config, np.random.default_rng(0))
         losses[plain] = [train_step(state, x0, config, step, np.random.default_rng(step)) for step in (1, 2, 3)]
-    use_plain(False)
     np.testing.assert_allclose(losses[False], losses[True], rtol=1e-4)
     assert losses[True][2][0] < 0.99 * losses[True][0][0]
