@@ -1,4 +1,4 @@
-"""The percent format: a lesson is a Python file whose comments `# %%` begin cells.
+"""The percent format: a lesson is a Python file in which comments `# %%` begin cells.
 
     # %% [markdown]
     # Prose, each line a comment.
@@ -7,7 +7,7 @@
     code = "up to the next marker"
 
     # %% tags=["hide-input"]
-    draws("a figure", code="that few want to read: folded on the page, left out in the terminal")
+    draws("a figure", code="folded on the page, left out in the terminal")
 
 VS Code, Jupyter (with Jupytext) and Spyder open such a file as a notebook, and Python simply runs it.
 """
@@ -43,7 +43,7 @@ class Cell(NamedTuple):
 
     @property
     def code(self) -> str:
-        """The code to show: without the calls of `show_source`, since what they show says enough."""
+        """The code to show, without calls of `show_source`, whose output is shown instead."""
         return re.sub(r"^show_source\(.*\)\n?", "", self.text, flags=re.MULTILINE).rstrip()
 
 
@@ -69,10 +69,7 @@ class Lesson(NamedTuple):
 
 
 def find(number: str | None = None) -> list[Path]:
-    """The folders of all lessons in their order, or of lesson `number` ("01" or "1").
-
-    Raises UserError if there is none.
-    """
+    """The folders of all lessons in order, or of lesson `number` ("01" or "1"). Raises UserError if there is none."""
     folders = sorted(path.parent for path in LESSONS.glob("[0-9][0-9]_*/lesson.py"))
     if number is None:
         return folders
@@ -83,7 +80,7 @@ def find(number: str | None = None) -> list[Path]:
 
 
 def load(folder: Path) -> Lesson:
-    """Read `folder`/lesson.py. Raises UserError, naming the line, if it can't be cut into cells."""
+    """Reads `folder`/lesson.py. Raises UserError, naming the line, if its format is wrong."""
     path = folder / "lesson.py"
     cells = parse(path.read_text(encoding="utf-8"), str(path))
     if not cells or cells[0].kind != "markdown" or not cells[0].text.startswith("# ") or "\n\n" not in cells[0].text:
