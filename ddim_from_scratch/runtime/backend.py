@@ -70,7 +70,7 @@ def to_device(x: np.ndarray, device: str = "cpu") -> Array:
 
 
 def chosen_device(gpu: bool) -> str:
-    """ "gpu" with --gpu, else "cpu". Raises BackendError as `require_gpu` does."""
+    """Returns "gpu" with --gpu, else "cpu". Raises BackendError as `require_gpu` does."""
     if gpu:
         require_gpu()
     return "gpu" if gpu else "cpu"
