@@ -13,6 +13,7 @@ from collections import Counter
 
 import numpy as np
 import scipy.fft
+from emulated_cuda import RawModule
 
 transfers = Counter()  # "to device" (arrays), "to host" (arrays), "sync" (one number read)
 
@@ -45,6 +46,11 @@ class FakeArray:
 
     def __init__(self, host):
         self._host = np.asarray(host)
+
+    @property
+    def data(self):
+        """Where it lies: the arrays of NumPy begin at 16 bytes, as CuPy's do."""
+        return types.SimpleNamespace(ptr=self._host.ctypes.data)
 
     def __array__(self, *_, **__):
         raise TypeError("Implicit conversion to a NumPy array is not allowed: use .get()")
@@ -224,7 +230,9 @@ def _build():
         _fill_module(module, np, names, decorate)
     module.empty, module.empty_like, module.matmul = nan_filled(np.empty), nan_filled(np.empty_like), matmul
     module.percentile = on_device(lambda *a, **k: np.percentile(*a, **k).astype(np.float64))  # older CuPy's dtype
-    module.ndarray = FakeArray
+    module.ndarray, module.RawModule, module.fuse = FakeArray, RawModule, lambda: lambda function: function
+    module.cuda = _Module("cupy.cuda")
+    module.cuda.Device = lambda: types.SimpleNamespace(attributes={"MultiProcessorCount": 4})
     module.asnumpy = lambda a: a.get() if isinstance(a, FakeArray) else np.asarray(a)
     module.get_array_module = lambda *args: module if any(isinstance(a, FakeArray) for a in args) else np
     module.is_available = lambda: True

@@ -12,7 +12,7 @@ import numpy as np
 
 from ... import nn
 from ...runtime.backend import Array
-from . import processor
+from . import gpu, processor
 
 _plain = False
 
@@ -25,4 +25,6 @@ def use_plain(plain: bool) -> None:
 
 def layers_for(x: Array) -> ModuleType:
     """The namespace of layers for arrays like x: the fastest there is, or the textbook, which takes any array."""
-    return processor if isinstance(x, np.ndarray) and not _plain else nn
+    if _plain:
+        return nn
+    return processor if isinstance(x, np.ndarray) else gpu

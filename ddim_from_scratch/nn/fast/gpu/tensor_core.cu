@@ -6,7 +6,7 @@
 // (PTX ISA, "Matrix Fragments for mma.m16n8k8", type .tf32). The tensor core reads sign, exponent and 10 bits of
 // the fraction of a float32, and adds in float32.
 
-#ifndef EMULATED  // where a processor stands in for the device, tests/cuda/emulator.h has these two
+#ifndef EMULATED  // where a processor stands in for the device, tests/emulated_cuda.h has these two
 __device__ __forceinline__ void tensor_core(float (&d)[4], const float (&a)[4], const float (&b)[2]) {
     asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])

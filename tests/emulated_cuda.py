@@ -1,4 +1,4 @@
-"""Runs the CUDA C++ of nn/fast/gpu without a device: g++ compiles a kernel against emulator.h, thread by thread."""
+"""Runs the CUDA C++ of nn/fast/gpu without a device: g++ compiles a kernel, and runs it thread by thread."""
 
 import ctypes
 import hashlib
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-HEADER = Path(__file__).with_name("emulator.h").read_text()
+HEADER = Path(__file__).with_name("emulated_cuda.h").read_text()
 BUILT = Path(tempfile.gettempdir()) / f"emulated_cuda_{Path.home().name}"
 MOST_SHARED = 227 << 10  # bytes that a block of compute capability 9.0 can have
 
