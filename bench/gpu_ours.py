@@ -79,6 +79,34 @@ def gather(grads, names, flat):
     return cp.concatenate(parts, out=flat)
 
 
+class Recorded:
+    """A function of device arrays, run once as it is, then recorded as a CUDA graph and replayed."""
+
+    def __init__(self, function):
+        self.function, self.graph, self.calls = function, None, 0
+        self.pool, self.stream = cp.cuda.MemoryPool(), cp.cuda.Stream(non_blocking=True)
+
+    def __call__(self, *arrays):
+        current = cp.cuda.get_current_stream()
+        if self.graph is None:
+            self.inputs = [a.copy() for a in arrays]
+            cp.cuda.Device().synchronize()
+            with cp.cuda.using_allocator(self.pool.malloc), self.stream:
+                first = self.function(*self.inputs)  # compiles, and takes the memory
+                self.stream.synchronize()
+                self.stream.begin_capture(cp.cuda.runtime.streamCaptureModeRelaxed)
+                self.result = self.function(*self.inputs)
+                self.graph = self.stream.end_capture()
+            return first
+        for mine, a in zip(self.inputs, arrays):
+            mine[...] = a
+        self.graph.launch(current)
+        return self.result
+
+
+USE_GRAPH = True
+
+
 def prepare(work, config, x, tf32):
     gpu.EXACT = not tf32
     params, leaves = network(config)
@@ -86,35 +114,46 @@ def prepare(work, config, x, tf32):
     params = nest(views)
     m, v, average, grad = (cp.zeros_like(flat) for _ in range(4))
     average[...] = flat
+    starts = {name: int((view.data.ptr - flat.data.ptr) // 4) for name, view in views.items()}
     depth, levels = config.block_depth, len(config.widths) - 1
     x0 = cp.asarray(x)
+    n = len(x)
     rng, device_rng = np.random.default_rng(0), cp.random.default_rng(0)
 
-    def forward():
-        e = cp.asarray(sinusoidal_embedding(np.full(len(x), 0.5)).astype(np.float32))
-        return dev_unet.unet(params, x0, e, gpu, depth, levels)[0]
+    def forward(x, e):
+        return dev_unet.unet(params, x, e, gpu, depth, levels)[0]
+
+    def core(x0, eps, numbers):
+        a, b = numbers[: 2 * n].reshape(2, -1, 1, 1, 1)
+        x_t = noisy(x0, eps, a, b)
+        out, cache = dev_unet.unet(params, x_t, numbers[2 * n :].reshape(n, 32), gpu, depth, levels)
+        d = d_loss(out, eps, np.float32(2 / out.size))
+        result = cp.empty(3)
+        square_sum(d, result[0])
+        square_sum(recon(x_t, out, x0, a, b), result[1])
+        _, grads = dev_unet.unet_backward(d, cache, gpu, depth, levels)
+        for name, start in starts.items():
+            block, path = name.split("|")
+            g = grads[block]
+            for q in path.split("/"):
+                g = g[q]
+            grad[start : start + g.size].reshape(g.shape)[...] = g
+        square_sum(grad, result[2])
+        adamw_(grad, result[2], np.float32(1.0), np.float32(1e-4), np.float32(1 - 1e-8), np.float32(0.999), flat, m, v, average)
+        return result
+
+    wrap = Recorded if USE_GRAPH else lambda f: f
+    core_, forward_ = wrap(core), wrap(forward)
 
     def step():
         gpu.EXACT = not tf32
-        ab = continuous_cosine_alpha_bar(rng.random(len(x)), 0.02, 0.95)
-        host = np.concatenate([np.sqrt(ab), np.sqrt(1 - ab)]).astype(np.float32)
-        a, b = cp.asarray(host).reshape(2, -1, 1, 1, 1)
+        ab = continuous_cosine_alpha_bar(rng.random(n), 0.02, 0.95)
+        host = np.concatenate([np.sqrt(ab), np.sqrt(1 - ab), sinusoidal_embedding(1 - ab).ravel()]).astype(np.float32)
         eps = device_rng.standard_normal(x0.shape, dtype=np.float32)
-        x_t = noisy(x0, eps, a, b)
-        e = cp.asarray(sinusoidal_embedding(1 - ab).astype(np.float32))
-        out, cache = dev_unet.unet(params, x_t, e, gpu, depth, levels)
-        d = d_loss(out, eps, np.float32(2 / out.size))
-        loss = square_sum(d) * (x0.size / 2) ** 2
-        rec = square_sum(recon(x_t, out, x0, a, b))
-        _, grads = dev_unet.unet_backward(d, cache, gpu, depth, levels)
-        gather(grads, leaves, grad)
-        sq = square_sum(grad)
-        adamw_(grad, sq, np.float32(1.0), np.float32(1e-4), np.float32(1 - 1e-8), np.float32(0.999), flat, m, v, average)
-        result = cp.stack([loss, rec, sq]).get()
-        return result / x0.size
+        return core_(x0, eps, cp.asarray(host)).get() / x0.size
 
-    def forward_():
+    def once():
         gpu.EXACT = not tf32
-        return forward()
+        return forward_(x0, cp.asarray(sinusoidal_embedding(np.full(n, 0.5)).astype(np.float32)))
 
-    return {"train_step": step, "forward": forward_}[work]
+    return {"train_step": step, "forward": once}[work]

@@ -15,19 +15,22 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 
 from bench.worker import SIZE
+from ddim_from_scratch.nn.fast import processor
+from ddim_from_scratch.nn.fast.processor import block
 from ddim_from_scratch.runtime.backend import available_cores, parallel, threads
 from ddim_from_scratch.runtime.cli import Parser, run_command
 from ddim_from_scratch.spectrogram import unet as network
 
-PAIRS = ("conv2d", "multi_head_attention", "average_pool", "upsample_bilinear")
-LAYERS = [*PAIRS, *(f"{name}_backward" for name in PAIRS), "batch_moments", "batch_norm_backward", "swish_backward"]
-LAYERS += ["concatenate_channels", "split_channels", "add_in_place"]
+PAIRS = ("conv2d", "multi_head_attention", "average_pool", "upsample")
+OF_NETWORK = [*PAIRS, *(f"{name}_backward" for name in PAIRS), "concatenate", "split", "add"]
+OF_BLOCK = ["conv2d", "conv2d_backward", "moments", "normalise_backward", "swish_backward", "add_in_place"]
 REPEATS = 3
 
 
@@ -69,24 +72,26 @@ def arithmetic(name: str, arguments: tuple, keywords: dict) -> float:
         x, w, *_ = arguments[1]
         return 4 * x.size / x.shape[-1] * w.size
     if name == "multi_head_attention":
-        _, x, memory, _ = arguments
+        x, memory, *_ = arguments
         n, positions, inner = x.shape[0], x[0, ..., 0].size, network.HEADS * network.HEAD_DIM
         return 4 * n * positions * memory[0, ..., 0].size * inner  # q k^T and p v
     if name == "multi_head_attention_backward":
-        *_, (q, k, *_), _ = arguments[1]
+        q, k, *_ = arguments[1]["attention"]
         return 10 * q.size * k.shape[1]  # q k^T, do v^T, and the three gradients
     return 0
 
 
 def label(name: str, arguments: tuple, keywords: dict) -> tuple[str, str]:
     """The layer without "_backward", and its shape."""
-    base = name.removesuffix("_backward").replace("batch_moments", "batch_norm")
+    base = (
+        name.removesuffix("_backward").replace("moments", "norm").replace("normalise", "norm").removesuffix("_in_place")
+    )
     first = next(a for a in arrays(arguments) if a.ndim == 4)
     if base == "conv2d":
         k, _, c, d = (keywords["w"] if "w" in keywords else arguments[1][1]).shape
         return f"conv2d {k}x{k}", f"{first.shape[1]} x {first.shape[2]}, {c} to {d}"
     height, width, channels = first.shape[1:]
-    scale = {"average_pool_backward": (2, 1), "upsample_bilinear_backward": (1, 2)}.get(name, (1, 1))
+    scale = {"average_pool_backward": (2, 1), "upsample_backward": (1, 2)}.get(name, (1, 1))
     height, width = height * scale[0] // scale[1], width * scale[0] // scale[1]
     return base, f"{height} x {width}, {channels}"
 
@@ -113,12 +118,15 @@ def measure(batch: int, depth: int) -> dict[tuple[str, str], dict[str, np.ndarra
         return call
 
     with ExitStack() as stack:
-        for name in LAYERS:
-            stack.enter_context(patch.object(network, name, recorded(name, getattr(network, name))))
+        for name in OF_BLOCK:
+            stack.enter_context(patch.object(block, name, recorded(name, getattr(block, name))))
+        layers = SimpleNamespace(**vars(processor))
+        for name in OF_NETWORK:
+            setattr(layers, name, recorded(name, getattr(processor, name)))
         for _ in range(1 + REPEATS):  # the first warms up
             steps.append([])
-            eps, caches, _ = network.unet(params, statistics, x, np.full(batch, 0.5), training=True)
-            network.unet_backward(eps, params, caches)
+            eps, cache = network.unet(params, statistics, x, np.full(batch, 0.5), layers, training=True)
+            network.unet_backward(eps, cache, layers)
     totals: dict = defaultdict(lambda: {way: np.zeros(4) for way in ("forward", "backward")})
     for calls in zip(*steps[1:], strict=True):  # the same call in every step; its fastest counts
         key, way, _ = calls[0]

@@ -39,11 +39,12 @@ def our_train_step(config: Config, x0: np.ndarray) -> Once:
 
 
 def our_forward(config: Config, x: np.ndarray) -> Once:
+    from ddim_from_scratch.nn.fast import layers_for
     from ddim_from_scratch.spectrogram.model import init_state
     from ddim_from_scratch.spectrogram.unet import unet
 
     network = init_state(config, np.random.default_rng(config.seed))["network"]
-    return lambda: unet(**network, x=x, noise_variance=np.full(len(x), 0.5))
+    return lambda: unet(**network, x=x, noise_variance=np.full(len(x), 0.5), layers=layers_for(x))
 
 
 def network_work(library: str, work: str, count: int, batch: int, depth: int, **variant: Any) -> Once:

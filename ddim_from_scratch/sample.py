@@ -18,6 +18,7 @@ from .audio import write_wav
 from .audio.contract import FRAMES_PER_SECOND
 from .audio.inverter import add_inverter_option, load_inverter
 from .experiments.pictures import save_log_mels
+from .nn.fast import use_plain
 from .runtime import mpi
 from .runtime.backend import CLIPS_AT_ONCE, chosen_device, threads
 from .runtime.cli import Parser, add_hardware_options, at_least, run_command
@@ -33,6 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     system = chosen_system(argv)
     args = parse(argv, system)
     device, mode = chosen_device(args.gpu), system.MODES[args.mode]
+    use_plain(args.plain)
     model = system.read_run(args.run, args.best).model(device)
     draw = mode.compose(args, system.composer(args, model))
     invert = load_inverter(args.inverter, device)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from .experiments.pictures import save_losses
+from .nn.fast import use_plain
 from .runtime import mpi
 from .runtime.backend import chosen_device, threads
 from .runtime.cli import Parser, add_hardware_options, flag, run_command
@@ -35,6 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     system = chosen_system(argv)
     args = parse(argv, system)
     options, device = system.given_options(args), chosen_device(args.gpu)
+    use_plain(args.plain)
     config = None if args.resume else system.Config(**options)
     if args.resume and not args.run.is_dir():
         raise UserError(f"{args.run} does not exist: check the path, or begin it without --resume")

@@ -13,6 +13,7 @@ from collections import Counter
 
 import numpy as np
 import scipy.fft
+from emulated_cuda import RawModule
 
 transfers = Counter()  # "to device" (arrays), "to host" (arrays), "sync" (one number read)
 
@@ -45,6 +46,11 @@ class FakeArray:
 
     def __init__(self, host):
         self._host = np.asarray(host)
+
+    @property
+    def data(self):
+        """Where it lies: the arrays of NumPy begin at 16 bytes, as CuPy's do."""
+        return types.SimpleNamespace(ptr=self._host.ctypes.data)
 
     def __array__(self, *_, **__):
         raise TypeError("Implicit conversion to a NumPy array is not allowed: use .get()")
@@ -154,23 +160,6 @@ def matmul(a, b, out=None, **settings):
     return on_device(np.matmul)(a, b, out=out, **settings)
 
 
-class ElementwiseKernel:
-    """Of one statement, out = expression, that is Python, too. All arrays have one dtype, T."""
-
-    def __init__(self, inputs, output, operation):
-        assert output == "T out" and operation.startswith("out = ")
-        self.names = [parameter.removeprefix("T ") for parameter in inputs.split(", ")]
-        self.expression = operation.removeprefix("out = ")
-
-    def __call__(self, *arrays):
-        *inputs, out = unwrap(arrays)
-        if {a.dtype for a in inputs} != {out.dtype}:
-            raise TypeError("Type is mismatched")
-        with np.errstate(over="ignore"):  # C has no such warnings
-            out[...] = eval(self.expression, vars(np) | dict(zip(self.names, inputs, strict=True)))
-        return wrap(out)
-
-
 def as_strided(x, shape=None, strides=None):
     """CuPy's has these arguments only."""
     return wrap(np.lib.stride_tricks.as_strided(unwrap(x), shape, strides))
@@ -241,7 +230,9 @@ def _build():
         _fill_module(module, np, names, decorate)
     module.empty, module.empty_like, module.matmul = nan_filled(np.empty), nan_filled(np.empty_like), matmul
     module.percentile = on_device(lambda *a, **k: np.percentile(*a, **k).astype(np.float64))  # older CuPy's dtype
-    module.ndarray, module.ElementwiseKernel = FakeArray, ElementwiseKernel
+    module.ndarray, module.RawModule, module.fuse = FakeArray, RawModule, lambda: lambda function: function
+    module.cuda = _Module("cupy.cuda")
+    module.cuda.Device = lambda: types.SimpleNamespace(attributes={"MultiProcessorCount": 4})
     module.asnumpy = lambda a: a.get() if isinstance(a, FakeArray) else np.asarray(a)
     module.get_array_module = lambda *args: module if any(isinstance(a, FakeArray) for a in args) else np
     module.is_available = lambda: True

@@ -6,8 +6,9 @@ import fake_cupy
 import numpy as np
 import pytest
 from fake_cupy import FakeArray, transfers
-from helpers import LAYERS, SAMPLERS, relative_error, walk
+from helpers import LAYERS, SAMPLERS, relative_error, scale_of, walk
 
+from ddim_from_scratch import nn
 from ddim_from_scratch.audio import griffin_lim, istft, load_inverter, log_mel, stft
 from ddim_from_scratch.diffusion import (
     PREDICTIONS,
@@ -27,18 +28,11 @@ from ddim_from_scratch.diffusion import (
     velocity,
 )
 from ddim_from_scratch.fad import load_musicnn, musicnn, musicnn_patches, postprocess, vggish, vggish_examples
-from ddim_from_scratch.nn.fast import winograd
-from ddim_from_scratch.nn.fast.attention import (
-    init_multi_head_attention,
-    multi_head_attention,
-    multi_head_attention_backward,
-)
-from ddim_from_scratch.nn.fast.norm import batch_norm_inference
 from ddim_from_scratch.runtime import backend, tree
 from ddim_from_scratch.spectrogram.config import Config
 from ddim_from_scratch.spectrogram.model import init_state
 from ddim_from_scratch.spectrogram.system import Batch, Training
-from ddim_from_scratch.spectrogram.unet import init_unet, unet, unet_backward
+from ddim_from_scratch.spectrogram.unet import batch_statistics, init_unet, unet, unet_backward
 from ddim_from_scratch.training.optim import adamw, update_average
 
 
@@ -89,84 +83,29 @@ def test_the_stand_in_is_as_strict_as_cupy(cupy):
         cupy.sctypes  # noqa: B018
 
 
-@pytest.mark.parametrize("name", [name for name in LAYERS if name != "mean_squared_error"])
-def test_every_layer_runs_on_the_device_and_agrees_with_numpy(name, rng):
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_layer_of_the_textbook_runs_on_the_device_and_agrees_with_numpy(name, rng):
     layer = LAYERS[name]
     arguments = layer.arguments(rng)
-    y, cache = layer.forward(*arguments)
-    dy = rng.standard_normal(y.shape)
-    gradients = layer.backward(dy, cache)
-    device_y, device_cache = layer.forward(*put(arguments))
-    assert_same(device_y, y)
-    for argument, a, b in zip(layer.shapes, layer.backward(put(dy), device_cache), gradients, strict=False):
-        assert_same(a, b, scale=1.0 if argument.endswith("key/b") else 0.0)
+    dy = rng.standard_normal(layer.run(nn, arguments)[0].shape)
+    expected = layer.both(nn, arguments, dy)
+    for argument, a in layer.both(nn, put(arguments), put(dy)).items():
+        assert_same(a, expected[argument], scale=scale_of(argument))
     assert transfers["to host"] == transfers["sync"] == 0
     assert transfers["to device"] <= name.startswith("unet")  # the embedding
 
 
-@pytest.mark.parametrize("name", ["conv2d 3x3, columns", "separable attention"])
-def test_a_layer_works_on_some_samples_at_a_time_where_memory_is_little(name, rng, monkeypatch):
-    layer = LAYERS[name]
-    arguments = layer.arguments(rng)
-    y, cache = layer.forward(*arguments)
-    monkeypatch.setattr(backend, "WORK_BYTES", 1)
-    device_y, device_cache = layer.forward(*put(arguments))
-    assert_same(device_y, y)
-    for a, b in zip(layer.backward(put(y), device_cache), layer.backward(y, cache), strict=True):
-        assert_same(a, b)
-
-
-def test_heads_of_one_dimension_tell_the_host_a_number_each_at_once(rng):
-    params = init_multi_head_attention(rng, 5, 6, heads=4, head_dim=1)
-    x, memory, dy = (rng.standard_normal((2, 30, 20, c), dtype=np.float32) for c in (5, 6, 5))
-    y, cache = multi_head_attention(params, x, memory, 4)
-    device_y, device_cache = multi_head_attention(*put([params, x, memory]), 4)
-    assert_same(device_y, y)
-    for a, b in zip(
-        multi_head_attention_backward(put(dy), device_cache)[:2],
-        multi_head_attention_backward(dy, cache)[:2],
-        strict=True,
-    ):
-        assert_same(a, b)
-    assert transfers == {"to host": 1}
-
-
-@pytest.mark.parametrize("k", [1, 3])
-def test_a_convolution_is_one_product_of_contiguous_matrices_and_two_backward(k, rng, monkeypatch, cupy):
-    x, dy = put([rng.standard_normal((2, 5, 7, c)).astype(np.float32) for c in (3, 4)])
-    w, b = put([rng.standard_normal(shape).astype(np.float32) for shape in [(k, k, 3, 4), (4,)]])
-    shapes = []
-
-    def product(function):
-        def call(a, b, out=None):
-            for matrix in (a, b):
-                assert matrix.ndim == 2 and (matrix.flags.c_contiguous or matrix.flags.f_contiguous)
-            shapes.append((a.shape, b.shape))
-            return function(a, b) if out is None else function(a, b, out=out)
-
-        return call
-
-    monkeypatch.setattr(cupy, "matmul", product(cupy.matmul))
-    monkeypatch.setattr(FakeArray, "__matmul__", product(FakeArray.__matmul__))
-    _, cache = winograd.conv2d(x, w, b)
-    assert shapes == [((70, 3 * k * k), (3 * k * k, 4))]
-    winograd.conv2d_backward(dy, cache)
-    assert shapes[1:] == [((70, 4 * k * k), (4 * k * k, 3)), ((3, 70), (70, 4 * k * k))]
-
-
-@pytest.mark.parametrize("threads", [1, 2])
-def test_a_pass_through_the_network_moves_nothing_but_the_embedding(threads, rng):
+def test_a_pass_through_the_network_moves_nothing_but_the_embedding(rng):
     params, statistics = init_unet(rng, (4, 6, 8), 2, "all")
     x = rng.standard_normal((3, 8, 4, 1)).astype(np.float32)
     params, statistics, x = put(params), put(statistics), put(x)
-    with backend.threads(threads):
-        unet(params, statistics, x, np.array([0.1, 0.5, 0.9]))
-        assert transfers == {"to device": 1}
-        transfers.clear()
-        eps, caches, batch_statistics = unet(params, statistics, x, np.array([0.1, 0.5, 0.9]), training=True)
-        dx, grads = unet_backward(eps, params, caches)
+    unet(params, statistics, x, np.array([0.1, 0.5, 0.9]), nn)
     assert transfers == {"to device": 1}
-    for leaf in (eps, dx, *tree.flatten(grads).values(), *tree.flatten(batch_statistics).values()):
+    transfers.clear()
+    eps, cache = unet(params, statistics, x, np.array([0.1, 0.5, 0.9]), nn, training=True)
+    dx, grads = unet_backward(eps, cache, nn)
+    assert transfers == {"to device": 1}
+    for leaf in (eps, dx, *tree.flatten(grads).values(), *tree.flatten(batch_statistics(cache)).values()):
         assert type(leaf) is FakeArray and leaf.dtype == np.float32
     assert {n: g.shape for n, g in tree.flatten(grads).items()} == {n: p.shape for n, p in tree.flatten(params).items()}
 
@@ -175,10 +114,11 @@ def test_inference_agrees_with_numpy(rng):
     params, statistics = init_unet(rng, (4, 6, 8), 1, "all")
     params["output"]["w"] += 0.1
     x, levels = rng.standard_normal((2, 8, 4, 1)).astype(np.float32), np.array([0.2, 0.7])
-    assert_same(unet(put(params), put(statistics), put(x), levels)[0], unet(params, statistics, x, levels)[0])
+    expected, _ = unet(params, statistics, x, levels, nn)
+    assert_same(unet(put(params), put(statistics), put(x), levels, nn)[0], expected)
     assert_same(
-        batch_norm_inference(put(x), put({"mean": np.ones(1, "f"), "variance": np.ones(1, "f")})),
-        batch_norm_inference(x, {"mean": np.ones(1, "f"), "variance": np.ones(1, "f")}),
+        nn.batch_norm_inference(put(x), put({"mean": np.ones(1, "f"), "variance": np.ones(1, "f")})),
+        nn.batch_norm_inference(x, {"mean": np.ones(1, "f"), "variance": np.ones(1, "f")}),
     )
 
 

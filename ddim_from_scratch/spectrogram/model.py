@@ -11,6 +11,7 @@ import numpy as np
 
 from ..audio.contract import FRAME_LENGTH, HOP_LENGTH, N_FFT, N_MELS, SR
 from ..diffusion import PREDICTIONS, EpsModel, Rng, draw_noise
+from ..nn.fast import layers_for
 from ..runtime import mpi, tree
 from ..runtime.backend import CLIPS_AT_ONCE, Array, array_module, to_device, to_host
 from ..runtime.errors import UserError
@@ -48,7 +49,8 @@ class Model:
 
         def eps_model(x: Array, t: int) -> Array:
             seen = with_context(x, context) if self.config.context else x
-            output, _, _ = unet(params, statistics, seen, np.full(len(x), 1 - alpha_bar[t]))
+            noise_variance = np.full(len(x), 1 - alpha_bar[t])
+            output, _ = unet(params, statistics, seen, noise_variance, layers_for(x))
             return PREDICTIONS[self.config.prediction].eps(x, float(alpha_bar[t]), output)
 
         return eps_model
@@ -91,8 +93,8 @@ def read_run(run: Path, best: bool = False) -> Saved:
 
 def kept(scaler: Scaler, windows: int) -> Tree:
     """What a checkpoint holds beside the state."""
-    scaler = {"mean": scaler.mean, "std": scaler.std}
-    return {"scaler": scaler, "windows": np.array(windows), "contract": np.array(json.dumps(CONTRACT))}
+    arrays = {"mean": scaler.mean, "std": scaler.std}
+    return {"scaler": arrays, "windows": np.array(windows), "contract": np.array(json.dumps(CONTRACT))}
 
 
 def understand(content: Tree) -> Saved:

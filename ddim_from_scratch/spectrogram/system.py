@@ -13,6 +13,7 @@ from ..audio.inverter import GRIFFIN_LIM, load_inverter
 from ..diffusion import Sampling, loss_of_zero, losses, noisy
 from ..fad import Set, embed_clips, embed_set, load_embedding
 from ..fad.reliability import distance
+from ..nn.fast import layers_for
 from ..runtime import mpi, tree
 from ..runtime.backend import read, to_device
 from ..runtime.errors import UserError
@@ -25,7 +26,7 @@ from .data import Scaler, Windows, augmented, load_windows
 from .model import NAME, Model, Saved, context_channel, init_state, kept, read_run, with_context
 from .modes import MODES, composer
 from .run import Run
-from .unet import unet, unet_backward
+from .unet import batch_statistics, unet, unet_backward
 
 __all__ = [
     "MODES",
@@ -63,8 +64,8 @@ class Training:
     """A `training.loop.System`. Without windows it has no batches, but can take a step on anyone's."""
 
     config: Config
-    windows: Windows | None = None
-    scaler: Scaler | None = None
+    windows: Windows = None  # type: ignore[assignment]
+    scaler: Scaler = None  # type: ignore[assignment]
     device: str = "cpu"
     name = NAME
 
@@ -110,16 +111,18 @@ class Training:
         if config.context:
             seen = with_context(seen, None if batch.context is None else to_device(batch.context[part], self.device))
 
-        output, caches, batch_statistics = unet(params, statistics, seen, example.noise_variance, training=True)
+        layers = layers_for(seen)
+        output, cache = unet(params, statistics, seen, example.noise_variance, layers, training=True)
+        used = batch_statistics(cache)
         noise_loss, reconstruction_loss, d_output = losses(output, example, config.prediction)
-        _, grads = unet_backward(weight * d_output, params, caches)
+        _, grads = unet_backward(weight * d_output, cache, layers)
         gradient = tree.pack(grads, like=params).flat
         mpi.add_up(gradient)
 
         *found, length = read(noise_loss, reconstruction_loss, norm(gradient))  # the only wait for the device
         noise_loss, reconstruction_loss = mpi.total(*(weight * loss for loss in found))
         if not np.isfinite(noise_loss):
-            where, _, _ = (first_non_finite(batch_statistics) or "output/").rpartition("/")  # its mean, or its variance
+            where, _, _ = (first_non_finite(used) or "output/").rpartition("/")  # its mean, or its variance
             wrong = f"the loss of step {step} is {noise_loss}, first wrong at the layer {where}"
             raise FloatingPointError(wrong + batch.names)
         if not np.isfinite(length):  # grads go from the output to the input, so that the first is the cause
@@ -130,7 +133,7 @@ class Training:
         moments = {name: vector.flat for name, vector in moments.items()}
         adamw(params.flat, gradient, moments, step, self.learning_rate(step), config.weight_decay)
         if statistics:
-            update_average(statistics.flat, tree.pack(batch_statistics, like=statistics).flat, BATCH_NORM_MOMENTUM)
+            update_average(statistics.flat, tree.pack(used, like=statistics).flat, BATCH_NORM_MOMENTUM)
         ema = warmup_decay(config.ema, step) if config.ema_schedule == "warmup" else config.ema
         update_average(state["average"].flat, network.flat, ema)
         return {"noise_loss": noise_loss, "reconstruction_loss": reconstruction_loss}

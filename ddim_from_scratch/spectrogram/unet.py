@@ -9,32 +9,21 @@ Every block is `depth` residual blocks. Down blocks push each one's output as a 
 up blocks double it and pop the skips. Paper section 3.1; widths, depths and the form of a block follow
 the Keras DDIM example, from which the paper's network is made.
 
-Parameters are nested dicts: params["down0"]["block1"]["conv2"]["w"]. The moving statistics of the batch
-normalisations are a second tree, `statistics`, with the same paths. Backward passes stand below their
-forward passes and read them in reverse.
+The text is written on `layers`, a namespace of them: the textbook's (nn) or a faster one (nn/fast). Parameters are
+nested dicts, params["down0"]["block1"]["conv2"]["w"]. The running statistics of batch normalisation are a second tree
+with the same paths, {} with group normalisation. What the backward pass needs, the cache, is a third, and gradients a
+fourth. Each backward pass stands below its forward pass and reads its cache by name.
 """
 
 from __future__ import annotations
 
-import itertools
+from types import ModuleType
 
 import numpy as np
 
 from ..nn.embedding import DIMENSIONS, sinusoidal_embedding
-from ..nn.fast.activation import swish_backward, swish_prologue
-from ..nn.fast.attention import init_multi_head_attention, multi_head_attention, multi_head_attention_backward
-from ..nn.fast.norm import (
-    batch_moments,
-    batch_norm_backward,
-    group_moments,
-    group_norm_backward,
-    norm_cache,
-    normaliser,
-)
-from ..nn.fast.resize import average_pool, average_pool_backward, upsample_bilinear, upsample_bilinear_backward
-from ..nn.fast.winograd import conv2d, conv2d_backward
-from ..nn.init import glorot_uniform
-from ..runtime.backend import Array, array_module, empty, parallel, rows, samples
+from ..nn.init import init_linear, init_multi_head_attention, init_residual_block
+from ..runtime.backend import Array, array_module
 from ..runtime.tree import Tree
 from .config import ATTENTIONS, NORMS
 
@@ -61,23 +50,15 @@ def init_unet(
         if value not in choices:
             raise ValueError(f"{name} is {value!r}: choose from {', '.join(choices)}")
 
-    def conv(k: int, inputs: int, outputs: int) -> Tree:
-        w = glorot_uniform(rng, (k, k, inputs, outputs))
-        return {"w": w, "b": np.zeros(outputs, np.float32)}
-
-    def residual(inputs: int, outputs: int) -> Tree:
-        shortcut = {"shortcut": conv(1, inputs, outputs)} if inputs != outputs else {}
-        return shortcut | {"conv1": conv(3, inputs, outputs), "conv2": conv(3, outputs, outputs)}
-
     statistics: Tree = {}
 
     def block(name: str, i: int, inputs: int, outputs: int) -> Tree:
         if norm == "batch":
             zeros, ones = np.zeros(inputs, np.float32), np.ones(inputs, np.float32)
             statistics.setdefault(name, {})[f"block{i}"] = {"mean": zeros, "variance": ones}
-        return residual(inputs, outputs)
+        return init_residual_block(rng, inputs, outputs)
 
-    params: Tree = {"input": conv(1, in_channels, widths[0])}
+    params: Tree = {"input": init_linear(rng, 1, 1, in_channels, widths[0])}
     channels, skips = widths[0] + DIMENSIONS, []
     for level, width in enumerate(widths[:-1]):
         params[f"down{level}"] = {}
@@ -101,7 +82,7 @@ def init_unet(
             params[f"up{level}"][f"block{i}"] = block(f"up{level}", i, inputs, widths[level])
             if with_attention:
                 params[f"up{level}"][f"block{i}"]["attention"] = init_multi_head_attention(
-                    rng, channels, skip, HEADS, HEAD_DIM
+                    rng, channels, skip, HEADS * HEAD_DIM
                 )
             channels = widths[level]
     params["output"] = {
@@ -112,188 +93,137 @@ def init_unet(
 
 
 def unet(
-    params: Tree, statistics: Tree, x: Array, noise_variance: np.ndarray, training: bool = False
-) -> tuple[Array, list, Tree]:
-    """The predicted noise.
+    params: Tree, statistics: Tree, x: Array, noise_variance: np.ndarray, layers: ModuleType, training: bool = False
+) -> tuple[Array, Tree]:
+    """The network's output, by default the predicted noise, and the cache.
 
-    x: (N, time, mel, in_channels), time and mel divisible by `size_divisor(params)`. noise_variance: (N,) on the
-    host, 1 - alpha_bar of each sample. training: normalise with the batch's statistics, not with the moving ones.
-    Returns eps: (N, time, mel, 1), the caches (empty unless training), and the batch's statistics.
+    x: (N, time, mel, in_channels); time and mel divisible by `size_divisor(params)`. noise_variance: (N,) on the
+    host, 1 - alpha_bar of each sample. training: batch normalisation takes the moments of the batch; without it the
+    cache is empty, so that memory is free again at once. Returns (N, time, mel, 1).
     """
-    if x.shape[1] % size_divisor(params) or x.shape[2] % size_divisor(params):
+    divisor = size_divisor(params)
+    if x.shape[1] % divisor or x.shape[2] % divisor:
         raise ValueError(
-            f"the network halves the plane {_levels(params)} times: {x.shape[1]} frames x {x.shape[2]} mels "
-            f"must each be divisible by {size_divisor(params)}"
+            f"the network halves the plane {len(_parts(params, 'down'))} times: {x.shape[1]} frames x {x.shape[2]} "
+            f"mels must each be divisible by {divisor}"
         )
-    caches: list = []
-    batch_statistics: Tree = {}
-
-    def residual(name: str, i: int, h: Array) -> Array:
-        block = f"block{i}"
-        moving = statistics[name][block] if statistics else None
-        h, cache, moments = residual_block(params[name][block], moving, h, training)
-        batch_statistics.setdefault(name, {})[block] = moments
-        keep(cache)
-        return h
-
-    def keep(cache: tuple | list) -> None:
-        if training:
-            caches.append(cache)
-
-    h, cache = conv2d(x, **params["input"])
-    keep(cache)
-    embedding = array_module(x).asarray(sinusoidal_embedding(noise_variance), dtype=x.dtype)
-    h = concatenate_channels(h, array_module(x).broadcast_to(embedding[:, None, None], (*h.shape[:3], DIMENSIONS)))
-
-    skips: list[Array] = []
-    for level in range(_levels(params)):
-        for i in range(len(params[f"down{level}"])):
-            h = residual(f"down{level}", i, h)
-            skips.append(h)
-        h = average_pool(h)
-    for i in range(len(params["bottom"])):
-        h = residual("bottom", i, h)
-    for level in reversed(range(_levels(params))):
-        h = upsample_bilinear(h)
-        for i in range(len(params[f"up{level}"])):
-            skip, parts = skips.pop(), params[f"up{level}"][f"block{i}"]
-            if "attention" in parts:
-                attended, cache = multi_head_attention(parts["attention"], h, skip, HEADS)
-                keep(cache)
-                h = concatenate_channels(h, skip, attended.reshape(h.shape))
-            else:
-                h = concatenate_channels(h, skip)
-            h = residual(f"up{level}", i, h)
-    eps, cache = conv2d(h, **params["output"])
-    keep(cache)
-    return eps, caches, batch_statistics
+    L, cache, skips = layers, _cache(training), []
+    h, cache["input"] = L.conv2d(x, **params["input"])
+    h = L.concatenate([h, _noise_level(noise_variance, h)])
+    for name in _parts(params, "down"):
+        outputs, cache[name] = residual_blocks(h, params[name], statistics.get(name, {}), L, training)
+        skips += outputs
+        h = L.average_pool(outputs[-1])
+    (*_, h), cache["bottom"] = residual_blocks(h, params["bottom"], statistics.get("bottom", {}), L, training)
+    for name in reversed(_parts(params, "up")):
+        h = L.upsample(h)
+        h, cache[name] = up_blocks(h, skips, params[name], statistics.get(name, {}), L, training)
+    output, cache["output"] = L.conv2d(h, **params["output"])
+    return output, cache
 
 
-def unet_backward(d_eps: Array, params: Tree, caches: list) -> tuple[Array, Tree]:
-    """d_eps: (N, time, mel, 1). Returns dx and the gradients of `params`; empties `caches`."""
-    grads: Tree = {}
-
-    def residual_backward(name: str, i: int, dh: Array) -> Array:
-        dh, grads.setdefault(name, {})[f"block{i}"] = residual_block_backward(dh, caches.pop())
-        return dh
-
-    dh, *grads_output = conv2d_backward(d_eps, caches.pop())
-    grads["output"] = dict(zip("wb", grads_output, strict=True))
+def unet_backward(d_output: Array, cache: Tree, layers: ModuleType) -> tuple[Array, Tree]:
+    """d_output: (N, time, mel, 1). Returns dx and the gradients of `params`."""
+    L, grads = layers, {}
     d_skips: list[Array] = []
-    for level in range(_levels(params)):
-        for i in reversed(range(len(params[f"up{level}"]))):
-            parts = params[f"up{level}"][f"block{i}"]
-            dh = residual_backward(f"up{level}", i, dh)
-            skip_channels = _width(params, f"down{level}")
-            if "attention" in parts:
-                channels = (dh.shape[-1] - skip_channels) // 2
-                dh, d_skip, d_attended = split_channels(dh, channels, skip_channels)
-                d_query, d_memory, attention_grads = multi_head_attention_backward(d_attended, caches.pop())
-                add_in_place(dh, d_query)
-                add_in_place(d_skip, d_memory)
-                grads[f"up{level}"][f"block{i}"]["attention"] = attention_grads
-            else:
-                dh, d_skip = split_channels(dh, dh.shape[-1] - skip_channels)
-            d_skips.append(d_skip)
-        dh = upsample_bilinear_backward(dh)
-    for i in reversed(range(len(params["bottom"]))):
-        dh = residual_backward("bottom", i, dh)
-    for level in reversed(range(_levels(params))):
-        dh = average_pool_backward(dh)
-        for i in reversed(range(len(params[f"down{level}"]))):
-            dh = residual_backward(f"down{level}", i, add_in_place(dh, d_skips.pop()))
-
-    dh, _ = split_channels(dh, dh.shape[-1] - DIMENSIONS)  # the embedding has no parameters
-    dx, *grads_input = conv2d_backward(dh, caches.pop())
-    grads["input"] = dict(zip("wb", grads_input, strict=True))
+    dh, grads["output"] = L.conv2d_backward(d_output, cache["output"])
+    for name in _parts(cache, "up"):
+        dh, grads[name] = up_blocks_backward(dh, d_skips, cache[name], L)
+        dh = L.upsample_backward(dh)
+    dh, grads["bottom"] = residual_blocks_backward(dh, [], cache["bottom"], L)
+    for name in reversed(_parts(cache, "down")):
+        dh = L.average_pool_backward(dh)
+        dh, grads[name] = residual_blocks_backward(dh, d_skips, cache[name], L)
+    dh, _ = L.split(dh, [dh.shape[3] - DIMENSIONS, DIMENSIONS])  # the embedding has no parameters
+    dx, grads["input"] = L.conv2d_backward(dh, cache["input"])
     return dx, grads
 
 
-def residual_block(params: Tree, statistics: Tree | None, x: Array, training: bool) -> tuple[Array, list, Tree]:
-    """shortcut(x) + conv2(swish(conv1(norm(x)))); the shortcut is a 1x1 convolution where the width changes.
-
-    Norm and swish are their convolutions' prologues.
-    statistics: the moving ones of the batch normalisation; None normalises groups of channels instead.
-    Returns (N, H, W, D), the caches, and the batch's statistics.
-    """
-    if statistics is None:
-        statistics = group_moments(x)
-    elif training:
-        statistics = batch_moments(x)
-    shortcut, shortcut_cache = x, None
-    if "shortcut" in params:
-        shortcut, shortcut_cache = conv2d(x, **params["shortcut"])
-    cache = norm_cache(x, statistics)
-    h, conv1_cache = conv2d(x, **params["conv1"], prologue=normaliser(*cache))
-    y, conv2_cache = conv2d(h, **params["conv2"], prologue=swish_prologue)
-    add_in_place(y, shortcut)
-    return y, [shortcut_cache, cache, conv1_cache, h, conv2_cache], statistics
+def batch_statistics(cache: Tree) -> Tree:
+    """The moments that each normalisation of a training step has used: a tree with the paths of `statistics`."""
+    parts = {name: part for name, part in cache.items() if name not in ("input", "output")}
+    return {name: {b: block["norm"]["statistics"] for b, block in part.items()} for name, part in parts.items()}
 
 
-def residual_block_backward(dy: Array, caches: list) -> tuple[Array, Tree]:
-    """dy: (N, H, W, D). Returns dx and the parameters' gradients; empties `caches`, whose memory is used again."""
-    grads: Tree = {}
-
-    def convolution_backward(name: str, dy: Array, cache: tuple) -> Array:
-        dx, w, b = conv2d_backward(dy, cache)
-        grads[name] = {"w": w, "b": b}
-        return dx
-
-    dh = convolution_backward("conv2", dy, caches.pop())
-    dh = swish_backward(dh, caches.pop())
-    dh = convolution_backward("conv1", dh, caches.pop())
-    _, mean, _ = cache = caches.pop()
-    dh = (batch_norm_backward if mean.ndim == 1 else group_norm_backward)(dh, cache)
-    shortcut_cache = caches.pop()
-    return add_in_place(dh, convolution_backward("shortcut", dy, shortcut_cache) if shortcut_cache else dy), grads
+def residual_blocks(
+    h: Array, params: Tree, statistics: Tree, layers: ModuleType, training: bool
+) -> tuple[list[Array], Tree]:
+    """A part of the way down, or the bottom: one residual block after the other. Returns the output of each."""
+    outputs, cache = [], _cache(training)
+    for name in _blocks(params):
+        h, cache[name] = layers.residual_block(h, params[name], statistics.get(name), training)
+        outputs.append(h)
+    return outputs, cache
 
 
-def concatenate_channels(*arrays: Array) -> Array:
-    """(N, H, W, C_1), (N, H, W, C_2) ... to (N, H, W, C_1 + C_2 + ...)."""
-    y = empty((*arrays[0].shape[:3], sum(a.shape[3] for a in arrays)), arrays[0])
-
-    def copy(part: tuple[slice, slice]) -> None:
-        start = 0
-        for a in arrays:
-            y[part][..., start : start + a.shape[3]] = a[part]
-            start += a.shape[3]
-
-    parallel(copy, rows(y))
-    return y
+def residual_blocks_backward(dh: Array, d_skips: list[Array], cache: Tree, layers: ModuleType) -> tuple[Array, Tree]:
+    """dh: of the last output. d_skips: of outputs that were skips, too, the next one last: they are taken from it."""
+    grads = {}
+    for name in reversed(_blocks(cache)):
+        dh = layers.add(dh, d_skips.pop()) if d_skips else dh
+        dh, grads[name] = layers.residual_block_backward(dh, cache[name])
+    return dh, grads
 
 
-def split_channels(dy: Array, *widths: int) -> list[Array]:
-    """The backward pass of `concatenate_channels`: parts of the given widths, and the rest as the last one."""
-    bounds = [0, *np.cumsum(widths).tolist(), dy.shape[3]]
-    parts = [empty((*dy.shape[:3], stop - start), dy) for start, stop in itertools.pairwise(bounds)]
+def up_blocks(
+    h: Array, skips: list[Array], params: Tree, statistics: Tree, layers: ModuleType, training: bool
+) -> tuple[Array, Tree]:
+    """A part of the way up: each block reads h, the last of the skips, and attention's answer to both."""
+    cache = _cache(training)
+    for name in _blocks(params):
+        parts, attention = [h, skips.pop()], None
+        if "attention" in params[name]:
+            attended, attention = layers.multi_head_attention(*parts, params[name]["attention"], HEADS)
+            parts.append(attended)
+        widths = [part.shape[3] for part in parts]
+        h, block = layers.residual_block(layers.concatenate(parts), params[name], statistics.get(name), training)
+        cache[name] = block | {"widths": widths, "attention": attention}
+    return h, cache
 
-    def copy(part: tuple[slice, slice]) -> None:
-        for a, start in zip(parts, bounds[:-1], strict=True):
-            a[part] = dy[part][..., start : start + a.shape[3]]
 
-    parallel(copy, rows(dy))
-    return parts
-
-
-def add_in_place(a: Array, b: Array) -> Array:
-    """a += b, over threads. a, b: (N, ...) of the same shape. Returns a."""
-
-    def add(part: slice) -> None:
-        target = a[part]
-        target += b[part].reshape(target.shape)
-
-    parallel(add, samples(a))
-    return a
+def up_blocks_backward(dh: Array, d_skips: list[Array], cache: Tree, layers: ModuleType) -> tuple[Array, Tree]:
+    """Returns the gradient of h and those of params, and appends the skips' to d_skips."""
+    L, grads = layers, {}
+    for name in reversed(_blocks(cache)):
+        d_parts, grads[name] = L.residual_block_backward(dh, cache[name])
+        dh, d_skip, *d_attended = L.split(d_parts, cache[name]["widths"])
+        if d_attended:
+            d_query, d_memory, grads[name]["attention"] = L.multi_head_attention_backward(
+                *d_attended, cache[name]["attention"]
+            )
+            dh, d_skip = L.add(dh, d_query), L.add(d_skip, d_memory)
+        d_skips.append(d_skip)
+    return dh, grads
 
 
 def size_divisor(params: Tree) -> int:
     """What time and mel sizes must be divisible by: 2 to the number of halvings."""
-    return 2 ** _levels(params)
+    return 2 ** len(_parts(params, "down"))
 
 
-def _levels(params: Tree) -> int:
-    return sum(name.startswith("down") for name in params)
+class _Forgetful(dict):
+    """A cache that keeps nothing."""
+
+    def __setitem__(self, name: str, value: object) -> None:
+        pass
 
 
-def _width(params: Tree, name: str) -> int:
-    return params[name]["block0"]["conv2"]["b"].shape[0]
+def _cache(training: bool) -> Tree:
+    return {} if training else _Forgetful()
+
+
+def _noise_level(noise_variance: np.ndarray, h: Array) -> Array:
+    """The noise level's embedding at every pixel of h: (N, H, W, DIMENSIONS)."""
+    xp = array_module(h)
+    embedding = xp.asarray(sinusoidal_embedding(noise_variance), dtype=h.dtype)  # (N, DIMENSIONS)
+    return xp.broadcast_to(embedding[:, None, None], (*h.shape[:3], DIMENSIONS))
+
+
+def _parts(tree: Tree, way: str) -> list[str]:
+    """The parts of params or of a cache on the way "down" or "up", from the finest level to the coarsest."""
+    return [f"{way}{level}" for level in range(sum(name.startswith(way) for name in tree))]
+
+
+def _blocks(part: Tree) -> list[str]:
+    """block0, block1 ... of a part."""
+    return [f"block{i}" for i in range(len(part))]

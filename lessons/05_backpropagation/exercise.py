@@ -23,12 +23,12 @@ def swish_backward(dy: np.ndarray, cache: np.ndarray) -> np.ndarray:
     raise NotImplementedError
 
 
-def conv2d_backward(dy: np.ndarray, cache: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def conv2d_backward(dy: np.ndarray, cache: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, dict]:
     """dx, dw and db for y[p] = b + sum over shifts s of x[p + s] w[s], zeros outside the plane.
 
     dy: (N, H, W, D). cache: (x, w), x (N, H, W, C), w (k, k, C, D) with an odd k: 1, 3 or 5.
     w[ky, kx] belongs to the shift s = (ky - k // 2, kx - k // 2).
-    Returns dx (N, H, W, C), dw (k, k, C, D), db (D,).
+    Returns dx (N, H, W, C) and {"w": dw (k, k, C, D), "b": db (D,)}.
 
     With `np.pad(a, ((0, 0), (r, r), (r, r), (0, 0)))`, r = k // 2, every shift is a slice.
 
@@ -41,10 +41,10 @@ def conv2d_backward(dy: np.ndarray, cache: tuple[np.ndarray, np.ndarray]) -> tup
     raise NotImplementedError
 
 
-def batch_norm_backward(dy: np.ndarray, cache: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
+def batch_norm_backward(dy: np.ndarray, cache: dict) -> np.ndarray:
     """dx for y = (x - mean) / sigma, where the mean and sigma of each channel are those of x itself.
 
-    dy: (N, H, W, C). cache: (x, mean, 1 / sigma), (N, H, W, C), (C,) and (C,). Returns dx: (N, H, W, C).
+    dy: (N, H, W, C). cache: cache["y"] is y, (N, H, W, C), and cache["std"] sigma, (C,). Returns dx: (N, H, W, C).
 
     Means are over all axes but the last. What comes out is perpendicular to a shift: its mean is 0 in every
     channel; and almost perpendicular to y.
@@ -52,7 +52,7 @@ def batch_norm_backward(dy: np.ndarray, cache: tuple[np.ndarray, np.ndarray, np.
     raise NotImplementedError
 
 
-def upsample_bilinear_backward(dy: np.ndarray) -> np.ndarray:
+def upsample_backward(dy: np.ndarray) -> np.ndarray:
     """dx for the layer that doubles height and width; along each of the two axes
 
         y[2i] = 3/4 x[i] + 1/4 x[i - 1]        y[2i + 1] = 3/4 x[i] + 1/4 x[i + 1],

@@ -15,16 +15,19 @@ import soxr
 
 from ddim_from_scratch.audio import griffin_lim, log_mel, synth
 from ddim_from_scratch.diffusion import mean_squared_error
-from ddim_from_scratch.nn.fast import conv, winograd
-from ddim_from_scratch.nn.fast.activation import swish, swish_backward
-from ddim_from_scratch.nn.fast.conv import conv2d, conv2d_backward
-from ddim_from_scratch.nn.fast.norm import batch_norm, batch_norm_backward
-from ddim_from_scratch.nn.fast.resize import (
+from ddim_from_scratch.nn import (
     average_pool,
     average_pool_backward,
-    upsample_bilinear,
-    upsample_bilinear_backward,
+    batch_norm,
+    batch_norm_backward,
+    conv2d,
+    conv2d_backward,
+    swish,
+    swish_backward,
+    upsample,
+    upsample_backward,
 )
+from ddim_from_scratch.nn.fast.processor import winograd
 from ddim_from_scratch.nn.gradcheck import gradient_error
 from ddim_from_scratch.nn.init import glorot_uniform
 from lessons import FAST, show_source, sound
@@ -86,13 +89,15 @@ rows, d_rows = x.reshape(-1, 3), dy.reshape(-1, 6)  # (40, 3) and (40, 6): a pix
 by_hand = d_rows @ w.T, rows.T @ d_rows, d_rows.sum(axis=0)
 
 y, cache = conv2d(x, w[None, None], b)
-for name, ours, theirs in zip(("dx", "dw", "db"), by_hand, conv2d_backward(dy, cache), strict=True):
+dx, grads = conv2d_backward(dy, cache)
+for name, ours, theirs in zip(("dx", "dw", "db"), by_hand, (dx, grads["w"], grads["b"]), strict=True):
     print(f"{name}: {theirs.shape}, largest difference {np.abs(ours.reshape(theirs.shape) - theirs).max():.0e}")
     assert np.allclose(ours.reshape(theirs.shape), theirs)
 
 # %% [markdown]
 # Every layer of the package is such a pair: `y, cache = layer(...)`, and `layer_backward(dy, cache)`. The
-# cache holds what the backward pass needs to remember, here $x$ and $w$.
+# cache holds what the backward pass needs to remember, here $x$ and $w$. The gradients of a layer's weights come in
+# a dict that has the weights' names.
 #
 # ## Believe nothing: the gradient check
 #
@@ -106,7 +111,7 @@ for name, ours, theirs in zip(("dx", "dw", "db"), by_hand, conv2d_backward(dy, c
 # unless $v$ happens to be perpendicular to the error, which a random direction never is.
 
 # %%
-dx, dw, db = conv2d_backward(dy, cache)
+dx, _ = conv2d_backward(dy, cache)
 v, h = rng.standard_normal(x.shape), 1e-4
 up, down = (np.sum(dy * conv2d(x + s * v, w[None, None], b)[0]) for s in (h, -h))
 print(f"<dx, v> = {np.sum(dx * v):.9f}    by differences: {(up - down) / (2 * h):.9f}")
@@ -262,9 +267,16 @@ def backward_by_hand(dy, x, w):
 w3 = rng.standard_normal((3, 3, 3, 6))
 y, cache = conv2d(x, w3, b)
 assert np.allclose(forward_by_hand(x, w3, b), y)
-for ours, theirs in zip(backward_by_hand(dy, x, w3), conv2d_backward(dy, cache), strict=True):
+
+
+def in_a_row(dy):
+    dx, grads = conv2d_backward(dy, cache)
+    return dx, grads["w"], grads["b"]
+
+
+for ours, theirs in zip(backward_by_hand(dy, x, w3), in_a_row(dy), strict=True):
     assert np.allclose(ours, theirs)
-errors = gradient_error(lambda *a: conv2d(*a)[0], lambda dy: conv2d_backward(dy, cache), [x, w3, b], rng)
+errors = gradient_error(lambda *a: conv2d(*a)[0], in_a_row, [x, w3, b], rng)
 print("by hand and package agree; gradient checks of x, w, b:", *(f"{e:.0e}" for e in errors))
 assert max(errors) < 1e-6
 
@@ -307,10 +319,10 @@ def matrix_of(layer, n):
     return np.stack([a[0, :, 0, 0] for a in answers], axis=1)
 
 
-up, pool = matrix_of(upsample_bilinear, 4), matrix_of(average_pool, 8)
+up, pool = matrix_of(upsample, 4), matrix_of(average_pool, 8)
 print("upsampling, 4 pixels to 8, times 4:")
 print((4 * up).astype(int))
-d_up = matrix_of(upsample_bilinear_backward, 8) / 2  # the other axis is summed over
+d_up = matrix_of(upsample_backward, 8) / 2  # the other axis is summed over
 assert np.allclose(d_up, up.T)
 assert np.allclose(matrix_of(average_pool_backward, 4) * 2, pool.T)
 
@@ -326,7 +338,7 @@ assert np.allclose(matrix_of(average_pool_backward, 4) * 2, pool.T)
 assert np.allclose(up.sum(axis=1), 1) and np.allclose(up.sum(axis=0), 2) and np.allclose(pool.sum(axis=0), 0.5)
 for name, layer, backward, wrong in (
     ("average pooling", average_pool, average_pool_backward, lambda dy: 4 * average_pool_backward(dy)),
-    ("upsampling", upsample_bilinear, upsample_bilinear_backward, average_pool),
+    ("upsampling", upsample, upsample_backward, average_pool),
 ):
     a = rng.standard_normal((2, 8, 6, 3))
     c = rng.standard_normal(layer(a).shape)
@@ -372,7 +384,7 @@ for name, layer, backward, wrong in (
 # %%
 x = 3 * rng.standard_normal((3, 4, 5, 2)) + 1
 dy = rng.standard_normal(x.shape)
-y, cache, statistics = batch_norm(x)
+y, cache = batch_norm(x)
 sigma = np.sqrt(x.var(axis=(0, 1, 2)) + 1e-3)
 
 
@@ -460,13 +472,13 @@ print(np.round(winograd.B_T).astype(int))
 # %%
 size = (1, 64, 32, 32)
 big = [(c * rng.standard_normal(shape)) for shape, c in ((size, 1), ((3, 3, 32, 32), 1 / 17), ((32,), 1))]
-exact = conv.conv2d(*big)[0]
+exact = conv2d(*big)[0]
 errors = {}
-for module in (conv, winograd):
-    found = module.conv2d(*(array.astype(np.float32) for array in big))[0]
-    errors[module] = np.abs(found - exact).max() / np.abs(exact).max()
-    print(f"{module.__name__.split('.')[-1]:9} in float32: relative error {errors[module]:.0e}")
-assert 2 < errors[winograd] / errors[conv] < 50 and errors[winograd] < 1e-5
+for name, function in (("nine taps", conv2d), ("Winograd", winograd.conv2d)):
+    found = function(*(array.astype(np.float32) for array in big))[0]
+    errors[name] = np.abs(found - exact).max() / np.abs(exact).max()
+    print(f"{name:9} in float32: relative error {errors[name]:.0e}")
+assert 2 < errors["Winograd"] / errors["nine taps"] < 50 and errors["Winograd"] < 1e-5
 
 # %% [markdown]
 # ## All together: a network that takes noise away
@@ -480,7 +492,7 @@ assert 2 < errors[winograd] / errors[conv] < 50 and errors[winograd] < 1e-5
 def predict(params, x):
     """conv 3x3 - batch norm - swish - conv 3x3. Returns the prediction and the stack of caches."""
     h, cache1 = conv2d(x, params["w1"], params["b1"])
-    h, cache2, _ = batch_norm(h)
+    h, cache2 = batch_norm(h)
     h, cache3 = swish(h)
     y, cache4 = conv2d(h, params["w2"], params["b2"])
     return y, [cache1, cache2, cache3, cache4]
@@ -488,11 +500,11 @@ def predict(params, x):
 
 def predict_backward(dy, caches):
     """The same, read from the bottom to the top."""
-    dh, dw2, db2 = conv2d_backward(dy, caches.pop())
+    dh, last = conv2d_backward(dy, caches.pop())
     dh = swish_backward(dh, caches.pop())
     dh = batch_norm_backward(dh, caches.pop())
-    dx, dw1, db1 = conv2d_backward(dh, caches.pop())
-    return dx, {"w1": dw1, "b1": db1, "w2": dw2, "b2": db2}
+    dx, first = conv2d_backward(dh, caches.pop())
+    return dx, {"w1": first["w"], "b1": first["b"], "w2": last["w"], "b2": last["b"]}
 
 
 CHANNELS = 16
@@ -610,7 +622,7 @@ for plane, name in ((exam, "The music, from its spectrogram"), (x_t / 0.8, "With
 #
 # ## Exercises
 #
-# Write `swish_backward`, `conv2d_backward`, `batch_norm_backward` and `upsample_bilinear_backward` in
+# Write `swish_backward`, `conv2d_backward`, `batch_norm_backward` and `upsample_backward` in
 # `lessons/05_backpropagation/exercise.py`, and run `make check-05`. This is what right answers look like, each
 # to a $dy$ with one bright pixel:
 
@@ -625,7 +637,7 @@ axes[1, 0].stem(batch_norm_backward(pixel, batch_norm(line)[1])[0, :, 0, 0])
 axes[1, 0].set(title="batch_norm_backward (x a ramp)", xlabel="pixel", ylabel="dx")
 small = np.zeros((1, 10, 10, 1))
 small[0, 4, 5] = 1
-planes = (upright, "conv2d_backward: dx"), (upsample_bilinear_backward(small), "upsample_bilinear_backward")
+planes = (upright, "conv2d_backward: dx"), (upsample_backward(small), "upsample_backward")
 for ax, (plane, title) in zip((axes[0, 1], axes[1, 1]), planes, strict=True):
     ax.imshow(plane[0, ..., 0], origin="upper", aspect="equal", cmap="cividis")
     ax.set(title=title, xticks=[], yticks=[])

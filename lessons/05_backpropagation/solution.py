@@ -10,7 +10,7 @@ def swish_backward(dy: np.ndarray, cache: np.ndarray) -> np.ndarray:
     return dy * s * (1 + x * (1 - s))
 
 
-def conv2d_backward(dy: np.ndarray, cache: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def conv2d_backward(dy: np.ndarray, cache: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, dict]:
     """Nine shifted products, mirrored and transposed."""
     x, w = cache
     k, (_, height, width, _) = w.shape[0], x.shape
@@ -23,18 +23,17 @@ def conv2d_backward(dy: np.ndarray, cache: tuple[np.ndarray, np.ndarray]) -> tup
             dx += dy_padded[:, my : my + height, mx : mx + width] @ w[ky, kx].T
             x_shifted = x_padded[:, ky : ky + height, kx : kx + width]
             dw[ky, kx] = x_shifted.reshape(-1, x.shape[-1]).T @ dy.reshape(-1, dy.shape[-1])
-    return dx, dw, dy.sum(axis=(0, 1, 2))
+    return dx, {"w": dw, "b": dy.sum(axis=(0, 1, 2))}
 
 
-def batch_norm_backward(dy: np.ndarray, cache: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
+def batch_norm_backward(dy: np.ndarray, cache: dict) -> np.ndarray:
     """What is left of dy without its parts along 1 and y."""
-    x, mean, inverse_sigma = cache
-    y = (x - mean) * inverse_sigma
+    y, sigma = cache["y"], cache["std"]
     pixels = (0, 1, 2)
-    return (dy - dy.mean(axis=pixels) - y * (dy * y).mean(axis=pixels)) * inverse_sigma
+    return (dy - dy.mean(axis=pixels) - y * (dy * y).mean(axis=pixels)) / sigma
 
 
-def upsample_bilinear_backward(dy: np.ndarray) -> np.ndarray:
+def upsample_backward(dy: np.ndarray) -> np.ndarray:
     """The transpose, one axis after the other."""
 
     def halve_rows(dy: np.ndarray) -> np.ndarray:

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from ddim_from_scratch.nn.fast.attention import attention
+from ddim_from_scratch.nn.fast.processor import attention
 from lessons.tool.check import Exercise
 
-ATTENTION, LAYERS = "tests/nn/fast/test_attention.py::", "tests/nn/test_layers.py::"
+ATTENTION, LAYERS = "tests/nn/fast/test_attend.py::", "tests/nn/test_layers.py::"
 RNG = np.random.default_rng(6)
 LEVELS = np.array([0.0, 0.1, 0.3])
 
@@ -113,14 +113,13 @@ EXERCISES = [
         tolerance=1e-9,
     ),
     Exercise(
-        "ddim_from_scratch.nn.fast.attention.attention",
+        "ddim_from_scratch.nn.fast.processor.attend.attention",
         tests=(
-            ATTENTION + "test_tiles_of_any_size_give_plain_attention",
+            ATTENTION + "test_tiles_of_any_size_give_the_textbook_s_attention",
             ATTENTION + "test_huge_scores_do_not_overflow",
             ATTENTION + "test_memory_is_linear_in_the_positions",
-            LAYERS + "test_gradients_match_finite_differences[attention]",
-            LAYERS + "test_arrays_keep_their_precision[float32-attention]",
-            LAYERS + "test_arguments_are_left_as_they_were[attention]",
+            LAYERS + "test_gradients_match_finite_differences[processor-attention]",
+            LAYERS + "test_precision_and_arguments_are_kept[processor-attention]",
         ),
         examples={
             "o of attention(q (1, 2, 1), k (1, 3, 1), v)": lambda attention: attention(*SMALL)[0],
@@ -153,14 +152,13 @@ EXERCISES = [
         },
     ),
     Exercise(
-        "ddim_from_scratch.nn.fast.attention.attention_backward",
+        "ddim_from_scratch.nn.fast.processor.attend.attention_backward",
         tests=(
-            ATTENTION + "test_tiles_of_any_size_give_plain_attention",
+            ATTENTION + "test_tiles_of_any_size_give_the_textbook_s_attention",
             ATTENTION + "test_huge_scores_do_not_overflow",
-            LAYERS + "test_gradients_match_finite_differences[attention]",
-            LAYERS + "test_gradients_match_finite_differences[multi_head_attention]",
-            LAYERS + "test_arrays_keep_their_precision[float32-attention]",
-            LAYERS + "test_arguments_are_left_as_they_were[attention]",
+            LAYERS + "test_gradients_match_finite_differences[processor-attention]",
+            LAYERS + "test_gradients_match_finite_differences[processor-multi_head_attention]",
+            LAYERS + "test_precision_and_arguments_are_kept[processor-attention]",
         ),
         examples={
             "dv of attention_backward(do (1, 3, 4), ...)": lambda backward: backward(*SQUARE)[2],

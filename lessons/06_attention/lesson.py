@@ -18,16 +18,11 @@ import numpy as np
 import soxr
 
 from ddim_from_scratch.audio import griffin_lim, log_mel, synth
+from ddim_from_scratch.nn import multi_head_attention, multi_head_attention_backward
 from ddim_from_scratch.nn.embedding import sinusoidal_embedding
-from ddim_from_scratch.nn.fast import separable
-from ddim_from_scratch.nn.fast.attention import (
-    attention,
-    attention_backward,
-    init_multi_head_attention,
-    multi_head_attention,
-    multi_head_attention_backward,
-)
+from ddim_from_scratch.nn.fast.processor import attention, attention_backward, nodes
 from ddim_from_scratch.nn.gradcheck import gradient_error
+from ddim_from_scratch.nn.init import init_multi_head_attention
 from ddim_from_scratch.runtime import backend, tree
 from lessons import FAST, show_source, sound
 
@@ -343,7 +338,7 @@ show_source(attention_backward)
 
 # %%
 show_source(multi_head_attention)
-params = init_multi_head_attention(rng, channels=128, memory_channels=96, heads=4, head_dim=1)
+params = init_multi_head_attention(rng, channels=128, memory_channels=96, inner=4)
 count = sum(leaf.size for leaf in tree.flatten(params).values())
 by_hand = (128 * 4 + 4) + 2 * (96 * 4 + 4) + (4 * 128 + 128)
 print(f"parameters of the first one in the network: {count} = {by_hand}")
@@ -410,11 +405,11 @@ assert ranks["float32"] < 20 and ranks["float64"] < 35
 # enough is known beforehand, from $\max |q|$ and the range of the keys; the package's text has the bound.
 
 # %%
-show_source(separable.attention)
+show_source(nodes.attention)
 q, k, v = rng.standard_normal((3, 4, 2048, 1)).astype(np.float32)
 exact = attention(*(a.astype(np.float64) for a in (q, k, v)))[0]
 seconds, errors = {}, {}
-thin = partial(separable.attention, r=separable.nodes(q, k))
+thin = partial(nodes.attention, r=nodes.how_many(q, k))
 for name, function in (("tiles", attention), ("thin", thin)):
     function(q, k, v)  # the first call is slower
     start = time.perf_counter()
@@ -433,7 +428,7 @@ assert errors["thin"] < 1e-6
 # %%
 x, memory = rng.standard_normal((1, 5, 4, 128)), rng.standard_normal((1, 5, 4, 96))
 params = tree.map(lambda leaf: leaf.astype(np.float64), params)
-y, cache = multi_head_attention(params, x, memory, heads=4)
+y, cache = multi_head_attention(x, memory, params, heads=4)
 _, _, grads = multi_head_attention_backward(rng.standard_normal(y.shape), cache)
 for name, grad in tree.flatten(grads).items():
     print(f"{name:10} {grad.shape!s:10} largest gradient {np.abs(grad).max():.0e}")

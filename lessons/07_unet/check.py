@@ -2,14 +2,12 @@
 
 import numpy as np
 
+from ddim_from_scratch import nn
+from ddim_from_scratch.nn import batch_norm, batch_norm_inference, conv2d, conv2d_backward, swish, swish_backward
 from ddim_from_scratch.nn.embedding import DIMENSIONS
-from ddim_from_scratch.nn.fast.activation import swish, swish_backward
-from ddim_from_scratch.nn.fast.attention import multi_head_attention_backward
-from ddim_from_scratch.nn.fast.norm import batch_norm, batch_norm_backward, batch_norm_inference
-from ddim_from_scratch.nn.fast.resize import average_pool_backward, upsample_bilinear_backward
-from ddim_from_scratch.nn.fast.winograd import conv2d, conv2d_backward
+from ddim_from_scratch.nn.norm import normalise_backward
 from ddim_from_scratch.runtime import tree
-from ddim_from_scratch.spectrogram.unet import init_unet, residual_block, residual_block_backward, split_channels, unet
+from ddim_from_scratch.spectrogram.unet import init_unet, unet
 from lessons.tool.check import Exercise
 
 LAYERS, UNET = "tests/nn/test_layers.py::", "tests/spectrogram/test_unet.py::"
@@ -23,7 +21,7 @@ def noise(*shape):
 
 def checks(*names):
     """The package's tests of layers and networks."""
-    return tuple(f"{LAYERS}test_gradients_match_finite_differences[{name}]" for name in names)
+    return tuple(f"{LAYERS}test_gradients_match_finite_differences[plain-{name}]" for name in names)
 
 
 # The residual block.
@@ -44,9 +42,9 @@ X = noise(2, 3, 2, 2) + 1
 
 
 def wrong_block(
+    x,
     params,
     statistics,
-    x,
     training,
     order="norm conv1 swish conv2",
     shortcut="x",
@@ -69,69 +67,62 @@ def wrong_block(
     h = h if shortcut == "none" else h + around
     for name in after:
         h = layers[name](h)
-    return h, (), batch_norm(x)[2] if training else statistics
+    return h, {}
 
 
 def block_mistake(**options):
-    return lambda params, statistics, x, training: wrong_block(params, statistics, x, training, **options)
+    return lambda *arguments: wrong_block(*arguments, **options)
 
 
 def wrong_block_backward(dy, cache, shortcut=True, through=True, skip=()):
     """The block's backward pass with a layer left out."""
-    shortcut_cache, norm_cache, conv1_cache, swish_cache, conv2_cache = cache
-    dh, w2, b2 = conv2d_backward(dy, conv2_cache)
-    dh = dh if "swish" in skip else swish_backward(dh, swish_cache)
-    dh, w1, b1 = conv2d_backward(dh, conv1_cache)
-    dh = dh if "norm" in skip else batch_norm_backward(dh, norm_cache)
-    grads = {"conv1": {"w": w1, "b": b1}, "conv2": {"w": w2, "b": b2}}
-    if shortcut_cache is None:
+    grads = {}
+    dh, grads["conv2"] = conv2d_backward(dy, cache["conv2"])
+    dh = dh if "swish" in skip else swish_backward(dh, cache["swish"])
+    dh, grads["conv1"] = conv2d_backward(dh, cache["conv1"])
+    dh = dh if "norm" in skip else normalise_backward(dh, cache["norm"])
+    if "shortcut" not in cache:
         return dh + dy * shortcut, grads
-    dx, w, b = conv2d_backward(dy, shortcut_cache)
-    return dh + dx * through, grads | {"shortcut": {"w": w, "b": b}}
+    dx, grads["shortcut"] = conv2d_backward(dy, cache["shortcut"])
+    return dh + dx * through, grads
 
 
 SAME_DY, WIDER_DY = noise(2, 3, 2, 2), noise(2, 3, 2, 3)
-SAME_CACHE, WIDER_CACHE = (residual_block(params, {}, X, True)[1] for params in (SAME, WIDER))
+SAME_CACHE, WIDER_CACHE = (nn.residual_block(X, params, {}, True)[1] for params in (SAME, WIDER))
 
 
 # The network.
 
 
-def wrong_unet_backward(d_eps, params, caches, skips=True, queue=False, query=True, memory=True, fresh=False):
+def wrong_unet_backward(d_output, cache, layers, skips=True, queue=False, query=True, memory=True, fresh=False):
     """The way back with something lost: gradients over the bridges, of attention's query or of its memory."""
-    levels = sum(name.startswith("down") for name in params)
-    grads = {name: {} for name in params}
+    levels = sum(name.startswith("down") for name in cache)
+    grads = {name: {} for name in cache}
     d_skips = []
-    dh, dw, db = conv2d_backward(d_eps, caches.pop())
-    grads["output"] = {"w": dw, "b": db}
-    for level in range(levels):
-        for name in reversed(params[f"up{level}"]):
-            dh, block = residual_block_backward(dh, caches.pop())
-            skip = len(params[f"down{level}"]["block0"]["conv2"]["b"])
-            if "attention" in params[f"up{level}"][name]:
-                dh, d_skip, d_attended = split_channels(dh, (dh.shape[3] - skip) // 2, skip)
-                d_query, d_memory, block["attention"] = multi_head_attention_backward(d_attended, caches.pop())
-                dh, d_skip = (
-                    dh + d_query.reshape(dh.shape) * query,
-                    d_skip + d_memory.reshape(d_skip.shape) * memory,
+    dh, grads["output"] = layers.conv2d_backward(d_output, cache["output"])
+    for name in [f"up{level}" for level in range(levels)]:
+        for block in reversed(cache[name]):
+            kept = cache[name][block]
+            dh, grads[name][block] = layers.residual_block_backward(dh, kept)
+            dh, d_skip, *d_attended = layers.split(dh, kept["widths"])
+            if d_attended:
+                d_query, d_memory, grads[name][block]["attention"] = layers.multi_head_attention_backward(
+                    *d_attended, kept["attention"]
                 )
-            else:
-                dh, d_skip = split_channels(dh, dh.shape[3] - skip)
-            grads[f"up{level}"][name] = block
+                dh, d_skip = dh + d_query * query, d_skip + d_memory * memory
             d_skips.append(d_skip)
-        dh = upsample_bilinear_backward(dh)
-    for name in reversed(params["bottom"]):
-        dh, grads["bottom"][name] = residual_block_backward(dh, caches.pop())
-    for level in reversed(range(levels)):
-        dh = average_pool_backward(dh)
-        for name in reversed(params[f"down{level}"]):
+        dh = layers.upsample_backward(dh)
+    for block in reversed(cache["bottom"]):
+        dh, grads["bottom"][block] = layers.residual_block_backward(dh, cache["bottom"][block])
+    for name in [f"down{level}" for level in reversed(range(levels))]:
+        dh = layers.average_pool_backward(dh)
+        for block in reversed(cache[name]):
             across = d_skips.pop(0 if queue else -1)
-            dh, grads[f"down{level}"][name] = residual_block_backward(
-                across if fresh else dh + across * skips, caches.pop()
+            dh, grads[name][block] = layers.residual_block_backward(
+                across if fresh else dh + across * skips, cache[name][block]
             )
-    dh, _ = split_channels(dh, dh.shape[3] - DIMENSIONS)
-    dx, dw, db = conv2d_backward(dh, caches.pop())
-    return dx, grads | {"input": {"w": dw, "b": db}}
+    dx, grads["input"] = layers.conv2d_backward(dh[..., : dh.shape[3] - DIMENSIONS], cache["input"])
+    return dx, grads
 
 
 def network(attention):
@@ -147,8 +138,8 @@ NETWORKS = {attention: network(attention) for attention in ("none", "all")}
 def answers(backward, attention, *names):
     """dx of the network, or, where names are given, those gradients in a row."""
     params, statistics, x, d_eps = NETWORKS[attention]
-    _, caches, _ = unet(params, statistics, x, np.array([0.4]), training=True)
-    dx, grads = backward(d_eps, params, caches)
+    _, cache = unet(params, statistics, x, np.array([0.4]), nn, training=True)
+    dx, grads = backward(d_eps, cache, nn)
     if not names:
         return dx
     flat = tree.flatten(grads)
@@ -160,53 +151,43 @@ def all_names(attention):
 
 
 def unet_mistake(**options):
-    return lambda d_eps, params, caches: wrong_unet_backward(d_eps, params, caches, **options)
+    return lambda *arguments: wrong_unet_backward(*arguments, **options)
 
 
 EXERCISES = [
     Exercise(
-        "ddim_from_scratch.spectrogram.unet.split_channels",
-        tests=(
-            *checks("concatenate_channels", "unet, attention none", "unet, attention all"),
-            f"{LAYERS}test_backward_of_a_linear_layer_is_its_adjoint[concatenate_channels]",
-        ),
+        "ddim_from_scratch.nn.channels.split",
+        tests=checks("concatenate", "unet, attention none", "unet, attention all"),
         examples={
-            "channels of each part of split_channels(dy (1, 1, 2, 6), 2, 1)": (
-                lambda split: np.array([part.shape[3] for part in split(CHANNELS, 2, 1)])
+            "channels of each part of split(dy (1, 1, 2, 6), [2, 1, 3])": (
+                lambda split: np.array([part.shape[3] for part in split(CHANNELS, [2, 1, 3])])
             ),
-            "the first part": lambda split: split(CHANNELS, 2, 1)[0],
-            "the second part": lambda split: split(CHANNELS, 2, 1)[1],
-            "the last part": lambda split: split(CHANNELS, 2, 1)[-1],
+            "the first part": lambda split: split(CHANNELS, [2, 1, 3])[0],
+            "the second part": lambda split: split(CHANNELS, [2, 1, 3])[1],
+            "the last part": lambda split: split(CHANNELS, [2, 1, 3])[-1],
         },
         mistakes={
-            "the rest is missing: what no width is given for is the last part": (
-                lambda dy, *widths: split_channels(dy, *widths)[:-1]
-            ),
+            "the last part is missing: each width has a part": lambda dy, widths: nn.split(dy, widths)[:-1],
             "the widths are taken for places: each part begins where the one before ends": (
-                lambda dy, *widths: [dy[..., a:b] for a, b in zip((0, *widths), (*widths, None), strict=True)]
+                lambda dy, widths: np.split(dy, widths[:-1], axis=3)
             ),
-            "the parts begin at channel 0, all of them": (
-                lambda dy, *widths: [dy[..., :w] for w in (*widths, dy.shape[3] - sum(widths))]
-            ),
-            "the parts are in reverse order": lambda dy, *widths: split_channels(dy, *widths)[::-1],
+            "the parts begin at channel 0, all of them": lambda dy, widths: [dy[..., :width] for width in widths],
+            "the parts are in reverse order": lambda dy, widths: nn.split(dy, widths)[::-1],
         },
     ),
     Exercise(
-        "ddim_from_scratch.spectrogram.unet.residual_block",
+        "ddim_from_scratch.nn.block.residual_block",
         tests=(
             *checks("residual_block", "residual_block, new width", "unet, attention none"),
-            f"{LAYERS}test_arrays_keep_their_precision[float32-residual_block, new width]",
-            f"{LAYERS}test_arguments_are_left_as_they_were[residual_block]",
-            UNET + "test_samples_do_not_see_each_other_at_inference",
+            f"{LAYERS}test_precision_and_arguments_are_kept[plain-residual_block, new width]",
+            UNET + "test_samples_do_not_see_each_other_at_inference[plain]",
         ),
         examples={
-            "y of residual_block(params, {}, x (2, 3, 2, 2), training=True)": lambda f: f(SAME, {}, X, True)[0],
-            "y where the width changes from 2 to 3": lambda f: f(WIDER, {}, X, True)[0],
-            "y with training=False": lambda f: f(SAME, STATISTICS, X, False)[0],
-            "the batch's mean": lambda f: f(SAME, {}, X, True)[2]["mean"],
-            "how many caches are None, with training=True": (
-                lambda f: sum(cache is None for cache in f(SAME, {}, X, True)[1])
-            ),
+            "y of residual_block(x (2, 3, 2, 2), params, {}, training=True)": lambda f: f(X, SAME, {}, True)[0],
+            "y where the width changes from 2 to 3": lambda f: f(X, WIDER, {}, True)[0],
+            "y with training=False": lambda f: f(X, SAME, STATISTICS, False)[0],
+            "y with group normalisation, statistics=None": lambda f: f(X, SAME, None, True)[0],
+            "the number of caches": lambda f: len(f(X, SAME, {}, True)[1]),
         },
         mistakes={
             "x is not added: a block returns x and a correction": block_mistake(shortcut="none"),
@@ -221,18 +202,17 @@ EXERCISES = [
         },
     ),
     Exercise(
-        "ddim_from_scratch.spectrogram.unet.residual_block_backward",
+        "ddim_from_scratch.nn.block.residual_block_backward",
         tests=(
             *checks("residual_block", "residual_block, new width", "unet, attention lowest"),
-            f"{LAYERS}test_arrays_keep_their_precision[float32-residual_block]",
-            f"{LAYERS}test_arguments_are_left_as_they_were[residual_block]",
+            f"{LAYERS}test_precision_and_arguments_are_kept[plain-residual_block]",
         ),
         examples={
-            "dx of residual_block_backward(dy (2, 3, 2, 2), cache)": lambda f: f(SAME_DY, list(SAME_CACHE))[0],
-            "the gradient of conv2/w": lambda f: f(SAME_DY, list(SAME_CACHE))[1]["conv2"]["w"],
-            "the gradient of conv1/b": lambda f: f(SAME_DY, list(SAME_CACHE))[1]["conv1"]["b"],
-            "dx where the width changes": lambda f: f(WIDER_DY, list(WIDER_CACHE))[0],
-            "the gradient of shortcut/w": lambda f: f(WIDER_DY, list(WIDER_CACHE))[1]["shortcut"]["w"],
+            "dx of residual_block_backward(dy (2, 3, 2, 2), cache)": lambda f: f(SAME_DY, SAME_CACHE)[0],
+            "the gradient of conv2/w": lambda f: f(SAME_DY, SAME_CACHE)[1]["conv2"]["w"],
+            "the gradient of conv1/b": lambda f: f(SAME_DY, SAME_CACHE)[1]["conv1"]["b"],
+            "dx where the width changes": lambda f: f(WIDER_DY, WIDER_CACHE)[0],
+            "the gradient of shortcut/w": lambda f: f(WIDER_DY, WIDER_CACHE)[1]["shortcut"]["w"],
         },
         mistakes={
             "dy itself is missing: x is used twice, so two gradients are added": (

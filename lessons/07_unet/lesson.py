@@ -15,23 +15,22 @@ import matplotlib.pyplot as plt
 import numpy as np
 import soxr
 
+from ddim_from_scratch import nn
 from ddim_from_scratch.audio import griffin_lim, log_mel, synth
 from ddim_from_scratch.diffusion import mean_squared_error, predict_x0, q_sample
 from ddim_from_scratch.diffusion.schedule import continuous_cosine_alpha_bar
-from ddim_from_scratch.nn.fast.activation import swish, swish_backward
-from ddim_from_scratch.nn.fast.resize import average_pool, upsample_bilinear
-from ddim_from_scratch.nn.fast.winograd import conv2d, conv2d_backward
+from ddim_from_scratch.nn.fast import processor
+from ddim_from_scratch.nn.fast.processor import block as fast_block
 from ddim_from_scratch.nn.gradcheck import gradient_error
 from ddim_from_scratch.runtime import backend, tree
-from ddim_from_scratch.spectrogram import unet as module
 from ddim_from_scratch.spectrogram.unet import (
-    concatenate_channels,
     init_unet,
-    residual_block,
-    residual_block_backward,
-    split_channels,
+    residual_blocks,
+    residual_blocks_backward,
     unet,
     unet_backward,
+    up_blocks,
+    up_blocks_backward,
 )
 from ddim_from_scratch.training.optim import adamw
 from lessons import FAST, show_source, sound
@@ -52,14 +51,11 @@ music = ((picture - centre) / spread).astype(np.float32)  # (600, 128), each mel
 #
 # $$y = x + F(x), \qquad dx = dy + F'^{\,T} dy.$$
 #
-# The first term is the point. Whatever the layers do to the gradient, $dy$ itself also arrives, untouched.
-#
-# Forward, normalisation and swish have no line of their own: they work on each number by itself, and the
-# convolution that reads them does them on the way, as its *prologue*. Its cache says so, and the backward pass
-# has the layers of lesson 05 in reverse.
+# The first term is the point. Whatever the layers do to the gradient, $dy$ itself also arrives, untouched. The
+# backward pass has the layers of lesson 05 in reverse, each with the cache that bears its name.
 
 # %%
-show_source(residual_block, residual_block_backward)
+show_source(nn.residual_block, nn.residual_block_backward)
 
 # %% [markdown]
 # Where the number of channels changes, a 1x1 convolution takes the place of "$x\, +$". Now stack thirty of them,
@@ -78,17 +74,17 @@ blocks = [{"conv1": conv_params(WIDTH, WIDTH), "conv2": conv_params(WIDTH, WIDTH
 h = g = rng.standard_normal((2, 16, 16, WIDTH), dtype=np.float32)
 caches, plain_caches = [], []
 for block in blocks:
-    h, cache, _ = residual_block(block, {}, h, training=True)
+    h, cache = nn.residual_block(h, block, {}, training=True)
     caches.append(cache)
-    g, conv_cache = conv2d(g, **block["conv1"])
-    g, swish_cache = swish(g)
+    g, conv_cache = nn.conv2d(g, **block["conv1"])
+    g, swish_cache = nn.swish(g)
     plain_caches.append((conv_cache, swish_cache))
 
 dh = dg = rng.standard_normal(h.shape, dtype=np.float32)
 sizes = [(np.linalg.norm(dh), np.linalg.norm(dg))]
 for cache, (conv_cache, swish_cache) in zip(caches[::-1], plain_caches[::-1], strict=True):
-    dh, _ = residual_block_backward(dh, cache)
-    dg, _, _ = conv2d_backward(swish_backward(dg, swish_cache), conv_cache)
+    dh, _ = nn.residual_block_backward(dh, cache)
+    dg, _ = nn.conv2d_backward(nn.swish_backward(dg, swish_cache), conv_cache)
     sizes.append((np.linalg.norm(dh), np.linalg.norm(dg)))
 sizes = np.array(sizes) / sizes[0]
 print(f"left of the gradient after {DEPTH} layers: plain {sizes[-1, 1]:.0e}, residual {sizes[-1, 0]:.1f}")
@@ -113,10 +109,10 @@ plt.show()
 plane = music[None, :256, :, None]
 h = plane
 for _ in range(3):
-    h = average_pool(h)
+    h = nn.average_pool(h)
 coarse = h
 for _ in range(3):
-    h = upsample_bilinear(h)
+    h = nn.upsample(h)
 lost = np.mean((h - plane) ** 2) / np.mean(plane**2)
 print(f"{plane.shape[1:3]} -> {coarse.shape[1:3]} -> {h.shape[1:3]}; lost: {100 * lost:.0f} % of the variance")
 assert coarse.shape[1:3] == (32, 16) and lost > 0.5
@@ -141,10 +137,11 @@ plt.show()
 #                          `---------- bottom --------'                              32 x  16
 # ```
 #
-# Every down and up block is two residual blocks, and *each* leaves, or takes, a skip. Its code is that drawing:
+# Every part of the way down and up is two residual blocks, and *each* leaves, or takes, a skip. Its code is that
+# drawing. The layers come as an argument: `nn`, whose text you have read, or faster ones (lesson 13).
 
 # %%
-show_source(unet)
+show_source(unet, residual_blocks, up_blocks)
 
 # %% [markdown]
 # ## Counting parameters
@@ -270,14 +267,14 @@ def seen(attention, constant_statistics=True):
     params, statistics = init_unet(generator, attention=attention)
     params["output"]["w"] += 1
     x = generator.standard_normal((1, FRAMES, 128, 1), dtype=np.float32)
-    _, caches, _ = unet(params, statistics, x, np.array([0.5]), training=True)
+    _, cache = unet(params, statistics, x, np.array([0.5]), processor, training=True)
     d_eps = np.zeros_like(x)
     d_eps[0, FRAMES // 2, 64] = 1
     if constant_statistics:
-        with patch.object(module, "batch_norm_backward", lambda dy, cache: dy * cache[-1]):
-            dx, _ = unet_backward(d_eps, params, caches)
+        with patch.object(fast_block, "normalise_backward", lambda dy, cache: dy * cache["inverse_std"]):
+            dx, _ = unet_backward(d_eps, cache, processor)
     else:
-        dx, _ = unet_backward(d_eps, params, caches)
+        dx, _ = unet_backward(d_eps, cache, processor)
     return np.abs(dx[0, ..., 0])
 
 
@@ -320,12 +317,12 @@ x0 = np.stack([music[start : start + 64] for start in (0, 96, 192, 288)])[..., N
 eps = rng.standard_normal(x0.shape, dtype=np.float32)
 for alpha_bar in (0.9, 0.5, 0.1):
     x_t = q_sample(x0, alpha_bar, eps)
-    prediction, caches, _ = unet(params, statistics, x_t, np.full(4, 1 - alpha_bar), training=True)
+    prediction, cache = unet(params, statistics, x_t, np.full(4, 1 - alpha_bar), nn, training=True)
     loss, d_eps = mean_squared_error(prediction, eps)
     print(f"alpha_bar {alpha_bar}: loss {loss:.3f}")
     assert abs(loss - 1) < 0.02 and not prediction.any()
 
-_, grads = unet_backward(d_eps, params, caches)
+_, grads = unet_backward(d_eps, cache, nn)
 moving = [name for name, grad in tree.flatten(grads).items() if grad.any()]
 print(f"parameters with a gradient: {', '.join(moving)}; without: {len(tree.flatten(grads)) - len(moving)}")
 assert moving == ["output/w", "output/b"]
@@ -337,9 +334,10 @@ assert moving == ["output/w", "output/b"]
 #
 # ## There and back again
 #
-# The backward pass needs no thought, only discipline. The forward pass pushes a cache for every layer; the
-# backward pass pops them, last first. What the forward pass *splits*, the backward pass *adds*: a skip goes two ways,
-# on and across, so its gradient is the sum of two. What the forward pass *joins*, the backward pass *splits*.
+# The backward pass needs no thought, only discipline. The forward pass keeps a cache for every layer, under the name
+# of the layer's parameters; the backward pass reads them, last layer first. What the forward pass *splits*, the
+# backward pass *adds*: a skip goes two ways, on and across, so its gradient is the sum of two. What the forward pass
+# *joins*, the backward pass *splits*.
 #
 # | forward | backward |
 # |---|---|
@@ -352,7 +350,7 @@ assert moving == ["output/w", "output/b"]
 # Read it beside `unet` above:
 
 # %%
-show_source(unet_backward, concatenate_channels, split_channels)
+show_source(unet_backward, residual_blocks_backward, up_blocks_backward, nn.concatenate, nn.split)
 
 # %% [markdown]
 # And the check, on all of a small network with attention everywhere, in float64:
@@ -365,18 +363,18 @@ arguments = [rng.standard_normal(shape) * (0.3 if len(shape) > 1 else 1) for sha
 
 def whole(x, *leaves):
     params = tree.unflatten(dict(zip(shapes, leaves, strict=True)))
-    return params, *unet(params, small_statistics, x, np.array([0.2, 0.7]), training=True)
+    return unet(params, small_statistics, x, np.array([0.2, 0.7]), nn, training=True)
 
 
 def whole_backward(d_eps):
-    params, _, caches, _ = whole(*arguments)
-    dx, grads = unet_backward(d_eps, params, caches)
+    _, cache = whole(*arguments)
+    dx, grads = unet_backward(d_eps, cache, nn)
     flat = tree.flatten(grads)
     return [dx, *(flat[name] for name in shapes)]
 
 
 names = ["x", *shapes]
-errors = dict(zip(names, gradient_error(lambda *a: whole(*a)[1], whole_backward, arguments, rng), strict=True))
+errors = dict(zip(names, gradient_error(lambda *a: whole(*a)[0], whole_backward, arguments, rng), strict=True))
 idle = [name for name in names if name.endswith("key/b")]  # whose gradients are 0: lesson 06
 worst = max((name for name in names if name not in idle), key=errors.get)
 print(f"{len(errors)} gradients; the worst is of {worst}: {errors[worst]:.0e}")
@@ -399,9 +397,9 @@ with backend.threads():
         alpha_bar = continuous_cosine_alpha_bar(rng.random(4), 0.02, 0.95)
         eps = rng.standard_normal(x0.shape, dtype=np.float32)
         x_t = q_sample(x0, alpha_bar, eps)
-        prediction, caches, _ = unet(params, statistics, x_t, 1 - alpha_bar, training=True)
+        prediction, cache = unet(params, statistics, x_t, 1 - alpha_bar, processor, training=True)
         loss, d_eps = mean_squared_error(prediction, eps)
-        _, grads = unet_backward(d_eps, params, caches)
+        _, grads = unet_backward(d_eps, cache, processor)
         adamw(params.flat, tree.pack(grads, like=params).flat, moments, step, learning_rate=3e-3, weight_decay=0)
         losses.append(loss)
 last = np.mean(losses[-10:])
@@ -423,7 +421,7 @@ plt.show()
 alpha_bar = 0.5
 eps = rng.standard_normal(x0.shape, dtype=np.float32)
 x_t = q_sample(x0, alpha_bar, eps)
-prediction = unet(params, statistics, x_t, np.full(4, 1 - alpha_bar), training=True)[0]
+prediction, _ = unet(params, statistics, x_t, np.full(4, 1 - alpha_bar), nn, training=True)
 guess = predict_x0(x_t, alpha_bar, prediction)
 noisy_error, clean_error = (np.mean((x - x0) ** 2) for x in (x_t / alpha_bar**0.5, guess))
 print(f"mean squared error: noisy {noisy_error:.2f}, cleaned {clean_error:.2f}")
@@ -457,11 +455,11 @@ for shown, name in ((x_t / alpha_bar**0.5, "The four clips with noise"), (guess,
 # | the loss falls, but slower than in Keras | the gradient over a bridge is lost: add, do not overwrite |
 # | the wrong skips are joined | a stack, not a queue: the last one pushed is the first to be popped |
 # | good in training, bad at sampling | batch statistics there, moving averages here, and these not kept |
-# | gradient checks fail for some blocks only | caches popped in another order than they were pushed |
+# | gradient checks fail for some blocks only | a block has read another block's cache |
 #
 # ## Exercises
 #
-# Write `split_channels`, `residual_block`, `residual_block_backward` and, the master piece, `unet_backward` in
+# Write `split`, `residual_block`, `residual_block_backward` and, the master piece, `unet_backward` in
 # `lessons/07_unet/exercise.py`, and run `make check-07`. This is what right answers look like, each to one
 # bright pixel:
 
@@ -470,14 +468,15 @@ dot = np.zeros((1, 16, 16, 2))
 dot[0, 8, 8] = 1
 generator = np.random.default_rng(5)
 block = {name: {"w": generator.standard_normal((3, 3, 2, 2)), "b": np.zeros(2)} for name in ("conv1", "conv2")}
-y, cache, _ = residual_block(block, {}, dot, training=True)
-dx, _ = residual_block_backward(dot, cache)
+y, cache = nn.residual_block(dot, block, {}, training=True)
+dx, _ = nn.residual_block_backward(dot, cache)
 tiny, tiny_statistics = init_unet(generator, (4, 6, 8), 1, "none")
 tiny["output"]["w"] += 1
-_, caches, _ = unet(tiny, tiny_statistics, generator.standard_normal((1, 32, 32, 1)), np.array([0.5]), training=True)
+x = generator.standard_normal((1, 32, 32, 1))
+_, cache = unet(tiny, tiny_statistics, x, np.array([0.5]), nn, training=True)
 d_eps = np.zeros((1, 32, 32, 1))
 d_eps[0, 16, 16] = 1
-d_tiny, _ = unet_backward(d_eps, tiny, caches)
+d_tiny, _ = unet_backward(d_eps, cache, nn)
 fig, axes = plt.subplots(1, 3, figsize=(6, 2.6))
 titles = "residual_block", "its backward: dx", "unet_backward: log |dx|"
 for ax, shown, title in zip(

@@ -29,6 +29,7 @@ from ddim_from_scratch.diffusion import (
     uniform_tau,
     velocity,
 )
+from ddim_from_scratch.nn.fast import layers_for
 from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.backend import parallel, threads
 from ddim_from_scratch.spectrogram.compose import Composer
@@ -258,7 +259,7 @@ def eps_loss(network, config, x0, alpha_bar):
     alpha_bar = np.broadcast_to(alpha_bar, len(x0))
     x_t = q_sample(x0, alpha_bar, eps)
     with threads():
-        output = unet(network["params"], network["statistics"], x_t, 1 - alpha_bar)[0]
+        output, _ = unet(network["params"], network["statistics"], x_t, 1 - alpha_bar, layers_for(x_t))
     eps_pred = PREDICTIONS[config.prediction].eps(x_t, alpha_bar, output)
     return mean_squared_error(eps_pred, eps)[0]
 

@@ -5,7 +5,8 @@ import numpy as np
 from ddim_from_scratch.runtime.backend import threads
 from lessons.tool.check import Exercise
 
-BACKEND, LAYERS = "tests/runtime/test_backend.py::", "tests/nn/test_layers.py::"
+BACKEND, TWINS = "tests/runtime/test_backend.py::", "tests/nn/test_layers.py::test_twins_give_what_the_textbook_gives"
+PROCESSOR = "tests/nn/fast/test_processor.py::"
 RNG = np.random.default_rng(1)
 DOT = np.zeros((1, 5, 4, 1))
 DOT[0, 1, 2] = 1
@@ -64,8 +65,11 @@ EXERCISES = [
         },
     ),
     Exercise(
-        "ddim_from_scratch.nn.fast.winograd.conv2d",
-        tests=(LAYERS + "test_winograd_loses_about_one_digit_and_no_more", LAYERS + "test_conv2d_is_its_definition"),
+        "ddim_from_scratch.nn.fast.processor.winograd.conv2d",
+        tests=(
+            PROCESSOR + "test_winograd_loses_about_one_digit_and_no_more",
+            *(TWINS + f"[processor-{name}]" for name in ("conv2d 3x3", "conv2d 3x3, one pixel a row")),
+        ),
         examples={
             "conv2d(a dot at row 1, column 2, taps 1..9, 0)": (
                 lambda conv2d: conv2d(DOT, TAPS, np.zeros(1))[0][0, ..., 0]

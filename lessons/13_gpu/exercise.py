@@ -6,7 +6,7 @@ what is expected, and runs the package's tests on it. Leave the names and the ar
 
 import numpy as np
 
-from ddim_from_scratch.nn.fast.winograd import A_T, B_T, G  # noqa: F401  (4, 6), (6, 6), (6, 3)
+from ddim_from_scratch.nn.fast.processor.winograd import A_T, B_T, G  # noqa: F401  (4, 6), (6, 6), (6, 3)
 from ddim_from_scratch.runtime import backend  # noqa: F401  backend.worker_count() is the number of threads
 
 

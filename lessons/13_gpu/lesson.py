@@ -12,14 +12,16 @@
 # %%
 import time
 from collections import Counter
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 from ddim_from_scratch.diffusion import ddim, gaussian_eps_model, linear_schedule, q_sample, uniform_tau
-from ddim_from_scratch.nn.fast import conv, winograd
-from ddim_from_scratch.nn.fast.activation import swish, swish_prologue
+from ddim_from_scratch.nn.fast import layers_for, processor
+from ddim_from_scratch.nn.fast.processor import block, swish, taps, winograd
+from ddim_from_scratch.nn.fast.processor.activation import swish_prologue
 from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.backend import (
     BackendError,
@@ -171,15 +173,15 @@ assert machines["NVIDIA H100 SXM"][0] / machines["NVIDIA H100 SXM"][1] == 20
 # $$2\, k^2\, C D\, H W \ \text{operations and must move}\ 4\, (H W (C + D) + k^2 C D) \ \text{bytes}.$$
 #
 # An activation does a handful of operations for each number, and moves the number twice. To count them
-# all, put a wrapper round every layer function that `unet` calls, and let it run once on a clip of 5.12
-# s, with the paper's widths.
+# all, put a wrapper round every layer that `unet` and its residual blocks call, and let it run once on a clip
+# of 5.12 s, with the paper's widths.
 
 # %%
 BY_NUMBER = {  # operations for each number that comes out
     "average_pool": 4,
-    "upsample_bilinear": 6,
+    "upsample": 6,
     "add_in_place": 1,
-    "concatenate_channels": 0,
+    "concatenate": 0,
 }
 calls = []
 
@@ -192,13 +194,14 @@ def counting(name, function):
         result = function(*arguments, **named)
         seconds = time.perf_counter() - start
         y = result[0] if isinstance(result, tuple) else result
-        arrays = [a for a in (*arguments, named.get("w")) if isinstance(a, np.ndarray)]
+        arguments_ = arguments[0] if name == "concatenate" else (*arguments, named.get("w"))
+        arrays = [a for a in arguments_ if isinstance(a, np.ndarray)]
         label, operations = name, BY_NUMBER.get(name, 0) * y.size
         if name == "conv2d":
             k, _, inputs, _ = named["w"].shape
             label, operations = f"convolution {k}x{k}", 2 * k * k * inputs * y.size
         if name == "multi_head_attention":  # two products, and about as much for the softmax
-            positions, heads = y[0, ..., 0].size if y.ndim == 4 else y.shape[1], arguments[3]
+            positions, heads = y[0, ..., 0].size, arguments[3]
             operations = 8 * heads * positions**2
         moved = 4 * (y.size + sum(a.size for a in arrays))
         calls.append((label, y.shape, operations, moved, seconds))
@@ -210,12 +213,13 @@ def counting(name, function):
 rng = np.random.default_rng(0)
 params, statistics = unet.init_unet(rng)  # widths 32, 64, 96, 128, depth 2, attention in the lowest up block
 x = rng.standard_normal((1, 256, 128, 1), dtype=np.float32)
-names = ["conv2d", "multi_head_attention", *BY_NUMBER]
-wrapped = {name: counting(name, getattr(unet, name)) for name in names}
-with threads(), patch.multiple(unet, **wrapped):
+of_network = ["conv2d", "multi_head_attention", "average_pool", "upsample", "concatenate"]
+layers = SimpleNamespace(**vars(processor) | {name: counting(name, getattr(processor, name)) for name in of_network})
+of_blocks = {name: counting(name, getattr(block, name)) for name in ("conv2d", "add_in_place")}
+with threads(), patch.multiple(block, **of_blocks):
     for _ in range(2):  # the second run finds its memory in place
         calls.clear()
-        unet.unet(params, statistics, x, np.array([0.5]))
+        unet.unet(params, statistics, x, np.array([0.5]), layers)
 
 total_operations, total_seconds = (sum(call[i] for call in calls) for i in (2, 4))
 print(f"{'layer':22}{'calls':>6}{'GFLOP':>8}{'MB':>7}{'FLOP a byte':>13}{'of the time':>13}")
@@ -292,11 +296,11 @@ x = rng.standard_normal((1, 128, 64, 64), dtype=np.float32)
 w = rng.standard_normal((3, 3, 64, 64), dtype=np.float32) / 24
 b = rng.standard_normal(64, dtype=np.float32)
 by_hand = nine_products(x, w, b)
-print("largest difference to the package's:", f"{np.abs(conv.conv2d(x, w, b)[0] - by_hand).max():.0e}")
-assert np.abs(conv.conv2d(x, w, b)[0] - by_hand).max() < 1e-4
+print("largest difference to the package's:", f"{np.abs(taps.conv2d(x, w, b)[0] - by_hand).max():.0e}")
+assert np.abs(taps.conv2d(x, w, b)[0] - by_hand).max() < 1e-4
 
 # %% [markdown]
-# The package's `conv.conv2d` does the same on tiles of rows that stay in a core's cache while their nine
+# The package's `taps.conv2d` does the same on tiles of rows that stay in a core's cache while their nine
 # products run, each thread its own tiles: the picture is fetched from memory once, not nine times.
 #
 # ## With half the multiplications
@@ -336,14 +340,14 @@ show_source(winograd._products, winograd._windows_at_points)
 # %%
 ways = {
     "nine products, by hand": lambda: nine_products(x, w, b),
-    "nine products, in tiles": lambda: conv.conv2d(x, w, b),
+    "nine products, in tiles": lambda: taps.conv2d(x, w, b),
     "Winograd, in tiles": lambda: winograd.conv2d(x, w, b),
 }
 operations = 2 * 9 * x.size * 64  # of the definition, however they are saved
 moved = 4 * (2 * x.size + w.size)
 with threads():
     seconds = dict(zip(ways, best_seconds(*ways.values()), strict=True))
-    exact = conv.conv2d(x.astype(float), w.astype(float), b.astype(float))[0]
+    exact = taps.conv2d(x.astype(float), w.astype(float), b.astype(float))[0]
     errors = [
         np.abs(way().reshape(exact.shape) - exact).max()
         if name == "nine products, by hand"
@@ -424,8 +428,8 @@ if device == "gpu":
     clips = rng.standard_normal((16, 256, 128, 1), dtype=np.float32)
     there, level = to_device(clips, device), np.full(16, 0.5)
     here, remote = best_seconds(
-        lambda: unet.unet(params, statistics, clips, level),
-        lambda: to_host(unet.unet(moved_params, moved_statistics, there, level)[0]),
+        lambda: unet.unet(params, statistics, clips, level, processor),
+        lambda: to_host(unet.unet(moved_params, moved_statistics, there, level, layers_for(there))[0]),
     )
     print(f"16 clips: {1000 * here:.0f} ms on the CPU, {1000 * remote:.1f} ms on the GPU, fetched")
 else:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ddim_from_scratch.nn.fast.winograd import A_T, B_T, G
+from ddim_from_scratch.nn.fast.processor.winograd import A_T, B_T, G
 from ddim_from_scratch.runtime import backend
 
 

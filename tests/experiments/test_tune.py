@@ -13,8 +13,8 @@ import pytest
 from helpers import digest, reference
 
 from ddim_from_scratch import train
-from ddim_from_scratch.experiments import tune
 from ddim_from_scratch.diffusion import Sampling
+from ddim_from_scratch.experiments import tune
 from ddim_from_scratch.fad import load_embedding
 from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.spectrogram import system

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from helpers import LAYERS, Layer, convolution, multi_head, reference, relative_error
+from helpers import LAYERS, TWINS, convolution, reference, relative_error, scale_of
 
+from ddim_from_scratch.diffusion import mean_squared_error
 from ddim_from_scratch.nn.embedding import sinusoidal_embedding
-from ddim_from_scratch.nn.fast import winograd
-from ddim_from_scratch.nn.fast.norm import batch_norm, batch_norm_inference
 
 
 def keras_convolution(keras, x, w, b):
@@ -43,33 +42,26 @@ CASES = {
     "conv2d 1x1": (convolution(1, 2, 6, 5, 3, 4), keras_convolution),
     "conv2d 3x3": (convolution(3, 2, 6, 5, 3, 4), keras_convolution),
     "conv2d 5x5": (convolution(5, 2, 6, 5, 3, 4), keras_convolution),
-    "conv2d 3x3, Winograd": (convolution(3, 2, 6, 5, 3, 4, winograd), keras_convolution),
     "batch_norm": (LAYERS["batch_norm"], keras_batch_norm),
     "group_norm": (LAYERS["group_norm"], keras_group_norm),
     "swish": (LAYERS["swish"], lambda keras, x: keras.activations.swish),
     "average_pool": (LAYERS["average_pool"], lambda keras, x: keras.layers.AveragePooling2D(2)),
-    "upsample_bilinear": (
-        LAYERS["upsample_bilinear"],
+    "upsample": (
+        LAYERS["upsample"],
         lambda keras, x: keras.layers.UpSampling2D(2, interpolation="bilinear"),
     ),
-    "multi_head_attention": (multi_head(heads=4, head_dim=1, channels=3, memory_channels=5), keras_multi_head),
-    "mean_squared_error": (
-        Layer(
-            LAYERS["mean_squared_error"].forward, LAYERS["mean_squared_error"].backward, {"p": (2, 12), "t": (2, 12)}
-        ),
-        lambda keras, p, t: lambda p, t: keras.ops.mean(keras.losses.mean_squared_error(t, p)),
-    ),
+    "multi_head_attention": (LAYERS["multi_head_attention"], keras_multi_head),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_layer_is_its_keras_layer(name, rng):
+@pytest.mark.parametrize("twin", TWINS)
+def test_layer_is_its_keras_layer(twin, name, rng):
     tf, keras = reference("tensorflow"), reference("keras")
     layer, make = CASES[name]
     arguments = layer.arguments(rng, np.float32)
-    y, cache = layer.forward(*arguments)
-    dy = rng.standard_normal(y.shape).astype(np.float32)
-    gradients = layer.backward(dy, cache)
+    dy = rng.standard_normal(layer.run(TWINS[twin], arguments)[0].shape).astype(np.float32)
+    found = layer.both(TWINS[twin], arguments, dy)
 
     tensors = [tf.constant(a) for a in arguments]
     keras_layer = make(keras, *tensors)
@@ -77,23 +69,33 @@ def test_layer_is_its_keras_layer(name, rng):
         tape.watch(tensors)
         expected = keras_layer(*tensors)
         loss = tf.reduce_sum(tf.cast(expected, tf.float32) * dy)
-    assert relative_error(y, expected) < 1e-5
-    expected_gradients = tape.gradient(loss, tensors)
-    for argument, a, b in zip(layer.shapes, gradients, expected_gradients, strict=False):
-        scale = 1.0 if argument == "key/b" else 0.0  # zero in theory: softmax ignores a constant
-        assert relative_error(a, b, scale) < 1e-5, argument
+    for name, theirs in zip(found, [expected, *tape.gradient(loss, tensors)], strict=True):
+        assert relative_error(found[name], theirs, scale_of(name)) < 1e-5, name
 
 
-def test_batch_norm_with_moving_statistics_is_keras_inference(rng):
+def test_mean_squared_error_is_keras_s(rng):
+    tf, keras = reference("tensorflow"), reference("keras")
+    prediction, target = rng.standard_normal((2, 2, 12)).astype(np.float32)
+    tensor = tf.constant(prediction)
+    with tf.GradientTape() as tape:
+        tape.watch(tensor)
+        expected = tf.reduce_mean(keras.losses.mean_squared_error(target, tensor))
+    loss, gradient = mean_squared_error(prediction, target)
+    assert loss == pytest.approx(float(expected), rel=1e-5)
+    assert relative_error(gradient, tape.gradient(expected, tensor)) < 1e-5
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_batch_norm_with_moving_statistics_is_keras_inference(twin, rng):
     keras = reference("keras")
     x = (3 * rng.standard_normal((4, 5, 6, 3)) + 1).astype(np.float32)
     layer = keras.layers.BatchNormalization(center=False, scale=False)
     layer(x, training=True)
-    _, _, batch = batch_norm(x)
+    batch = TWINS[twin].batch_norm(x)[1]["statistics"]
     moving = {"mean": 0.01 * batch["mean"], "variance": 0.99 + 0.01 * batch["variance"]}
     for ours, theirs in zip(moving.values(), layer.non_trainable_variables, strict=True):
         assert relative_error(ours, theirs) < 1e-5
-    assert relative_error(batch_norm_inference(x, moving), layer(x, training=False)) < 1e-5
+    assert relative_error(TWINS[twin].batch_norm_inference(x, moving), layer(x, training=False)) < 1e-5
 
 
 def test_the_embedding_is_the_formula_of_the_keras_example():

@@ -8,6 +8,7 @@ import pytest
 from helpers import reference, relative_error
 
 from ddim_from_scratch.nn.embedding import sinusoidal_embedding
+from ddim_from_scratch.nn.fast import processor
 from ddim_from_scratch.runtime import backend, tree
 from ddim_from_scratch.spectrogram.unet import init_unet, unet, unet_backward
 
@@ -25,9 +26,9 @@ def test_torch_s_network_is_ours(attention, layout, rng):
     )
     x, d_eps = rng.standard_normal((2, 2, 32, 16, 1)).astype(np.float32)
     with backend.threads(2):
-        inference = unet(params, statistics, x, levels)[0]
-        eps, caches, _ = unet(params, statistics, x, levels, training=True)
-        dx, grads = unet_backward(d_eps, params, caches)
+        inference = unet(params, statistics, x, levels, processor)[0]
+        eps, cache = unet(params, statistics, x, levels, processor, training=True)
+        dx, grads = unet_backward(d_eps, cache, processor)
 
     network = UNet(widths, block_depth, attention).to(memory_format=LAYOUTS[layout])
     load_weights(network, params, statistics)

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from helpers import LAYERS, convolution, reference, relative_error
+from helpers import LAYERS, TWINS, convolution, reference, relative_error
 
-from ddim_from_scratch.nn.fast import winograd
-from ddim_from_scratch.nn.fast.attention import attention, attention_backward
+from ddim_from_scratch.nn.fast.processor import attention, attention_backward
 from ddim_from_scratch.runtime import backend
 from ddim_from_scratch.training.optim import EPSILON, adamw, update_average
 
@@ -33,32 +32,29 @@ def torch_upsample(F, x):
 
 CASES = {
     **{f"conv2d {k}x{k}": (convolution(k, 2, 11, 9, 6, 8), torch_convolution) for k in (1, 3, 5)},
-    "conv2d 3x3, Winograd": (convolution(3, 2, 11, 9, 6, 8, winograd), torch_convolution),
     "batch_norm": (LAYERS["batch_norm"], torch_batch_norm),
     "group_norm": (LAYERS["group_norm"], torch_group_norm),
     "swish": (LAYERS["swish"], lambda F, x: F.silu(x)),
     "average_pool": (LAYERS["average_pool"], lambda F, x: channels_first(lambda x: F.avg_pool2d(x, 2))(x)),
-    "upsample_bilinear": (LAYERS["upsample_bilinear"], torch_upsample),
+    "upsample": (LAYERS["upsample"], torch_upsample),
     "attention": (LAYERS["attention"], lambda F, q, k, v: F.scaled_dot_product_attention(q, k, v)),
-    "mean_squared_error": (LAYERS["mean_squared_error"], lambda F, p, t: F.mse_loss(p, t)),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_layer_is_its_torch_function(name, rng):
+@pytest.mark.parametrize("twin", TWINS)
+def test_layer_is_its_torch_function(twin, name, rng):
     torch = reference("torch")
     layer, function = CASES[name]
     arguments = layer.arguments(rng, np.float32)
-    y, cache = layer.forward(*arguments)
-    dy = rng.standard_normal(y.shape).astype(np.float32)
-    gradients = layer.backward(dy, cache)
+    dy = rng.standard_normal(layer.run(TWINS[twin], arguments)[0].shape).astype(np.float32)
+    found = layer.both(TWINS[twin], arguments, dy)
 
     tensors = [torch.tensor(a, requires_grad=True) for a in arguments]
     expected = function(torch.nn.functional, *tensors)
     expected.backward(torch.tensor(dy))
-    assert relative_error(y, expected.detach()) < 1e-5
-    for argument, gradient, tensor in zip(layer.shapes, gradients, tensors, strict=False):
-        assert relative_error(gradient, tensor.grad) < 1e-5, argument
+    for name, theirs in zip(found, [expected.detach(), *(tensor.grad for tensor in tensors)], strict=True):
+        assert relative_error(found[name], theirs) < 1e-5, name
 
 
 def test_attention_over_many_tiles_is_torch_s(rng):

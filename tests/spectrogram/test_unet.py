@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from helpers import reference, relative_error
+from helpers import TWINS, reference, relative_error
 
 from ddim_from_scratch.nn.embedding import sinusoidal_embedding
 from ddim_from_scratch.runtime import backend, tree
-from ddim_from_scratch.spectrogram.unet import init_unet, size_divisor, unet, unet_backward
+from ddim_from_scratch.spectrogram.unet import batch_statistics, init_unet, size_divisor, unet, unet_backward
 from ddim_from_scratch.training.optim import update_average
 
 COUNTS = {  # total with moving statistics, and trainable, of the paper's network in Keras
@@ -35,40 +35,45 @@ def test_a_context_costs_one_weight_for_each_channel_of_the_first_level(rng):
     assert count(params) == COUNTS["lowest", 2][1] + 32
 
 
+@pytest.fixture(params=TWINS)
+def layers(request):
+    return TWINS[request.param]
+
+
 @pytest.mark.parametrize("training", [False, True])
-def test_a_fresh_network_predicts_zero(training, rng):
+def test_a_fresh_network_predicts_zero_and_keeps_a_cache_for_training_only(training, layers, rng):
     params, statistics = init_unet(rng, (4, 6, 8), 1, "all")
     x = rng.standard_normal((2, 8, 4, 1)).astype(np.float32)
-    eps, caches, _ = unet(params, statistics, x, np.array([0.1, 0.9]), training)
+    eps, cache = unet(params, statistics, x, np.array([0.1, 0.9]), layers, training)
     assert eps.shape == x.shape and not eps.any()
-    assert bool(caches) == training
+    assert cache.keys() == (params.keys() if training else set())
 
 
 @pytest.mark.parametrize("shape", [(6, 8), (8, 6), (7, 7)])
-def test_a_plane_that_cannot_be_halved_is_refused_by_number(shape, rng):
+def test_a_plane_that_cannot_be_halved_is_refused_by_number(shape, layers, rng):
     params, statistics = init_unet(rng, (4, 6, 8), 1, "none")
     assert size_divisor(params) == 4
     with pytest.raises(ValueError, match=rf"{shape[0]} frames x {shape[1]} mels .* divisible by 4"):
-        unet(params, statistics, np.zeros((1, *shape, 1), np.float32), np.array([0.5]))
+        unet(params, statistics, np.zeros((1, *shape, 1), np.float32), np.array([0.5]), layers)
 
 
-def test_samples_do_not_see_each_other_at_inference(rng):
+def test_samples_do_not_see_each_other_at_inference(layers, rng):
     params, statistics = randomised(*init_unet(rng, (4, 6, 8), 2, "all"), rng)
     x = rng.standard_normal((3, 8, 16, 1)).astype(np.float32)
     levels = np.array([0.1, 0.5, 0.9])
-    together = unet(params, statistics, x, levels)[0]
+    together = unet(params, statistics, x, levels, layers)[0]
     for i in range(3):
-        alone = unet(params, statistics, x[i : i + 1], levels[i : i + 1])[0]
+        alone = unet(params, statistics, x[i : i + 1], levels[i : i + 1], layers)[0]
         assert relative_error(alone[0], together[i]) < 1e-5
 
 
-def test_with_group_norm_there_are_no_statistics_and_training_is_as_sampling(rng):
+def test_with_group_norm_there_are_no_statistics_and_training_is_as_sampling(layers, rng):
     params, statistics = randomised(*init_unet(rng, (4, 6, 8), 1, "lowest", norm="group"), rng)
     assert statistics == {}
     x, levels = rng.standard_normal((2, 8, 4, 1)).astype(np.float32), np.array([0.1, 0.9])
-    eps, _, _ = unet(params, statistics, x, levels, training=True)
-    np.testing.assert_array_equal(eps, unet(params, statistics, x, levels)[0])
-    assert relative_error(unet(params, statistics, x[:1], levels[:1])[0], eps[:1]) < 1e-5
+    eps, _ = unet(params, statistics, x, levels, layers, training=True)
+    np.testing.assert_array_equal(eps, unet(params, statistics, x, levels, layers)[0])
+    assert relative_error(unet(params, statistics, x[:1], levels[:1], layers)[0], eps[:1]) < 1e-5
 
 
 def randomised(params, statistics, rng):
@@ -107,7 +112,7 @@ def keras_in_float64():
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_network_is_keras_network(case, rng, keras_in_float64):
+def test_network_is_keras_network(case, layers, rng, keras_in_float64):
     tf = reference("tensorflow")
     from bench.keras_unet import keras_unet, load_weights, variables
 
@@ -133,10 +138,10 @@ def test_network_is_keras_network(case, rng, keras_in_float64):
     for dtype, tolerance in [(np.float32, 1e-4), (np.float64, 3e-6)]:  # Keras resizes in float32 all the same
         p, s = (tree.map(lambda leaf, dtype=dtype: leaf.astype(dtype), t) for t in (params, statistics))
         with backend.threads(2):
-            result = {"inference": unet(p, s, x.astype(dtype), noise_variance)[0]}
-            eps, caches, batch_statistics = unet(p, s, x.astype(dtype), noise_variance, training=True)
-            dx, grads = unet_backward(d_eps.astype(dtype), p, caches)
-            update_average(s, batch_statistics, 0.99)
+            result = {"inference": unet(p, s, x.astype(dtype), noise_variance, layers)[0]}
+            eps, cache = unet(p, s, x.astype(dtype), noise_variance, layers, training=True)
+            dx, grads = unet_backward(d_eps.astype(dtype), cache, layers)
+            update_average(s, batch_statistics(cache), 0.99)
         result |= {"training": eps, "dx": dx} | tree.flatten(grads) | tree.flatten(s)
         assert result.keys() == expected.keys()
         for name, value in expected.items():

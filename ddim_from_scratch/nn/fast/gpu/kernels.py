@@ -1,42 +1,73 @@
-"""Compiles the CUDA C++ beside this file, a kernel at its first use, and launches it."""
+"""Compiles the CUDA C++ beside this file, each kernel at its first use, and launches it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from ....runtime.backend import Array, cupy
+from ....runtime import backend
+from ....runtime.backend import Array
 
 FOLDER = Path(__file__).parent
-STATIC_SHARED = 48 << 10  # bytes of shared memory that a block gets without asking
+WITHOUT_ASKING = 48 << 10  # bytes of shared memory that a block gets
+THREADS = 256  # of a block, where nothing else decides
 
 
 def source(file: str) -> str:
-    """The text of `file`.cu; the convolution's needs the tensor core's first."""
-    return "".join((FOLDER / f"{name}.cu").read_text() for name in {"convolution": ["tensor_core", file]}.get(file, [file]))
+    """The text of a .cu file, with those that it includes."""
+    return re.sub(r'#include "(.*)"', lambda found: source(found[1]), (FOLDER / file).read_text())
 
 
-@lru_cache(maxsize=None)
-def kernel(file: str, name: str, shared: int = 0) -> Callable:
-    """The kernel `name` of `file`.cu, a template's with its arguments; it gets so many bytes of shared memory."""
-    module = cupy.RawModule(code=source(file), options=("-std=c++17",), name_expressions=[name])
-    function = module.get_function(name)
-    if shared > STATIC_SHARED:
+@cache
+def kernel(file: str, name: str, shared: int = 0) -> Callable[..., None]:
+    """The kernel `name` of `file`; of a template, with its arguments. A block gets `shared` bytes of shared memory.
+
+    Returns launch(grid, block, *arguments): arrays, int and float, which are of 4 bytes there, and None for no array.
+    """
+    function = backend.cupy.RawModule(code=source(file), options=("-std=c++17",), name_expressions=[name]).get_function(
+        name
+    )
+    if shared > WITHOUT_ASKING:
         function.max_dynamic_shared_size_bytes = shared
 
     def launch(grid: tuple[int, ...], block: tuple[int, ...], *arguments: Array | float | None) -> None:
-        """Arguments: arrays, int, float (both of 4 bytes there), and None for a null pointer."""
         function(grid, block, tuple(map(_argument, arguments)), shared_mem=shared)
 
     return launch
 
 
+def by_fours(file: str, name: str, made: Array, *arguments: Array | float | None) -> Array:
+    """Launches a kernel that makes four numbers of `made` a thread, and whose last argument is how many threads."""
+    size = made.size // 4
+    kernel(file, name)((-(-size // THREADS),), (THREADS,), *arguments, size)
+    return made
+
+
+def empty(shape: int | tuple[int, ...]) -> Array:
+    """Fresh float32 on the device; whoever asks for it fills it."""
+    return backend.cupy.empty(shape, np.float32)
+
+
+def contiguous(x: Array) -> Array:
+    """x in C order, as all kernels want it; no copy where it is."""
+    return backend.cupy.ascontiguousarray(x)
+
+
+def aligned(a: Array | None) -> Array | None:
+    """a, or a copy that starts where 16 bytes can be read at once. (A view into a vector of all weights may not.)"""
+    return a if a is None or a.data.ptr % 16 == 0 else a.copy()
+
+
+def multiprocessors() -> int:
+    """How many of them the device has: blocks run on them side by side."""
+    return backend.cupy.cuda.Device().attributes["MultiProcessorCount"]
+
+
 def _argument(value: Array | float | None) -> object:
-    if value is None:
-        return 0
     if isinstance(value, int):
         return np.int32(value)
-    return np.float32(value) if isinstance(value, float) else value
+    return np.float32(value) if isinstance(value, float) else 0 if value is None else value

@@ -1,57 +1,52 @@
-// Resizing by two, and channels side by side. One thread makes 4 channels of a pixel; C is a multiple of 4.
-// H, W: of the smaller picture. size: how many quads of channels there are to make.
+// Resizing by two, and channels side by side. A thread makes four channels of a pixel; size: how many fours there are.
+// H, W: of the smaller picture, C = 4 quads channels.
 
-__device__ float4 sum4(float4 a, float4 b, float weight) {  // a + weight b
-    return make_float4(a.x + weight * b.x, a.y + weight * b.y, a.z + weight * b.z, a.w + weight * b.w);
-}
+#include "vector.cu"
 
 __device__ int within(int i, int length) { return min(max(i, 0), length - 1); }
 
 // The mean of each 2 x 2 square.
 __global__ void average_pool(const float4* x, float4* y, int W, int quads, int size) {
-    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    const int i = blockIdx.x * blockDim.x + threadIdx.x, q = i % quads, column = i / quads % W;
     if (i >= size) return;
-    const int q = i % quads, column = i / quads % W;
-    const size_t row = i / quads / W;  // of all samples, one below the other: two of x's for each of y's
-    float4 sum = make_float4(0, 0, 0, 0);
-    for (int k = 0; k < 4; k++) sum = sum4(sum, x[((2 * row + k / 2) * 2 * W + 2 * column + k % 2) * quads + q], 0.25f);
-    y[i] = sum;
+    const float4* top = x + ((size_t)(i / quads / W) * 4 * W + 2 * column) * quads + q;  // of two rows of 2 W pixels
+    const float4* bottom = top + 2 * W * quads;
+    y[i] = four(0.25f) * (top[0] + top[quads] + bottom[0] + bottom[quads]);
 }
 
 __global__ void average_pool_backward(const float4* dy, float4* dx, int W, int quads, int size) {
-    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    const int i = blockIdx.x * blockDim.x + threadIdx.x, q = i % quads, column = i / quads % (2 * W);
     if (i >= size) return;
-    const int q = i % quads, column = i / quads % (2 * W);
     const size_t row = i / quads / (2 * W);
-    dx[i] = sum4(make_float4(0, 0, 0, 0), dy[(row / 2 * W + column / 2) * quads + q], 0.25f);
+    dx[i] = four(0.25f) * dy[(row / 2 * W + column / 2) * quads + q];
 }
 
-// Bilinear: y[2i] = 3/4 x[i] + 1/4 x[i - 1], y[2i + 1] = 3/4 x[i] + 1/4 x[i + 1], along both axes, clamped.
+// Bilinear: y[2i] = 3/4 x[i] + 1/4 x[i - 1] and y[2i + 1] = 3/4 x[i] + 1/4 x[i + 1], along both axes, clamped.
 __global__ void upsample(const float4* x, float4* y, int H, int W, int quads, int size) {
-    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    const int i = blockIdx.x * blockDim.x + threadIdx.x, q = i % quads;
     if (i >= size) return;
-    const int q = i % quads, column = i / quads % (2 * W), row = i / quads / (2 * W) % (2 * H);
-    const size_t n = i / quads / (2 * W) / (2 * H);
-    const int rows[2] = {row / 2, within(row / 2 + row % 2 * 2 - 1, H)};
-    const int columns[2] = {column / 2, within(column / 2 + column % 2 * 2 - 1, W)};
-    float4 sum = make_float4(0, 0, 0, 0);
+    const int column = i / quads % (2 * W), row = i / quads / (2 * W) % (2 * H);
+    const int rows[2] = {row / 2, within((row - 1) / 2 + row % 2, H)};
+    const int columns[2] = {column / 2, within((column - 1) / 2 + column % 2, W)};
+    const float4* picture = x + (size_t)(i / quads / (2 * W) / (2 * H)) * H * W * quads + q;
+    float4 sum = four(0);
     for (int k = 0; k < 4; k++)
-        sum = sum4(sum, x[((n * H + rows[k / 2]) * W + columns[k % 2]) * quads + q],
-                   (k / 2 ? 0.25f : 0.75f) * (k % 2 ? 0.25f : 0.75f));
+        sum = sum + four((k / 2 ? 0.25f : 0.75f) * (k % 2 ? 0.25f : 0.75f)) *
+                        picture[(size_t)(rows[k / 2] * W + columns[k % 2]) * quads];
     y[i] = sum;
 }
 
-// Its transpose: x[i] has gone to y[2i - 1 .. 2i + 2] with weights 1/4, 3/4, 3/4, 1/4.
+// Its transpose: x[i] has gone to y[2i - 1 .. 2i + 2] with the weights 1/4, 3/4, 3/4, 1/4.
 __global__ void upsample_backward(const float4* dy, float4* dx, int H, int W, int quads, int size) {
-    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    const int i = blockIdx.x * blockDim.x + threadIdx.x, q = i % quads, column = i / quads % W, row = i / quads / W % H;
     if (i >= size) return;
-    const int q = i % quads, column = i / quads % W, row = i / quads / W % H;
-    const size_t n = i / quads / W / H;
-    float4 sum = make_float4(0, 0, 0, 0);
-    for (int a = -1; a < 3; a++)
-        for (int b = -1; b < 3; b++)
-            sum = sum4(sum, dy[((n * 2 * H + within(2 * row + a, 2 * H)) * 2 * W + within(2 * column + b, 2 * W)) * quads + q],
-                       (a == 0 || a == 1 ? 0.75f : 0.25f) * (b == 0 || b == 1 ? 0.75f : 0.25f));
+    const float4* picture = dy + (size_t)(i / quads / W / H) * 4 * H * W * quads + q;
+    const float weights[4] = {0.25f, 0.75f, 0.75f, 0.25f};
+    float4 sum = four(0);
+    for (int a = 0; a < 4; a++)
+        for (int b = 0; b < 4; b++)
+            sum = sum + four(weights[a] * weights[b]) *
+                            picture[(size_t)(within(2 * row + a - 1, 2 * H) * 2 * W + within(2 * column + b - 1, 2 * W)) * quads];
     dx[i] = sum;
 }
 

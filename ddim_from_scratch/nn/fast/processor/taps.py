@@ -21,7 +21,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...runtime.backend import Array, array_module, blocks, cache_bytes, empty, parallel, rows, worker_count
+from ....runtime.backend import Array, blocks, cache_bytes, empty, parallel, rows, worker_count
+from ....runtime.tree import Tree
 from .rows import as_rows, row_of, sum_of_pixels
 
 TILE_PIXELS = cache_bytes() // 2 // (32 * 4)  # half of the cache at 32 channels: 4096 for one of 1 MB
@@ -57,8 +58,8 @@ def conv2d(x: Array, w: Array, b: Array, prologue: Prologue = copy) -> tuple[Arr
     return y, cache_of(x, w, prologue)
 
 
-def conv2d_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array]:
-    """dy: (N, H, W, D). Returns dx: (N, H, W, C), dw: (k, k, C, D), db: (D,). dx is the gradient of what is convolved.
+def conv2d_backward(dy: Array, cache: tuple) -> tuple[Array, Tree]:
+    """dy: (N, H, W, D). Returns dx (N, H, W, C), the gradient of what is convolved, and {"w", "b"}.
 
     With p an output pixel and p + s the input pixel that tap s reads:
         dx[p] = sum over s of  dy[p - s] @ w[s].T        dw[s] = sum over p of  x[p].T @ dy[p - s]
@@ -67,8 +68,7 @@ def conv2d_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array]:
     return _backward(dy, *cache)
 
 
-def _backward(dy: Array, x: Array, w: Array, prologue: Prologue = copy) -> tuple[Array, Array, Array]:
-    xp = array_module(x)
+def _backward(dy: Array, x: Array, w: Array, prologue: Prologue = copy) -> tuple[Array, Tree]:
     k, _, c, d = w.shape
     if k == 1:
         return _pointwise_backward(dy, after(prologue, x), w)
@@ -90,19 +90,18 @@ def _backward(dy: Array, x: Array, w: Array, prologue: Prologue = copy) -> tuple
                 offset = (k - 1 - ky) * row + (k - 1 - kx)  # the tap mirrored: p - s
                 shifted = dy_padded[offset : offset + pixels]
                 first = ky == kx == 0
-                xp.matmul(shifted, w[ky, kx].T, out=dx_rows if first else product)
+                np.matmul(shifted, w[ky, kx].T, out=dx_rows if first else product)
                 if not first:
                     dx_rows += product
-                xp.matmul(x_rows.T, shifted, out=dw[ky, kx])
+                np.matmul(x_rows.T, shifted, out=dw[ky, kx])
         dx[n, top:bottom] = dx_rows.reshape(bottom - top, row, c)[:, :width]
         return dw, sum_of_pixels(as_rows(dy[n, top:bottom]), d)
 
     dw, db = zip(*parallel(lambda t: tile(*t), _tiles(dy, k)), strict=True)
-    return dx, sum(dw[1:], dw[0]), sum(db[1:], db[0])
+    return dx, {"w": sum(dw[1:], dw[0]), "b": sum(db[1:], db[0])}
 
 
 def _correlate(x: Array, w: Array, b: Array, prologue: Prologue) -> Array:
-    xp = array_module(x)
     n_samples, height, width, _ = x.shape
     k, _, _, d = w.shape
     row = width + k // 2
@@ -116,10 +115,10 @@ def _correlate(x: Array, w: Array, b: Array, prologue: Prologue) -> Array:
             for kx in range(k):
                 offset = ky * row + kx
                 first = ky == kx == 0
-                xp.matmul(padded[offset : offset + pixels], w[ky, kx], out=total if first else product)
+                np.matmul(padded[offset : offset + pixels], w[ky, kx], out=total if first else product)
                 if not first:
                     total += product
-        xp.add(total.reshape(bottom - top, row, d)[:, :width], b, out=y[n, top:bottom])
+        np.add(total.reshape(bottom - top, row, d)[:, :width], b, out=y[n, top:bottom])
 
     parallel(lambda t: tile(*t), _tiles(x, k))
     return y
@@ -127,13 +126,12 @@ def _correlate(x: Array, w: Array, b: Array, prologue: Prologue) -> Array:
 
 def _pointwise(x: Array, w: Array, b: Array) -> Array:
     """k = 1: one product, which needs no border."""
-    xp = array_module(x)
     y = empty((*x.shape[:3], w.shape[3]), x)
     rows_x, rows_y = (a.reshape(-1, *a.shape[2:]) for a in (x, y))
     b_row = row_of(b, x)
 
     def block(part: slice) -> None:
-        xp.matmul(rows_x[part], w[0, 0], out=rows_y[part])
+        np.matmul(rows_x[part], w[0, 0], out=rows_y[part])
         out = rows_y[part].reshape(-1, len(b_row))
         out += b_row
 
@@ -141,20 +139,19 @@ def _pointwise(x: Array, w: Array, b: Array) -> Array:
     return y
 
 
-def _pointwise_backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
-    xp = array_module(x)
+def _pointwise_backward(dy: Array, x: Array, w: Array) -> tuple[Array, Tree]:
     c, d = w.shape[2:]
     dx = empty(x.shape, x)
     rows_x, rows_dy, rows_dx = (a.reshape(-1, *a.shape[2:]) for a in (x, dy, dx))
-    w_transposed = xp.ascontiguousarray(w[0, 0].T)
+    w_transposed = np.ascontiguousarray(w[0, 0].T)
 
     def block(part: slice) -> tuple[Array, Array]:
-        xp.matmul(rows_dy[part], w_transposed, out=rows_dx[part])
+        np.matmul(rows_dy[part], w_transposed, out=rows_dx[part])
         dw = rows_x[part].reshape(-1, c).T @ rows_dy[part].reshape(-1, d)
         return dw, sum_of_pixels(as_rows(rows_dy[part]), d)
 
     dw, db = zip(*parallel(block, blocks(rows_x)), strict=True)
-    return dx, sum(dw[1:], dw[0]).reshape(w.shape), sum(db[1:], db[0])
+    return dx, {"w": sum(dw[1:], dw[0]).reshape(w.shape), "b": sum(db[1:], db[0])}
 
 
 def padded_rows(x: Array, n: int, top: int, rows: int, k: int, prologue: Prologue = copy) -> Array:
@@ -181,10 +178,8 @@ def padded_rows(x: Array, n: int, top: int, rows: int, k: int, prologue: Prologu
 
 
 def _tiles(x: Array, k: int) -> list[tuple[int, int, int]]:
-    """(sample, first row, last row + 1) of each tile: whole samples on a GPU, at least one a thread on a CPU."""
+    """(sample, first row, last row + 1) of each tile, at least one a thread."""
     n_samples, height, width, _ = x.shape
-    rows = height
-    if array_module(x) is np:
-        per_thread = -(-n_samples * height // worker_count())
-        rows = max(1, min(height, per_thread, TILE_PIXELS // (width + k // 2)))
+    per_thread = -(-n_samples * height // worker_count())
+    rows = max(1, min(height, per_thread, TILE_PIXELS // (width + k // 2)))
     return [(n, top, min(top + rows, height)) for n in range(n_samples) for top in range(0, height, rows)]

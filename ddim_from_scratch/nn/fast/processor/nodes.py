@@ -5,7 +5,7 @@ values at r Chebyshev nodes, spread over the keys' interval, gives it to the las
 
     exp(q_i k_j) = sum over n of  exp(q_i node_n) l_n(k_j)           l: Lagrange's polynomials of the nodes
 
-So the matrix of all L M probabilities is the product of two thin ones, E (L, r) and l (r, M), and what attention.py
+So the matrix of all L M probabilities is the product of two thin ones, E (L, r) and l (r, M), and what attend.py
 does tile by tile becomes a few thin products, in time (L + M) r. Nothing is left out. l is never formed either: it is
 a small matrix times the Chebyshev polynomials of the keys, and those are one product each.
 
@@ -18,8 +18,7 @@ about 25 in a fresh network, 50 to 200 in a trained one, whose heads differ.
 The products are in float64, since a row's q node can be large: the result is nearer to the truth than tiles of
 float32 scores are.
 
-On a CPU each head is a thread's, with its own r; a GPU takes many together with the largest, and has to tell the host
-one number a head.
+Each head is a thread's, with its own r.
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...runtime.backend import Array, array_module, empty, parallel, samples, to_host
+from ....runtime.backend import Array, empty, parallel
 
 KEYS_PER_NODE = 4  # or more, or little is saved
 
 
-def nodes(q: Array, k: Array) -> np.ndarray | None:
+def how_many(q: Array, k: Array) -> np.ndarray | None:
     """r of each head of q: (B, L, D), k: (B, M, D) of one dimension; None for others, and where that saves nothing."""
     most = k.shape[1] / KEYS_PER_NODE
     if q.shape[-1] > 1 or _bound(0, k.dtype) > most:
@@ -45,25 +44,25 @@ def nodes(q: Array, k: Array) -> np.ndarray | None:
 
 def enough_nodes(q: Array, k: Array) -> np.ndarray:
     """r of each head of q: (B, L, 1), k: (B, M, 1), a float; infinity where a score is not finite."""
-    z = to_host(abs(q).max(axis=(1, 2)) * (k.max(axis=(1, 2)) - k.min(axis=(1, 2)))).astype(float) / 2
+    z = (abs(q).max(axis=(1, 2)) * (k.max(axis=(1, 2)) - k.min(axis=(1, 2)))).astype(float) / 2
     return _bound(np.where(np.isfinite(z), z, np.inf), k.dtype)
 
 
 def attention(q: Array, k: Array, v: Array, r: np.ndarray) -> tuple[Array, tuple]:
-    """`attention.attention` for D = 1 by r nodes a head: shapes as there."""
-    xp = array_module(q)
+    """`attend.attention` for D = 1 by r nodes a head: shapes as there."""
     o, log_sum = empty(q.shape, q), empty(q.shape[:2], q, np.float64)
 
-    def heads(some: slice) -> None:
-        q_s, k_s, v_s = (a[some, :, 0].astype(np.float64) for a in (q, k, v))
-        keys = _Keys.of(k_s, int(r[some].max()))
+    def head(b: int) -> None:
+        one = slice(b, b + 1)
+        q_s, k_s, v_s = (a[one, :, 0].astype(np.float64) for a in (q, k, v))
+        keys = _Keys.of(k_s, int(r[b]))
         largest = q_s * keys.centre + abs(q_s) * keys.half  # of a row's scores
         e = keys.exp_of_scores(q_s, largest)
-        total = e @ keys.to_nodes(v_s, xp.ones_like(v_s))  # (B, L, 2)
-        o[some, :, 0] = total[..., 0] / total[..., 1]
-        log_sum[some] = largest + xp.log(total[..., 1])
+        total = e @ keys.to_nodes(v_s, np.ones_like(v_s))  # (B, L, 2)
+        o[one, :, 0] = total[..., 0] / total[..., 1]
+        log_sum[one] = largest + np.log(total[..., 1])
 
-    parallel(heads, _parts(k, r))
+    parallel(head, range(len(q)))
     return o, (q, k, v, o, log_sum, r)
 
 
@@ -75,21 +74,21 @@ def attention_backward(do: Array, cache: tuple) -> tuple[Array, Array, Array]:
     A row of ds adds up to 0, so that k may be counted from the interval's centre.
     """
     q, k, v, o, log_sum, r = cache
-    xp = array_module(q)
     dq, dk, dv = (empty(a.shape, a) for a in (q, k, v))
 
-    def heads(some: slice) -> None:
-        q_s, k_s, v_s, o_s, do_s = (a[some, :, 0].astype(np.float64) for a in (q, k, v, o, do))
-        keys = _Keys.of(k_s, int(r[some].max()))
-        e = keys.exp_of_scores(q_s, log_sum[some])
+    def head(b: int) -> None:
+        one = slice(b, b + 1)
+        q_s, k_s, v_s, o_s, do_s = (a[one, :, 0].astype(np.float64) for a in (q, k, v, o, do))
+        keys = _Keys.of(k_s, int(r[b]))
+        e = keys.exp_of_scores(q_s, log_sum[one])
         c, k_s = do_s * o_s, k_s - keys.centre
         by_row = e @ keys.to_nodes(v_s * k_s, k_s)
-        dq[some, :, 0] = do_s * by_row[..., 0] - c * by_row[..., 1]
-        by_key = keys.from_nodes(e.swapaxes(1, 2) @ xp.stack([do_s, do_s * q_s, c * q_s], axis=-1))
-        dv[some, :, 0] = by_key[..., 0]
-        dk[some, :, 0] = v_s * by_key[..., 1] - by_key[..., 2]
+        dq[one, :, 0] = do_s * by_row[..., 0] - c * by_row[..., 1]
+        by_key = keys.from_nodes(e.swapaxes(1, 2) @ np.stack([do_s, do_s * q_s, c * q_s], axis=-1))
+        dv[one, :, 0] = by_key[..., 0]
+        dk[one, :, 0] = v_s * by_key[..., 1] - by_key[..., 2]
 
-    parallel(heads, _parts(k, r))
+    parallel(head, range(len(q)))
     return dq, dk, dv
 
 
@@ -109,11 +108,10 @@ class _Keys(NamedTuple):
     @classmethod
     def of(cls, k: Array, r: int) -> _Keys:
         """k: (B, M) float64."""
-        xp = array_module(k)
         low, high = k.min(axis=1, keepdims=True), k.max(axis=1, keepdims=True)
-        centre, half = (low + high) / 2, xp.maximum((high - low) / 2, 1e-30)  # equal keys have no interval
-        angles = np.pi * (xp.arange(r) + 0.5) / r
-        c = 2 / r * xp.cos(angles[:, None] * xp.arange(r))
+        centre, half = (low + high) / 2, np.maximum((high - low) / 2, 1e-30)  # equal keys have no interval
+        angles = np.pi * (np.arange(r) + 0.5) / r
+        c = 2 / r * np.cos(angles[:, None] * np.arange(r))
         c[:, 0] = 1 / r
         t = empty((len(k), r, k.shape[1]), k)
         t[:, 0], t[:, 1] = 1, (k - centre) / half
@@ -121,23 +119,22 @@ class _Keys(NamedTuple):
         while n + 1 < r:  # T_{n+i} = 2 T_n T_i - T_{n-i}
             new = t[:, n + 1 : 2 * n + 1]
             i = new.shape[1]
-            xp.multiply(2 * t[:, n : n + 1], t[:, 1 : i + 1], out=new)
+            np.multiply(2 * t[:, n : n + 1], t[:, 1 : i + 1], out=new)
             new -= t[:, n - i : n][:, ::-1]
             n += i
-        return cls(centre, half, xp.cos(angles), c, t)
+        return cls(centre, half, np.cos(angles), c, t)
 
     def exp_of_scores(self, q: Array, less: Array) -> Array:
         """E = exp(q node - less) at each node. q, less: (B, L). Returns (B, L, r)."""
-        xp = array_module(q)
-        rows = xp.stack([q, q * self.centre - less], axis=-1)
+        rows = np.stack([q, q * self.centre - less], axis=-1)
         points = self.half[:, :, None] * self.nodes
-        columns = xp.concatenate([points, xp.ones_like(points)], axis=1)
-        scores = xp.matmul(rows, columns, out=empty((*q.shape, len(self.nodes)), q))
-        return xp.exp(scores, out=scores)
+        columns = np.concatenate([points, np.ones_like(points)], axis=1)
+        scores = np.matmul(rows, columns, out=empty((*q.shape, len(self.nodes)), q))
+        return np.exp(scores, out=scores)
 
     def to_nodes(self, *values: Array) -> Array:
         """l values: sums over the keys. Each (B, M). Returns (B, r, how many)."""
-        return self.c @ (self.t @ array_module(self.t).stack(values, axis=-1))
+        return self.c @ (self.t @ np.stack(values, axis=-1))
 
     def from_nodes(self, sums: Array) -> Array:
         """l^T sums: at the keys. (B, r, n) to (B, M, n)."""
@@ -148,7 +145,3 @@ def _bound(z: Any, dtype: np.dtype) -> Any:
     """The r at which the sum above is the rounding error of `dtype`."""
     a = math.log(2 / np.finfo(dtype).eps)
     return np.ceil(a / 3 + np.sqrt(a**2 / 9 + 2 * a * z))
-
-
-def _parts(k: Array, r: np.ndarray) -> list[slice]:
-    return samples(k, 3 * 8 * int(r.max()) * k.shape[1])  # E, t and what makes it, of as many queries as keys

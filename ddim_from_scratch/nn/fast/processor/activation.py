@@ -1,14 +1,14 @@
-"""Activation functions."""
+"""The activation function, a block of numbers at a time, over threads."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ...runtime.backend import Array, array_module, blocks, empty, fused, parallel
+from ....runtime.backend import Array, blocks, empty, parallel
 
 
 def swish(x: Array) -> tuple[Array, Array]:
-    """y = x sigmoid(x) (Ramachandran et al. 2017), any shape. Returns y and the cache."""
+    """y = x s(x) with the sigmoid s, any shape."""
     y = empty(x.shape, x)
     flat_x, flat_y = x.reshape(-1), y.reshape(-1)
     parallel(lambda part: swish_prologue(flat_x[part], flat_y[part]), blocks(flat_x))
@@ -16,21 +16,15 @@ def swish(x: Array) -> tuple[Array, Array]:
 
 
 def swish_prologue(x: Array, out: Array, n: int | slice = 0) -> None:
-    """swish(x) into out: what a convolution can do while it copies a tile (conv.py), for any samples n."""
-    if array_module(x) is not np:
-        fused("x / (1 + exp(-x))", out, x=x)
-        return
+    """swish(x) into out: what a convolution can do while it copies a tile (taps.py), for any samples n."""
     _sigmoid(x, out)
     out *= x
 
 
 def swish_backward(dy: Array, cache: Array) -> Array:
-    """dx = dy s (1 + x (1 - s)), s = sigmoid(x)."""
+    """dx = dy s (1 + x (1 - s))."""
     x = cache
     dx = empty(x.shape, x)
-    if array_module(x) is not np:
-        fused("dy / (1 + exp(-x)) * (1 + x / (1 + exp(x)))", dx, dy=dy, x=x)
-        return dx
     flat_x, flat_dx, flat_dy = x.reshape(-1), dx.reshape(-1), dy.reshape(-1)
 
     def block(part: slice) -> None:

@@ -14,6 +14,7 @@ struct float2 { float x, y; };
 struct alignas(16) float4 { float x, y, z, w; };
 static float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 struct dim3 { unsigned x = 1, y = 1, z = 1; };
+#define EMULATED
 #define __global__
 #define __device__ inline
 #define __launch_bounds__(...)

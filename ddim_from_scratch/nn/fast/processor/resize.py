@@ -4,35 +4,35 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...runtime.backend import Array, array_module, empty, parallel, rows, samples
+from ....runtime.backend import Array, empty, parallel, rows
 
 
 def average_pool(x: Array) -> Array:
     """The mean of each 2 x 2 square. x: (N, H, W, C) with even H and W. Returns (N, H/2, W/2, C)."""
-    n, height, width, channels = x.shape
-    y = empty((n, height // 2, width // 2, channels), x)
+    count, height, width, channels = x.shape
+    y = empty((count, height // 2, width // 2, channels), x)
 
-    def some(part: slice) -> None:
-        rows = x[part, 0::2] + x[part, 1::2]
-        out = array_module(x).add(rows[:, :, 0::2], rows[:, :, 1::2], out=y[part])
+    def sample(n: int) -> None:
+        rows = x[n, 0::2] + x[n, 1::2]
+        out = np.add(rows[:, 0::2], rows[:, 1::2], out=y[n])
         out *= 0.25
 
-    parallel(some, samples(x))
+    parallel(sample, range(len(x)))
     return y
 
 
 def average_pool_backward(dy: Array) -> Array:
     """Each pixel of a square receives a quarter. dy: (N, H, W, C). Returns (N, 2H, 2W, C)."""
-    n, height, width, channels = dy.shape
-    dx = empty((n, 2 * height, 2 * width, channels), dy)
+    count, height, width, channels = dy.shape
+    dx = empty((count, 2 * height, 2 * width, channels), dy)
 
-    def some(part: slice) -> None:
-        quarter = dy[part] * 0.25
+    def sample(n: int) -> None:
+        quarter = dy[n] * 0.25
         for row in (0, 1):
             for column in (0, 1):
-                dx[part, row::2, column::2] = quarter
+                dx[n, row::2, column::2] = quarter
 
-    parallel(some, samples(dy))
+    parallel(sample, range(len(dy)))
     return dx
 
 
@@ -42,29 +42,28 @@ def max_pool(x: Array, size: tuple[int, int] = (2, 2), stride: tuple[int, int] =
     x: (N, H, W, C). Returns (N, (H - size[0]) // stride[0] + 1, (W - size[1]) // stride[1] + 1, C).
     Forward only: it serves networks that were trained elsewhere.
     """
-    n, *plane, channels = x.shape
+    count, *plane, channels = x.shape
     height, width = ((length - k) // step + 1 for length, k, step in zip(plane, size, stride, strict=True))
-    y = empty((n, height, width, channels), x)
+    y = empty((count, height, width, channels), x)
 
-    def some(part: slice) -> None:
+    def sample(n: int) -> None:
         for i, j in np.ndindex(size):
-            place = x[part, i :: stride[0], j :: stride[1]][:, :height, :width]
+            place = x[n, i :: stride[0], j :: stride[1]][:height, :width]
             if i == j == 0:
-                y[part] = place
+                y[n] = place
             else:
-                array_module(x).maximum(y[part], place, out=y[part])
+                np.maximum(y[n], place, out=y[n])
 
-    parallel(some, samples(x))
+    parallel(sample, range(len(x)))
     return y
 
 
-def upsample_bilinear(x: Array) -> Array:
+def upsample(x: Array) -> Array:
     """Twice the height and width, by linear interpolation between pixel centres, clamped at the borders.
 
     x: (N, H, W, C). Returns (N, 2H, 2W, C): D x along the height and along the width, D as in `_doubling`, as Keras'
     UpSampling2D and PyTorch's interpolate(align_corners=False).
     """
-    xp = array_module(x)
     n, height, width, channels = x.shape
     y = empty((n, 2 * height, 2 * width, channels), x)
     of_height, of_width = _doubling(height, x), _doubling(width, x)
@@ -73,16 +72,15 @@ def upsample_bilinear(x: Array) -> Array:
         which, out = part[0], slice(2 * part[1].start, 2 * part[1].stop)
         read = slice(max(part[1].start - 1, 0), part[1].stop + 1)  # and the neighbours
         tall = empty((*y[which, out].shape[:2], width, channels), x)
-        xp.matmul(of_height[out, read], _flat(x[which, read]), out=_flat(tall))
-        xp.matmul(of_width, tall, out=y[which, out])
+        np.matmul(of_height[out, read], _flat(x[which, read]), out=_flat(tall))
+        np.matmul(of_width, tall, out=y[which, out])
 
     parallel(some, rows(x))
     return y
 
 
-def upsample_bilinear_backward(dy: Array) -> Array:
-    """The transpose of `upsample_bilinear`. dy: (N, 2H, 2W, C). Returns (N, H, W, C)."""
-    xp = array_module(dy)
+def upsample_backward(dy: Array) -> Array:
+    """The transpose of `upsample`. dy: (N, 2H, 2W, C). Returns (N, H, W, C)."""
     n, height, width, channels = dy.shape
     dx = empty((n, height // 2, width // 2, channels), dy)
     of_height, of_width = _doubling(height // 2, dy).T, _doubling(width // 2, dy).T
@@ -91,8 +89,8 @@ def upsample_bilinear_backward(dy: Array) -> Array:
         which, out = part
         read = slice(max(2 * out.start - 1, 0), 2 * out.stop + 1)
         narrow = empty((*dy[which, read].shape[:2], width // 2, channels), dy)
-        xp.matmul(of_width, dy[which, read], out=narrow)
-        xp.matmul(of_height[out, read], _flat(narrow), out=_flat(dx[which, out]))
+        np.matmul(of_width, dy[which, read], out=narrow)
+        np.matmul(of_height[out, read], _flat(narrow), out=_flat(dx[which, out]))
 
     parallel(some, rows(dx))
     return dx
@@ -102,10 +100,9 @@ def _doubling(n: int, like: Array) -> Array:
     """(2n, n), the matrix D of
     y[2i] = 3/4 x[i] + 1/4 x[i-1]        y[2i+1] = 3/4 x[i] + 1/4 x[i+1]
     """
-    xp = array_module(like)
-    this = xp.eye(n, dtype=like.dtype)
-    before, behind = xp.concatenate([this[:1], this[:-1]]), xp.concatenate([this[1:], this[-1:]])
-    return xp.stack([0.75 * this + 0.25 * before, 0.75 * this + 0.25 * behind], axis=1).reshape(2 * n, n)
+    this = np.eye(n, dtype=like.dtype)
+    before, behind = np.concatenate([this[:1], this[:-1]]), np.concatenate([this[1:], this[-1:]])
+    return np.stack([0.75 * this + 0.25 * before, 0.75 * this + 0.25 * behind], axis=1).reshape(2 * n, n)
 
 
 def _flat(x: Array) -> Array:

@@ -8,24 +8,10 @@ from helpers import relative_error
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddim_from_scratch.nn.fast import attention as module
-from ddim_from_scratch.nn.fast.attention import attention, attention_backward
+from ddim_from_scratch import nn
+from ddim_from_scratch.nn.fast.processor import attend
+from ddim_from_scratch.nn.fast.processor.attend import attention, attention_backward
 from ddim_from_scratch.runtime import backend
-
-
-def plain_attention(q, k, v):
-    scores = q @ k.swapaxes(1, 2) / np.sqrt(q.shape[-1])
-    p = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    p /= p.sum(axis=-1, keepdims=True)
-    return p, p @ v
-
-
-def plain_attention_backward(do, q, k, v):
-    p, _ = plain_attention(q, k, v)
-    dp = do @ v.swapaxes(1, 2)
-    ds = p * (dp - (dp * p).sum(axis=-1, keepdims=True)) / np.sqrt(q.shape[-1])
-    return ds @ k, ds.swapaxes(1, 2) @ q, p.swapaxes(1, 2) @ do
-
 
 sizes = st.integers(1, 12)
 
@@ -34,17 +20,18 @@ sizes = st.integers(1, 12)
     heads=st.integers(1, 3), rows=sizes, columns=sizes, d=st.integers(1, 4), query_tile=sizes, key_tile=sizes,
     spread=st.sampled_from([0.1, 1.0, 30.0]), seed=st.integers(0, 99),
 )  # fmt: skip
-def test_tiles_of_any_size_give_plain_attention(heads, rows, columns, d, query_tile, key_tile, spread, seed):
+def test_tiles_of_any_size_give_the_textbook_s_attention(heads, rows, columns, d, query_tile, key_tile, spread, seed):
     rng = np.random.default_rng(seed)
     q, do = spread * rng.standard_normal((heads, rows, d)), rng.standard_normal((heads, rows, d))
     k, v = rng.standard_normal((2, heads, columns, d))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "QUERY_TILE", query_tile)
-        patch.setattr(module, "KEY_TILE", key_tile)
+        patch.setattr(attend, "QUERY_TILE", query_tile)
+        patch.setattr(attend, "KEY_TILE", key_tile)
         o, cache = attention(q, k, v)
         gradients = attention_backward(do, cache)
-    assert relative_error(o, plain_attention(q, k, v)[1]) < 1e-12
-    for gradient, expected in zip(gradients, plain_attention_backward(do, q, k, v), strict=True):
+    expected_o, plain_cache = nn.attention(q, k, v)
+    assert relative_error(o, expected_o) < 1e-12
+    for gradient, expected in zip(gradients, nn.attention_backward(do, plain_cache), strict=True):
         assert relative_error(gradient, expected, scale=spread) < 1e-12
 
 

@@ -8,7 +8,7 @@ Lavin and Gray 2016):
 
 B^T takes windows of six rows, four apart, to the six points; G does so with the filter; A^T returns to rows.
 Here each "row" is a whole row of pixels and channels, and * is a matrix product over the channels for each
-of the six points. The three taps along the width are three shifted products, added up, as in conv.py: 18
+of the six points. The three taps along the width are three shifted products, added up, as in taps.py: 18
 products on a quarter of the rows instead of 9 on all of them.
 
 Only one axis is transformed: in both, F(4x4, 3x3) would save another half of the products, but spends it on
@@ -26,10 +26,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from ...runtime.backend import Array, array_module, empty, parallel, worker_count
-from . import columns, conv
-from .conv import TILE_PIXELS, Prologue, cache_of, copy, padded_rows
+from ....runtime.backend import Array, empty, parallel, worker_count
+from ....runtime.tree import Tree
+from . import taps
 from .rows import as_rows, sum_of_pixels
+from .taps import TILE_PIXELS, Prologue, cache_of, copy, padded_rows
 
 POINTS = (0, 1, -1, 2, -2)  # and infinity
 GROUP = 4  # rows of output from a window of 6 rows of input
@@ -51,22 +52,18 @@ A_T = _evaluation(4).T  # (4, 6)
 
 
 def conv2d(x: Array, w: Array, b: Array, prologue: Prologue = copy) -> tuple[Array, tuple]:
-    """`conv.conv2d`, by Winograd's algorithm for k = 3, and on a GPU by columns. Shapes and cache as there."""
-    if array_module(x) is not np:
-        return columns.conv2d(x, w, b, prologue)
+    """`taps.conv2d`, by Winograd's algorithm for k = 3. Shapes and cache as there."""
     if w.shape[0] != 3:
-        return conv.conv2d(x, w, b, prologue)
+        return taps.conv2d(x, w, b, prologue)
     return _correlate(x, w, b, prologue), cache_of(x, w, prologue)
 
 
-def conv2d_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array]:
-    """`conv.conv2d_backward`, by the same choice. Shapes as there."""
-    if array_module(dy) is not np:
-        return columns.conv2d_backward(dy, cache)
-    return _backward(dy, *cache) if cache[1].shape[0] == 3 else conv.conv2d_backward(dy, cache)
+def conv2d_backward(dy: Array, cache: tuple) -> tuple[Array, Tree]:
+    """`taps.conv2d_backward`, by the same choice. Shapes as there."""
+    return _backward(dy, *cache) if cache[1].shape[0] == 3 else taps.conv2d_backward(dy, cache)
 
 
-def _backward(dy: Array, x: Array, w: Array, prologue: Prologue = copy) -> tuple[Array, Array, Array]:
+def _backward(dy: Array, x: Array, w: Array, prologue: Prologue = copy) -> tuple[Array, Tree]:
     _, height, width, c = x.shape
     row, d = width + 1, w.shape[-1]
     u = _filter_at_points(w[::-1, ::-1].swapaxes(2, 3))
@@ -96,7 +93,7 @@ def _backward(dy: Array, x: Array, w: Array, prologue: Prologue = copy) -> tuple
     du, db = (sum(s[1:], s[0]) for s in zip(*parallel(lambda t: tile(*t), _tiles(x)), strict=True))
     # F(3, 4): its filter is x, so SCALE, which _windows_at_points has put into dy, is taken out here.
     dw = (G.T.astype(x.dtype) @ du.reshape(6, -1)).reshape(w.shape)
-    return dx, np.ascontiguousarray(dw[::-1, ::-1]), db
+    return dx, {"w": np.ascontiguousarray(dw[::-1, ::-1]), "b": db}
 
 
 def _correlate(x: Array, w: Array, b: Array, prologue: Prologue) -> Array:

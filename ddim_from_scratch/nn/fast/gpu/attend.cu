@@ -20,15 +20,15 @@ __global__ void attend(const float* q, const float* k, const float* v, float* o,
         const int count = min(THREADS, M - start);
         float before = largest;
         for (int j = 0; j < count; j++) largest = fmaxf(largest, query * ks[j]);
-        z *= __expf(before - largest), sum *= __expf(before - largest);
+        z *= expf(before - largest), sum *= expf(before - largest);
         for (int j = 0; j < count; j++) {
-            float e = __expf(query * ks[j] - largest);
+            float e = expf(query * ks[j] - largest);
             z += e, sum += e * vs[j];
         }
     }
     if (i >= L) return;
     o[(size_t)blockIdx.y * L + i] = sum / z;
-    log_z[(size_t)blockIdx.y * L + i] = largest + __logf(z);
+    log_z[(size_t)blockIdx.y * L + i] = largest + logf(z);
 }
 
 // dq[i] = sum over j of p (do[i] v[j] - c[i]) k[j], with c = do o: softmax's gradient is dp less its mean under p.
@@ -45,7 +45,7 @@ __global__ void attend_dq(const float* q, const float* k, const float* v, const 
         if (start + threadIdx.x < M) ks[threadIdx.x] = k[start + threadIdx.x], vs[threadIdx.x] = v[start + threadIdx.x];
         __syncthreads();
         for (int j = 0; j < min(THREADS, M - start); j++)
-            sum += __expf(query * ks[j] - log) * (d * vs[j] - c) * ks[j];
+            sum += expf(query * ks[j] - log) * (d * vs[j] - c) * ks[j];
     }
     if (i < L) dq[at] = sum;
 }
@@ -67,7 +67,7 @@ __global__ void attend_dk_dv(const float* q, const float* k, const float* v, con
         }
         __syncthreads();
         for (int i = 0; i < min(THREADS, L - start); i++) {
-            float p = __expf(qs[i] * key - logs[i]);
+            float p = expf(qs[i] * key - logs[i]);
             sum_k += p * (ds[i] * value - cs[i]) * qs[i], sum_v += p * ds[i];
         }
     }

@@ -1,0 +1,67 @@
+"""Attention with heads of one dimension, the paper's, without a score matrix: attend.cu's kernels."""
+
+from __future__ import annotations
+
+from .... import nn
+from ....runtime.backend import Array
+from ....runtime.tree import Tree
+from .conv import linear, linear_backward
+from .kernels import contiguous, empty, kernel
+
+THREADS = 128  # as in attend.cu
+
+
+def attention(q: Array, k: Array, v: Array) -> tuple[Array, tuple]:
+    """As the textbook's, for float32 of one dimension; the rest is the textbook's own, and holds all scores."""
+    if q.dtype != "float32" or q.shape[2] > 1:
+        return nn.attention(q, k, v)
+    q, k, v = map(contiguous, (q, k, v))
+    o, log_z = empty((2, *q.shape))
+    heads, length, _ = q.shape
+    arguments = q, k, v, o, log_z, length, k.shape[1]
+    kernel("attend.cu", "attend")((-(-length // THREADS), heads), (THREADS,), *arguments)
+    return o, (q, k, v, o, log_z)
+
+
+def attention_backward(do: Array, cache: tuple) -> tuple[Array, Array, Array]:
+    if do.dtype != "float32" or do.shape[2] > 1:
+        return nn.attention_backward(do, cache)
+    q, k, *_ = cache
+    (heads, length, _), memory = q.shape, k.shape[1]
+    do, dq, (dk, dv) = contiguous(do), empty(q.shape), empty((2, *k.shape))
+    block = (THREADS,)
+    kernel("attend.cu", "attend_dq")((-(-length // THREADS), heads), block, *cache, do, dq, length, memory)
+    kernel("attend.cu", "attend_dk_dv")((-(-memory // THREADS), heads), block, *cache, do, dk, dv, length, memory)
+    return dq, dk, dv
+
+
+def multi_head_attention(x: Array, memory: Array, params: Tree, heads: int) -> tuple[Array, Tree]:
+    """As the textbook's, of the layers here."""
+    cache = {}
+    q, cache["query"] = linear(x, **params["query"])
+    k, cache["key"] = linear(memory, **params["key"])
+    v, cache["value"] = linear(memory, **params["value"])
+    o, cache["attention"] = attention(*(_split_heads(a, heads) for a in (q, k, v)))
+    y, cache["output"] = linear(_merge_heads(o, q.shape), **params["output"])
+    return y, cache | {"heads": heads, "shapes": (q.shape, k.shape)}
+
+
+def multi_head_attention_backward(dy: Array, cache: Tree) -> tuple[Array, Array, Tree]:
+    grads, (of_x, of_memory) = {}, cache["shapes"]
+    do, grads["output"] = linear_backward(dy, cache["output"])
+    dq, dk, dv = attention_backward(_split_heads(do, cache["heads"]), cache["attention"])
+    dx, grads["query"] = linear_backward(_merge_heads(dq, of_x), cache["query"])
+    d_keys, grads["key"] = linear_backward(_merge_heads(dk, of_memory), cache["key"])
+    d_values, grads["value"] = linear_backward(_merge_heads(dv, of_memory), cache["value"])
+    return dx, d_keys + d_values, grads
+
+
+def _split_heads(a: Array, heads: int) -> Array:
+    """(N, H, W, heads D) to (N heads, H W, D)."""
+    n, d = len(a), a.shape[3] // heads
+    return a.reshape(n, -1, heads, d).swapaxes(1, 2).reshape(n * heads, -1, d)
+
+
+def _merge_heads(a: Array, shape: tuple[int, ...]) -> Array:
+    """(N heads, H W, D) to `shape`, (N, H, W, heads D)."""
+    return a.reshape(shape[0], -1, a.shape[1], a.shape[2]).swapaxes(1, 2).reshape(shape)

@@ -1,0 +1,100 @@
+"""The GPU's twins without a GPU: NVRTC compiles their kernels for one, and an emulator runs them on the processor."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import fake_cupy
+import numpy as np
+import pytest
+from fake_cupy import FakeArray
+from helpers import LAYERS, Layer, convolution, layer, multi_head, network, relative_error, residual, scale_of
+from nvrtc import compile_for
+
+from ddim_from_scratch import nn
+from ddim_from_scratch.nn.fast import gpu
+from ddim_from_scratch.nn.fast.gpu import conv, kernels
+
+CONVOLUTIONS = [f"convolve<{k}, {m}, {exact}>" for k, m, exact in ((3, 4, "true"), (3, 2, "false"), (1, 1, "true"))]
+CONVOLUTIONS += ["filter_gradient<3, true>", "filter_gradient<1, false>"]
+FILES = {file.name: CONVOLUTIONS if file.name == "conv.cu" else [] for file in kernels.FOLDER.glob("*.cu")}
+
+MOMENTS = {"mean": np.linspace(-1, 1, 8), "variance": np.linspace(0.5, 2, 8)}
+# Channels in fours, tiles that stick out of the picture, several tiles a picture, more channels than a block has.
+OF_FOURS: dict[str, Layer] = {
+    "conv2d 3x3": convolution(3, 2, 19, 20, 36, 8),
+    "conv2d 3x3, many outputs": convolution(3, 1, 5, 33, 4, 40),
+    "conv2d 1x1": convolution(1, 3, 5, 18, 8, 4),
+    "conv2d of one channel": convolution(1, 1, 9, 7, 1, 8),
+    "group_norm": layer("group_norm", {"x": (3, 5, 4, 24)}),
+    "batch_norm": layer("batch_norm", {"x": (3, 5, 4, 12)}),
+    "residual_block": residual(8, 12, None),
+    "residual_block, batch norm": residual(8, 8, MOMENTS),
+    "average_pool": layer("average_pool", {"x": (2, 4, 6, 8)}, cached=False),
+    "upsample": layer("upsample", {"x": (2, 3, 4, 8)}, cached=False),
+    "attention": layer("attention", {"q": (3, 150, 1), "k": (3, 130, 1), "v": (3, 130, 1)}),
+    "multi_head_attention": multi_head(4, 1, 8, 12),
+    "unet": network("lowest", widths=(4, 8, 12), norm="group"),
+}
+
+
+@pytest.fixture(autouse=True)
+def cupy(monkeypatch):
+    kernels.kernel.cache_clear()
+    yield fake_cupy.install(monkeypatch)
+    kernels.kernel.cache_clear()
+
+
+def test_kernels_compile_for_a_device():
+    with ThreadPoolExecutor(2) as pool:
+        sizes = pool.map(lambda file: len(compile_for("sm_90", kernels.source(file), FILES[file])), FILES)
+        assert all(size > 1000 for size in sizes)
+
+
+def test_a_wrong_kernel_does_not_compile():
+    with pytest.raises(ValueError, match="fours"):
+        compile_for("sm_90", kernels.source("norm.cu").replace("four(0)", "fours(0)"), [])
+
+
+def run_on_the_stand_in(layer, arguments, dy):
+    wrapped = [FakeArray(a) for a in arguments]
+    found = layer.both(gpu, wrapped, FakeArray(dy))
+    assert all(type(a) is FakeArray and a.dtype == np.float32 for a in found.values())
+    return {name: a.get() for name, a in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "exact", "tolerance"),
+    [(name, True, 2e-6) for name in OF_FOURS] + [(name, False, 3e-3) for name in OF_FOURS if name != "unet"],
+)
+def test_kernels_give_what_the_textbook_gives(name, exact, tolerance, rng, monkeypatch):
+    """In float32's own precision, and in that of factors of 11 bits."""
+    monkeypatch.setattr(conv, "EXACT", exact)
+    layer = OF_FOURS[name]
+    arguments = layer.arguments(rng, np.float32)
+    precise = [a.astype(np.float64) for a in arguments]
+    dy = rng.standard_normal(layer.run(nn, precise)[0].shape).astype(np.float32)
+    expected = layer.both(nn, precise, dy.astype(np.float64))
+    for argument, a in run_on_the_stand_in(layer, arguments, dy).items():
+        scale = max(scale_of(argument), 0.3 if name == "unet" else 0)  # some of its gradients are 0, or nearly
+        assert relative_error(a, expected[argument], scale) < tolerance, argument
+
+
+@pytest.mark.parametrize("name", ["conv2d 5x5", "residual_block", "batch_norm", "upsample", "attention", "concatenate"])
+def test_what_the_kernels_do_not_take_is_the_textbooks(name, rng):
+    """Three channels, wide heads: here in float32, which kernels take, beside float64, which they do not."""
+    layer = LAYERS[name]
+    for dtype, tolerance in ((np.float32, 1e-5), (np.float64, 1e-12)):
+        arguments = layer.arguments(rng, dtype)
+        dy = rng.standard_normal(layer.run(nn, arguments)[0].shape).astype(dtype)
+        expected = layer.both(nn, arguments, dy)
+        found = layer.both(gpu, [FakeArray(a) for a in arguments], FakeArray(dy))
+        for argument, a in found.items():
+            assert relative_error(a.get(), expected[argument]) < tolerance, argument
+
+
+@pytest.mark.parametrize("name", ["conv2d 3x3", "residual_block"])
+def test_a_view_that_no_float4_can_be_read_from_is_copied(name, rng):
+    layer = OF_FOURS[name]
+    arguments = layer.arguments(rng, np.float32)
+    shifted = [np.concatenate([[np.float32(0)], a.ravel()])[1:].reshape(a.shape) for a in arguments]
+    y = layer.run(gpu, [FakeArray(a) for a in shifted])[0].get()
+    np.testing.assert_array_equal(y, layer.run(gpu, [FakeArray(a) for a in arguments])[0].get())
