@@ -22,6 +22,7 @@ from .nn.fast import use_plain
 from .runtime import mpi
 from .runtime.backend import CLIPS_AT_ONCE, chosen_device, threads
 from .runtime.cli import Parser, add_hardware_options, at_least, run_command
+from .runtime.errors import UserError
 from .systems import add_run_options, chosen_system
 
 PICTURED = 8
@@ -71,6 +72,8 @@ def parse(argv: list[str], system: ModuleType) -> argparse.Namespace:
         command.add_argument("--out", type=Path, help=f"output folder (default: {mode.folder} within RUN)")
         add_inverter_option(command)
         add_hardware_options(command)
+    if former := [name for name in system.MODES if f"--{name}" in argv]:
+        raise UserError(f"--{former[0]} has become a mode: python -m ddim_from_scratch.sample {former[0]} --help")
     if argv[:1] not in ([name] for name in (*system.MODES, "-h", "--help")):
         argv = [DRAW, *argv]
     return parser.parse_args(argv)
