@@ -12,14 +12,13 @@ COMMANDS = sorted(set(re.findall(r"python -m (ddim_from_scratch\.\w+) ([^\n#`]*)
 
 
 def help_of(module, words, capsys):
-    """What a command, or its subcommand, prints for --help."""
+    """What a command prints for --help."""
     try:
         main = importlib.import_module(f"{module}.__main__").main
     except ModuleNotFoundError:
         main = importlib.import_module(module).main
-    subcommand = [words[0]] if module.endswith((".sample", ".experiments")) and not words[0].startswith("-") else []
     with pytest.raises(SystemExit) as stop:
-        main([*subcommand, "--help"])
+        main([*words, "--help"])
     assert stop.value.code == 0
     return capsys.readouterr().out
 
