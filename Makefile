@@ -39,8 +39,12 @@ student-copy: .venv/.installed-lessons ## copy the repository without the soluti
 test: .venv/.installed-test ## run the tests, with TensorFlow, Keras and SciPy as references
 	$(BIN)/python -m pytest --ignore=tests/parity
 
-test-gpu: .venv/.installed-gpu ## compare results on a CUDA device with NumPy's
-	DDIM_TEST_GPU=1 $(BIN)/python -m pytest tests/test_gpu.py
+# With the PYTHON of the machine if it has what the tests import: there may be no network to install it from.
+test-gpu: ## compare results on a CUDA device with NumPy's
+	@set -e; python=$(BIN)/python; \
+	if $(PYTHON) -c 'import cupy, pytest, ddim_from_scratch.train' 2>/dev/null; then python=$(PYTHON); \
+	else $(MAKE) .venv/.installed-gpu; fi; \
+	DDIM_TEST_GPU=1 $$python -m pytest tests/test_gpu.py
 
 lint: .venv/.installed-test ## run ruff (checks and format) and mypy (types)
 	$(BIN)/ruff check

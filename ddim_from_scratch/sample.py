@@ -34,6 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     system = chosen_system(argv)
     args = parse(argv, system)
+    use_plain(args.plain)
     device, mode = chosen_device(args.gpu), system.MODES[args.mode]
     use_plain(args.plain)
     model = system.read_run(args.run, args.best).model(device)

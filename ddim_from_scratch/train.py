@@ -35,6 +35,7 @@ from .training.log import read_log
 def main(argv: list[str] | None = None) -> None:
     system = chosen_system(argv)
     args = parse(argv, system)
+    use_plain(args.plain)
     options, device = system.given_options(args), chosen_device(args.gpu)
     use_plain(args.plain)
     config = None if args.resume else system.Config(**options)

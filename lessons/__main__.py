@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from ddim_from_scratch.runtime.cli import Parser, run_command
+from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.runtime.files import replacing
 
 from .tool import check, grade, page, percent
@@ -40,11 +41,9 @@ def main(argv: list[str] | None = None) -> None:
 
     args = parser.parse_args(argv)
     if args.command == "run":
-        lessons = [percent.load(folder) for folder in percent.find()]
-        for folder in percent.find(args.number):
-            lesson = percent.load(folder)
-            page.proofread(lesson)
-            print(f"page: {page.write_lesson(args.out, run(lesson), lessons)}\n")
+        failed = run_lessons(percent.find(args.number), args.out)
+        if failed:
+            sys.exit(f"failed: lesson {', '.join(failed)}")
     elif args.command == "notebook":
         (folder,) = percent.find(args.number)
         args.out.mkdir(parents=True, exist_ok=True)
@@ -65,8 +64,24 @@ def main(argv: list[str] | None = None) -> None:
         print(f"{len(result)} submissions: {args.scores}")
 
 
+def run_lessons(folders: list[Path], out: Path) -> list[str]:
+    """Run the lessons in `folders` and write their pages into `out`. Returns the names of those that failed.
+
+    A failure is printed, and the other lessons run all the same.
+    """
+    lessons, failed = [percent.load(folder) for folder in percent.find()], []
+    for folder in folders:
+        lesson = percent.load(folder)
+        try:
+            page.proofread(lesson)
+            print(f"page: {page.write_lesson(out, run(lesson), lessons)}\n")
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            failed.append(folder.name)
+        except LessonError:
+            failed.append(folder.name)
+    return failed
+
+
 if __name__ == "__main__":
-    try:
-        run_command(main)
-    except LessonError:
-        sys.exit(1)
+    run_command(main)

@@ -5,6 +5,7 @@ import hashlib
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -16,6 +17,7 @@ BUILT = Path(tempfile.gettempdir()) / f"emulated_cuda_{Path.home().name}"
 MOST_SHARED = 227 << 10  # bytes that a block of compute capability 9.0 can have
 
 launches: Counter = Counter()  # by kernel
+one_at_a_time = threading.Lock()  # the emulator has one set of threads
 
 
 class RawModule:
@@ -43,7 +45,8 @@ class Kernel:
         launches[self.name] += 1
         values = [_value(argument) for argument in arguments]
         pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
-        self.run(*((ctypes.c_uint * 3)(*sizes, *(1,) * (3 - len(sizes))) for sizes in (grid, block)), pointers)
+        with one_at_a_time:
+            self.run(*((ctypes.c_uint * 3)(*sizes, *(1,) * (3 - len(sizes))) for sizes in (grid, block)), pointers)
 
 
 def _value(argument):

@@ -21,6 +21,8 @@ from ddim_from_scratch.diffusion import SAMPLERS, SPACINGS, Sampling
 from ddim_from_scratch.experiments import __main__ as experiments
 from ddim_from_scratch.experiments import ceiling, compare, pictures, steps
 from ddim_from_scratch.fad import load_embedding
+from ddim_from_scratch.nn import fast
+from ddim_from_scratch.nn.fast import processor
 from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.spectrogram import system
@@ -71,6 +73,15 @@ def test_training_leaves_all_its_files(run):
     assert {row[1] for row in rows} == {1, 2}
     assert rows[0][2] == pytest.approx(1, abs=0.2)  # the zero-initialised output predicts no noise
     assert json.loads((run / "config.json").read_text())["widths"] == [4, 4]
+
+
+def test_plain_computes_with_the_textbook_and_comes_to_the_same(run, recordings, tmp_path, monkeypatch):
+    monkeypatch.setattr(fast, "_plain", False)  # restored afterwards
+    monkeypatch.setattr(processor, "residual_block", None)
+    train.main([*f"--data {recordings} --run {tmp_path} --epochs 2 --plain".split(), *TINY])
+    sample.main(f"--run {tmp_path} --num 1 --steps 1 --plain".split())
+    losses, plain = (np.array(read_log(folder / "log.csv"))[:, 2:4] for folder in (run, tmp_path))
+    np.testing.assert_allclose(plain, losses, rtol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from ddim_from_scratch.diffusion import (
     velocity,
 )
 from ddim_from_scratch.fad import load_musicnn, musicnn, musicnn_patches, postprocess, vggish, vggish_examples
+from ddim_from_scratch.nn import fast
 from ddim_from_scratch.runtime import backend, tree
 from ddim_from_scratch.spectrogram.config import Config
 from ddim_from_scratch.spectrogram.model import init_state
@@ -38,7 +39,12 @@ from ddim_from_scratch.training.optim import adamw, update_average
 
 @pytest.fixture(autouse=True)
 def cupy(monkeypatch):
-    return fake_cupy.install(monkeypatch)
+    """The textbook's text runs there; the kernels have tests of their own, nn/fast/test_gpu_kernels.py."""
+    monkeypatch.setattr(fast, "_plain", True)
+    module = fake_cupy.install(monkeypatch)
+    backend.require_gpu()  # it tries the device once, and that is not counted
+    transfers.clear()
+    return module
 
 
 def put(leaves):
@@ -103,9 +109,10 @@ def test_a_pass_through_the_network_moves_nothing_but_the_embedding(rng):
     assert transfers == {"to device": 1}
     transfers.clear()
     eps, cache = unet(params, statistics, x, np.array([0.1, 0.5, 0.9]), nn, training=True)
+    used = batch_statistics(cache)
     dx, grads = unet_backward(eps, cache, nn)
     assert transfers == {"to device": 1}
-    for leaf in (eps, dx, *tree.flatten(grads).values(), *tree.flatten(batch_statistics(cache)).values()):
+    for leaf in (eps, dx, *tree.flatten(grads).values(), *tree.flatten(used).values()):
         assert type(leaf) is FakeArray and leaf.dtype == np.float32
     assert {n: g.shape for n, g in tree.flatten(grads).items()} == {n: p.shape for n, p in tree.flatten(params).items()}
 
@@ -299,3 +306,21 @@ def test_a_device_that_is_not_there_is_explained(cupy, monkeypatch):
     monkeypatch.setattr(cupy, "is_available", lambda: False)
     with pytest.raises(backend.BackendError, match="nvidia-smi"):
         backend.to_device(np.ones(2), "gpu")
+
+
+@pytest.mark.parametrize("broken", ["is_available", "ElementwiseKernel", "matmul"])
+def test_a_gpu_that_cannot_compute_is_one_line(broken, cupy, monkeypatch):
+    """CuPy without NVRTC or cuBLAS imports, and finds its device."""
+
+    def fail(*_, **__):
+        raise RuntimeError("CuPy failed to load\n\n  libnvrtc.so.13: cannot open shared object file")
+
+    if broken == "matmul":
+        monkeypatch.setattr(FakeArray, "__matmul__", fail)
+    else:
+        monkeypatch.setattr(cupy, broken, fail)
+    backend._kernel.cache_clear()
+    backend._compute_on_gpu.cache_clear()
+    with pytest.raises(backend.BackendError, match=r"libnvrtc\.so\.13.*pip install.*leave out --gpu") as error:
+        backend.require_gpu()
+    assert "\n" not in str(error.value)

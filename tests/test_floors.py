@@ -65,6 +65,11 @@ def test_only_the_backend_imports_cupy():
     assert importers == {"backend.py"}
 
 
+def test_cupyx_is_imported_before_there_are_threads():
+    """cupy.get_array_module imports it at its first call: of two threads one meets a module that is half there."""
+    assert "cupyx.scipy.fft" in set(imports(ROOT / "runtime/backend.py", module_level_only=True))
+
+
 def test_only_one_file_imports_mpi4py_and_not_before_it_is_needed():
     assert {p.name for p in FILES if any(name.split(".")[0] == "mpi4py" for name in imports(p))} == {"mpi.py"}
     assert not any(name.startswith("mpi4py") for name in imports(ROOT / "runtime/mpi.py", module_level_only=True))
@@ -74,6 +79,18 @@ def test_no_framework_is_imported_with_the_package():
     for path in FILES:
         found = {name.split(".")[0] for name in imports(path, module_level_only=True)} & FRAMEWORKS
         assert not found, f"{path.relative_to(ROOT)} imports {found} on import"
+
+
+def test_sound_libraries_are_imported_only_by_the_functions_that_read_and_write_files():
+    for path in FILES:
+        found = {name.split(".")[0] for name in imports(path, module_level_only=True)} & {"soundfile", "soxr"}
+        assert not found, f"{path.relative_to(ROOT)} imports {found} on import"
+
+
+def test_no_file_uses_pyplot():
+    """Its figures and its backend are the user's."""
+    for path in FILES:
+        assert "matplotlib.pyplot" not in set(imports(path)), path
 
 
 def test_the_package_knows_no_lessons():

@@ -1,14 +1,20 @@
-"""Reads recordings in any format and at any rate as mono float32 at 16 kHz, and writes WAV files."""
+"""Reads recordings in any format and at any rate as mono float32 at 16 kHz, and writes WAV files.
+
+soundfile and soxr are imported when the first file is read: a machine that reads no recordings needs neither.
+"""
 
 from __future__ import annotations
 
+import io
 import os
 import struct
+import threading
+from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
-import soundfile
-import soxr
 
 from ..runtime.errors import UserError
 from ..runtime.files import reading, replacing
@@ -33,6 +39,7 @@ def load_audio(path: str | Path, sr: int = SR) -> np.ndarray:
     Returns float32 (n,), roughly in [-1, 1]: resampling and lossy formats can overshoot a little.
     Raises AudioError if the file is missing, empty, truncated, not audio, or has no samples or non-finite ones.
     """
+    soundfile = libsndfile()
     try:
         if os.path.getsize(path) == 0:
             raise AudioError(f"{path} is empty (0 bytes): copy it again")
@@ -59,13 +66,45 @@ def load_audio(path: str | Path, sr: int = SR) -> np.ndarray:
     if not np.isfinite(samples).all():
         raise AudioError(f"{path} contains NaN or infinite samples: export it again, or leave it out")
     if rate != sr:
+        import soxr
+
         samples = soxr.resample(samples, rate, sr, quality="HQ")
     if len(samples) == 0:
         raise AudioError(f"{path} holds no samples at {sr} Hz: record it again, or leave it out")
     return samples
 
 
-def _mono(file: soundfile.SoundFile) -> np.ndarray:
+_first_use = threading.Lock()
+
+
+def libsndfile() -> ModuleType:
+    """The module soundfile, imported when the first recording is read or written. Safe in every thread.
+
+    It calls C through cffi, which builds the type of a C function at the function's first call. Up to 2.1.1, cffi
+    aborts the process if two threads build the same type at once (github.com/python-cffi/cffi/issues/271). So the
+    first thread calls every function that we use, and the others wait for it.
+    """
+    with _first_use:
+        return _soundfile()
+
+
+@lru_cache
+def _soundfile() -> ModuleType:
+    import soundfile
+
+    try:
+        soundfile.SoundFile(os.devnull)
+    except soundfile.LibsndfileError as error:
+        str(error)  # asks libsndfile why
+    memory = io.BytesIO()
+    soundfile.write(memory, np.zeros(1, np.int16), SR, format="WAV", subtype="PCM_16")
+    memory.seek(0)
+    with soundfile.SoundFile(memory) as file:
+        _mono(file)
+    return soundfile
+
+
+def _mono(file: Any) -> np.ndarray:
     """Mean of the channels, float32 (n,). Reads blocks, so that a false length in the header takes no memory."""
     parts, frames = [], max(1, BLOCK // file.channels)
     while len(block := file.read(frames, dtype="float32", always_2d=True)):
@@ -82,7 +121,7 @@ def write_wav(path: str | Path, samples: np.ndarray, sr: int = SR) -> None:
         raise ValueError(f"{path}: samples of shape {samples.shape} must be (n,) and finite: not written")
     pcm = np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16)
     with replacing(path) as file:
-        soundfile.write(file, pcm, sr, format="WAV", subtype="PCM_16")
+        libsndfile().write(file, pcm, sr, format="WAV", subtype="PCM_16")
 
 
 def find_audio(folder: str | Path) -> list[Path]:

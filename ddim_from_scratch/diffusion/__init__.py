@@ -5,7 +5,7 @@ A sampler takes `eps_model(x, t)` and yields every x on the way.
 """
 
 from .infill import infill
-from .objective import loss_of_zero, losses, mean_squared_error, noisy
+from .objective import Example, loss_of_zero, losses, mean_squared_error, noisy
 from .oracle import correlated_gaussian_eps_model, gaussian_eps_model, mixture_eps_model
 from .process import (
     PREDICTIONS,
@@ -47,6 +47,7 @@ __all__ = [
     "SCHEDULES",
     "SPACINGS",
     "EpsModel",
+    "Example",
     "Rng",
     "Sampling",
     "Schedule",

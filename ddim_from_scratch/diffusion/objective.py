@@ -16,13 +16,21 @@ from .schedule import Schedule
 
 
 class Example(NamedTuple):
-    """Noisy data, and what they were made of. x_t, x0, eps: (N, ...). alpha_bar: (N,), on their device."""
+    """Data, the noise that is added to them, and at what level. x0, eps: (N, ...). alpha_bar: float64 (N,)."""
 
-    x_t: Array
     x0: Array
     eps: Array
     alpha_bar: Array
-    noise_variance: np.ndarray  # (N,) on the host: 1 - alpha_bar, which the network is told
+
+    @property
+    def x_t(self) -> Array:
+        """What the network sees."""
+        return q_sample(self.x0, self.alpha_bar, self.eps)
+
+    @property
+    def noise_variance(self) -> Array:
+        """What it is told, (N,)."""
+        return 1 - self.alpha_bar
 
     def rows(self, part: slice) -> Example:
         return Example(*(array[part] for array in self))
@@ -30,10 +38,8 @@ class Example(NamedTuple):
 
 def noisy(x0: Array, schedule: Schedule, rng: np.random.Generator) -> Example:
     """x0 (N, ...) with noise, each row at a level of its own."""
-    levels = schedule.draw(len(x0), rng)
-    alpha_bar = array_module(x0).asarray(levels)
-    eps = noise_like(x0, rng)
-    return Example(q_sample(x0, alpha_bar, eps), x0, eps, alpha_bar, 1 - levels)
+    alpha_bar = array_module(x0).asarray(schedule.draw(len(x0), rng))
+    return Example(x0, noise_like(x0, rng), alpha_bar)
 
 
 def losses(output: Array, example: Example, prediction: str) -> tuple[Array, Array, Array]:
@@ -42,7 +48,7 @@ def losses(output: Array, example: Example, prediction: str) -> tuple[Array, Arr
     output: the network's, (N, ...), read as `prediction` says. The losses are scalars on its device: that of eps, and
     that of the x0 which eps implies. (A network that says x0 = 0 has a noise loss of the mean signal-to-noise ratio.)
     """
-    x_t, x0, eps, alpha_bar, _ = example
+    (x0, eps, alpha_bar), x_t = example, example.x_t
     kind = PREDICTIONS[prediction]
     _, d_output = mean_squared_error(output, kind.target(x0, alpha_bar, eps))
     eps_pred = kind.eps(x_t, alpha_bar, output)
@@ -65,5 +71,5 @@ def loss_of_zero(schedule: Schedule, prediction: str) -> float:
     """The noise loss, on average, of a network whose output is 0 whatever it sees: one that has learnt nothing."""
     rng = np.random.default_rng(0)
     example = noisy(rng.standard_normal(10_000), schedule, rng)  # a data set's values are standardised, too
-    noise_loss, _, _ = losses(np.zeros_like(example.x_t), example, prediction)
+    noise_loss, _, _ = losses(np.zeros_like(example.x0), example, prediction)
     return float(noise_loss)

@@ -1,4 +1,7 @@
-"""Pictures of spectrograms and trainings, with matplotlib, and the film of a clip's generation."""
+"""Pictures of spectrograms and trainings, with matplotlib, and the film of a clip's generation.
+
+Each function draws on its own figure. pyplot, its list of open figures and its backend belong to the user.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 from PIL import Image
 from tqdm import tqdm
 
@@ -34,9 +35,8 @@ def save_log_mels(path: str | Path, rows: Mapping[str, Sequence[np.ndarray] | np
     columns = max(len(clips) for clips in rows.values())
     values = np.concatenate([np.ravel(clip) for clips in rows.values() for clip in clips])
     low, high = np.percentile(values, [1, 99.8])
-    figure, axes = plt.subplots(
-        len(rows), columns, figsize=(3 * columns + 0.6, 2.3 * len(rows) + 0.4), squeeze=False, layout="constrained"
-    )
+    figure = Figure(figsize=(3 * columns + 0.6, 2.3 * len(rows) + 0.4), layout="constrained")
+    axes = figure.subplots(len(rows), columns, squeeze=False)
     for row, (label, clips) in zip(axes, rows.items(), strict=True):
         for axis in row[len(clips) :]:
             axis.axis("off")
@@ -77,7 +77,8 @@ def save_film(path: str | Path, log_mels: Sequence[np.ndarray] | np.ndarray, sec
 
 def save_losses(path: str | Path, steps: np.ndarray, losses: Mapping[str, np.ndarray]) -> None:
     """Draws each loss on a logarithmic scale: every step as a dot, the running mean as a line."""
-    figure, axis = plt.subplots(figsize=(7, 4), layout="constrained")
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axis = figure.subplots()
     for name, values in losses.items():
         window = min(SMOOTHING, len(values))
         mean = np.convolve(values, np.full(window, 1 / window), "valid")
@@ -94,7 +95,8 @@ def save_step_curves(path: str | Path, points: Sequence[Mapping], reference: tup
 
     The dashed line and the band show the reference's Frechet distance and its interval.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
     for sampler in dict.fromkeys(point["sampler"] for point in points):
         curve = sorted((p for p in points if p["sampler"] == sampler), key=lambda point: point["evaluations"])
         evaluations, fad = [p["evaluations"] for p in curve], [p["fad"] for p in curve]
@@ -115,7 +117,8 @@ def save_step_curves(path: str | Path, points: Sequence[Mapping], reference: tup
 
 def save_distances(path: str | Path, rows: Mapping[str, Mapping[str, Any]]) -> None:
     """Draws each row's "fad" with its "interval", beside "floor", "ceiling" and the number of the "paper", if any."""
-    figure, axis = plt.subplots(figsize=(8, 0.5 * len(rows) + 1.4), layout="constrained")
+    figure = Figure(figsize=(8, 0.5 * len(rows) + 1.4), layout="constrained")
+    axis = figure.subplots()
     for y, row in enumerate(rows.values()):
         if row["interval"]:
             axis.plot(row["interval"], [y, y], color="C0", linewidth=3, alpha=0.4)
@@ -144,7 +147,8 @@ def save_study(
     distances: of finished trials, by number. curves: distance by epoch, by trial number. importance: share by option;
     empty while there are too few trials.
     """
-    figure, (history, curve, bars) = plt.subplots(1, 3, figsize=(14, 4), layout="constrained")
+    figure = Figure(figsize=(14, 4), layout="constrained")
+    history, curve, bars = figure.subplots(1, 3)
     numbers = sorted(distances)
     values = [distances[number] for number in numbers]
     history.plot(numbers, values, "o")
@@ -161,10 +165,9 @@ def save_study(
     _save(figure, path)
 
 
-def _save(figure: plt.Figure, path: str | Path) -> None:
+def _save(figure: Figure, path: str | Path) -> None:
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=100)
-    plt.close(figure)
 
 
 def film(run: Path, seconds: float | None, steps: int) -> np.ndarray:

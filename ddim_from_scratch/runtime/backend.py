@@ -29,6 +29,9 @@ from .errors import UserError
 
 try:
     import cupy
+
+    # Now, in one thread: cupy.get_array_module imports it at its first call, and two threads at once fail there.
+    import cupyx.scipy.fft  # noqa: F401
 except ImportError:
     cupy = None
 
@@ -61,7 +64,7 @@ def to_host(x: Array) -> np.ndarray:
 def to_device(x: np.ndarray, device: str = "cpu") -> Array:
     """`x` on `device`, "cpu" or "gpu". No copy if it is already there.
 
-    Raises BackendError if CuPy or a CUDA device is missing.
+    Raises BackendError as `require_gpu` does.
     """
     if device == "cpu":
         return to_host(x)
@@ -77,13 +80,21 @@ def chosen_device(gpu: bool) -> str:
 
 
 def require_gpu() -> None:
-    """Raises BackendError, which says what to install, unless CuPy and a CUDA device are available."""
+    """Raises BackendError, which says what to install, unless CuPy can compile a kernel and multiply matrices."""
     if cupy is None:
         raise BackendError(
             "--gpu needs CuPy, which is not installed: pip install 'ddim_from_scratch[gpu]' "
-            "(CUDA 13; for CUDA 12: pip install cupy-cuda12x), or leave out --gpu"
+            "(CUDA 13; for CUDA 12: pip install 'cupy-cuda12x[ctk]'), or leave out --gpu"
         )
-    if not cupy.is_available():
+    try:
+        found = cupy.is_available() and _compute_on_gpu()
+    except Exception as error:  # a library that is missing or of another version: CuPy raises many kinds
+        reason = " ".join(str(error).split())[:200]
+        raise BackendError(
+            f"--gpu: CuPy cannot compute here ({type(error).__name__}: {reason}): pip install "
+            "'ddim_from_scratch[gpu]' brings the CUDA libraries that it needs; or leave out --gpu"
+        ) from None
+    if not found:
         raise BackendError(
             "--gpu: CuPy is installed but finds no CUDA device: check that nvidia-smi lists one "
             "and that its driver matches CuPy's CUDA version, or leave out --gpu"
@@ -105,6 +116,13 @@ def memory_held(device: str = "cpu") -> int:
         return 0
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+@lru_cache
+def _compute_on_gpu() -> bool:
+    """A kernel, which needs NVRTC, and a product, which needs cuBLAS: True, or what CuPy raises."""
+    x = cupy.ones((2, 2), cupy.float32)
+    return bool((x @ (x + x) == 4).all())
 
 
 def hardware(device: str = "cpu") -> str:

@@ -83,10 +83,12 @@ def pack(tree: Tree, like: Tree | None = None) -> Packed:
     """
     leaves = flatten(tree)
     leaves = {path: leaves[path] for path in flatten(tree if like is None else like)}
-    values = list(leaves.values())
-    xp = backend.array_module(values[0]) if values else np
-    flat = xp.concatenate([leaf.ravel() for leaf in values]) if values else np.empty(0, np.float32)
-    return _views(tree if like is None else like, leaves, flat)
+    first = next(iter(leaves.values()), np.empty(0, np.float32))
+    flat = backend.array_module(first).empty(sum(leaf.size for leaf in leaves.values()), first.dtype)
+    packed = _views(tree if like is None else like, leaves, flat)
+    for view, leaf in zip(flatten(packed).values(), leaves.values(), strict=True):
+        view[...] = leaf
+    return packed
 
 
 def _views(shape: Mapping[str, Any], leaves: Mapping[str, Any], flat: Array, prefix: str = "") -> Packed:

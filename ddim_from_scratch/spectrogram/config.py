@@ -97,7 +97,8 @@ class Config:
         "which --resume then cannot change",
         choices=LEARNING_RATE_SCHEDULES,
     )
-    weight_decay: float = _option(1e-4, "AdamW's weight decay")
+    weight_decay: float = _option(1e-4, "AdamW's weight decay, which the learning rate multiplies")
+    epsilon: float = _option(1e-7, "what AdamW adds to the square root of the second moment")
     clip_gradient: float = _option(0.0, "clip the norm of the gradient to this; 0: never", metavar="NORM")
     ema: float = _option(0.999, "decay of the moving average of the weights, which sampling uses")
     ema_schedule: str = _option(
@@ -123,7 +124,7 @@ class Config:
         at_least_one = ("windows_per_track", "block_depth", "epochs", "batch_size")
         for name in (*at_least_one, *(("limit",) if self.limit is not None else ())):
             _require(self, name, getattr(self, name) >= 1, "give 1 or more")
-        for name in ("window_seconds", "window_hop_seconds", "learning_rate"):
+        for name in ("window_seconds", "window_hop_seconds", "learning_rate", "epsilon"):
             _require(self, name, getattr(self, name) > 0, "give a positive number")
         for name in ("weight_decay", "clip_gradient"):
             _require(self, name, getattr(self, name) >= 0, "give 0 or more")
@@ -239,7 +240,10 @@ PAPER = {
     "max_signal_rate": 0.95,
     "learning_rate": 3e-4,
     "learning_rate_schedule": "constant",
-    "weight_decay": 1e-4,
+    # TensorFlow Addons' AdamW takes 1e-4 of each weight at every step; ours multiplies by the learning rate.
+    "weight_decay": 1e-4 / 3e-4,
+    # The authors' loss is a sum over the plane, so that epsilon is small beside its gradient; ours is a mean.
+    "epsilon": 1e-7 / (256 * 128),
     "ema": 0.999,
     "ema_schedule": "constant",
 }

@@ -114,9 +114,7 @@ class Windows:
         return Scaler(mean.astype(np.float32), std.astype(np.float32))
 
 
-def augmented(
-    log_mels: np.ndarray, windows: Windows, augment: str, rng: np.random.Generator
-) -> np.ndarray:
+def augmented(log_mels: np.ndarray, windows: Windows, augment: str, rng: np.random.Generator) -> np.ndarray:
     """Augments windows (n, frames, 128). augment: one of config.AUGMENTATIONS.
 
     gain: scales each by up to 6 dB either way. mix: adds another window to a random share MIXED of them, both scaled

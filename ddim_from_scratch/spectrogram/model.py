@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from ..audio.contract import FRAME_LENGTH, HOP_LENGTH, N_FFT, N_MELS, SR
 from ..diffusion import PREDICTIONS, EpsModel, Rng, draw_noise
-from ..nn.fast import layers_for
+from ..nn.fast import layers_for, recorded
 from ..runtime import mpi, tree
 from ..runtime.backend import CLIPS_AT_ONCE, Array, array_module, to_device, to_host
 from ..runtime.errors import UserError
@@ -45,15 +46,24 @@ class Model:
 
         context: of a network trained with one, a `context_channel` like x, on x's device; None is no past.
         """
-        params, statistics, alpha_bar = self.network["params"], self.network["statistics"], self.alpha_bar
+        alpha_bar = self.alpha_bar
 
         def eps_model(x: Array, t: int) -> Array:
             seen = with_context(x, context) if self.config.context else x
-            noise_variance = np.full(len(x), 1 - alpha_bar[t])
-            output, _ = unet(params, statistics, seen, noise_variance, layers_for(x))
-            return PREDICTIONS[self.config.prediction].eps(x, float(alpha_bar[t]), output)
+            output = self._output(seen, array_module(x).full(len(x), 1 - alpha_bar[t]))
+            return PREDICTIONS[self.config.prediction].eps(x, float(alpha_bar[t]), output.copy())
 
         return eps_model
+
+    @cached_property
+    def _output(self) -> Callable[[Array, Array], Array]:
+        """The network's output, of what it sees and the noise variances. The next call overwrites it."""
+
+        def output(seen: Array, noise_variance: Array) -> Array:
+            params, statistics = self.network["params"], self.network["statistics"]
+            return unet(params, statistics, seen, noise_variance, layers_for(seen))[0]
+
+        return recorded(output, self.device)
 
     def noise(self, n: int, frames: int, rng: Rng) -> Array:
         return to_device(draw_noise((n, frames, N_MELS, 1), rng), self.device)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
 
 from ..audio.inverter import GRIFFIN_LIM, load_inverter
-from ..diffusion import Sampling, loss_of_zero, losses, noisy
+from ..diffusion import Example, Sampling, loss_of_zero, losses, noisy
 from ..fad import Set, embed_clips, embed_set, load_embedding
 from ..fad.reliability import distance
-from ..nn.fast import layers_for
+from ..nn.fast import layers_for, recorded
 from ..runtime import mpi, tree
-from ..runtime.backend import read, to_device
+from ..runtime.backend import Array, read, to_device
 from ..runtime.errors import UserError
 from ..runtime.tree import Packed, Tree
 from ..training.guards import first_non_finite
@@ -67,6 +67,7 @@ class Training:
     windows: Windows = None  # type: ignore[assignment]
     scaler: Scaler = None  # type: ignore[assignment]
     device: str = "cpu"
+    recorded: dict[int, Callable[..., tuple]] = field(default_factory=dict, repr=False)  # `gradient` of each state
     name = NAME
 
     @property
@@ -107,36 +108,48 @@ class Training:
         part = mpi.share(len(batch.x0))  # every process draws noise for the whole batch, and takes its part
         weight = (part.stop - part.start) / len(batch.x0)
         example = noisy(to_device(batch.x0, self.device), config.noise_schedule, rng).rows(part)
-        seen = example.x_t
-        if config.context:
-            seen = with_context(seen, None if batch.context is None else to_device(batch.context[part], self.device))
+        context = [] if batch.context is None else [to_device(batch.context[part], self.device)]
+        if id(state) not in self.recorded:
+            self.recorded[id(state)] = recorded(partial(self.gradient, network, weight), self.device)
+        *found, gradient, used = self.recorded[id(state)](*example, *context)
+        mpi.add_up(gradient.flat)
 
-        layers = layers_for(seen)
-        output, cache = unet(params, statistics, seen, example.noise_variance, layers, training=True)
-        used = batch_statistics(cache)
-        noise_loss, reconstruction_loss, d_output = losses(output, example, config.prediction)
-        _, grads = unet_backward(weight * d_output, cache, layers)
-        gradient = tree.pack(grads, like=params).flat
-        mpi.add_up(gradient)
-
-        *found, length = read(noise_loss, reconstruction_loss, norm(gradient))  # the only wait for the device
+        *found, length = read(*found, norm(gradient.flat))  # the only wait for the device
         noise_loss, reconstruction_loss = mpi.total(*(weight * loss for loss in found))
         if not np.isfinite(noise_loss):
             where, _, _ = (first_non_finite(used) or "output/").rpartition("/")  # its mean, or its variance
             wrong = f"the loss of step {step} is {noise_loss}, first wrong at the layer {where}"
             raise FloatingPointError(wrong + batch.names)
-        if not np.isfinite(length):  # grads go from the output to the input, so that the first is the cause
-            wrong = f"the gradient of step {step} is {length}, first at {first_non_finite(grads)}"
-            raise FloatingPointError(wrong + batch.names)
+        if not np.isfinite(length):  # from the output to the input, so that the first is the cause
+            first = first_non_finite(dict(reversed(tree.flatten(gradient).items())))
+            raise FloatingPointError(f"the gradient of step {step} is {length}, first at {first}" + batch.names)
 
-        clip_gradient(gradient, length, config.clip_gradient)
+        clip_gradient(gradient.flat, length, config.clip_gradient)
         moments = {name: vector.flat for name, vector in moments.items()}
-        adamw(params.flat, gradient, moments, step, self.learning_rate(step), config.weight_decay)
+        rate = self.learning_rate(step)
+        adamw(params.flat, gradient.flat, moments, step, rate, config.weight_decay, config.epsilon)
         if statistics:
             update_average(statistics.flat, tree.pack(used, like=statistics).flat, BATCH_NORM_MOMENTUM)
         ema = warmup_decay(config.ema, step) if config.ema_schedule == "warmup" else config.ema
         update_average(state["average"].flat, network.flat, ema)
         return {"noise_loss": noise_loss, "reconstruction_loss": reconstruction_loss}
+
+    def gradient(
+        self, network: Tree, weight: float, x0: Array, eps: Array, alpha_bar: Array, context: Array | None = None
+    ) -> tuple[Array, Array, Packed, Tree]:
+        """The noise loss, the reconstruction loss, `weight` times the gradient, and the moments of each normalisation.
+
+        All of it on the device, without waiting for it.
+        """
+        example, layers = Example(x0, eps, alpha_bar), layers_for(x0)
+        seen = with_context(example.x_t, context) if self.config.context else example.x_t
+        output, cache = unet(
+            network["params"], network["statistics"], seen, example.noise_variance, layers, training=True
+        )
+        noise_loss, reconstruction_loss, d_output = losses(output, example, self.config.prediction)
+        used = batch_statistics(cache)
+        _, grads = unet_backward(weight * d_output, cache, layers)
+        return noise_loss, reconstruction_loss, tree.pack(grads, like=network["params"]), used
 
     def learning_rate(self, step: int) -> float:
         """Constant where nobody knows how many steps there will be."""

@@ -116,26 +116,24 @@ def unet(
         h = L.average_pool(outputs[-1])
     (*_, h), cache["bottom"] = residual_blocks(h, params["bottom"], statistics.get("bottom", {}), L, training)
     for name in reversed(_parts(params, "up")):
-        h = L.upsample(h)
         h, cache[name] = up_blocks(h, skips, params[name], statistics.get(name, {}), L, training)
     output, cache["output"] = L.conv2d(h, **params["output"])
     return output, cache
 
 
 def unet_backward(d_output: Array, cache: Tree, layers: ModuleType) -> tuple[Array, Tree]:
-    """d_output: (N, time, mel, 1). Returns dx and the gradients of `params`."""
+    """d_output: (N, time, mel, 1). Returns dx and the gradients of `params`. Empties the cache, to free memory."""
     L, grads = layers, {}
     d_skips: list[Array] = []
-    dh, grads["output"] = L.conv2d_backward(d_output, cache["output"])
+    dh, grads["output"] = L.conv2d_backward(d_output, cache.pop("output"))
     for name in _parts(cache, "up"):
-        dh, grads[name] = up_blocks_backward(dh, d_skips, cache[name], L)
-        dh = L.upsample_backward(dh)
-    dh, grads["bottom"] = residual_blocks_backward(dh, [], cache["bottom"], L)
+        dh, grads[name] = up_blocks_backward(dh, d_skips, cache.pop(name), L)
+    dh, grads["bottom"] = residual_blocks_backward(dh, [], cache.pop("bottom"), L)
     for name in reversed(_parts(cache, "down")):
         dh = L.average_pool_backward(dh)
-        dh, grads[name] = residual_blocks_backward(dh, d_skips, cache[name], L)
+        dh, grads[name] = residual_blocks_backward(dh, d_skips, cache.pop(name), L)
     dh, _ = L.split(dh, [dh.shape[3] - DIMENSIONS, DIMENSIONS])  # the embedding has no parameters
-    dx, grads["input"] = L.conv2d_backward(dh, cache["input"])
+    dx, grads["input"] = L.conv2d_backward(dh, cache.pop("input"))
     return dx, grads
 
 
@@ -161,39 +159,51 @@ def residual_blocks_backward(dh: Array, d_skips: list[Array], cache: Tree, layer
     grads = {}
     for name in reversed(_blocks(cache)):
         dh = layers.add(dh, d_skips.pop()) if d_skips else dh
-        dh, grads[name] = layers.residual_block_backward(dh, cache[name])
+        dh, grads[name] = layers.residual_block_backward(dh, cache.pop(name))
     return dh, grads
 
 
 def up_blocks(
     h: Array, skips: list[Array], params: Tree, statistics: Tree, layers: ModuleType, training: bool
 ) -> tuple[Array, Tree]:
-    """A part of the way up: each block reads h, the last of the skips, and attention's answer to both."""
-    cache = _cache(training)
+    """A part of the way up: twice the size, then residual blocks, each of what `join` makes of h and the last skip."""
+    cache, h = _cache(training), layers.upsample(h)
     for name in _blocks(params):
-        parts, attention = [h, skips.pop()], None
-        if "attention" in params[name]:
-            attended, attention = layers.multi_head_attention(*parts, params[name]["attention"], HEADS)
-            parts.append(attended)
-        widths = [part.shape[3] for part in parts]
-        h, block = layers.residual_block(layers.concatenate(parts), params[name], statistics.get(name), training)
-        cache[name] = block | {"widths": widths, "attention": attention}
+        h, joint = join(h, skips.pop(), params[name], layers)
+        h, block = layers.residual_block(h, params[name], statistics.get(name), training)
+        cache[name] = block | {"join": joint}
+        del block, joint  # which hold memory that a network without a cache can use again
     return h, cache
 
 
 def up_blocks_backward(dh: Array, d_skips: list[Array], cache: Tree, layers: ModuleType) -> tuple[Array, Tree]:
     """Returns the gradient of h and those of params, and appends the skips' to d_skips."""
-    L, grads = layers, {}
+    grads = {}
     for name in reversed(_blocks(cache)):
-        d_parts, grads[name] = L.residual_block_backward(dh, cache[name])
-        dh, d_skip, *d_attended = L.split(d_parts, cache[name]["widths"])
-        if d_attended:
-            d_query, d_memory, grads[name]["attention"] = L.multi_head_attention_backward(
-                *d_attended, cache[name]["attention"]
-            )
-            dh, d_skip = L.add(dh, d_query), L.add(d_skip, d_memory)
+        joint = cache[name].pop("join")
+        dh, grads[name] = layers.residual_block_backward(dh, cache.pop(name))
+        dh, d_skip, attention_grads = join_backward(dh, joint, layers)
+        grads[name] |= attention_grads
         d_skips.append(d_skip)
-    return dh, grads
+    return layers.upsample_backward(dh), grads
+
+
+def join(h: Array, skip: Array, params: Tree, layers: ModuleType) -> tuple[Array, Tree]:
+    """h and the skip side by side, and, in a block with attention, the answers of the skip to the queries of h."""
+    parts, cache = [h, skip], {}
+    if "attention" in params:
+        attended, cache["attention"] = layers.multi_head_attention(h, skip, params["attention"], HEADS)
+        parts.append(attended)
+    return layers.concatenate(parts), cache | {"widths": [part.shape[3] for part in parts]}
+
+
+def join_backward(dy: Array, cache: Tree, layers: ModuleType) -> tuple[Array, Array, Tree]:
+    """Returns the gradients of h, of the skip, and {"attention"}, or {}, of the parameters."""
+    dh, d_skip, *d_attended = layers.split(dy, cache["widths"])
+    if not d_attended:
+        return dh, d_skip, {}
+    d_query, d_memory, grads = layers.multi_head_attention_backward(*d_attended, cache["attention"])
+    return layers.add(dh, d_query), layers.add(d_skip, d_memory), {"attention": grads}
 
 
 def size_divisor(params: Tree) -> int:

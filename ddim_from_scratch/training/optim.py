@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
-from ..runtime.backend import Array, array_module, blocks, parallel
+from ..runtime.backend import Array
+from ..runtime.launches import elementwise
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7  # Keras' defaults
 WARM_UP = 0.05  # share of the steps
@@ -55,7 +54,13 @@ def warmup_decay(decay: float, step: int) -> float:
 
 
 def adamw(
-    params: Array, grads: Array, moments: dict[str, Array], step: int, learning_rate: float, weight_decay: float
+    params: Array,
+    grads: Array,
+    moments: dict[str, Array],
+    step: int,
+    learning_rate: float,
+    weight_decay: float,
+    epsilon: float = EPSILON,
 ) -> None:
     """One step of Adam with decoupled weight decay (Loshchilov and Hutter 2019, algorithm 2), as Keras writes it.
 
@@ -63,26 +68,22 @@ def adamw(
         m = beta_1 m + (1 - beta_1) g        v = beta_2 v + (1 - beta_2) g^2
         p = p - rate decay p - rate sqrt(1 - beta_2^step) / (1 - beta_1^step) m / (sqrt(v) + epsilon)
     """
-    rate = learning_rate * float(np.sqrt(1 - BETA_2**step)) / (1 - BETA_1**step)
-
-    def update(part: slice) -> None:
-        p, g, m, v = params[part], grads[part], moments["m"][part], moments["v"][part]
-        m *= BETA_1
-        m += (1 - BETA_1) * g
-        v *= BETA_2
-        v += (1 - BETA_2) * g * g
-        p *= 1 - learning_rate * weight_decay
-        p -= rate * m / (array_module(p).sqrt(v) + EPSILON)
-
-    parallel(update, blocks(params))
+    rate = learning_rate * math.sqrt(1 - BETA_2**step) / (1 - BETA_1**step)
+    _adamw(params, grads, moments["m"], moments["v"], rate, 1 - learning_rate * weight_decay, epsilon)
 
 
+@elementwise
+def _adamw(p: Array, g: Array, m: Array, v: Array, rate: float, kept: float, epsilon: float) -> None:
+    m *= BETA_1
+    m += (1 - BETA_1) * g
+    v *= BETA_2
+    v += (1 - BETA_2) * g * g
+    p *= kept
+    p -= rate * m / (v**0.5 + epsilon)
+
+
+@elementwise
 def update_average(average: Array, current: Array, decay: float) -> None:
     """average = decay average + (1 - decay) current, in place."""
-
-    def update(part: slice) -> None:
-        a = average[part]
-        a *= decay
-        a += (1 - decay) * current[part]
-
-    parallel(update, blocks(average))
+    average *= decay
+    average += (1 - decay) * current

@@ -104,10 +104,10 @@ def wrong_unet_backward(d_output, cache, layers, skips=True, queue=False, query=
         for block in reversed(cache[name]):
             kept = cache[name][block]
             dh, grads[name][block] = layers.residual_block_backward(dh, kept)
-            dh, d_skip, *d_attended = layers.split(dh, kept["widths"])
+            dh, d_skip, *d_attended = layers.split(dh, kept["join"]["widths"])
             if d_attended:
                 d_query, d_memory, grads[name][block]["attention"] = layers.multi_head_attention_backward(
-                    *d_attended, kept["attention"]
+                    *d_attended, kept["join"]["attention"]
                 )
                 dh, d_skip = dh + d_query * query, d_skip + d_memory * memory
             d_skips.append(d_skip)

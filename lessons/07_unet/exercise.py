@@ -75,8 +75,8 @@ def unet_backward(d_output: np.ndarray, cache: dict, layers: ModuleType) -> tupl
         "output"                 conv2d
 
     cache["down0"]["block1"] is a residual block's cache: give it to `layers.residual_block_backward`. In "up0", "up1"
-    ... a block's cache has two entries more: "widths", the channels of the parts that were concatenated, and
-    "attention", the attention's cache, or None. `layers.multi_head_attention_backward(d, cache)` returns the gradients
+    ... a block's cache has one entry more, "join", a dict: "widths", the channels of the parts that were concatenated,
+    and, with attention, "attention", its cache. `layers.multi_head_attention_backward(d, cache)` returns the gradients
     of the query, of the memory and of its parameters, the last a tree; the block's tree has it as "attention".
     `layers.split(dy, widths)`, `layers.average_pool_backward(dy)` and `layers.upsample_backward(dy)` need no cache.
 

@@ -25,6 +25,8 @@ from ddim_from_scratch.nn.gradcheck import gradient_error
 from ddim_from_scratch.runtime import backend, tree
 from ddim_from_scratch.spectrogram.unet import (
     init_unet,
+    join,
+    join_backward,
     residual_blocks,
     residual_blocks_backward,
     unet,
@@ -141,7 +143,7 @@ plt.show()
 # drawing. The layers come as an argument: `nn`, whose text you have read, or faster ones (lesson 13).
 
 # %%
-show_source(unet, residual_blocks, up_blocks)
+show_source(unet, residual_blocks, up_blocks, join)
 
 # %% [markdown]
 # ## Counting parameters
@@ -335,7 +337,7 @@ assert moving == ["output/w", "output/b"]
 # ## There and back again
 #
 # The backward pass needs no thought, only discipline. The forward pass keeps a cache for every layer, under the name
-# of the layer's parameters; the backward pass reads them, last layer first. What the forward pass *splits*, the
+# of the layer's parameters; the backward pass takes them, last layer first. What the forward pass *splits*, the
 # backward pass *adds*: a skip goes two ways, on and across, so its gradient is the sum of two. What the forward pass
 # *joins*, the backward pass *splits*.
 #
@@ -350,7 +352,7 @@ assert moving == ["output/w", "output/b"]
 # Read it beside `unet` above:
 
 # %%
-show_source(unet_backward, residual_blocks_backward, up_blocks_backward, nn.concatenate, nn.split)
+show_source(unet_backward, residual_blocks_backward, up_blocks_backward, join_backward)
 
 # %% [markdown]
 # And the check, on all of a small network with attention everywhere, in float64:

@@ -51,10 +51,10 @@ def unet_backward(d_output: np.ndarray, cache: dict, layers: ModuleType) -> tupl
         for block in reversed(cache[name]):
             kept = cache[name][block]
             dh, grads[name][block] = layers.residual_block_backward(dh, kept)
-            dh, d_skip, *d_attended = layers.split(dh, kept["widths"])
+            dh, d_skip, *d_attended = layers.split(dh, kept["join"]["widths"])
             if d_attended:
                 d_query, d_memory, grads[name][block]["attention"] = layers.multi_head_attention_backward(
-                    d_attended[0], kept["attention"]
+                    d_attended[0], kept["join"]["attention"]
                 )
                 dh, d_skip = dh + d_query, d_skip + d_memory
             d_skips.append(d_skip)

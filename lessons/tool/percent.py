@@ -26,13 +26,13 @@ from ddim_from_scratch.runtime.errors import UserError
 ROOT = Path(__file__).resolve().parents[2]  # the repository's
 LESSONS = ROOT / "lessons"
 
-SETUP = """\
-# Makes `import lessons` work wherever in the repository this notebook lies.
+SETUP = f"""\
+# Makes `import lessons` work: from the repository around this notebook, or else from the one that made it.
 import sys
 from pathlib import Path
 
-here = Path.cwd()
-sys.path.insert(0, next(str(folder) for folder in (here, *here.parents) if (folder / "lessons/tool").is_dir()))"""
+places = [Path.cwd(), *Path.cwd().parents, Path({str(ROOT)!r})]
+sys.path.insert(0, next(str(folder) for folder in places if (folder / "lessons/tool").is_dir()))"""
 
 
 class Cell(NamedTuple):

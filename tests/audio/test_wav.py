@@ -1,12 +1,15 @@
 """Recordings of every kind come in alike; what cannot be used is named, with a remedy, in one line."""
 
+import contextlib
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import soundfile
 
-from ddim_from_scratch.audio import AudioError, find_audio, load_audio, write_wav
+from ddim_from_scratch.audio import AudioError, find_audio, load_audio, wav, write_wav
 
 T = np.arange(44100) / 44100
 STEREO = np.stack([0.5 * np.sin(2 * np.pi * 440 * T), 0.3 * np.sin(2 * np.pi * 440 * T)], axis=1)
@@ -118,3 +121,58 @@ def test_a_streamed_wav_has_no_size_and_is_read_to_its_end(tmp_path):
     )
     path.write_bytes(header + pcm.tobytes())
     assert len(load_audio(path)) == 1000
+
+
+FIRST_FILES_OF_THREE_THREADS = """
+import gc, inspect, linecache, sys, threading, time
+from ddim_from_scratch.audio import load_audio
+
+def pause(phase, info):  # a garbage collection in the middle of soundfile's calls to C lets the other threads run
+    frame = inspect.currentframe().f_back
+    if frame and "_snd." in linecache.getline(frame.f_code.co_filename, frame.f_lineno):
+        time.sleep(0.05)
+
+def read(path):
+    gc.set_threshold(1)  # collect at every second new object: `offset` decides at which
+    kept.extend([] for _ in range(offset))
+    load_audio(path)
+
+kept, offset = [], int(sys.argv[1])
+gc.callbacks.append(pause)
+readers = [threading.Thread(target=read, args=(path,)) for path in sys.argv[2:]]
+for reader in readers:
+    reader.start()
+for reader in readers:
+    reader.join()
+"""
+
+
+@pytest.mark.parametrize("offset", [1, 2, 3])
+def test_first_files_read_by_several_threads_do_not_abort_the_process(offset, recordings):
+    command = [sys.executable, "-c", FIRST_FILES_OF_THREE_THREADS, str(offset), *find_audio(recordings)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+
+
+def test_no_c_function_waits_for_its_first_call(tmp_path, monkeypatch):
+    """`libsndfile` calls all that reading, writing and failing need."""
+    called = set()
+
+    class Library:
+        def __getattr__(self, name):
+            called.add(name)
+            return getattr(library, name)
+
+    library = soundfile._snd
+    for suffix in ("wav", "flac", "ogg", "mp3"):
+        soundfile.write(tmp_path / f"x.{suffix}", STEREO, 44100)
+    (tmp_path / "bad.wav").write_bytes(b"RIFF1234WAVE")
+    monkeypatch.setattr(soundfile, "_snd", Library())
+    wav._soundfile.cache_clear()
+    wav.libsndfile()
+    at_first = set(called)
+    for path in find_audio(tmp_path):
+        with contextlib.suppress(AudioError):
+            load_audio(path)
+    write_wav(tmp_path / "y.wav", T)
+    assert called == at_first

@@ -6,7 +6,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ from ddim_from_scratch.fad import load_embedding
 from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.spectrogram import system
 from ddim_from_scratch.spectrogram.model import read_run
-from ddim_from_scratch.training.checkpoint import checkpoint_path
+from ddim_from_scratch.training.checkpoint import load_checkpoint
 from ddim_from_scratch.training.log import read_log
 
 TINY = ["--window-seconds", "1.28", "--windows-per-track", "2", "--widths", "4", "4", "--attention", "none"]
@@ -128,27 +127,36 @@ def test_a_stopped_trial_goes_on_where_it_was(study, monkeypatch, stop, tmp_path
     assert [row[0] for row in log] == list(range(1, len(log) + 1)) and log[-1][1] == 2
 
 
+KILLED_AFTER_ITS_FIRST_CHECKPOINT = """
+import os, signal, sys
+from ddim_from_scratch.experiments import tune
+from ddim_from_scratch.fad import load_embedding
+from ddim_from_scratch.spectrogram import system
+from ddim_from_scratch.training import loop
+
+def save(path, *rest):
+    save_checkpoint(path, *rest)
+    if path.name == "checkpoint.npz":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+save_checkpoint, loop.save_checkpoint = loop.save_checkpoint, save
+system.PROBE_CLIPS, tune.HEARTBEAT_SECONDS = 2, 1
+system.load_embedding = lambda device: load_embedding("mel")
+tune.main(sys.argv[1:])
+"""
+
+
 def test_a_killed_trial_is_taken_up_by_another_process(optuna, study, recordings, tmp_path, monkeypatch):
-    script = (
-        "import sys; from ddim_from_scratch import tune; from ddim_from_scratch.fad import load_embedding; "
-        "from ddim_from_scratch.spectrogram import system; system.PROBE_CLIPS = 2; tune.HEARTBEAT_SECONDS = 1; "
-        "system.load_embedding = lambda device: load_embedding('mel'); tune.main(sys.argv[1:])"
-    )
-    arguments = [*f"--data {recordings} --out {tmp_path / 'out'} --trials 1".split(), *TINY]
-    command = [sys.executable, "-c", script, *arguments, "--epochs", "3"]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": "."})
-    try:
-        while not checkpoint_path(tmp_path / "out/trial_000").exists():
-            assert process.poll() is None
-            time.sleep(0.02)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    arguments = f"--data {recordings} --out {tmp_path / 'out'} --trials 1".split()
+    command = [sys.executable, "-c", KILLED_AFTER_ITS_FIRST_CHECKPOINT, *arguments, *TINY, "--epochs", "3"]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": "."}, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    first = int(load_checkpoint(tmp_path / "out/trial_000")["step"])
     monkeypatch.setattr(tune, "HEARTBEAT_SECONDS", 1)
-    started = time.monotonic()
     done = study("--trials 1 --epochs 3")
-    assert states(done) == ["FAIL", "COMPLETE"] and time.monotonic() - started < 60
+    assert states(done) == ["FAIL", "COMPLETE"]
     assert (tmp_path / "out/trial_000/fad.csv").exists() and not (tmp_path / "out/trial_001").exists()
+    assert [row[0] for row in read_log(tmp_path / "out/trial_000/log.csv")] == list(range(1, 3 * first + 1))
 
 
 def test_processes_share_a_study(optuna, study, tmp_path):

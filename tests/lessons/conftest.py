@@ -1,29 +1,33 @@
-"""All pages of the course, made once for all tests."""
+"""All pages of the course, each made once for all tests."""
 
 import os
 import subprocess
 import sys
+from functools import cache
+from pathlib import Path
 
 import pytest
 
 from lessons.tool.percent import ROOT, find
 
-BUDGET_SECONDS = 120  # for a lesson in fast mode, on two cores that others use, too
+
+class Site:
+    """A folder of pages. A lesson runs, in fast mode, when a test first asks for it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.run = folder, cache(self.run)
+
+    def run(self, number: str) -> subprocess.CompletedProcess:
+        """What the lesson's run printed and returned."""
+        command = [sys.executable, "-m", "lessons", "run", number, "--out", self.folder]
+        return subprocess.run(command, cwd=ROOT, env=os.environ | {"LESSONS_FAST": "1"}, capture_output=True, text=True)
+
+    def page(self, name: str) -> Path:
+        """The page of lesson `name`, "01" .., or "index", which every lesson writes."""
+        self.run(find()[0].name[:2] if name == "index" else name)
+        return self.folder / f"{name}.html"
 
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
-    """The folder of all pages, made in fast mode, and what each lesson's run printed and returned."""
-    folder = tmp_path_factory.mktemp("site")
-    runs = {}
-    for lesson in find():
-        command = [sys.executable, "-m", "lessons", "run", lesson.name[:2], "--out", folder]
-        runs[lesson.name] = subprocess.run(
-            command,
-            cwd=ROOT,
-            env=os.environ | {"LESSONS_FAST": "1"},
-            capture_output=True,
-            text=True,
-            timeout=BUDGET_SECONDS,
-        )
-    return folder, runs
+    return Site(tmp_path_factory.mktemp("site"))

@@ -34,8 +34,7 @@ def complaints(browser):
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_page(site, browser, name, width, scheme):
-    folder, _ = site
-    path = folder / f"{name}.html"
+    path = site.page(name)
     browser.open(path, width, scheme)
     durations = browser.evaluate(LOADED)
     assert complaints(browser) == [path.as_uri()]
@@ -54,21 +53,19 @@ def test_page(site, browser, name, width, scheme):
 
 @pytest.mark.parametrize("name", PAGES)
 def test_links_lead_somewhere(site, browser, name):
-    folder, _ = site
-    browser.open(folder / f"{name}.html")
+    browser.open(site.page(name))
     for link in browser.evaluate("[...document.links].map(a => a.getAttribute('href'))"):
         if link.startswith("#"):
             assert browser.evaluate(f"document.getElementById({link[1:]!r}) !== null"), link
         elif not link.startswith("https://"):
-            assert (folder / link).is_file(), link
+            assert (site.folder / link).is_file(), link
     if name == "index":
         assert browser.evaluate("document.querySelectorAll('main li a').length") == len(find())
 
 
 def test_the_browser_is_told_to_load_nothing(site, browser):
     """Were a page to ask for something from outside, the page's own policy would refuse it."""
-    folder, _ = site
-    browser.open(folder / "01.html")
+    browser.open(site.page("01"))
     browser.evaluate("""new Promise(done => { const i = new Image(); i.onerror = done; i.onload = done;
         i.src = 'https://example.org/x.png'; }).then(() => 0)""")
     browser.evaluate("0")

@@ -1,6 +1,8 @@
 """A lesson's file as cells, and as a notebook."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -68,6 +70,15 @@ def test_notebook(folder):
             compile(text, cell["id"], "exec")
             assert cell["outputs"] == [] and cell["execution_count"] is None
     assert ["".join(cell["source"]) for cell in cells[2:]] == [cell.text for cell in lesson.cells[1:]]
+
+
+def test_a_notebook_finds_the_lessons_from_anywhere(tmp_path):
+    setup = "".join(json.loads(percent.notebook(percent.load(percent.find("01")[0])))["cells"][1]["source"])
+    (tmp_path / "copy/lessons/tool").mkdir(parents=True)  # a repository around it comes first
+    for folder, found in ((tmp_path, percent.ROOT), (tmp_path / "copy", tmp_path / "copy")):
+        command = [sys.executable, "-c", f"{setup}\nprint(sys.path[0])"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        assert done.stdout == f"{found}\n", done.stderr
 
 
 @pytest.mark.parametrize("folder", percent.find(), ids=lambda folder: folder.name)

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from lessons.tool import page, terminal
+from lessons.__main__ import main
+from lessons.tool import page, percent, terminal
 from lessons.tool.display import Picture, Sound, Source, Text
 from lessons.tool.percent import ROOT, Lesson, find, parse
 from lessons.tool.run import LessonError, run
@@ -46,11 +47,11 @@ def lesson(text, path):
 
 @pytest.mark.parametrize("folder", find(), ids=lambda folder: folder.name)
 def test_every_lesson_runs_in_fast_mode(site, folder):
-    pages, runs = site
-    done = runs[folder.name]
+    number = folder.name[:2]
+    done = site.run(number)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "Warning" not in done.stderr, done.stderr
-    size = (pages / f"{folder.name[:2]}.html").stat().st_size
+    size = site.page(number).stat().st_size
     assert size < 10e6, f"{size / 1e6:.1f} MB: show fewer or shorter sounds, films and pictures"
 
 
@@ -78,6 +79,25 @@ def test_an_error_names_the_lesson_and_its_line(tmp_path, capsys):
         r'Traceback.*\n.*lesson\.py", line 13, in <module>\n(.*\n)+.*line 10, in f\n(.*\n)+ZeroDivision', error
     )
     assert "tool" not in error
+
+
+def test_a_lesson_that_fails_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
+    texts = {
+        "01_wrong": "# %% [markdown]\n# # T\n#\n# P\n\n# %%\nassert 1 == 2\n",
+        "02_no_tex": "# %% [markdown]\n# # T\n#\n# P\n#\n# $\\nosuchthing$\n",
+        "03_right": "# %% [markdown]\n# # T\n#\n# P\n\n# %%\nprint('runs')\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "lesson.py").write_text(text)
+    monkeypatch.setattr(percent, "LESSONS", tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main(["run", "--out", str(tmp_path / "pages")])
+    assert stop.value.code == "failed: lesson 01_wrong, 02_no_tex"  # printed to stderr, with status 1
+    printed = capsys.readouterr()
+    assert "AssertionError" in printed.err and "02_no_tex/lesson.py:2: TeX that can't be shown" in printed.err
+    assert "runs" in (tmp_path / "pages/03.html").read_text()
+    assert "not been run yet" in (tmp_path / "pages/01.html").read_text()
 
 
 def test_the_command_exits_with_1_or_2():

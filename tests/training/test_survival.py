@@ -83,11 +83,13 @@ def test_a_run_killed_at_twenty_random_moments_is_the_run_that_was_never_killed(
     epoch = sum(row[4] for row in read_log(undisturbed / "log.csv")) / EPOCHS  # seconds
     while kills < 20:
         process = processes.Process(target=train.main, args=(arguments(recordings, run),))
-        begun = stamp(run / "config.json")
+        config, saved = run / "config.json", run / "checkpoint.npz"
+        before = stamp(config), stamp(saved)
         process.start()
-        while stamp(run / "config.json") == begun and process.exitcode is None:
-            time.sleep(0.005)
-        process.join(moments.uniform(0, 2.5 * epoch))
+        wait_for_another(config, before[0], process)
+        if moments.random() < 0.6:  # a life that lasts for an epoch, however long that takes on a busy machine
+            wait_for_another(saved, before[1], process)
+        process.join(moments.uniform(0, epoch))
         kills += process.exitcode is None
         process.kill()
         process.join()
@@ -104,7 +106,17 @@ def test_a_run_killed_at_twenty_random_moments_is_the_run_that_was_never_killed(
 
 
 def stamp(path):
-    return path.stat().st_mtime_ns if path.exists() else None
+    """When the file was written; None if there is none, which can be so for a moment while it is replaced."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
+def wait_for_another(path, before, process):
+    """Until the process has written the file, or has ended."""
+    while stamp(path) in (before, None) and process.exitcode is None:
+        time.sleep(0.005)
 
 
 def die_at(moment, argv):

@@ -6,12 +6,16 @@ gpu        CUDA kernels, for CuPy arrays
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from ... import nn
+from ...runtime import mpi
 from ...runtime.backend import Array
+from ...runtime.launches import Recorded
 from . import gpu, processor
 
 _plain = False
@@ -28,3 +32,11 @@ def layers_for(x: Array) -> ModuleType:
     if _plain:
         return nn
     return processor if isinstance(x, np.ndarray) else gpu
+
+
+def recorded(function: Callable[..., Any], device: str) -> Callable[..., Any]:
+    """A function of arrays as one launch, where the GPU's layers do its work: they only launch kernels.
+
+    On a processor, with the textbook, and among processes, which speak to each other, it stays as it is.
+    """
+    return Recorded(function) if device == "gpu" and not _plain and mpi.size() == 1 else function

@@ -28,12 +28,12 @@ def residual_block(
 
 
 def residual_block_backward(dy: Array, cache: Tree) -> tuple[Array, Tree]:
-    """dy: (N, H, W, D). Returns dx (N, H, W, C) and the gradients of params."""
+    """dy: (N, H, W, D). Returns dx (N, H, W, C) and the gradients of params. Empties the cache, to use its memory."""
     grads = {}
-    dh, grads["conv2"] = conv2d_backward(dy, cache["conv2"])
-    dh = swish_backward(dh, cache["h"])
-    dh, grads["conv1"] = conv2d_backward(dh, cache["conv1"])
-    dh = normalise_backward(dh, cache["norm"])
+    dh, grads["conv2"] = conv2d_backward(dy, cache.pop("conv2"))
+    dh = swish_backward(dh, cache.pop("h"))
+    dh, grads["conv1"] = conv2d_backward(dh, cache.pop("conv1"))
+    dh = normalise_backward(dh, cache.pop("norm"))
     if "shortcut" in cache:
         dy, grads["shortcut"] = conv2d_backward(dy, cache["shortcut"])
     return add_in_place(dh, dy), grads
