@@ -199,7 +199,7 @@ class Config:
     def from_json(cls, text: str) -> Config:
         """Raises UserError for anything that `to_json` could not have written."""
         try:
-            values = PAPER | json.loads(text)  # options missing from an old file take the paper's values
+            values = PAPER | FIRST | json.loads(text)  # what is missing from an old file
             values["widths"] = tuple(values["widths"])
             for f in dataclasses.fields(cls):
                 value = values.get(f.name, f.default)
@@ -247,6 +247,7 @@ PAPER = {
     "ema": 0.999,
     "ema_schedule": "constant",
 }
+FIRST = {"epsilon": 1e-7}  # of every run from before it was an option, whatever the paper's
 TUNED = {
     "learning_rate": 3.310677931449062e-5,
     "weight_decay": 0.06881110177645029,
