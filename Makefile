@@ -1,59 +1,60 @@
-# make demo and make test do all the set-up themselves. PYTHON is any Python >= 3.10.
+# Targets install what they need into .venv. PYTHON is any Python >= 3.10.
 PYTHON ?= python3
 RUN ?= runs/demo
 BIN := .venv/bin
 DEMO_DATA := build/embedded
-# A small network, short windows, and v in place of eps, to hear music after three minutes of training. The
-# signal rates are the paper's tuned ones.
+# A small network with short windows that predicts v, to hear music after three minutes of training. The signal rates
+# are the paper's tuned ones.
 DEMO_OPTIONS := --window-seconds 1.28 --window-hop-seconds 0.64 --windows-per-track 45 \
   --widths 16 32 64 96 --block-depth 1 --attention none --prediction v \
   --min-signal-rate 0.195 --max-signal-rate 0.933 --learning-rate 2e-3 --ema 0.99 --epochs 28
 
 .PHONY: help demo lessons student-copy test test-gpu lint parity bench clean
 
-help: ## this list
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { sub("%", "NN", $$1); printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: .venv/.installed ## music from noise in six minutes: data, training, sampling, sound, numbers
+demo: .venv/.installed ## synthesise data, train, generate music and measure it, in six minutes
 	rm -rf $(RUN)
 	$(BIN)/python -m ddim_from_scratch.audio.synth $(DEMO_DATA)
 	$(BIN)/python -m ddim_from_scratch.train --data $(DEMO_DATA)/genres/plucked --run $(RUN) $(DEMO_OPTIONS)
 	$(BIN)/python -m ddim_from_scratch.sample --run $(RUN) --num 12 --seconds 5.12 --steps 40
 	$(BIN)/python -m ddim_from_scratch.experiments compare --run $(RUN)
 
-lesson-%: .venv/.installed-lessons ## run a lesson, make lesson-01 and so on: prose, code and results, and build/lessons/NN.html
+lesson-%: .venv/.installed-lessons ## run lesson NN in the terminal and write build/lessons/NN.html
 	$(BIN)/python -m lessons run $*
 
-lessons: .venv/.installed-lessons ## run all lessons, and make the course's pages, build/lessons/index.html
+lessons: .venv/.installed-lessons ## run all lessons and write the course's pages, build/lessons/index.html
 	$(BIN)/python -m lessons run
 
-notebook-%: .venv/.installed-lessons ## a lesson as a Jupyter notebook, build/lessons/NN.ipynb
+notebook-%: .venv/.installed-lessons ## write lesson NN as a Jupyter notebook, build/lessons/NN.ipynb
 	$(BIN)/python -m lessons notebook $*
 
-check-%: .venv/.installed-lessons ## your answers to a lesson's exercises, under the package's own tests
+check-%: .venv/.installed-lessons ## check your answers to the exercises of lesson NN
 	@$(BIN)/python -m lessons check $*
 
-student-copy: .venv/.installed-lessons ## the repository without the solutions, in OUT=FOLDER
+student-copy: .venv/.installed-lessons ## copy the repository without the solutions to OUT=FOLDER
 	$(BIN)/python -m lessons student-copy $(OUT)
 
-test: .venv/.installed-test ## the tests, with TensorFlow, Keras and SciPy as references
+test: .venv/.installed-test ## run the tests, with TensorFlow, Keras and SciPy as references
 	$(BIN)/python -m pytest --ignore=tests/parity
 
 # With the PYTHON of the machine if it has what the tests import: there may be no network to install it from.
-test-gpu: ## the same arithmetic on a CUDA device, against NumPy's
+test-gpu: ## compare results on a CUDA device with NumPy's
 	@set -e; python=$(BIN)/python; \
 	if $(PYTHON) -c 'import cupy, pytest, ddim_from_scratch.train' 2>/dev/null; then python=$(PYTHON); \
 	else $(MAKE) .venv/.installed-gpu; fi; \
 	DDIM_TEST_GPU=1 $$python -m pytest tests/test_gpu.py
 
-lint: .venv/.installed-test ## ruff's checks and format
+lint: .venv/.installed-test ## run ruff (checks and format) and mypy (types)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/mypy
 
-parity: .venv-parity/.installed ## the comparisons with PyTorch and its kin, in an environment of their own
+parity: .venv-parity/.installed ## run the comparisons with PyTorch and diffusers, in .venv-parity
 	.venv-parity/bin/python -m pytest tests/parity
 
-bench: .venv-parity/.installed-bench ## time and memory beside PyTorch, Keras and librosa: a table, and build/bench.json
+bench: .venv-parity/.installed-bench ## measure time and memory beside PyTorch, Keras and librosa: build/bench.json
 	.venv-parity/bin/python -m bench $(BENCH_OPTIONS)
 
 clean: ## remove environments, built data and runs

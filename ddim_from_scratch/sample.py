@@ -36,6 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv, system)
     use_plain(args.plain)
     device, mode = chosen_device(args.gpu), system.MODES[args.mode]
+    use_plain(args.plain)
     model = system.read_run(args.run, args.best).model(device)
     draw = mode.compose(args, system.composer(args, model))
     invert = load_inverter(args.inverter, device)

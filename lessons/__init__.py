@@ -1,10 +1,10 @@
-"""The course: lessons that run, exercises that mark themselves, pages that sound.
+"""The course: lessons that run, exercises with automatic checks, pages with sound.
 
     NN_name/lesson.py    prose and code in turn (percent format); imports the package, never copies it
-    NN_name/exercise.py  functions left to write
-    NN_name/solution.py  ... and written
-    NN_name/check.py     what an exercise replaces in the package, and which tests must still pass
-    tool/                what runs, prints, renders, checks and grades them
+    NN_name/exercise.py  functions for the student to write
+    NN_name/solution.py  the same functions, written
+    NN_name/check.py     which function of the package each exercise replaces, and which tests it must pass
+    tool/                runs, prints, renders, checks and grades them
 
 A lesson imports its helpers from here. `python -m lessons --help` lists the commands.
 """

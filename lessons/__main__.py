@@ -1,4 +1,4 @@
-"""python -m lessons: run lessons, make their pages and notebooks, check and grade exercises."""
+"""python -m lessons: runs lessons, writes their pages and notebooks, checks and grades exercises."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ def main(argv: list[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     command = commands.add_parser("run", help="run a lesson, or all, and write build/lessons/NN.html")
-    command.add_argument("number", nargs="?", help="the lesson, 01 ..; all if not given")
-    command.add_argument("--out", type=Path, default=BUILD, metavar="FOLDER", help="where the pages go")
+    command.add_argument("number", nargs="?", help="number of the lesson (default: all)")
+    command.add_argument("--out", type=Path, default=BUILD, metavar="FOLDER", help="output folder")
 
     command = commands.add_parser("notebook", help="write build/lessons/NN.ipynb")
     command.add_argument("number")
-    command.add_argument("--out", type=Path, default=BUILD, metavar="FOLDER", help="where the notebook goes")
+    command.add_argument("--out", type=Path, default=BUILD, metavar="FOLDER", help="output folder")
 
-    command = commands.add_parser("check", help="put your functions in the package's place and run its tests")
+    command = commands.add_parser("check", help="run the package's tests on your functions")
     command.add_argument("number")
-    command.add_argument("--file", type=Path, help="default: the lesson's exercise.py")
+    command.add_argument("--file", type=Path, help="file with your functions (default: the lesson's exercise.py)")
 
     command = commands.add_parser("student-copy", help="copy the repository without the solutions")
     command.add_argument("folder", type=Path)
 
-    command = commands.add_parser("grade", help="judge a folder of submissions, one folder a student")
-    command.add_argument("folder", type=Path, help="holds NAME/.../01_sound/exercise.py and so on")
+    command = commands.add_parser("grade", help="grade a folder of submissions, one folder per student")
+    command.add_argument("folder", type=Path, help="contains NAME/.../01_sound/exercise.py and so on")
     command.add_argument("--scores", type=Path, default=Path("scores.json"), help="the JSON file to write")
     command.add_argument("--time-limit", type=float, default=check.TIME_LIMIT, help="seconds for one exercise")
 

@@ -19,7 +19,7 @@ from ddim_from_scratch import sample, train
 from ddim_from_scratch.audio import griffin_lim, load_audio, load_inverter, log_mel
 from ddim_from_scratch.diffusion import SAMPLERS, SPACINGS, Sampling
 from ddim_from_scratch.experiments import __main__ as experiments
-from ddim_from_scratch.experiments import compare, steps
+from ddim_from_scratch.experiments import ceiling, compare, pictures, steps
 from ddim_from_scratch.fad import load_embedding
 from ddim_from_scratch.nn import fast
 from ddim_from_scratch.nn.fast import processor
@@ -263,7 +263,7 @@ def test_steps_measures_each_point_once_and_says_what_holds(run, tmp_path, monke
     assert set(points) == {("ddim", 30), ("ddim", 3), ("ddpm", 3), ("heun", 3), ("dpm++2m", 3)}
     assert points["ddim", 30]["rms"] == 0 < points["dpm++2m", 3]["rms"] <= points["ddpm", 3]["rms"]
     holds = points["dpm++2m", 3]["fad"] <= points["ddim", 30]["interval"][1]
-    said = f"dpm++2m at 3 evaluations is {'no worse' if holds else 'worse'} than ddim at 30"
+    said = f"dpm++2m with 3 evaluations is {'no worse' if holds else 'worse'} than ddim with 30"
     assert said in capsys.readouterr().out
     assert (run / "steps.png").read_bytes().startswith(b"\x89PNG")
     monkeypatch.setattr(Composer, "draw", make)
@@ -311,7 +311,7 @@ def test_compare_with_tracks_that_were_held_out(recordings, tmp_path, monkeypatc
 
 def test_a_film_goes_from_noise_to_the_sample(run, tmp_path):
     run = copy(run, tmp_path)
-    log_mels = experiments.film(run, None, 5)
+    log_mels = pictures.film(run, None, 5)
     experiments.main(f"film --run {run} --steps 5".split())
     assert log_mels.shape == (6, 32, 128)
     with Image.open(run / "film.webp") as picture:
@@ -331,9 +331,9 @@ def quieter(log_mels, label=""):
 def test_the_ceiling_is_the_distance_that_the_inverter_makes(recordings):
     """Halving lowers every log-mel by ln 2; mel's mean over time is one third of its numbers."""
     embedding = load_embedding("mel")
-    worse = experiments.ceiling(str(recordings), 1.0, 9, quieter, embedding)
+    worse = ceiling.ceiling(str(recordings), 1.0, 9, quieter, embedding)
     assert worse["clips_per_set"] == 6  # half of three recordings of 4 s
-    better = experiments.ceiling(str(recordings), 1.0, 9, load_inverter("griffin-lim"), embedding)
+    better = ceiling.ceiling(str(recordings), 1.0, 9, load_inverter("griffin-lim"), embedding)
     assert worse["fad"]["real"] == better["fad"]["real"] < better["fad"]["ceiling"] < worse["fad"]["ceiling"]
     assert better["fad"]["inverted"] < worse["fad"]["inverted"]
     assert better["log_mel_error"] < 0.3 < worse["log_mel_error"] < np.log(2) + 0.3
@@ -342,7 +342,7 @@ def test_the_ceiling_is_the_distance_that_the_inverter_makes(recordings):
 def test_ceiling_is_a_command(recordings, tmp_path, capsys):
     experiments.main(f"ceiling --data {recordings} --seconds 1 --embedding mel --inverter griffin-lim".split())
     report = capsys.readouterr().out
-    assert all(name in report for name in ("6 recordings (mel)", "inverted", "ceiling", "real", "log-mel"))
+    assert all(name in report for name in ("6 recordings (embedding mel)", "inverted", "ceiling", "real", "log-mel"))
     (tmp_path / "track.wav").write_bytes((recordings / "tone0.wav").read_bytes())
     with pytest.raises(UserError, match="2 clips of 2 s"):
         experiments.main(f"ceiling --data {tmp_path} --seconds 2 --embedding mel".split())

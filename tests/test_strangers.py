@@ -227,7 +227,8 @@ def test_any_options(name, tmp_path, monkeypatch):
     """They are refused, or the command comes to where its work begins, which is not there."""
     monkeypatch.chdir(tmp_path)
     command = COMMANDS[name]
-    text = Path(command.__file__).read_text()
+    files = Path(command.__file__).parent.glob("*.py") if name == "experiments" else [Path(command.__file__)]
+    text = "".join(file.read_text() for file in files)
     options = [f"--{f.replace('_', '-')}" for f in Config.__dataclass_fields__] if name == "train" else []
     options += [word for word in text.replace('"', " ").split() if word.startswith("--") and "=" not in word]
     first = {"train": ["--run", "run"], "sample": ["--run", "run"], "fad": ["a", "b"]}.get(name, [])

@@ -1,11 +1,11 @@
-"""Sound in, pictures out, and back.
+"""Sound to spectrograms and back.
 
-wav         read any recording, write 16-bit WAV
+wav         reads any recording, writes 16-bit WAV
 stft        short-time Fourier transform and its least-squares inverse
-mel         the log-mel spectrogram that the diffusion model draws
-griffin_lim a spectrogram back to sound: phases from consistency alone
-inverter    the same by a pretrained GAN, where it is at hand; what the commands call
-synth       the embedded music: a small corpus made by this code
+mel         the log-mel spectrogram that the diffusion model generates
+griffin_lim log-mel spectrogram to sound, by phase reconstruction
+inverter    the same by a pretrained GAN if it is installed; used by the commands
+synth       a small corpus of synthesised music
 """
 
 from .griffin_lim import griffin_lim

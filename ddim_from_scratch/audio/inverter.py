@@ -1,7 +1,7 @@
-"""The second stage of the paper: a log-mel spectrogram becomes sound, by a pretrained GAN or by Griffin-Lim.
+"""The inverter, the paper's second stage: turns log-mel spectrograms into sound, by a pretrained GAN or Griffin-Lim.
 
-The GAN is the decoder of SoundStream (Zeghidour et al. 2021) that was trained on the log-mels of `mel` with music
-and published for Spectrogram Diffusion (Hawthorne et al. 2022). It is a SavedModel, run by TensorFlow.
+The GAN is SoundStream's decoder (Zeghidour et al. 2021), trained on music with the log-mels of `mel` and published for
+Spectrogram Diffusion (Hawthorne et al. 2022). It is a SavedModel, run by TensorFlow.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ GRIFFIN_LIM, SOUNDSTREAM = "griffin-lim", "soundstream"
 
 Inverter = Callable[..., np.ndarray]  # (log_mels (n, frames, 128), label) -> float32 (n, frames * 320)
 
-# Frames of 20 ms. The decoder's first and last frames can click, so it gets CONTEXT frames more at either end,
-# which are cut from its sound. A long clip goes through it in chunks, and from one to the next the sound fades.
+# In frames of 20 ms. The decoder's first and last frames can click, so it gets CONTEXT more frames at either end, which
+# are cut from its sound. Long clips are decoded in chunks of CHUNK frames, cross-faded over FADE frames.
 CONTEXT = 16
 CHUNK = 512
 FADE = 8
@@ -39,37 +39,35 @@ def add_inverter_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--inverter",
         metavar="NAME",
-        help=f"what makes sound of spectrograms: {SOUNDSTREAM} (the paper's GAN, downloaded if need be), "
-        f"{GRIFFIN_LIM}, or the folder of a decoder with the GAN's interface "
-        f"(default: {SOUNDSTREAM} where it is at hand, else {GRIFFIN_LIM})",
+        help=f"how to make sound: {SOUNDSTREAM} (the paper's GAN, downloaded if necessary), {GRIFFIN_LIM}, or "
+        f"the folder of a decoder with the GAN's interface (default: {SOUNDSTREAM} if installed, else {GRIFFIN_LIM})",
     )
 
 
 def default_inverter() -> str:
-    """SoundStream where it takes no download, else Griffin-Lim."""
+    """SoundStream if it is installed, else Griffin-Lim."""
     return SOUNDSTREAM if hub.find(hub.SOUNDSTREAM) and find_spec("tensorflow_hub") else GRIFFIN_LIM
 
 
 def load_inverter(name: str | None = None, device: str = "cpu") -> Inverter:
-    """The function invert(log_mels, label="to sound") of an inverter.
+    """Returns the function invert(log_mels, label="to sound") of an inverter.
 
-    name: "griffin-lim", "soundstream" (looked for in TF-Hub's cache and Kaggle's, else downloaded), or the folder
-        of a SavedModel with the same interface: (batch, frames, 128) to (batch, frames * 320). None is soundstream
-        where it takes no download, else Griffin-Lim, which is said on stderr.
-    device: "cpu" or "gpu", for Griffin-Lim. TensorFlow finds its own.
+    name: "griffin-lim", "soundstream" (from the cache of TF-Hub or Kaggle, else downloaded), or the folder of a
+        SavedModel with the same interface: (batch, frames, 128) to (batch, frames * 320). None chooses soundstream if
+        it is installed, else Griffin-Lim, with a note on stderr.
+    device: "cpu" or "gpu", for Griffin-Lim. TensorFlow chooses its own.
 
-    invert takes log-mels (n, frames, 128) as `log_mel` makes them, on the host, shows a progress bar with its
-    label, and returns float32 (n, frames * 320), 16 kHz. Under mpirun each process inverts its share of the clips, and
-    all get all. It raises UserError for another shape, NaN, or values
-    that `log_mel` can't make.
+    invert takes log-mels (n, frames, 128) as returned by `log_mel`, on the host, shows a progress bar with its label,
+    and returns float32 (n, frames * 320), 16 kHz. Under mpirun each process inverts its share, and all get all clips.
+    It raises UserError for another shape, NaN, or values outside the range of `log_mel`.
     Raises UserError if there is no such decoder, or it is another model.
     """
     if name is None:
         name = default_inverter()
         if name == GRIFFIN_LIM:
             print(
-                f"inverting with Griffin-Lim: {hub.SOUNDSTREAM.name}, or tensorflow_hub to run it, is not on this "
-                f"machine (--inverter {SOUNDSTREAM} fetches it, or says what is missing)",
+                f"inverting with Griffin-Lim, because {hub.SOUNDSTREAM.name} or tensorflow_hub is not installed "
+                f"(--inverter {SOUNDSTREAM} downloads it, or says what is missing)",
                 file=sys.stderr,
             )
     if name == GRIFFIN_LIM:
@@ -87,7 +85,7 @@ def load_inverter(name: str | None = None, device: str = "cpu") -> Inverter:
 
 
 def load_decoder(folder: str) -> Callable[[np.ndarray], np.ndarray]:
-    """The decoder in a SavedModel folder, float32 (batch, frames, 128) to (batch, frames * 320), tried out once.
+    """Loads the decoder in a SavedModel folder, float32 (batch, frames, 128) to (batch, frames * 320), and tests it.
 
     Raises UserError without tensorflow_hub, or if the folder holds something else.
     """
@@ -101,7 +99,7 @@ def load_decoder(folder: str) -> Callable[[np.ndarray], np.ndarray]:
     try:
         model = tensorflow_hub.load(folder)
         trial = np.asarray(model(np.full((2, 9, N_MELS), np.log(MEL_MIN), np.float32)))
-    except Exception as error:  # TensorFlow raises a dozen kinds, some of them pages long
+    except Exception as error:  # TensorFlow raises many types, some with messages of pages
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"{folder} is damaged or no decoder of log-mels (batch, frames, {N_MELS}): copy it again ({reason})"
@@ -117,9 +115,9 @@ def load_decoder(folder: str) -> Callable[[np.ndarray], np.ndarray]:
 def decode(decoder: Callable[[np.ndarray], np.ndarray], log_mels: np.ndarray) -> np.ndarray:
     """The sound float32 (n, frames * 320) of log-mels (n, frames, 128), without clicks at ends and seams.
 
-    decoder: float32 (n, any frames, 128) to (n, frames * 320). What it hears of a clip's surroundings is the
-    clip itself, mirrored. Neighbouring chunks share FADE frames, in which the second fades in linearly while the
-    first fades out: they are nearly the same there, so amplitudes, not powers, have to add up to 1.
+    decoder: float32 (n, any frames, 128) to (n, frames * 320). At its ends a clip is extended by its mirror image.
+    Neighbouring chunks are cross-faded linearly over FADE frames. They are nearly equal there, so their amplitudes, not
+    their powers, must add up to 1.
     """
     n, frames, _ = log_mels.shape
     mirrored = np.pad(log_mels.astype(np.float32), [(0, 0), (CONTEXT, CONTEXT), (0, 0)], mode="reflect")
@@ -138,7 +136,7 @@ def decode(decoder: Callable[[np.ndarray], np.ndarray], log_mels: np.ndarray) ->
 
 
 def check_log_mels(log_mels: np.ndarray) -> None:
-    """Raise UserError unless log-mels (n, frames, 128) are what `log_mel` can make."""
+    """Raises UserError unless log-mels have the shape (n, frames, 128) and the range of `log_mel`."""
     if log_mels.ndim != 3 or log_mels.shape[-1] != N_MELS or 0 in log_mels.shape:
         raise UserError(f"log-mels have shape {log_mels.shape}, not (n, frames, {N_MELS}): stack or transpose them")
     if not np.isfinite(log_mels).all():
@@ -160,7 +158,7 @@ def _invert(clips: Callable[..., list[np.ndarray]], log_mels: np.ndarray, label:
 
 
 def _griffin_lim_clips(log_mels: np.ndarray, bar: tqdm, device: str) -> list[np.ndarray]:
-    """A clip a thread on a CPU, several clips a kernel on a GPU."""
+    """One clip per thread on a CPU, CLIPS_AT_ONCE per batch on a GPU."""
 
     def some(rows: np.ndarray) -> np.ndarray:
         short = rows.shape[1] <= CHUNK + FADE
@@ -179,16 +177,16 @@ def _griffin_lim_on(log_mels: np.ndarray, device: str, begun: np.ndarray | None 
 
 
 def _chunk_by_chunk(device: str) -> Callable[[np.ndarray], np.ndarray]:
-    """Griffin-Lim as a decoder for `decode`: each chunk goes on from the one before, or their phases would clash.
+    """Griffin-Lim as a decoder for `decode`. Each chunk continues the phases of the previous one.
 
-    Its spectra, 40 times the size of the log-mels, are those of one chunk, however long the clip.
+    Only one chunk's spectra, 40 times the size of its log-mels, are in memory at a time.
     """
     begun = None
 
     def decoder(log_mels: np.ndarray) -> np.ndarray:
         nonlocal begun
         sound = _griffin_lim_on(log_mels, device, begun)
-        again = (FADE + 2 * CONTEXT) * HOP_LENGTH  # what the next chunk begins with; the very end is poor
+        again = (FADE + 2 * CONTEXT) * HOP_LENGTH  # where the next chunk begins; the last frames are inaccurate
         begun = sound[:, -again : -CONTEXT * HOP_LENGTH]
         return sound
 
@@ -196,7 +194,7 @@ def _chunk_by_chunk(device: str) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _decoder_clips(decoder: Callable[[np.ndarray], np.ndarray], log_mels: np.ndarray, bar: tqdm) -> list[np.ndarray]:
-    """Batches bound the memory, whatever the number of clips."""
+    """In batches, which limits the memory."""
 
     def some(rows: np.ndarray) -> np.ndarray:
         sound = decode(decoder, rows)

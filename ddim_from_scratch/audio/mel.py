@@ -1,7 +1,7 @@
-"""The log-mel spectrogram: the picture of sound that the diffusion model draws.
+"""The log-mel spectrogram, which the diffusion model generates.
 
-The numbers are those of the GAN that turns such pictures back into sound (TF-Hub
-google/soundstream/mel/decoder/music/1), so both vocoders, it and Griffin-Lim, read the same spectrogram.
+Its parameters are those of the GAN that turns such spectrograms into sound (TF-Hub
+google/soundstream/mel/decoder/music/1), so both inverters, the GAN and Griffin-Lim, read the same spectrogram.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from ..runtime.backend import Array, array_module, empty, parallel
 from .contract import F_MAX_HZ, F_MIN_HZ, FRAME_LENGTH, HOP_LENGTH, MEL_MAX, MEL_MIN, N_FFT, N_MELS, SR
-from .stft import blocks, frame, windowed_rfft
+from .stft import frame, frame_slices, windowed_rfft
 
 
 def hz_to_mel(hz: float | Array) -> float | Array:
@@ -33,18 +33,17 @@ def mel_matrix(
     f_min_hz: float = F_MIN_HZ,
     f_max_hz: float = F_MAX_HZ,
 ) -> np.ndarray:
-    """The matrix that sums FFT bins into mel bins, as `tf.signal.linear_to_mel_weight_matrix` makes it.
+    """The matrix that sums FFT bins into mel bins, equal to that of `tf.signal.linear_to_mel_weight_matrix`.
 
     Column i is a triangle over the mel scale: 0 at edge i, 1 at edge i + 1, 0 at edge i + 2, of n_mels + 2
-    edges equally spaced in mel from f_min_hz to f_max_hz. Its area is not normalised. Row 0, the constant
-    part, is 0, since no triangle begins below 0 Hz. The lowest triangles are about as narrow as FFT bins:
-    each holds one or two.
+    edges equally spaced in mel from f_min_hz to f_max_hz. Areas are not normalised. Row 0 (0 Hz) is 0, since no
+    triangle begins below 0 Hz. The lowest triangles are about as narrow as FFT bins: each contains one or two.
 
     Returns float64 (n_fft // 2 + 1, n_mels), cached and read-only.
     Raises ValueError unless 0 <= f_min_hz < f_max_hz <= sr / 2.
     """
     check_range(f_min_hz, f_max_hz, sr)
-    bins = hz_to_mel(np.linspace(0, sr / 2, n_fft // 2 + 1))
+    bins = np.asarray(hz_to_mel(np.linspace(0, sr / 2, n_fft // 2 + 1)))
     edges = np.linspace(hz_to_mel(f_min_hz), hz_to_mel(f_max_hz), n_mels + 2)
     matrix = triangles(bins, edges)
     matrix.flags.writeable = False
@@ -68,8 +67,8 @@ def check_range(f_min_hz: float, f_max_hz: float, sr: int) -> None:
         raise ValueError(f"mel range {f_min_hz}..{f_max_hz} Hz must be increasing and within 0..{sr / 2} Hz")
 
 
-# The other mel scale in use, of Slaney's Auditory Toolbox (1998) and of librosa: 3 mel for every 200 Hz up to
-# 1000 Hz, which is 15 mel, and from there 27 mel for every factor of 6.4.
+# The other common mel scale, of Slaney's Auditory Toolbox (1998) and librosa: 3 mel per 200 Hz up to 1000 Hz, which is
+# 15 mel, and above it 27 mel per factor of 6.4.
 SLANEY_KNEE_HZ, SLANEY_KNEE = 1000.0, 15.0
 SLANEY_RATE = 27 / np.log(6.4)
 
@@ -88,10 +87,10 @@ def slaney_mel_to_hz(mel: float | np.ndarray) -> np.ndarray:
 
 @lru_cache
 def slaney_mel_matrix(n_fft: int, n_mels: int, sr: int, f_min_hz: float, f_max_hz: float) -> np.ndarray:
-    """The matrix that sums FFT bins into Slaney mel bins, as `librosa.filters.mel` makes it.
+    """The matrix that sums FFT bins into Slaney mel bins, equal to that of `librosa.filters.mel`.
 
-    The edges are equally spaced in mel, the triangles between them straight in Hz, each of area 1 Hz: white
-    noise is as loud in wide ones as in narrow ones. Returns and raises as `mel_matrix` does.
+    The edges are equally spaced in mel, the triangles are linear in Hz, and each has area 1 Hz, so that white noise is
+    equally loud in wide and narrow bins. Returns and raises as `mel_matrix` does.
     """
     check_range(f_min_hz, f_max_hz, sr)
     bins_hz = np.linspace(0, sr / 2, n_fft // 2 + 1)
@@ -104,7 +103,7 @@ def slaney_mel_matrix(n_fft: int, n_mels: int, sr: int, f_min_hz: float, f_max_h
 def to_mel(magnitude: Array) -> Array:
     """magnitude (..., 513) @ mel_matrix() -> (..., 128), in the precision of `magnitude`.
 
-    Each quarter of the mel bins looks at its own stretch of FFT bins only: a quarter of the arithmetic.
+    Each quarter of the mel bins reads only its own range of FFT bins, which takes a quarter of the arithmetic.
     """
     xp = array_module(magnitude)
     result = empty((*magnitude.shape[:-1], N_MELS), magnitude)
@@ -115,12 +114,12 @@ def to_mel(magnitude: Array) -> Array:
 
 @lru_cache
 def mel_bands(dtype: np.dtype) -> list[tuple[slice, slice, np.ndarray]]:
-    """Quarters of the mel bins, each with the FFT bins in which any of them is not 0, and their part of the matrix."""
+    """Quarters of the mel bins, each with the range of its FFT bins and that part of the matrix."""
     bands = []
     for start in range(0, N_MELS, N_MELS // 4):
         mels = slice(start, start + N_MELS // 4)
-        bins = np.flatnonzero(mel_matrix()[:, mels].any(axis=1))
-        bins = slice(bins[0], bins[-1] + 1)
+        used = np.flatnonzero(mel_matrix()[:, mels].any(axis=1))
+        bins = slice(used[0], used[-1] + 1)
         bands.append((mels, bins, mel_matrix()[bins, mels].astype(dtype)))
     return bands
 
@@ -152,5 +151,5 @@ def log_mel(samples: Array) -> Array:
         mel = to_mel(magnitude)
         xp.log(xp.clip(mel, MEL_MIN, MEL_MAX, out=mel), out=result[rows])
 
-    parallel(transform, blocks(len(frames)))
+    parallel(transform, frame_slices(len(frames)))
     return result

@@ -1,8 +1,8 @@
 """The short-time Fourier transform and its least-squares inverse.
 
-`stft` makes exactly the frames of `tf.signal.stft`: frame m covers samples m*hop .. m*hop + frame_length,
-nothing is centred, each frame is multiplied by a periodic Hann window and lies at the left of an FFT of
-n_fft points. With `pad_end` zeros follow the signal, so that there are ceil(n / hop) frames.
+`stft` makes exactly the frames of `tf.signal.stft`: frame m covers samples m*hop .. m*hop + frame_length and is not
+centred. It is multiplied by a periodic Hann window and zero-padded at its end to n_fft points. With `pad_end` zeros
+follow the signal, so that there are ceil(n / hop) frames.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from ..runtime.backend import Array, array_module, empty, fft_module, parallel
 from .contract import FRAME_LENGTH, HOP_LENGTH, N_FFT
 
-BLOCK = 256  # frames at a time: a MiB of spectra stays in cache; of fewer, threads wait for Python more than they save
+FRAMES_AT_ONCE = 256  # per thread: a MiB of spectra stays in cache, and Python's overhead per call stays small
 
 
 @lru_cache
@@ -47,7 +47,7 @@ def stft(
     def transform(rows: slice) -> None:
         spectrum[..., rows, :] = windowed_rfft(frames[..., rows, :], n_fft)
 
-    parallel(transform, blocks(frames.shape[-2]))
+    parallel(transform, frame_slices(frames.shape[-2]))
     return spectrum
 
 
@@ -59,15 +59,15 @@ def istft(
     length: int | None = None,
     floor: float = 0.0,
 ) -> Array:
-    """x = sum_m w y_m / sum_m w^2: its STFT is the nearest to `spectrum` (Griffin & Lim 1984, eq. 6).
+    """x = sum_m w y_m / sum_m w^2: the signal whose STFT is nearest to `spectrum` (Griffin & Lim 1984, eq. 6).
 
-    y_m is the inverse FFT of frame m, cut to the window's length and moved, as w is, to its place.
+    y_m is the inverse FFT of frame m, cut to the window's length. It and the window w are shifted to the frame's place.
 
     spectrum: (..., frames, n_fft // 2 + 1) complex; need not be the STFT of any signal.
-    length: samples to return, cut or padded with zeros; default (frames - 1) * hop_length + frame_length.
-    floor: the least value to divide by. At the default 0, istft(stft(x)) is x, except for samples that no
-        window sees, which are 0: x[0] always, since w[0] = 0. The next few are seen through w ~ 1e-5 only;
-        where `spectrum` is not the STFT of a signal, a floor of 0.1 or so keeps them from blowing up.
+    length: number of samples to return, cut or zero-padded; default (frames - 1) * hop_length + frame_length.
+    floor: smallest divisor. With the default 0, istft(stft(x)) is x, except for samples where all windows are 0. These
+        are 0, and always include x[0], since w[0] = 0. The windows of the next few samples are about 1e-5; if
+        `spectrum` is not the STFT of a signal, a floor of about 0.1 keeps these samples from becoming huge.
     Returns (..., length), float32 for complex64 and float64 for complex128.
     """
     check_lengths(frame_length, hop_length, n_fft)
@@ -81,7 +81,7 @@ def istft(
         y = fft_module(spectrum).irfft(spectrum[..., rows, :], n=n_fft)
         frames[..., rows, :] = y[..., :frame_length] * window
 
-    parallel(transform, blocks(count))
+    parallel(transform, frame_slices(count))
     covered = (count - 1) * hop_length + frame_length
     weight = overlap_add(np.broadcast_to(hann(frame_length) ** 2, (count, frame_length)), hop_length)
     weight = np.maximum(weight, max(floor, np.finfo(frames.dtype).tiny))
@@ -91,7 +91,7 @@ def istft(
 
 
 def frame(samples: Array, frame_length: int, hop_length: int, pad_end: bool) -> Array:
-    """Overlapping frames (..., frames, frame_length) of samples (..., n): a view, nothing is copied twice."""
+    """Overlapping frames (..., frames, frame_length) of samples (..., n), as a view."""
     if samples.dtype.kind != "f":
         raise ValueError(f"samples are {samples.dtype}, not float: scale them to [-1, 1], e.g. int16 / 32768")
     n = samples.shape[-1]
@@ -115,10 +115,10 @@ def windowed_rfft(frames: Array, n_fft: int) -> Array:
 
 
 def overlap_add(frames: Array, hop_length: int) -> Array:
-    """Add frames (..., count, frame_length) up, hop_length apart: (..., at least what they cover).
+    """Sum of frames (..., count, frame_length) placed hop_length apart. Returns (..., at least the samples they cover).
 
-    Every frame is cut into pieces of one hop. Piece i of frame m belongs to block m + i of the signal, so
-    the i-th pieces of all frames are added at once.
+    Each frame is cut into pieces of one hop. Piece i of frame m belongs to hop m + i of the signal, so the i-th pieces
+    of all frames are added in one operation.
     """
     *batch, count, frame_length = frames.shape
     pieces = -(-frame_length // hop_length)
@@ -137,9 +137,9 @@ def fit(samples: Array, length: int) -> Array:
     return array_module(samples).pad(samples, [(0, 0)] * (samples.ndim - 1) + [(0, missing)])
 
 
-def blocks(count: int) -> list[slice]:
-    """Slices of `BLOCK` frames that together cover 0 .. count."""
-    return [slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
+def frame_slices(count: int) -> list[slice]:
+    """Slices of at most FRAMES_AT_ONCE frames that cover 0 .. count."""
+    return [slice(start, min(start + FRAMES_AT_ONCE, count)) for start in range(0, count, FRAMES_AT_ONCE)]
 
 
 def check_lengths(frame_length: int, hop_length: int, n_fft: int) -> None:

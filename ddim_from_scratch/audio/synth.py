@@ -1,9 +1,9 @@
-"""The embedded music: a small corpus in GTZAN's layout, played by this file.
+"""Synthesised music: a small corpus in GTZAN's layout.
 
     python -m ddim_from_scratch.audio.synth FOLDER
 
-Old tunes, written down below as note names, get a bass, broken or held chords, a key, a tempo and a timbre.
-A genre is a timbre. The same seed gives the same bytes.
+Old tunes, written below as note names, are played with a bass, broken or held chords, in a random key and tempo.
+Each genre is a timbre. The same seed gives the same bytes.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ TRACK_SECONDS = 30
 TONE_SECONDS = 4.0  # the longest note
 RELEASE_SECONDS = 0.08  # a note dies away within this time after its end
 LOUDNESS = 0.1  # root mean square of a track: -20 dB
-HISS = 5e-4  # of the room, against a note's 1: without it the quiet bins would show rounding noise
+HISS = 5e-4  # relative to a note: without noise, quiet mel bins would contain rounding errors
 
-# The tunes: NAME or NAME:BEATS, one beat if not said; "-" is a rest and "|" a bar line, which means nothing.
-# Chords are letters, "m" for minor. All in the public domain.
+# The tunes: NAME or NAME:BEATS (default: one beat); "-" is a rest, and bar lines "|" are ignored. Chords are letters,
+# with "m" for minor. All are in the public domain.
 
 
 class Tune(NamedTuple):
@@ -96,7 +96,7 @@ class Note(NamedTuple):
 
 
 def timeline(text: str) -> Iterator[tuple[str, float, float]]:
-    """Each (name, start, beats) of a melody or a row of chords; rests are left out."""
+    """(name, start, beats) of each note of a melody, or of each chord, without rests."""
     start = 0.0
     for token in text.replace("|", " ").split():
         name, _, beats = token.partition(":")
@@ -111,7 +111,7 @@ def semitone(name: str) -> int:
 
 
 def score(tune: Tune, held: bool) -> list[Note]:
-    """The melody, and for each chord its root as bass and its triad: held, or broken into single beats."""
+    """The melody, and for each chord its root as bass and its triad, held or broken into half beats."""
     notes = [
         Note(12 * (int(name[-1]) + 1) + semitone(name[:-1]), start, beats, 1.0)
         for name, start, beats in timeline(tune.melody)
@@ -139,11 +139,11 @@ def frequency_hz(midi: int) -> float:
 
 
 def plucked(midi: int) -> np.ndarray:
-    """A string (Karplus & Strong 1983): noise in a loop, one period long, that blunts it each time.
+    """A plucked string (Karplus & Strong 1983): noise in a loop of one period, which is low-pass filtered each time.
 
-    y[n] = x[n] + g (y[n - N] + y[n - N - 1]) / 2. The average delays by N and half a sample; a second
-    one, of weights 1 - fraction and fraction, makes up the rest of the period: high notes are in tune.
-    Their noise is white; here harmonic k has size 1 / k, as on a string pulled aside: a softer attack.
+    y[n] = x[n] + g (y[n - N] + y[n - N - 1]) / 2. The average delays by N + 1/2 samples. A second one, with weights
+    1 - fraction and fraction, adds the rest of the period, so that high notes are in tune. The original noise is white;
+    here harmonic k has amplitude 1 / k, as on a string pulled aside, for a softer attack.
     """
     period = SR / frequency_hz(midi)
     delay = int(period - 0.5)
@@ -153,7 +153,7 @@ def plucked(midi: int) -> np.ndarray:
     loop[0] = 1
     loop[delay:] -= gain * np.convolve([0.5, 0.5], [1 - fraction, fraction])
     burst = np.zeros(int(TONE_SECONDS * SR))
-    harmonics = np.arange(1, delay // 2 + 1)  # none at 0: the loop would keep a constant for ever
+    harmonics = np.arange(1, delay // 2 + 1)  # none at 0 Hz: the loop would keep a constant forever
     phases = np.exp(2j * np.pi * np.random.default_rng(midi).random(len(harmonics)))
     burst[:delay] = np.fft.irfft([0, *(phases / harmonics)], n=delay)
     return lfilter([1.0], loop, burst)
@@ -171,13 +171,13 @@ def partials(midi: int, ratios: np.ndarray, amplitudes: np.ndarray, decays: np.n
 
 
 def organ(midi: int) -> np.ndarray:
-    """A reed pipe: whole-number partials of size 1 / k that last as long as the key is down."""
+    """A reed pipe: harmonics of amplitude 1 / k that last as long as the key is held."""
     k = np.arange(1, 13)
     return partials(midi, k, 1 / k, np.zeros(len(k)))
 
 
 def bells(midi: int) -> np.ndarray:
-    """A struck bar: partials stretched by its stiffness, the higher the sooner gone."""
+    """A struck bar: partials stretched by its stiffness; higher ones decay faster."""
     k = np.arange(1, 41)
     return partials(midi, k * np.sqrt(1 + 0.004 * k**2), 1 / k**0.8, 1.5 + 0.6 * k)
 
@@ -193,7 +193,7 @@ def tone(genre: str, midi: int) -> np.ndarray:
 
 
 def play(notes: list[Note], genre: str, transpose: int, beats_a_minute: float, rng: np.random.Generator) -> np.ndarray:
-    """The notes, again and again for TRACK_SECONDS: float32 (n,) of root mean square `LOUDNESS`."""
+    """The notes, repeated for TRACK_SECONDS: float32 (n,) with root mean square LOUDNESS."""
     n = TRACK_SECONDS * SR
     track = HISS * rng.standard_normal(n, np.float32)
     beat_seconds = 60 / beats_a_minute
@@ -215,7 +215,7 @@ def write_corpus(folder: str | Path, tracks_per_genre: int = len(TUNES), seed: i
     """Write FOLDER/genres/GENRE/GENRE.00000.wav and so on: 30 s, 22 050 Hz, mono, 16-bit, as in GTZAN.
 
     Track i of every genre plays tune i (modulo their number), in a key and at a tempo drawn from `seed`.
-    Every file is written atomically. Returns the paths. Raises OSError if `folder` cannot be made.
+    Every file is written atomically. Returns the paths. Raises OSError if `folder` cannot be created.
     """
     rng = np.random.default_rng(seed)
     tunes = list(TUNES.values())
@@ -238,10 +238,10 @@ def main(argv: list[str] | None = None) -> None:
         f"{', '.join(GENRES)}; {TRACK_SECONDS} s a track, {SR} Hz, mono, 16-bit.",
         epilog="example: python -m ddim_from_scratch.audio.synth data/embedded --tracks 5",
     )
-    parser.add_argument("folder", type=Path, help="where genres/NAME/NAME.00000.wav and so on go; made if missing")
-    tracks_help = f"tracks a genre (default: {len(TUNES)}); {len(TUNES)} tunes, then other keys"
+    parser.add_argument("folder", type=Path, help="output folder; files are named genres/NAME/NAME.00000.wav")
+    tracks_help = f"tracks per genre (default: {len(TUNES)}); beyond {len(TUNES)}, tunes repeat in other keys"
     parser.add_argument("--tracks", type=at_least(1), default=len(TUNES), help=tracks_help)
-    seed_help = "draws keys and tempi; the same seed gives the same bytes (default: 0)"
+    seed_help = "random seed of keys and tempi; the same seed gives the same bytes (default: 0)"
     parser.add_argument("--seed", type=at_least(0), default=0, help=seed_help)
     args = parser.parse_args(argv)
     paths = write_corpus(args.folder, args.tracks, args.seed)

@@ -1,4 +1,4 @@
-"""Recordings in and out: any format that libsndfile reads, at any rate, becomes mono float32 at 16 kHz.
+"""Reads recordings in any format and at any rate as mono float32 at 16 kHz, and writes WAV files.
 
 soundfile and soxr are imported when the first file is read: a machine that reads no recordings needs neither.
 """
@@ -17,27 +17,27 @@ from typing import Any
 import numpy as np
 
 from ..runtime.errors import UserError
-from ..runtime.files import replacing
+from ..runtime.files import reading, replacing
 from .contract import SR
 
 SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff"}
-LOWEST_SR, HIGHEST_SR = 1000, 768_000  # Hz: a file of few samples at 1 Hz would become a huge one at 16 kHz
-LONGEST_SECONDS = 4 * 3600  # of one recording: 0.9 GB at 16 kHz
+LOWEST_SR, HIGHEST_SR = 1000, 768_000  # Hz: a few samples at 1 Hz would become a huge file at 16 kHz
+LONGEST_SECONDS = 4 * 3600  # per recording: 0.9 GB at 16 kHz
 BLOCK = 1 << 20  # numbers read at once
-UNKNOWN = (1 << 63) - 1  # libsndfile's number of frames where the file does not say it
-STREAMED = 0xFFFFFFFF  # the data size in a WAV file whose writer could not go back to the header
+UNKNOWN = (1 << 63) - 1  # libsndfile's number of frames if the file does not state it
+STREAMED = 0xFFFFFFFF  # data size in a WAV file whose writer could not return to the header
 
 
 class AudioError(UserError):
-    """A recording that cannot be used; one line that names the file and says what to do about it."""
+    """Raised for an unusable recording. The one-line message names the file and the remedy."""
 
 
 def load_audio(path: str | Path, sr: int = SR) -> np.ndarray:
-    """Read a recording, average its channels, and resample it (soxr, high quality).
+    """Reads a recording, averages its channels, and resamples it (soxr, high quality).
 
-    path: WAV, FLAC, OGG, MP3, AIFF or whatever else libsndfile reads. sr: the rate to return, Hz.
-    Returns float32 (n,), in about [-1, 1]: resampling and lossy formats can overshoot a little.
-    Raises AudioError if the file is missing, empty, cut short, not audio, or holds no or non-finite samples.
+    path: WAV, FLAC, OGG, MP3, AIFF or any other format of libsndfile. sr: sampling rate of the result, Hz.
+    Returns float32 (n,), roughly in [-1, 1]: resampling and lossy formats can overshoot a little.
+    Raises AudioError if the file is missing, empty, truncated, not audio, or has no samples or non-finite ones.
     """
     soundfile = libsndfile()
     try:
@@ -105,7 +105,7 @@ def _soundfile() -> ModuleType:
 
 
 def _mono(file: Any) -> np.ndarray:
-    """The mean of the channels, float32 (n,), of what is there: a header's promise alone takes no memory."""
+    """Mean of the channels, float32 (n,). Reads blocks, so that a false length in the header takes no memory."""
     parts, frames = [], max(1, BLOCK // file.channels)
     while len(block := file.read(frames, dtype="float32", always_2d=True)):
         parts.append(block.mean(axis=1))
@@ -113,9 +113,8 @@ def _mono(file: Any) -> np.ndarray:
 
 
 def write_wav(path: str | Path, samples: np.ndarray, sr: int = SR) -> None:
-    """Write samples (n,), floats clipped to [-1, 1], as a mono 16-bit WAV file.
+    """Writes samples (n,), floats clipped to [-1, 1], as a mono 16-bit WAV file, atomically.
 
-    Atomic: after a crash there is the old file or the new one, whole.
     Raises ValueError if samples are not one-dimensional and finite.
     """
     if samples.ndim != 1 or not np.isfinite(samples).all():
@@ -126,9 +125,9 @@ def write_wav(path: str | Path, samples: np.ndarray, sr: int = SR) -> None:
 
 
 def find_audio(folder: str | Path) -> list[Path]:
-    """Every recording in `folder` and the folders within it, by suffix, in sorted order.
+    """All recordings in `folder` and its subfolders, by suffix, sorted. The list may be empty.
 
-    Raises AudioError if there is no such folder. The list may be empty.
+    Raises AudioError if the folder does not exist.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -137,11 +136,11 @@ def find_audio(folder: str | Path) -> list[Path]:
 
 
 def check_riff_size(path: str | Path) -> None:
-    """Raise AudioError if `path` is a WAV file that ends before its samples do; libsndfile would not say so.
+    """Raises AudioError if `path` is a truncated WAV file, which libsndfile would not report.
 
-    A WAV file is "RIFF", a size, "WAVE", and then chunks: a name of 4 bytes, a size of 4, so many bytes.
+    A WAV file is "RIFF", a size, "WAVE", and then chunks: a 4-byte name, a 4-byte size, and that many bytes.
     """
-    with open(path, "rb") as file:
+    with reading(path) as file:
         end = os.fstat(file.fileno()).st_size
         header = file.read(12)
         if header[:4] != b"RIFF" or header[8:] != b"WAVE":

@@ -42,9 +42,11 @@ def infill(walk: Walk, x_T: Array, known: Array, mask: Array, resamplings: int =
         raise ValueError(f"resamplings is {resamplings}: a step is taken 1 time or more")
 
     xp, share = array_module(x_T), mask.astype(x_T.dtype)
+    if (rng := walk.rng) is None:
+        raise ValueError("infilling adds noise at every step: pass rng, a numpy.random.Generator")
 
     def with_known(x: Array, ab: float) -> Array:
-        return xp.where(mask > 0, q_sample(known, ab, noise_like(x, walk.rng)), x)
+        return xp.where(mask > 0, q_sample(known, ab, noise_like(x, rng)), x)
 
     next(walk(x_T))  # refuses a bad tau before any work
     levels = np.asarray(walk.alpha_bar)[walk.tau].tolist()
@@ -54,7 +56,7 @@ def infill(walk: Walk, x_T: Array, known: Array, mask: Array, resamplings: int =
         ab_t, ab_s = levels[i], levels[i - 1]
         for again in range(resamplings if i > 1 else 1):
             if again:
-                x = q_sample(x, ab_t / ab_s, noise_like(x, walk.rng))  # DDPM's forward process from s to t
+                x = q_sample(x, ab_t / ab_s, noise_like(x, rng))  # DDPM's forward process from s to t
             step = walk.along(walk.tau[: i + 1])(x)
             _, x = next(step), next(step)
             x = with_known(x, ab_s) if i > 1 else xp.where(mask > 0, share * known + (1 - share) * x, x)

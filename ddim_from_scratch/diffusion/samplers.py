@@ -15,7 +15,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -56,7 +56,7 @@ class Sampler(NamedTuple):
 SAMPLERS: dict[str, Sampler] = {}
 
 
-def sampler(name: str, **about: object) -> Callable[[Callable], Callable]:
+def sampler(name: str, **about: Any) -> Callable[[Callable], Callable]:
     """Enter the function below into SAMPLERS; it stays as it is."""
 
     def enter(function: Callable) -> Callable:
@@ -69,7 +69,7 @@ def sampler(name: str, **about: object) -> Callable[[Callable], Callable]:
 class Walk(NamedTuple):
     """A sampler on its way through given times: walk(x_T) yields x at each of them, x_T first."""
 
-    sampler: Callable[..., Iterator[Array]]
+    sampler: Sampler
     eps_model: EpsModel
     alpha_bar: np.ndarray
     tau: np.ndarray
@@ -109,7 +109,7 @@ def ddim(
         eps = eps_model(x, t)
         x0 = predict_x0(x, ab_t, eps)  # eq. 9
         x = ab_s**0.5 * x0 + max(1 - ab_s - sigma**2, 0.0) ** 0.5 * eps  # eq. 12, "direction pointing to x_t"
-        if sigma > 0:
+        if sigma > 0 and rng:
             x = x + sigma * noise_like(x, rng)
         yield x
 

@@ -1,32 +1,57 @@
-"""What real music loses when it becomes a log-mel spectrogram and sound again: the inverter's part of a distance."""
+"""The inverter's share of the Frechet distance: what real music loses when its log-mels are inverted."""
 
 from __future__ import annotations
 
+import argparse
+
 import numpy as np
 
-from ..audio.inverter import Inverter
-from ..fad import Embedding
+from ..audio.inverter import Inverter, load_inverter
+from ..fad import Embedding, load_embedding
+from ..runtime.backend import threads
+from ..runtime.cli import add_threads_option, at_least
 from ..runtime.errors import UserError
 from ..spectrogram.config import Config
 from ..spectrogram.data import load_windows
-from .compare import log_mel_error, score
+from .compare import add_listening_options, distances, log_mel_error, summary
 
 
 def ceiling(data: str, seconds: float, clips: int, invert: Inverter, embedding: Embedding) -> dict:
-    """What an inverter makes of real log-mels: the best that any model which is heard through it can reach.
+    """Distances of inverted real log-mels from real music: the best that any model heard through this inverter can do.
 
-    clips: in each of two sets of windows of `seconds`, at most. Returns what `score` does, and "log_mel_error".
+    clips: the most in each of two sets of windows of `seconds`. Returns what `distances` does, and "log_mel_error".
     """
-    no_network = (1, 1)  # any even number of frames will do
-    windows = load_windows(Config(data=data, window_seconds=seconds, window_hop_seconds=seconds, widths=no_network))
+    any_length = (1, 1)  # widths with one halving: any even number of frames will do
+    windows = load_windows(Config(data=data, window_seconds=seconds, window_hop_seconds=seconds, widths=any_length))
     chosen = np.random.default_rng(0).permutation(len(windows))
     n = min(clips, len(chosen) // 2)
     if n < 2:
         raise UserError(
-            f"{data} has {len(chosen)} clips of {seconds:g} s, 4 are needed: add recordings, or lower --seconds"
+            f"{data} has {len(chosen)} clips of {seconds:g} s; 4 are needed. Add recordings or lower --seconds"
         )
-    one_half, other_half = chosen[:n], chosen[n : 2 * n]
+    first, second = chosen[:n], chosen[n : 2 * n]
     log_mels = windows.take(chosen[: 2 * n])
     sound = invert(log_mels, "real music")
-    sets = {"ceiling": sound[n:], "real": windows.sound(other_half), "inverted": sound[:n]}
-    return score(embedding, windows.sound(one_half), sets) | {"log_mel_error": log_mel_error(sound, log_mels)}
+    sets = {"ceiling": sound[n:], "real": windows.sound(second), "inverted": sound[:n]}
+    return distances(embedding, windows.sound(first), sets) | {"log_mel_error": log_mel_error(sound, log_mels)}
+
+
+def add_command(commands: argparse._SubParsersAction) -> None:
+    """experiments ceiling."""
+    parser = commands.add_parser(
+        "ceiling",
+        help="how much real music loses in the inverter",
+        description="Inverts log-mels of real recordings and measures how far the sound is from the recordings.",
+    )
+    parser.add_argument("--data", required=True, metavar="FOLDER", help="folder of recordings")
+    parser.add_argument("--seconds", type=float, default=5.12, help="length of a clip (default: 5.12, as in the paper)")
+    parser.add_argument("--clips", type=at_least(2), default=50, help="most clips in each set (default: 50)")
+    add_listening_options(parser)
+    add_threads_option(parser)
+    parser.set_defaults(main=main)
+
+
+def main(args: argparse.Namespace) -> None:
+    with threads(args.threads):
+        inverter, embedding = load_inverter(args.inverter), load_embedding(args.embedding)
+        print(summary(ceiling(args.data, args.seconds, args.clips, inverter, embedding)))

@@ -1,10 +1,8 @@
-"""How far a run's samples are from its training music, on a scale that has both ends.
-
-Noise and an untrained network are on one, real music is on the other.
-"""
+"""How far a run's clips are from its training music, on a scale between noise and real music."""
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 from pathlib import Path
 
@@ -12,124 +10,175 @@ import numpy as np
 
 from ..audio import find_audio, load_audio, log_mel
 from ..audio.contract import FRAMES_PER_SECOND, HOP_LENGTH, N_MELS
-from ..audio.inverter import Inverter
+from ..audio.inverter import Inverter, add_inverter_option, load_inverter
 from ..diffusion import Sampling
-from ..fad import Embedding, Set, embed_clips
+from ..fad import Embedding, Set, embed_clips, load_embedding
+from ..fad.embeddings import add_embedding_option
 from ..fad.reliability import distance, interval
-from ..runtime.backend import parallel
+from ..runtime.backend import parallel, threads
+from ..runtime.cli import add_threads_option
 from ..runtime.errors import UserError
 from ..runtime.files import write_json
 from ..spectrogram.compose import Composer
-from ..spectrogram.data import load_windows
+from ..spectrogram.config import Config
+from ..spectrogram.data import Windows, load_windows
 from ..spectrogram.model import init_state, read_run
 from ..training.log import read_log
 from .pictures import save_log_mels
 
-PICTURED = 4
-UNTRAINED = Sampling(steps=5)  # a fresh network's output layer is zero, so few steps give what many would
+PICTURED = 4  # clips per row of a picture
+UNTRAINED = Sampling(steps=5)  # an untrained network predicts zero, so few steps give the same result as many
 
 MEANING = {
-    "noise": "standardised noise, made audible",
-    "untrained": "what the network drew before training",
-    "generated": "the new music",
-    "ceiling": "other recordings, through the inverter as new music is: what a perfect model would score",
-    "real": "the same as they are: how far two halves of the music lie apart",
-    "inverted": "the very recordings that the others are compared with, through the inverter",
+    "noise": "standardised noise, inverted",
+    "untrained": "clips of the network before training",
+    "generated": "clips of the trained network",
+    "ceiling": "other recordings, inverted as generated clips are: what a perfect model would reach",
+    "real": "other recordings, not inverted: how far apart two halves of the music are",
+    "inverted": "the reference recordings themselves, inverted",
 }
 
 
-def score(embedding: Embedding, background: np.ndarray, sets: dict[str, np.ndarray]) -> dict:
-    """Frechet distances of sets of clips from the background, all samples (n, samples) at 16 kHz.
+def distances(embedding: Embedding, background: np.ndarray, sets: dict[str, np.ndarray]) -> dict:
+    """Frechet distance of each set of clips from the background. All clips are (n, samples) at 16 kHz.
 
     Returns {"embedding": its name, "clips_per_set": n, "fad": {set: distance}, "interval": {set: [low, high]}}.
     """
     reference = Set.of(embed_clips(embedding, background, "the background"))
-    found = {name: Set.of(embed_clips(embedding, clips, name)) for name, clips in sets.items()}
+    embedded = {name: Set.of(embed_clips(embedding, clips, name)) for name, clips in sets.items()}
     return {
         "embedding": embedding.name,
         "clips_per_set": len(background),
-        "fad": {name: distance(reference, clips) for name, clips in found.items()},
-        "interval": {name: interval(reference, clips, np.random.default_rng(0)) for name, clips in found.items()},
+        "fad": {name: distance(reference, clips) for name, clips in embedded.items()},
+        "interval": {name: interval(reference, clips, np.random.default_rng(0)) for name, clips in embedded.items()},
     }
 
 
 def log_mel_error(sound: np.ndarray, log_mels: np.ndarray) -> float:
-    """The mean |log_mel(sound) - log_mels|, natural logarithms: 0.1 is 0.9 dB."""
-    return float(np.mean([np.abs(log_mel(one) - target).mean() for one, target in zip(sound, log_mels, strict=True)]))
+    """Mean |log_mel(sound) - log_mels|, in natural logarithms: 0.1 is 0.9 dB."""
+    return float(np.mean([np.abs(log_mel(clip) - target).mean() for clip, target in zip(sound, log_mels, strict=True)]))
+
+
+def load_clips(run: Path) -> np.ndarray:
+    """The clips in RUN/samples, (n, samples) at 16 kHz. Raises UserError if there are none or their lengths differ."""
+    folder = run / "samples"
+    clips = parallel(load_audio, find_audio(folder) if folder.is_dir() else [])
+    if not clips:
+        raise UserError(
+            f"{folder} holds no clips: make some with python -m ddim_from_scratch.sample --run {run} --num 16"
+        )
+    seconds = sorted({len(clip) / HOP_LENGTH / FRAMES_PER_SECOND for clip in clips})
+    if len(seconds) > 1:
+        raise UserError(
+            f"{folder} holds clips of {seconds[0]:g} s and of {seconds[-1]:g} s; FAD needs one length. "
+            "Move the others to another folder"
+        )
+    return np.stack(clips)
+
+
+def choose_windows(
+    config: Config, most: int, rng: np.random.Generator
+) -> tuple[Windows, np.ndarray, Windows, np.ndarray]:
+    """Two disjoint sets of at most `most` windows that do not overlap: the reference, and other real music.
+
+    With --hold-out the others are from tracks that the network never saw, else from the training music.
+    Returns (windows, indices of the reference, other windows, indices of the others).
+    """
+    windows = load_windows(config)
+    chosen = rng.permutation(windows.apart())
+    n = min(most, len(chosen) // 2)
+    if not config.hold_out:
+        return windows, chosen[:n], windows, chosen[n : 2 * n]
+    held_out = load_windows(config, held_out=True)
+    others = rng.permutation(held_out.apart())
+    n = min(most, len(chosen), len(others))
+    return windows, chosen[:n], held_out, others[:n]
 
 
 def compare(run: Path, invert: Inverter, embedding: Embedding) -> dict:
-    """Distances of noise, an untrained network, the run's samples and real music from the training music.
+    """Frechet distances of noise, an untrained network, the run's clips and real music from the training music.
 
-    All sets have the same number of clips, since the distance depends on it. Real music is other windows of the
-    training music, or, of a run with --hold-out, tracks that it never saw. Writes metrics.json and comparison.png
-    into the run's folder and returns what metrics.json holds.
+    All sets have the same number of clips, because the distance depends on it. Writes metrics.json and comparison.png
+    into the run's folder, and returns the content of metrics.json.
     """
     model = read_run(run).model()
     config = model.config
     rng = np.random.default_rng(config.seed)
-    files = find_audio(run / "samples") if (run / "samples").is_dir() else []
-    samples = parallel(load_audio, files)
-    if len({len(sample) for sample in samples}) != 1:
-        raise UserError(f"{run / 'samples'} must hold clips of one length: ddim_from_scratch.sample makes them")
-    # Windows as long as the samples, whatever length the network was trained on.
-    as_long = dataclasses.replace(config, window_seconds=len(samples[0]) / HOP_LENGTH / FRAMES_PER_SECOND)
-    windows = load_windows(as_long)
-    chosen = rng.permutation(windows.apart())
-    n = min(len(files), len(chosen) // 2)
-    others, other = windows, chosen[n:]
-    if config.hold_out:
-        others = load_windows(as_long, held_out=True)
-        other = rng.permutation(others.apart())
-        n = min(len(files), len(chosen), len(other))
+    clips = load_clips(run)
+    seconds = clips.shape[1] / HOP_LENGTH / FRAMES_PER_SECOND  # as long as the clips, whatever the training windows are
+    windows, reference, others, other = choose_windows(
+        dataclasses.replace(config, window_seconds=seconds), len(clips), rng
+    )
+    n, frames = len(reference), windows.frames
     if n < 2:
         raise UserError(
-            f"{run / 'samples'} has {len(files)} clips and {config.data} {len(chosen)} windows apart: 2 clips and "
-            "4 windows are needed (python -m ddim_from_scratch.sample --num 16)"
+            f"{run / 'samples'} has {len(clips)} clips and {config.data} {n} pairs of windows of {seconds:g} s; 2 of "
+            "each are needed. Draw more or shorter clips: python -m ddim_from_scratch.sample --num 16"
         )
-    samples = np.stack(samples[:n])
-    one_half, other_half = chosen[:n], other[:n]
-    noise = model.scaler.restore(rng.standard_normal((n, windows.frames, N_MELS), dtype=np.float32))
-    fresh = dataclasses.replace(model, network=init_state(config, rng)["average"])
-    untrained = Composer(fresh, UNTRAINED, config.seed).draw(n, windows.frames)
-    inverted = invert(others.take(other_half), "real music")
+    noise = model.scaler.restore(rng.standard_normal((n, frames, N_MELS), dtype=np.float32))
+    untrained_model = dataclasses.replace(model, network=init_state(config, rng)["average"])
+    untrained = Composer(untrained_model, UNTRAINED, config.seed).draw(n, frames)
+    inverted = invert(others.take(other), "real music")
     sets = {
         "noise": invert(noise, "noise"),
         "untrained": invert(untrained, "untrained"),
-        "generated": samples,
+        "generated": clips[:n],
         "ceiling": inverted,
-        "real": others.sound(other_half),
+        "real": others.sound(other),
     }
     rows = np.array(read_log(run / "log.csv"))
-    metrics = score(embedding, windows.sound(one_half), sets) | {
-        "log_mel_error": log_mel_error(inverted, others.take(other_half)),
+    metrics = distances(embedding, windows.sound(reference), sets) | {
+        "log_mel_error": log_mel_error(inverted, others.take(other)),
         "noise_loss": {"first 50 steps": rows[:50, 2].mean(), "last 50 steps": rows[-50:, 2].mean()},
         "training_seconds": rows[:, 4].sum(),
         "steps": len(rows),
     }
     write_json(run / "metrics.json", metrics)
-    pictured = {
-        "training": windows.take(one_half[:PICTURED]),
-        "generated": np.stack([*map(log_mel, samples[:PICTURED])]),
-    }
+    generated = np.stack([*map(log_mel, clips[: min(n, PICTURED)])])
+    pictured = {"training": windows.take(reference[:PICTURED]), "generated": generated}
     save_log_mels(run / "comparison.png", pictured)
     return metrics
 
 
-def report(metrics: dict) -> str:
-    """The numbers of `compare` or `ceiling` in words."""
+def summary(metrics: dict) -> str:
+    """The metrics of `compare` or `ceiling` in words."""
     n, name = metrics["clips_per_set"], metrics["embedding"]
-    lines = [f"Frechet distance from {n} recordings ({name}), lower is nearer (95 % interval):"]
+    lines = [f"Frechet distance from {n} recordings (embedding {name}), lower is better (95 % interval):"]
     for kind, value in metrics["fad"].items():
         low, high = metrics["interval"][kind]
         lines.append(f"  {kind:10s} {value:8.4g}  ({low:.4g} to {high:.4g})  {MEANING[kind]}")
     lines.append(
-        f"So few clips of real music are not at 0 either. The inverter moves a log-mel by "
+        "Real music is not at 0 either, because the sets are small. The inverter changes a log-mel by "
         f"{metrics['log_mel_error']:.4f} on average (0.1 is 0.9 dB)."
     )
     if "noise_loss" in metrics:
-        before, after = metrics["noise_loss"].values()
+        first, last = metrics["noise_loss"].values()
         lines.append(
-            f"Noise loss {before:.3f} at first, {after:.3f} at last; 1.0 is a network that has learnt nothing."
+            f"Noise loss: {first:.3f} in the first steps, {last:.3f} in the last; an untrained network has 1.0."
         )
     return "\n".join(lines)
+
+
+def add_listening_options(parser: argparse.ArgumentParser) -> None:
+    """--inverter and --embedding, for the experiments that measure sound."""
+    add_inverter_option(parser)
+    add_embedding_option(parser)
+
+
+def add_command(commands: argparse._SubParsersAction) -> None:
+    """experiments compare."""
+    parser = commands.add_parser(
+        "compare",
+        help="how far a run's clips are from its training music",
+        description="Compares a run's clips with noise, an untrained network and real music, by the Frechet distance.",
+    )
+    parser.add_argument("--run", type=Path, required=True, help="folder of a trained run with samples")
+    add_listening_options(parser)
+    add_threads_option(parser)
+    parser.set_defaults(main=main)
+
+
+def main(args: argparse.Namespace) -> None:
+    with threads(args.threads):
+        print(summary(compare(args.run, load_inverter(args.inverter), load_embedding(args.embedding))))
+    print(f"Listen to {args.run}/samples/*.wav; look at {args.run}/comparison.png and {args.run}/loss.png.")

@@ -1,32 +1,40 @@
-"""Pictures of spectrograms and of training, with matplotlib.
+"""Pictures of spectrograms and trainings, with matplotlib, and the film of a clip's generation.
 
-Each function draws on a figure of its own. pyplot, its list of open figures and its backend belong to the user.
+Each function draws on its own figure. pyplot, its list of open figures and its backend belong to the user.
 """
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
+from tqdm import tqdm
 
 from ..audio.contract import FRAMES_PER_SECOND
+from ..diffusion import T, ddim, uniform_tau
+from ..runtime.backend import threads
+from ..runtime.cli import add_threads_option, at_least
 from ..runtime.files import replacing
+from ..runtime.streams import stream
+from ..spectrogram.model import read_run
 
-SMOOTHING = 50  # steps
-MOST_FRAMES = 4096  # of a spectrogram in a picture, many more than it has pixels
+SMOOTHING = 50  # steps in the running mean of a loss
+MAX_FRAMES = 4096  # longer spectrograms are thinned out: a picture has far fewer pixels
 
 
-def save_log_mels(path: str | Path, rows: Mapping[str, Sequence[np.ndarray]]) -> None:
-    """A grid of log-mel spectrograms, one labelled row for each key, on one colour scale. Each is (frames, 128)."""
+def save_log_mels(path: str | Path, rows: Mapping[str, Sequence[np.ndarray] | np.ndarray]) -> None:
+    """Draws a grid of log-mel spectrograms (frames, 128), one labelled row per key, on one colour scale."""
     seconds = {label: [len(clip) / FRAMES_PER_SECOND for clip in clips] for label, clips in rows.items()}
-    rows = {label: [clip[:: -(-len(clip) // MOST_FRAMES)] for clip in clips] for label, clips in rows.items()}
+    rows = {label: [clip[:: -(-len(clip) // MAX_FRAMES)] for clip in clips] for label, clips in rows.items()}
     columns = max(len(clips) for clips in rows.values())
-    every_value = np.concatenate([np.ravel(clip) for clips in rows.values() for clip in clips])
-    low, high = np.percentile(every_value, [1, 99.8])
+    values = np.concatenate([np.ravel(clip) for clips in rows.values() for clip in clips])
+    low, high = np.percentile(values, [1, 99.8])
     figure = Figure(figsize=(3 * columns + 0.6, 2.3 * len(rows) + 0.4), layout="constrained")
     axes = figure.subplots(len(rows), columns, squeeze=False)
     for row, (label, clips) in zip(axes, rows.items(), strict=True):
@@ -51,10 +59,10 @@ def save_log_mels(path: str | Path, rows: Mapping[str, Sequence[np.ndarray]]) ->
     _save(figure, path)
 
 
-def save_film(path: str | Path, log_mels: Sequence[np.ndarray], seconds: float = 4.0) -> None:
-    """A moving picture (WebP) of log-mels (frames, 128), one after the other, that stands still at the end and repeats.
+def save_film(path: str | Path, log_mels: Sequence[np.ndarray] | np.ndarray, seconds: float = 4.0) -> None:
+    """Writes an animated WebP of log-mels (frames, 128). It stops on the last one for 2 s, then repeats.
 
-    The colour scale is the last one's.
+    The last log-mel sets the colour scale. seconds: duration before the stop.
     """
     low, high = np.percentile(log_mels[-1], [1, 99.8])
     images = []
@@ -68,7 +76,7 @@ def save_film(path: str | Path, log_mels: Sequence[np.ndarray], seconds: float =
 
 
 def save_losses(path: str | Path, steps: np.ndarray, losses: Mapping[str, np.ndarray]) -> None:
-    """A curve for each loss: every step as a dot, a running mean as a line, on a logarithmic scale."""
+    """Draws each loss on a logarithmic scale: every step as a dot, the running mean as a line."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axis = figure.subplots()
     for name, values in losses.items():
@@ -83,75 +91,75 @@ def save_losses(path: str | Path, steps: np.ndarray, losses: Mapping[str, np.nda
 
 
 def save_step_curves(path: str | Path, points: Sequence[Mapping], reference: tuple[str, int]) -> None:
-    """What `steps.measure` found: a curve for each sampler over its evaluations, of the rms and of the distance.
+    """Draws the results of `steps.measure`: error and Frechet distance of each sampler over its network evaluations.
 
-    The dashed line and the band are the reference's Frechet distance and its interval.
+    The dashed line and the band show the reference's Frechet distance and its interval.
     """
     figure = Figure(figsize=(11, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for sampler in dict.fromkeys(point["sampler"] for point in points):
         curve = sorted((p for p in points if p["sampler"] == sampler), key=lambda point: point["evaluations"])
         evaluations, fad = [p["evaluations"] for p in curve], [p["fad"] for p in curve]
-        away = [p for p in curve if p["rms"] > 0]  # the reference is 0 from itself
-        left.plot([p["evaluations"] for p in away], [p["rms"] for p in away], "o-", label=sampler)
+        others = [p for p in curve if p["rms"] > 0]  # the reference's own error is 0, which has no logarithm
+        left.plot([p["evaluations"] for p in others], [p["rms"] for p in others], "o-", label=sampler)
         right.plot(evaluations, fad, "o-", label=sampler)
     for point in points:
         if (point["sampler"], point["evaluations"]) == reference:
             right.axhspan(*point["interval"], color="grey", alpha=0.2)
             right.axhline(point["fad"], color="grey", linestyle="--", linewidth=0.8)
-    left.set(ylabel=f"rms from {reference[0]} in {reference[1]} steps (standardised)", yscale="log")
+    left.set(ylabel=f"rms difference from {reference[0]} in {reference[1]} steps", yscale="log")
     right.set(ylabel="Frechet distance from the training music")
     for axis in (left, right):
-        axis.set(xlabel="evaluations of the network", xscale="log")
+        axis.set(xlabel="network evaluations", xscale="log")
         axis.legend(frameon=False)
     _save(figure, path)
 
 
-def save_scores(path: str | Path, rows: Mapping[str, Mapping], papers: Mapping[str, float]) -> None:
-    """Each row's "fad" with its "interval", beside its "floor" and "ceiling", and the paper's number, if any."""
+def save_distances(path: str | Path, rows: Mapping[str, Mapping[str, Any]]) -> None:
+    """Draws each row's "fad" with its "interval", beside "floor", "ceiling" and the number of the "paper", if any."""
     figure = Figure(figsize=(8, 0.5 * len(rows) + 1.4), layout="constrained")
     axis = figure.subplots()
-    for y, (name, row) in enumerate(rows.items()):
+    for y, row in enumerate(rows.values()):
         if row["interval"]:
             axis.plot(row["interval"], [y, y], color="C0", linewidth=3, alpha=0.4)
         marks = {"distance": (row["fad"], "o", "C0"), "floor": (row["floor"], "|", "C2")}
-        marks |= {"ceiling": (row["ceiling"], "|", "C1"), "paper": (papers.get(name), "x", "black")}
+        marks |= {"ceiling": (row["ceiling"], "|", "C1"), "paper": (row.get("paper"), "x", "black")}
         for label, (value, marker, color) in marks.items():
             if value is not None:
                 axis.plot(value, y, marker, color=color, markersize=9, label=label)
-    axis.set(xlabel="Frechet distance, lower is nearer", yticks=range(len(rows)), yticklabels=list(rows))
+    axis.set(xlabel="Frechet distance (lower is better)", yticks=range(len(rows)), yticklabels=list(rows))
     axis.set_xlim(left=0)
     axis.invert_yaxis()
     handles, labels = axis.get_legend_handles_labels()
-    once = dict(zip(labels, handles, strict=True))
-    axis.legend(once.values(), once.keys(), frameon=False)
+    unique = dict(zip(labels, handles, strict=True))
+    axis.legend(unique.values(), unique.keys(), frameon=False)
     _save(figure, path)
 
 
 def save_study(
     path: str | Path,
-    scores: Mapping[int, float],
-    courses: Mapping[int, Mapping[int, float]],
+    distances: Mapping[int, float],
+    curves: Mapping[int, Mapping[int, float]],
     importance: Mapping[str, float],
 ) -> None:
-    """A study's history, the course of each of its trainings, and how much each option mattered.
+    """Draws a study: the distance of each trial, the curve of each training, and the importance of each option.
 
-    scores: of finished trials, by number. courses: distances by epoch, by trial. importance: shares by option, which
-    may be empty while there are too few trials.
+    distances: of finished trials, by number. curves: distance by epoch, by trial number. importance: share by option;
+    empty while there are too few trials.
     """
     figure = Figure(figsize=(14, 4), layout="constrained")
-    history, course, bars = figure.subplots(1, 3)
-    numbers = sorted(scores)
-    values = [scores[number] for number in numbers]
+    history, curve, bars = figure.subplots(1, 3)
+    numbers = sorted(distances)
+    values = [distances[number] for number in numbers]
     history.plot(numbers, values, "o")
     history.step(numbers, np.minimum.accumulate(values), where="post", label="best so far")
     history.set(xlabel="trial", ylabel="Frechet distance")
     history.legend(frameon=False)
-    for number, points in courses.items():
+    for number, points in curves.items():
         epochs = sorted(points)
-        finished = number in scores
-        course.plot(epochs, [points[epoch] for epoch in epochs], "o-" if finished else "x:", alpha=0.7)
-    course.set(xlabel="epoch", ylabel="Frechet distance", title="dotted: given up")
+        finished = number in distances
+        curve.plot(epochs, [points[epoch] for epoch in epochs], "o-" if finished else "x:", alpha=0.7)
+    curve.set(xlabel="epoch", ylabel="Frechet distance", title="dotted: pruned")
     bars.barh(list(importance)[::-1], list(importance.values())[::-1])
     bars.set(xlabel="importance" if importance else "importance: too few trials to say", xlim=(0, 1))
     _save(figure, path)
@@ -160,3 +168,34 @@ def save_study(
 def _save(figure: Figure, path: str | Path) -> None:
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=100)
+
+
+def film(run: Path, seconds: float | None, steps: int) -> np.ndarray:
+    """Writes RUN/film.webp: one clip on its way from noise to music, by DDIM. Returns its log-mels, one per step."""
+    model = read_run(run).model()
+    frames = model.config.frames("--seconds", seconds or model.config.window_seconds)
+    x_T = model.noise(1, frames, stream(model.config.seed, 0))
+    walk = ddim(model.eps_model(), x_T, model.alpha_bar, uniform_tau(T, steps))
+    log_mels = model.restored(np.concatenate([*tqdm(walk, total=steps + 1, desc="sampling", unit="step")]))
+    save_film(run / "film.webp", log_mels)
+    return log_mels
+
+
+def add_command(commands: argparse._SubParsersAction) -> None:
+    """experiments film."""
+    parser = commands.add_parser(
+        "film",
+        help="animated picture of a clip's generation",
+        description="Writes RUN/film.webp: a spectrogram on its way from noise to music.",
+    )
+    parser.add_argument("--run", type=Path, required=True, help="folder of a trained run")
+    parser.add_argument("--seconds", type=float, help="length of the clip (default: a training window)")
+    parser.add_argument("--steps", type=at_least(1), default=60, help="DDIM steps, one frame each (default: 60)")
+    add_threads_option(parser)
+    parser.set_defaults(main=main)
+
+
+def main(args: argparse.Namespace) -> None:
+    with threads(args.threads):
+        film(args.run, args.seconds, args.steps)
+    print(f"Look at {args.run}/film.webp.")

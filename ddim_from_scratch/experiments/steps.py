@@ -1,110 +1,121 @@
-"""Fewer steps for the same music: every sampler's quality against how often it asks the network, on a trained run.
+"""How few network evaluations each sampler needs: the quality of its clips against their number, on a trained run.
 
-All begin with the same noise. Two things are measured: how far the spectrograms are from those that the deterministic
-DDIM draws in as many steps as the schedule has, and the Frechet distance of their sound from the training music. The
-first is the sampler's own error, the second is what it means to the ear, or to the embedding that stands in for one.
+All samplers start from the same noise. Two things are measured: the difference of the spectrograms from those of
+deterministic DDIM with as many steps as the schedule has, which is the sampler's own error, and the Frechet distance of
+the sound from the training music, which says how audible it is.
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
-import json
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..audio.contract import FRAMES_PER_SECOND
-from ..audio.inverter import Inverter
-from ..diffusion import SAMPLERS, Sampling, T
-from ..fad import Embedding, Set, embed_clips
+from ..audio.inverter import Inverter, load_inverter
+from ..diffusion import SAMPLERS, SPACINGS, Sampling, T
+from ..fad import Embedding, Set, embed_clips, load_embedding
 from ..fad.reliability import distance, interval
 from ..runtime import tree
+from ..runtime.backend import threads
+from ..runtime.cli import add_threads_option, at_least
 from ..runtime.errors import UserError
-from ..runtime.files import write_json
+from ..runtime.files import read_json, write_json
 from ..spectrogram.compose import Composer
+from ..spectrogram.config import Config
 from ..spectrogram.data import load_windows
 from ..spectrogram.model import read_run
+from .compare import add_listening_options
 from .pictures import save_step_curves
 
 EVALUATIONS = (5, 10, 20, 50, 100, 200)
 REFERENCE = "ddim", T  # sampler, evaluations
-BACKGROUND = 100  # clips of the training music, at most
+BACKGROUND = 100  # most clips of the training music
 CLAIMS = (("dpm++2m", 20), ("ddim", 100)), (("dpm++2m", 50), REFERENCE)  # the first is no worse than the second
 
 
-def measure(
-    run: Path,
-    clips: int,
-    seconds: float | None,
-    evaluations: Iterable[int],
-    spacing: str,
-    invert: Inverter,
-    embedding: Embedding,
-    device: str = "cpu",
-) -> dict:
-    """Measure every sampler at every number of evaluations, and the reference, keeping each result in RUN/steps.json.
+class Plan(NamedTuple):
+    """What to draw: clips of `seconds` (None: a training window, or what the embedding needs) with each sampler."""
 
-    A call with the same settings goes on where the last one stopped. seconds: of a clip; None is a training window,
-    or what the embedding needs. Returns {"settings": ..., "points": [{"sampler", "steps", "evaluations", "seconds"
-    (of drawing), "rms" (standardised log-mels; from the reference), "fad", "interval"}, ...]}, and draws steps.png.
-    Raises UserError if the training music is too short for two clips.
+    clips: int
+    seconds: float | None
+    evaluations: Sequence[int]
+    spacing: str
+
+    def points(self) -> list[tuple[str, int]]:
+        """(sampler, steps), the reference first."""
+        pairs = [REFERENCE, *((sampler, n) for n in sorted(self.evaluations) for sampler in SAMPLERS)]
+        return list(dict.fromkeys((sampler, SAMPLERS[sampler].steps(n)) for sampler, n in pairs))
+
+
+def measure(run: Path, plan: Plan, invert: Inverter, embedding: Embedding) -> dict:
+    """Measures every point of the plan. Each result is written to RUN/steps.json at once; steps.png shows them all.
+
+    A call with the same settings continues where the last one stopped. Returns {"settings": ..., "points": [{"sampler",
+    "steps", "evaluations", "seconds" (drawing time), "rms" (difference of standardised log-mels from the reference's),
+    "fad", "interval"}, ...]}. Raises UserError if the training music is too short for two clips.
     """
     saved = read_run(run)
-    config, scaler, model = saved.config, saved.scaler, saved.model(device)
-    least = max(config.window_frames, config.frames_lasting(embedding.seconds))
-    frames = config.frames("--seconds", seconds) if seconds else least
-    settings = {
+    config, scaler, model = saved.config, saved.scaler, saved.model()
+    shortest = max(config.window_frames, config.frames_lasting(embedding.seconds))
+    frames = config.frames("--seconds", plan.seconds) if plan.seconds else shortest
+    settings: dict[str, Any] = {
         "trained_steps": saved.step,
-        "clips": clips,
+        "clips": plan.clips,
         "seconds": frames / FRAMES_PER_SECOND,
-        "spacing": spacing,
+        "spacing": plan.spacing,
         "embedding": embedding.name,
     }
-    found, reference = recall(run, settings)
-    wanted = [REFERENCE, *((sampler, n) for n in sorted(evaluations) for sampler in SAMPLERS)]
-    wanted = [(sampler, SAMPLERS[sampler].steps(n)) for sampler, n in wanted]
-    missing = [point for point in dict.fromkeys(wanted) if point not in {(p["sampler"], p["steps"]) for p in found}]
+    done, reference = read_points(run, settings)
+    missing = [point for point in plan.points() if point not in {(p["sampler"], p["steps"]) for p in done}]
     if missing:
-        windows = load_windows(dataclasses.replace(config, window_seconds=frames / FRAMES_PER_SECOND))
-        chosen = np.random.default_rng(config.seed).permutation(windows.apart())[:BACKGROUND]
-        if len(chosen) < 2:
-            raise UserError(f"{config.data} has one clip of {settings['seconds']:g} s, 2 are needed: lower --seconds")
-        background = Set.of(embed_clips(embedding, windows.sound(chosen), "the training music"))
+        background = embed_background(config, frames / FRAMES_PER_SECOND, embedding)
     for sampler, steps in missing:
         started = time.perf_counter()
-        log_mels = Composer(model, Sampling(sampler, steps, spacing), config.seed).draw(clips, frames)
-        took = time.perf_counter() - started
+        log_mels = Composer(model, Sampling(sampler, steps, plan.spacing), config.seed).draw(plan.clips, frames)
+        seconds = time.perf_counter() - started
         if reference is None:
             reference = log_mels
             tree.save(run / "steps.npz", {"reference": reference})
         label = f"{sampler}, {steps} steps"
-        sound = Set.of(embed_clips(embedding, invert(log_mels, label), label))
-        found.append(
-            {
-                "sampler": sampler,
-                "steps": steps,
-                "evaluations": SAMPLERS[sampler].evaluations * (steps - 1) + 1,
-                "seconds": took,
-                "rms": rms(scaler.standardise(log_mels) - scaler.standardise(reference)),
-                "fad": distance(background, sound),
-                "interval": interval(background, sound, np.random.default_rng(0)),
-            }
-        )
-        write_json(run / "steps.json", {"settings": settings, "points": found})
-    points = [point for point in found if (point["sampler"], point["steps"]) in wanted]
+        clips = Set.of(embed_clips(embedding, invert(log_mels, label), label))
+        point = {
+            "sampler": sampler,
+            "steps": steps,
+            "evaluations": SAMPLERS[sampler].evaluations * (steps - 1) + 1,
+            "seconds": seconds,
+            "rms": rms(scaler.standardise(log_mels) - scaler.standardise(reference)),
+            "fad": distance(background, clips),
+            "interval": interval(background, clips, np.random.default_rng(0)),
+        }
+        done.append(point)
+        write_json(run / "steps.json", {"settings": settings, "points": done})
+    points = [point for point in done if (point["sampler"], point["steps"]) in plan.points()]
     save_step_curves(run / "steps.png", points, REFERENCE)
     return {"settings": settings, "points": points}
 
 
-def recall(run: Path, settings: dict) -> tuple[list[dict], np.ndarray | None]:
-    """The points that steps.json has for these settings, and the reference's spectrograms; nothing for others."""
+def embed_background(config: Config, seconds: float, embedding: Embedding) -> Set:
+    """Embeddings of at most BACKGROUND windows of the training music, as long as the clips and without overlap."""
+    windows = load_windows(dataclasses.replace(config, window_seconds=seconds))
+    chosen = np.random.default_rng(config.seed).permutation(windows.apart())[:BACKGROUND]
+    if len(chosen) < 2:
+        raise UserError(f"{config.data} has one clip of {seconds:g} s; 2 are needed. Lower --seconds")
+    return Set.of(embed_clips(embedding, windows.sound(chosen), "the training music"))
+
+
+def read_points(run: Path, settings: dict) -> tuple[list[dict], np.ndarray | None]:
+    """The points in RUN/steps.json and the reference's log-mels, if they were made with these settings."""
     try:
-        kept = json.loads((run / "steps.json").read_text())
-        if kept["settings"] == settings:
-            return kept["points"], tree.load(run / "steps.npz")["reference"]
-    except (OSError, ValueError, KeyError):  # none yet, or damaged
+        saved = read_json(run / "steps.json")
+        if saved["settings"] == settings:
+            return saved["points"], tree.load(run / "steps.npz")["reference"]
+    except (OSError, ValueError, KeyError):  # missing, or damaged
         pass
     return [], None
 
@@ -113,27 +124,70 @@ def rms(x: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(x, dtype=np.float64))))
 
 
-def report(result: dict) -> str:
-    """The points as a table, and whether few steps of DPM-Solver++ are as good as many of DDIM."""
+def summary(result: dict) -> str:
+    """The points as a table, and whether DPM-Solver++ with few evaluations is as good as DDIM with many."""
     settings, points = result["settings"], result["points"]
     lines = [
-        f"{settings['clips']} clips of {settings['seconds']:g} s, steps of {settings['spacing']} spacing, "
-        f"Frechet distance by {settings['embedding']} (95 % interval)",
-        f"{'sampler':10s} evaluations  steps  seconds  from DDIM's {T} steps  Frechet distance",
+        f"{settings['clips']} clips of {settings['seconds']:g} s, {settings['spacing']} spacing, "
+        f"Frechet distance with {settings['embedding']} (95 % interval)",
+        f"{'sampler':10s} evaluations  steps  seconds  rms from {T} steps  Frechet distance",
     ]
     for point in sorted(points, key=lambda point: (point["sampler"], point["evaluations"])):
         low, high = point["interval"]
         lines.append(
             f"{point['sampler']:10s} {point['evaluations']:11d}  {point['steps']:5d}  {point['seconds']:7.1f}  "
-            f"{point['rms']:21.4f}  {point['fad']:8.4g} ({low:.4g} to {high:.4g})"
+            f"{point['rms']:19.4f}  {point['fad']:8.4g} ({low:.4g} to {high:.4g})"
         )
     at = {(point["sampler"], point["evaluations"]): point for point in points}
     for few, many in CLAIMS:
         if few in at and many in at:
-            holds = at[few]["fad"] <= at[many]["interval"][1]
+            least, most = at[few]["fad"], at[many]["interval"][1]
             lines.append(
-                f"{few[0]} at {few[1]} evaluations is {'no worse than' if holds else 'worse than'} {many[0]} at "
-                f"{many[1]}: {at[few]['fad']:.4g}, which scores {at[many]['fad']:.4g}, at most "
-                f"{at[many]['interval'][1]:.4g}"
+                f"{few[0]} with {few[1]} evaluations is {'no worse' if least <= most else 'worse'} than {many[0]} with "
+                f"{many[1]}: {least:.4g} against {at[many]['fad']:.4g} (at most {most:.4g})"
             )
     return "\n".join(lines)
+
+
+def add_command(commands: argparse._SubParsersAction) -> None:
+    """experiments steps."""
+    parser = commands.add_parser(
+        "steps",
+        help="how few steps each sampler needs",
+        description="Draws the same clips with every sampler and various numbers of steps. Measures how far they are "
+        f"from DDIM's in {T} steps and from the training music. Each result is saved in RUN/steps.json, and the same "
+        "command continues after a stop. RUN/steps.png shows the results.",
+    )
+    parser.add_argument("--run", type=Path, required=True, help="folder of a trained run")
+    parser.add_argument("--clips", type=at_least(2), default=16, help="number of clips per point (default: 16)")
+    parser.add_argument(
+        "--seconds", type=float, help="length of a clip (default: a training window, or what the embedding needs)"
+    )
+    parser.add_argument(
+        "--evaluations",
+        type=at_least(1),
+        nargs="+",
+        default=list(EVALUATIONS),
+        metavar="N",
+        help=f"network evaluations per clip, up to {T} (default: {' '.join(map(str, EVALUATIONS))})",
+    )
+    parser.add_argument(
+        "--spacing",
+        choices=SPACINGS,
+        default="log-snr",
+        help="how the time steps are spaced, as in sample; with uniform spacing the last step is too large for every "
+        "sampler (default: log-snr)",
+    )
+    add_listening_options(parser)
+    add_threads_option(parser)
+    parser.set_defaults(main=main)
+
+
+def main(args: argparse.Namespace) -> None:
+    if max(args.evaluations) > T:
+        raise UserError(f"--evaluations has {max(args.evaluations)}; the schedule has {T} steps. Give that or fewer")
+    plan = Plan(args.clips, args.seconds, args.evaluations, args.spacing)
+    with threads(args.threads):
+        result = measure(args.run, plan, load_inverter(args.inverter), load_embedding(args.embedding))
+    print(summary(result))
+    print(f"Look at {args.run}/steps.png; the numbers are in {args.run}/steps.json.")

@@ -1,10 +1,10 @@
-"""The paper's table: every row trained, sampled, made audible and scored, and a report of what the scores are worth.
+"""The paper's table: every row trained, sampled, inverted and measured, with a report.
 
     python -m ddim_from_scratch.experiments table --rows gtzan-10 --data gtzan=recordings/ --out tables/paper
 
-A row goes through four stages, and each leaves its files in the table's folder: runs/ holds the trainings, which
-rows that differ in S alone share; rows/NAME/ the spectrograms drawn, a file for every eight, their sound, and
-metrics.json. The same command goes on where it was stopped, and computes nothing twice.
+A row goes through four stages, and each leaves its files in the table's folder: runs/ holds the trainings, which rows
+that differ only in S share; rows/NAME/ holds log-mels (a file for every eight clips), their sound, and metrics.json.
+The same command continues where it was stopped, and computes nothing twice.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ import multiprocessing
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from scipy.spatial.distance import cdist
 
 from ..audio import load_audio, write_wav
-from ..audio.inverter import Inverter, add_inverter_option, default_inverter, load_inverter
+from ..audio.inverter import Inverter, default_inverter, load_inverter
 from ..diffusion import Sampling
 from ..fad import Embedding, Set, embed_clips, load_embedding
-from ..fad.embeddings import NAMES, default_embedding
+from ..fad.embeddings import default_embedding
 from ..fad.reliability import distance, floor, infinity, interval
 from ..nn.fast import use_plain
 from ..runtime import tree
 from ..runtime.backend import CLIPS_AT_ONCE, available_cores, chosen_device, hardware, parallel, threads
 from ..runtime.cli import add_hardware_options, at_least
 from ..runtime.errors import UserError
-from ..runtime.files import write_json
+from ..runtime.files import read_json, write_json
 from ..runtime.streams import stream
 from ..spectrogram.compose import Composer
 from ..spectrogram.config import PRESETS, Config
@@ -48,16 +48,17 @@ from ..training.checkpoint import checkpoint_path, save_checkpoint
 from ..training.guards import end_with_parent
 from ..training.log import read_log
 from ..training.loop import checkpoint
+from .compare import add_listening_options
 from .pictures import save_log_mels
-from .reports import write_report
+from .reports import Report, write_report
 
-PICTURED = 4
+PICTURED = 4  # clips per row of a picture
 
 
 class Row(NamedTuple):
     """A row of the paper's table. steps: S, of the sampler. fad: the paper's, None where it gives no number."""
 
-    set: str
+    corpus: str
     tracks: int
     seconds: float
     epochs: int
@@ -69,11 +70,11 @@ class Row(NamedTuple):
     @property
     def training(self) -> str:
         """The name of the run that the row needs."""
-        clips = f"-w{self.windows_per_track}" if self.windows_per_track != 20 else ""
-        return f"{self.set}-{self.tracks}{clips}-{self.seconds:g}s-e{self.epochs}-b{self.batch_size}"
+        windows = f"-w{self.windows_per_track}" if self.windows_per_track != 20 else ""
+        return f"{self.corpus}-{self.tracks}{windows}-{self.seconds:g}s-e{self.epochs}-b{self.batch_size}"
 
     def scaled(self, scale: float) -> Row:
-        """The row with so large a share of its epochs and of its sampler's steps, at least 1 and 2."""
+        """The row with this share of its epochs (at least 1) and of its sampler's steps (at least 2)."""
         return self._replace(epochs=max(round(self.epochs * scale), 1), steps=max(round(self.steps * scale), 2))
 
 
@@ -88,37 +89,38 @@ ROWS = {
     "carnatic-159": Row("carnatic", 159, 5.12, 100, 1000, 16, 7.030),
     "carnatic-50": Row("carnatic", 50, 5.12, 200, 1000, 4, 7.342),
 }
-# Can it learn ten clips by heart? The paper tried lengths, batch sizes and step counts and gives no numbers; 2000
-# epochs of ten windows are half as many steps as those of gtzan-10.
+# Can the network memorise ten clips? The paper tried several lengths, batch sizes and numbers of steps and gives no
+# numbers. 2000 epochs of ten windows are half as many steps as those of gtzan-10.
 ROWS |= {
     f"overfit-{seconds:.0f}s-b{batch_size}-s{steps}": Row("gtzan", 10, seconds, 2000, steps, batch_size, None, 1)
     for seconds in (5.12, 10.24)
     for batch_size in (1, 4)
     for steps in (100, 1000)
 }
-SETS = {"gtzan": "gtzan:classical", "carnatic": "saraga"}  # where a row's recordings are from, unless --data tells
+CORPORA = {"gtzan": "gtzan:classical", "carnatic": "saraga"}  # where the recordings are, unless --data says otherwise
 
 
 class Task(NamedTuple):
     """What a row of any table needs.
 
-    training: the name of its run, which rows can share. config: the run's. music: whose windows, as long as the clips,
-    are compared with; its seed is that of the noise that clips begin with. steps, sampler, spacing: how they are
-    drawn. about: what metrics.json says of the row beside its scores. trained: or else from fresh weights.
+    training: the name of its run, which rows can share. config: the run's. music: the configuration of the windows that
+    the clips are compared with; they are as long as the clips, and its seed is that of the clips' noise. steps,
+    sampler, spacing: of sampling. about: what metrics.json says of the row beside its metrics. trained: False for
+    untrained weights.
     """
 
     training: str
     config: Config
     music: Config
     steps: int
-    about: dict[str, object]
+    about: dict[str, Any]
     sampler: str = "ddim"
     spacing: str = "uniform"
     trained: bool = True
 
 
 class Settings(NamedTuple):
-    """What holds for a whole table. data: where each set's recordings are."""
+    """The settings of a whole table. data: where each corpus's recordings are."""
 
     data: dict[str, str]
     scale: float
@@ -131,19 +133,22 @@ class Settings(NamedTuple):
         return ROWS[name].scaled(self.scale)
 
     def config(self, row: Row) -> Config:
-        settings = {"limit": row.tracks, "window_seconds": row.seconds, "windows_per_track": row.windows_per_track}
-        settings |= {"epochs": row.epochs, "batch_size": row.batch_size}
-        return Config(**PRESETS[self.preset] | settings | {"data": self.data[row.set]})
+        options = {"limit": row.tracks, "window_seconds": row.seconds, "windows_per_track": row.windows_per_track}
+        options |= {"epochs": row.epochs, "batch_size": row.batch_size}
+        return Config(**PRESETS[self.preset] | options | {"data": self.data[row.corpus]})
 
     def task(self, name: str) -> Task:
         row = self.row(name)
-        paper = row.fad if self.scale == 1 else None  # of other epochs and steps: no comparison
+        paper = row.fad if self.scale == 1 else None  # the paper's number is for other epochs and steps
         about = row._asdict() | {"paper": paper, "scale": self.scale}
         return Task(row.training, self.config(row), self.config(row), row.steps, about)
 
 
-def keep_settings(out: Path, settings: NamedTuple) -> None:
-    """Write a table's settings. Raises UserError if it was begun with others: scores would not be comparable."""
+Kind = TypeVar("Kind")
+
+
+def keep_settings(out: Path, settings: Any) -> None:
+    """Writes a table's settings, a NamedTuple. Raises UserError if the table was begun with others."""
     path = out / "settings.json"
     if path.exists():
         begun = tree.flatten(read_settings(out, type(settings))._asdict())
@@ -155,9 +160,9 @@ def keep_settings(out: Path, settings: NamedTuple) -> None:
     write_json(path, settings._asdict())
 
 
-def read_settings(out: Path, kind: type[NamedTuple] = Settings) -> NamedTuple:
+def read_settings(out: Path, kind: Callable[..., Kind]) -> Kind:
     try:
-        return kind(**json.loads((out / "settings.json").read_bytes()))
+        return kind(**read_json(out / "settings.json"))
     except FileNotFoundError:
         raise UserError(f"{out} holds no table: check the path, or leave out --report to begin one") from None
     except (ValueError, TypeError) as error:
@@ -166,13 +171,13 @@ def read_settings(out: Path, kind: type[NamedTuple] = Settings) -> NamedTuple:
 
 def check_data(names: list[str], settings: Settings) -> None:
     """Raises UserError, before anything is computed, if a row needs more tracks than there are."""
-    there = {name: len(recordings(settings.data[name])) for name in {ROWS[row].set for row in names}}
-    short = [row for row in names if there[ROWS[row].set] < ROWS[row].tracks]
+    available = {corpus: len(recordings(settings.data[corpus])) for corpus in {ROWS[name].corpus for name in names}}
+    short = [name for name in names if available[ROWS[name].corpus] < ROWS[name].tracks]
     if short:
         row = ROWS[short[0]]
         raise UserError(
-            f"{short[0]} needs {row.tracks} tracks, {settings.data[row.set]} has {there[row.set]}: give a folder with "
-            f"more, --data {row.set}=FOLDER, or leave out the rows {' '.join(short)}"
+            f"{short[0]} needs {row.tracks} tracks, {settings.data[row.corpus]} has {available[row.corpus]}: give a "
+            f"folder with more, --data {row.corpus}=FOLDER, or leave out the rows {' '.join(short)}"
         )
 
 
@@ -180,11 +185,8 @@ def row_folder(out: Path, name: str) -> Path:
     return out / "rows" / name
 
 
-def finish(tasks: dict[str, Task], out: Path, settings: NamedTuple, device: str, thread_count: int | None) -> None:
-    """Bring rows that share a training to their metrics.json, from wherever each is.
-
-    settings: of which "clips", "inverter" and "embedding" count.
-    """
+def finish(tasks: dict[str, Task], out: Path, settings: Any, device: str, thread_count: int | None) -> None:
+    """Brings rows that share a training to their metrics.json, whichever stage each has reached."""
     if all((row_folder(out, name) / "metrics.json").exists() for name in tasks):
         return
     with threads(1 if device == "gpu" else thread_count):
@@ -200,13 +202,18 @@ def finish(tasks: dict[str, Task], out: Path, settings: NamedTuple, device: str,
             draw(run, task, settings.clips, folder, device)
             make_audible(folder, settings.clips, invert)
             if not (folder / "metrics.json").exists():
+                real, inverted = embed_music(music.some(music.apart()), invert, embedding, out / "music")
+                clips = parallel(load_audio, sound_files(folder, settings.clips))
+                generated = Set.of(embed_clips(embedding, clips, "generated clips"))
                 metrics = task.about | {"windows": len(windows), "hardware": hardware(device)}
-                metrics |= score(music, run, folder, settings.clips, invert, embedding, out / "music")
+                metrics |= measure(real, inverted, generated) | cost(run, folder, settings.clips)
+                metrics["nearest"] = nearest(real.clips, music.starts[music.apart(), 0], generated.clips)
                 write_json(folder / "metrics.json", metrics)
+                picture(folder, music, settings.clips)
 
 
 def learn(task: Task, windows: Windows, run: Path, device: str) -> None:
-    """Stage 1: train, or go on training, up to the configuration's epochs."""
+    """Stage 1: trains, or continues training, up to the configuration's epochs."""
     config = task.config
     saved = read_run(run) if checkpoint_path(run).exists() else None
     if saved and saved.config != config:
@@ -224,14 +231,14 @@ def drawn_files(folder: Path, clips: int) -> list[Path]:
 
 
 def draw(run: Path, task: Task, clips: int, folder: Path, device: str) -> None:
-    """Stage 2: spectrograms, a file for every CLIPS_AT_ONCE."""
+    """Stage 2: draws log-mels, a file for every CLIPS_AT_ONCE."""
     missing = [(i, path) for i, path in enumerate(drawn_files(folder, clips)) if not path.exists()]
     if not missing:
         return
-    model, how = read_run(run).model(device), Sampling(task.sampler, task.steps, task.spacing)
+    model, sampling = read_run(run).model(device), Sampling(task.sampler, task.steps, task.spacing)
     for i, path in missing:
         started, first = time.perf_counter(), i * CLIPS_AT_ONCE
-        composer = Composer(model, how, task.music.seed, first)
+        composer = Composer(model, sampling, task.music.seed, first)
         log_mels = composer.draw(min(CLIPS_AT_ONCE, clips - first), task.music.window_frames)
         tree.save(path, {"log_mels": log_mels, "seconds": np.array(time.perf_counter() - started)})
 
@@ -247,83 +254,88 @@ def sound_files(folder: Path, clips: int) -> list[Path]:
 
 
 def make_audible(folder: Path, clips: int, invert: Inverter) -> None:
-    """Stage 3: the sound of what was drawn, a WAV file a clip."""
+    """Stage 3: inverts what was drawn, a WAV file per clip."""
     missing = [i for i, path in enumerate(sound_files(folder, clips)) if not path.exists()]
     if missing:
         log_mels, _ = read_drawn(folder, clips)
-        for i, samples in zip(missing, invert(log_mels[missing]), strict=True):
-            write_wav(sound_files(folder, clips)[i], samples)
+        for i, sound in zip(missing, invert(log_mels[missing]), strict=True):
+            write_wav(sound_files(folder, clips)[i], sound)
 
 
-def embedded_music(windows: Windows, invert: Inverter, embedding: Embedding, folder: Path) -> tuple[Set, Set]:
-    """Windows as they are, and through the inverter. Kept in `folder`, by what they are cut from, for other rows."""
-    what = [str(path) for path in windows.paths], windows.starts.tolist(), windows.frames
-    path = folder / f"{hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]}.npz"
+def embed_music(windows: Windows, invert: Inverter, embedding: Embedding, folder: Path) -> tuple[Set, Set]:
+    """Embeddings of windows, and of the same windows inverted. They are kept in `folder` for other rows."""
+    identity = [str(path) for path in windows.paths], windows.starts.tolist(), windows.frames
+    path = folder / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]}.npz"
     if not path.exists():
-        every = range(len(windows))
-        sounds = {"as it is": windows.sound(every), "inverted": invert(windows.take(every), "training music")}
+        indices = range(len(windows))
+        sounds = {"as it is": windows.sound(indices), "inverted": invert(windows.take(indices), "training music")}
         folder.mkdir(exist_ok=True)
-        kept = {name: np.stack(embed_clips(embedding, clips, f"music {name}")) for name, clips in sounds.items()}
-        tree.save(path, kept)
+        tree.save(path, {name: np.stack(embed_clips(embedding, s, f"music {name}")) for name, s in sounds.items()})
     kept = tree.load(path)
     return Set.of([*kept["as it is"]]), Set.of([*kept["inverted"]])
 
 
-def score(
-    windows: Windows, run: Path, folder: Path, clips: int, invert: Inverter, embedding: Embedding, kept: Path
-) -> dict[str, object]:
-    """Stage 4: what metrics.json says of the new clips, and a picture of some.
+def measure(real: Set, inverted: Set, generated: Set) -> dict[str, Any]:
+    """Stage 4: the distance of generated clips from all the training music, and what it is worth.
 
-    The distance is from all the training music, in windows that do not overlap. Floor and ceiling are of halves of
-    it: real music from real music, and from real music that went through the inverter.
+    real: the training music in windows that do not overlap. inverted: the same windows, inverted. Floor and ceiling are
+    distances between halves: real from real, and inverted from real.
     """
-    chosen = windows.apart()
-    music, inverted = embedded_music(windows.some(chosen), invert, embedding, kept)
-    new = Set.of(embed_clips(embedding, parallel(load_audio, sound_files(folder, clips)), "new music"))
-    rngs = np.random.default_rng(0).spawn(2)
-    extrapolation = infinity(music, new, rngs[0])
-    log_mels, drawing_seconds = read_drawn(folder, clips)
-    log = np.array(read_log(run / "log.csv") if (run / "log.csv").exists() else np.empty((0, 5)))
-    some = chosen[np.linspace(0, len(chosen) - 1, PICTURED).astype(int)]
-    save_log_mels(folder / "spectrograms.png", {"training": windows.take(some), "generated": log_mels[:PICTURED]})
+    limit_rng, interval_rng = np.random.default_rng(0).spawn(2)
+    limit = infinity(real, generated, limit_rng)
     return {
-        "fad": distance(music, new),
-        "interval": interval(music, new, rngs[1]),
-        "fad_infinity": extrapolation and extrapolation._asdict(),
-        "floor": floor(music, np.random.default_rng(0)),
-        "ceiling": floor(music, np.random.default_rng(0), inverted),
-        "nearest": nearest(music.clips, windows.starts[chosen, 0], new.clips),
-        "n": len(new.clips),
-        "n_training": len(chosen),
-        "embeddings": new.n,
-        "dimension": len(new.mean),
+        "fad": distance(real, generated),
+        "interval": interval(real, generated, interval_rng),
+        "fad_infinity": limit and limit._asdict(),
+        "floor": floor(real, np.random.default_rng(0)),
+        "ceiling": floor(real, np.random.default_rng(0), inverted),
+        "n": len(generated.clips),
+        "n_training": len(real.clips),
+        "embeddings": generated.n,
+        "dimension": len(generated.mean),
+    }
+
+
+def cost(run: Path, folder: Path, clips: int) -> dict[str, Any]:
+    """Steps, times and the last losses of a row's training, and the time its clips took."""
+    log = np.array(read_log(run / "log.csv") if (run / "log.csv").exists() else np.empty((0, 5)))
+    return {
         "training_steps": len(log),
         "training_seconds": float(log[:, 4].sum()),
         "seconds_a_step": float(np.median(log[:, 4])) if len(log) else None,
-        "drawing_seconds": drawing_seconds,
+        "drawing_seconds": read_drawn(folder, clips)[1],
         "noise_loss": float(log[-50:, 2].mean()) if len(log) else None,
     }
 
 
-def nearest(music: list[np.ndarray], tracks: np.ndarray, clips: list[np.ndarray]) -> dict[str, float] | None:
-    """How near new clips come to the training clips, beside how near those come to clips of other tracks.
+def picture(folder: Path, music: Windows, clips: int) -> None:
+    """Draws spectrograms.png: training music spread over the corpus, and the first generated clips."""
+    chosen = music.apart()
+    training = music.take(chosen[np.linspace(0, len(chosen) - 1, PICTURED).astype(int)])
+    save_log_mels(
+        folder / "spectrograms.png", {"training": training, "generated": read_drawn(folder, clips)[0][:PICTURED]}
+    )
 
-    music, clips: embeddings (patches, D) of each clip, of which the mean counts. tracks: which one each training clip
-    is of. Returns medians over the clips, of the distance to the nearest; None if there is only one track.
-    A generated median far below the real one says that the network recites.
+
+def nearest(music: list[np.ndarray], tracks: np.ndarray, clips: list[np.ndarray]) -> dict[str, float] | None:
+    """Distances from generated clips to the nearest training clip, and from training clips to another track's nearest.
+
+    music, clips: embeddings (patches, D) of each clip, which are averaged over the patches. tracks: the track of each
+    training clip. Returns the median of either distance, or None if there is only one track. A generated median far
+    below the real one means that the network memorises.
     """
-    real, new = (np.stack([clip.mean(axis=0) for clip in side]) for side in (music, clips))
+    real, generated = (np.stack([clip.mean(axis=0) for clip in side]) for side in (music, clips))
     if len(set(tracks)) < 2:
         return None
     between = np.where(tracks[:, None] == tracks, np.inf, cdist(real, real))
     return {
-        "generated": float(np.median(cdist(new, real).min(axis=1))),
+        "generated": float(np.median(cdist(generated, real).min(axis=1))),
         "real": float(np.median(between.min(axis=1))),
     }
 
 
-def state(name: str, out: Path, settings: Settings) -> str | None:
-    """How far an unfinished row is, in words; None if it is finished."""
+def progress(name: str, out: Path, settings: Settings) -> str | None:
+    """How far an unfinished row is, in words, or None if it is finished."""
     folder = row_folder(out, name)
     if (folder / "metrics.json").exists():
         return None
@@ -337,46 +349,85 @@ def state(name: str, out: Path, settings: Settings) -> str | None:
     return f"{min(drawn, settings.clips)} of {settings.clips} clips drawn"
 
 
-def finish_all(
-    tasks: dict[str, Task], out: Path, settings: NamedTuple, device: str, jobs: int, count: int | None
-) -> list[str]:
-    """Every row, those that share a training in one process after another. Returns what went wrong, a line a group."""
+def finish_all(tasks: dict[str, Task], out: Path, settings: Any, args: argparse.Namespace) -> list[str]:
+    """Finishes every row, those that share a training in one process. Returns an error message per failed group.
+
+    args: of a command with --jobs and the hardware options.
+    """
     groups: dict[str, dict[str, Task]] = defaultdict(dict)
     for name, task in tasks.items():
         groups[task.training][name] = task
-    each = max((count or available_cores()) // jobs, 1)
-    errors = []
+    use_plain(args.plain)
+    device, thread_count = chosen_device(args.gpu), max((args.threads or available_cores()) // args.jobs, 1)
     spawn = multiprocessing.get_context("spawn")
-    with OneProcess() if jobs == 1 else ProcessPoolExecutor(jobs, spawn, end_with_parent, (os.getpid(),)) as pool:
-        futures = {}
-        for group in groups.values():
-            futures[" ".join(group)] = pool.submit(finish, group, out, settings, device, each)
-        for group, future in futures.items():
+    pool = (
+        OneProcess()
+        if args.jobs == 1
+        else ProcessPoolExecutor(args.jobs, spawn, begin_worker, (os.getpid(), args.plain))
+    )
+    errors = []
+    with pool:
+        futures = {
+            " ".join(group): pool.submit(finish, group, out, settings, device, thread_count)
+            for group in groups.values()
+        }
+        for names, future in futures.items():
             try:
                 future.result()
             except (UserError, OSError, MemoryError) as error:
-                errors.append(f"{group}: {error}")
+                errors.append(f"{names}: {error}")
             except BrokenExecutor:
-                errors.append(f"{group}: a process was killed, perhaps for want of memory: try with fewer --jobs")
+                errors.append(f"{names}: a process was killed, perhaps for lack of memory: try fewer --jobs")
     return errors
+
+
+def begin_worker(parent: int, plain: bool) -> None:
+    """Sets up a process of the pool: it ends with its parent, and computes with the same layers."""
+    end_with_parent(parent)
+    use_plain(plain)
 
 
 class OneProcess(Executor):
     """An executor that does the work at once, in the process that asks."""
 
-    def submit(self, function, /, *arguments) -> Future:
-        future = Future()
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
+        future: Future = Future()
         try:
-            future.set_result(function(*arguments))
+            future.set_result(function(*args, **kwargs))
         except Exception as error:
             future.set_exception(error)
         return future
 
 
-def finished(out: Path, names: Iterable[str]) -> dict[str, dict]:
+def read_metrics(out: Path, names: Iterable[str]) -> dict[str, dict]:
     """The metrics of every row that has them."""
     files = {name: row_folder(out, name) / "metrics.json" for name in names}
-    return {name: json.loads(path.read_bytes()) for name, path in files.items() if path.exists()}
+    return {name: read_json(path) for name, path in files.items() if path.exists()}
+
+
+def report(out: Path, settings: Settings, rows: dict[str, dict]) -> str:
+    """Writes table.md, table.png and table.json. Returns the Markdown."""
+    scaled = settings.scale != 1
+    columns = ["window s", "epochs", "S", "batch", *([] if scaled else ["paper's FAD (VGGish)"]), "distance", "95 %"]
+    columns += ["limit", "floor", "ceiling", "nearest", "n", "training h", "s per step", "sampling h"]
+    facts = (
+        f"Preset {settings.preset}, embedding {settings.embedding}, inverter {settings.inverter}, "
+        f"{'; '.join(sorted({row['hardware'] for row in rows.values()}))}. "
+        f"Recordings: {', '.join(f'{corpus} from {data}' for corpus, data in settings.data.items())}."
+    )
+    title = "The paper's rows, scaled down" if scaled else "The paper's table"
+    return write_report(out, Report("table", title, settings._asdict(), rows, columns, facts))
+
+
+def add_table_options(parser: argparse.ArgumentParser) -> None:
+    """The options that all tables share."""
+    parser.add_argument("--out", type=Path, required=True, help="output folder")
+    parser.add_argument("--clips", type=at_least(2), default=50, help="number of clips per row (default: 50)")
+    parser.add_argument(
+        "--jobs", type=at_least(1), default=1, help="number of trainings in parallel, one process each (default: 1)"
+    )
+    add_listening_options(parser)
+    add_hardware_options(parser)
 
 
 def add_command(commands: argparse._SubParsersAction) -> None:
@@ -384,62 +435,60 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "table",
         help="the paper's table",
-        description="Trains, samples and scores rows of the paper's table, and writes table.md, table.html with "
-        "sound, and table.json into --out. Stopped, it goes on with the same command.",
+        description="Trains, samples and measures rows of the paper's table, and writes table.md, table.png and "
+        "table.json into --out. The same command continues after a stop.",
         epilog="example: python -m ddim_from_scratch.experiments table --rows gtzan-10 --data gtzan=recordings/ "
         "--scale 0.05 --out tables/small",
     )
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW", help=", ".join(ROWS))
-    where = " ".join(f"{name}={data}" for name, data in SETS.items())
+    default = " ".join(f"{corpus}={data}" for corpus, data in CORPORA.items())
     parser.add_argument(
-        "--data", nargs="+", default=[], metavar="SET=FOLDER", help=f"where recordings are (default: {where})"
+        "--data", nargs="+", default=[], metavar="SET=FOLDER", help=f"where the recordings are (default: {default})"
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder for everything")
-    parser.add_argument("--report", action="store_true", help="compute nothing, only write the report again")
+    parser.add_argument("--report", action="store_true", help="only write the report again")
     parser.add_argument(
         "--scale",
         type=float,
         default=1.0,
-        help="take this share of the epochs and of S, for a small machine; the report will not say paper (default: 1)",
+        help="use this share of the epochs and of S, for a small machine; the report is then not called the paper's "
+        "(default: 1)",
     )
-    parser.add_argument("--preset", choices=PRESETS, default="paper", help="the recipe (default: paper)")
-    parser.add_argument("--clips", type=at_least(2), default=50, help="to draw for each row (default: 50)")
-    parser.add_argument("--jobs", type=at_least(1), default=1, help="trainings at a time, a process each (default: 1)")
-    parser.add_argument("--embedding", choices=NAMES, help="default: vggish where it is at hand, else musicnn")
-    add_inverter_option(parser)
-    add_hardware_options(parser)
+    parser.add_argument("--preset", choices=PRESETS, default="paper", help="training options (default: paper)")
+    add_table_options(parser)
+    parser.set_defaults(main=main)
+
+
+def read_data(arguments: list[str]) -> dict[str, str]:
+    """Where each corpus is: CORPORA, changed by arguments SET=FOLDER."""
+    data = dict(CORPORA)
+    for argument in arguments:
+        corpus, _, folder = argument.partition("=")
+        if corpus not in CORPORA or not folder:
+            raise UserError(f"--data {argument}: give SET=FOLDER, where SET is one of {', '.join(CORPORA)}")
+        data[corpus] = folder
+    return data
 
 
 def main(args: argparse.Namespace) -> None:
     if not 0 < args.scale <= 1:
-        raise UserError(f"--scale is {args.scale}: give a share, above 0 up to 1")
+        raise UserError(f"--scale is {args.scale}: give a number above 0 and up to 1")
+    errors: list[str] = []
     if args.report:
-        settings = read_settings(args.out)
-        unfinished = {name: found for name in args.rows if (found := state(name, args.out, settings))}
+        settings = read_settings(args.out, Settings)
+        unfinished = {name: found for name in args.rows if (found := progress(name, args.out, settings))}
         if unfinished:
             first, found = next(iter(unfinished.items()))
             raise UserError(
                 f"{len(unfinished)} of {len(args.rows)} rows are not finished, {first} is {found}: run the table "
-                "without --report, or name the --rows that are"
+                "without --report, or name the finished --rows"
             )
-        errors = []
     else:
-        data = dict(SETS)
-        for one in args.data:
-            name, _, where = one.partition("=")
-            if name not in SETS or not where:
-                raise UserError(f"--data {one}: give SET=FOLDER, where SET is one of {', '.join(SETS)}")
-            data[name] = where
-        device = chosen_device(args.gpu)
-        use_plain(args.plain)
-        chosen = args.inverter or default_inverter(), args.embedding or default_embedding()
-        settings = Settings(data, args.scale, args.preset, args.clips, *chosen)
+        inverter, embedding = args.inverter or default_inverter(), args.embedding or default_embedding()
+        settings = Settings(read_data(args.data), args.scale, args.preset, args.clips, inverter, embedding)
         check_data(args.rows, settings)
         keep_settings(args.out, settings)
-        tasks = {name: settings.task(name) for name in args.rows}
-        errors = finish_all(tasks, args.out, settings, device, args.jobs, args.threads)
-    done = finished(args.out, args.rows)
-    if done:
-        print(write_report(args.out, settings._asdict(), done))
+        errors = finish_all({name: settings.task(name) for name in args.rows}, args.out, settings, args)
+    if rows := read_metrics(args.out, args.rows):
+        print(report(args.out, settings, rows))
     if errors:
         raise UserError("; ".join(errors))

@@ -1,11 +1,11 @@
-"""Look for the options that bring a training's samples nearest to the recordings, with Optuna.
+"""Hyperparameter search with Optuna: minimises the Frechet distance between generated clips and the recordings.
 
     python -m ddim_from_scratch.tune --data recordings/ --out tuning --trials 6 --epochs 20
     python -m ddim_from_scratch.train --config tuning/tune-best.json --data recordings/ --run runs/best
 
-Every trial is a training with values of its own, measured by the Frechet distance as it goes, and given up where it
-does worse than half of the others did at that epoch. The study is a database, tuning/study.db: the same command goes
-on after a stop, and in several terminals at once it is one study that several processes work on.
+Each trial is a training with its own options. It is measured several times, and pruned if it is worse than the median
+of the other trials at that epoch. The study is a database, tuning/study.db: the same command continues after a stop,
+and several commands at once share one study.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ..training.checkpoint import checkpoint_path
 from ..training.log import read_log
 from .pictures import save_study
 
-# Where the paper's authors looked. (Their code drew the learning rate and the weight decay, too, but trained without.)
+# The search space of the paper's authors. (Their code drew a learning rate and a weight decay, but did not use them.)
 SPACE: dict[str, dict[str, Any]] = {
     "learning_rate": {"low": 3e-5, "high": 3e-1, "log": True},
     "weight_decay": {"low": 1e-5, "high": 1e-1, "log": True},
@@ -42,13 +42,13 @@ SPACE: dict[str, dict[str, Any]] = {
     "block_depth": {"choices": [2, 4]},
 }
 STUDY = "tune"  # its name in the database
-HEARTBEAT_SECONDS = 20  # a trial whose process has shown no sign of life for three is taken up by another
+HEARTBEAT_SECONDS = 20  # after three missed heartbeats another process takes over a trial
 TRIALS_BEFORE_PRUNING = 3
 TRIALS_FOR_IMPORTANCE = 4
 
 
 def suggest(trial: Any) -> dict[str, Any]:
-    """A trial's values of the options in SPACE."""
+    """A trial's values for the options in SPACE."""
     return {
         name: trial.suggest_categorical(name, **where) if "choices" in where else trial.suggest_float(name, **where)
         for name, where in SPACE.items()
@@ -56,17 +56,19 @@ def suggest(trial: Any) -> dict[str, Any]:
 
 
 def open_study(out: Path, base: Config) -> Any:
-    """The study in OUT/study.db, begun if there is none. base: the options that all trials share.
+    """Opens or creates the study in OUT/study.db. base: the options that all trials share.
 
-    Raises UserError without Optuna, for a damaged database, and for a study of another search space, other
-    recordings or other options: its scores could not be compared with new ones.
+    Raises UserError if Optuna is missing, if the database is damaged, or if the study has another search space, other
+    recordings or other options, because its distances could not be compared with new ones.
     """
     try:
         import optuna
     except ImportError as error:
         raise UserError(f"tuning needs Optuna ({error}): pip install 'ddim_from_scratch[tune]'") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # heartbeats are, since 2021
+    warnings.filterwarnings(
+        "ignore", category=optuna.exceptions.ExperimentalWarning
+    )  # heartbeats have been experimental since 2021
     out.mkdir(parents=True, exist_ok=True)
     shared = {name: value for name, value in json.loads(base.to_json()).items() if name not in SPACE}
     about = {"space": SPACE, "options": shared}
@@ -89,7 +91,7 @@ def open_study(out: Path, base: Config) -> Any:
         if begun is None:
             study.set_user_attr("about", about)
             begun = about
-    except Exception as error:  # SQLAlchemy and Alembic raise a dozen kinds, some of them pages long
+    except Exception as error:  # SQLAlchemy and Alembic raise many types, some with messages of pages
         reason = str(error).split("\n")[0]
         raise UserError(f"{out / 'study.db'} cannot be used as a study ({reason}): choose another --out") from None
     if other := [name for name in begun["space"].keys() | SPACE if begun["space"].get(name) != SPACE.get(name)]:
@@ -108,22 +110,19 @@ def open_study(out: Path, base: Config) -> Any:
 
 
 def again(study: Any, trial: Any) -> None:
-    """Queue a trial that was stopped, with what it has reported so far."""
+    """Queues a stopped trial again, with the distances it has reported."""
     import optuna
 
     optuna.storages.RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True)(study, trial)
 
 
 def tune(study: Any, base: Config, windows: Windows, out: Path, trials: int, device: str = "cpu") -> None:
-    """Run trials until the study has so many, those that other processes run among them.
-
-    Raises UserError if no trial could be finished.
-    """
+    """Runs trials until the study has that many, including those of other processes."""
     import optuna
 
     def objective(trial: Any) -> float:
         run = out / trial.user_attrs.get("run", f"trial_{trial.number:03d}")
-        trial.set_user_attr("run", run.name)  # a trial that is taken up again has the attributes of the first
+        trial.set_user_attr("run", run.name)  # a retried trial keeps the attributes of the first
         config = Config(**{**vars(base), **suggest(trial)})
         saved = read_run(run) if checkpoint_path(run).exists() else None
 
@@ -140,9 +139,9 @@ def tune(study: Any, base: Config, windows: Windows, out: Path, trials: int, dev
         except UserError as error:  # a learning rate of 0.3 can diverge
             print(f"trial {trial.number}: {error}", file=sys.stderr)
             raise optuna.TrialPruned from None
-        except BaseException as stop:  # Ctrl-C, a full disk: the next process takes the trial up
+        except BaseException as stop:  # Ctrl-C or a full disk: another process retries the trial
             again(study, study.trials[trial.number])
-            if isinstance(stop, SystemExit):  # which Optuna lets pass
+            if isinstance(stop, SystemExit):  # which Optuna does not handle
                 study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
             raise
         return min(row[2] for row in read_log(run / "fad.csv"))
@@ -155,14 +154,14 @@ def tune(study: Any, base: Config, windows: Windows, out: Path, trials: int, dev
         if done >= trials:
             return
         if done + waiting >= trials:
-            time.sleep(HEARTBEAT_SECONDS / 10)  # another process is at the last ones
+            time.sleep(HEARTBEAT_SECONDS / 10)  # other processes run the last trials
             continue
         study.optimize(objective, n_trials=1)
         write_results(study, out)
 
 
 def write_results(study: Any, out: Path) -> None:
-    """Write tune-best.json, the best trial's options, and tune.png, the study's history and what mattered in it."""
+    """Writes the best trial's options (tune-best.json), and the study's history and option importance (tune.png)."""
     import optuna
 
     trials = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
@@ -174,36 +173,41 @@ def write_results(study: Any, out: Path) -> None:
     if len(trials) >= TRIALS_FOR_IMPORTANCE:
         evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=0.5)
         importance = optuna.importance.get_param_importances(study, evaluator=evaluator)
-    every = study.get_trials(deepcopy=False)
+    all_trials = study.get_trials(deepcopy=False)
     save_study(
         out / "tune.png",
         {trial.number: trial.value for trial in trials},
-        {trial.number: dict(trial.intermediate_values) for trial in every if trial.intermediate_values},
+        {trial.number: dict(trial.intermediate_values) for trial in all_trials if trial.intermediate_values},
         importance,
     )
 
 
-def report(study: Any, out: Path) -> str:
+def summary(study: Any, out: Path) -> str:
     """The study in words."""
     lines = []
     for trial in study.get_trials(deepcopy=False):
         values = "  ".join(f"{flag(name)} {value:.4g}" for name, value in trial.params.items())
-        score = f"{trial.value:8.4g}" if trial.state.name == "COMPLETE" else trial.state.name.lower()
-        lines.append(f"  trial {trial.number:3d}  {score:>8s}  {values}")
-    lines.append(f"Frechet distances of a few samples, the lowest of each training. {out}/tune-best.json has the best.")
+        result = f"{trial.value:8.4g}" if trial.state.name == "COMPLETE" else trial.state.name.lower()
+        lines.append(f"  trial {trial.number:3d}  {result:>8s}  {values}")
+    lines.append(
+        f"Lowest Frechet distance of each training, from a few clips. The best options are in {out}/tune-best.json."
+    )
     return "\n".join(lines)
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = Parser(
         prog="python -m ddim_from_scratch.tune",
-        description=f"Searches for the best {', '.join(map(flag, SPACE))}. All other options are as in train, and the "
-        "same for all trials. Stopped, it goes on with the same command; several at a time share one study.",
+        description=f"Searches for the best {', '.join(map(flag, SPACE))}. The other options are those of train, "
+        "the same for all trials. The same command continues after a stop; several at once share one study.",
         epilog="example: python -m ddim_from_scratch.tune --data recordings/ --out tuning --trials 6 --epochs 20",
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder for the study and its trainings")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the study and its trainings")
     parser.add_argument(
-        "--trials", type=at_least(1), default=6, help="in all, of all processes (default: 6, the paper's)"
+        "--trials",
+        type=at_least(1),
+        default=6,
+        help="total number of trials, counted over all processes (default: 6, as in the paper)",
     )
     add_options(parser)
     add_hardware_options(parser)
@@ -211,16 +215,16 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def base_options(args: argparse.Namespace) -> Config:
-    """What all trials share. Measured is, unless --fad-every says otherwise, five times a training."""
+    """The options that all trials share. Unless --fad-every is given, each training is measured five times."""
     options = given_options(args)
     for name in SPACE:
         if name in vars(args):
             raise UserError(f"{flag(name)} is {getattr(args, name)}, but it is searched for: leave it out")
     base = Config(**options)
-    every = base.fad_every or max(base.epochs // 5, 1)
-    if every > base.epochs:
-        raise UserError(f"--fad-every is {every}, but a trial has {base.epochs} epochs: give that or fewer")
-    return Config(**{**vars(base), "fad_every": every})
+    fad_every = base.fad_every or max(base.epochs // 5, 1)
+    if fad_every > base.epochs:
+        raise UserError(f"--fad-every is {fad_every}, but a trial has {base.epochs} epochs: give that or fewer")
+    return Config(**{**vars(base), "fad_every": fad_every})
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -231,9 +235,9 @@ def main(argv: list[str] | None = None) -> None:
     study = open_study(args.out, base)
     with threads(1 if args.gpu else args.threads):
         tune(study, base, load_windows(base), args.out, args.trials, device)
-    print(report(study, args.out))
+    print(summary(study, args.out))
     if not (args.out / "tune-best.json").exists():
-        raise UserError(f"no trial of {args.out} was finished: try more --trials")
+        raise UserError(f"no trial of {args.out} was completed: try more --trials")
 
 
 if __name__ == "__main__":

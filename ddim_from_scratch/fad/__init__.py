@@ -1,14 +1,14 @@
-"""The Frechet distance between two sets of clips, seen as Gaussians in a space of embeddings.
+"""The Frechet distance between two sets of clips, each described by a Gaussian in an embedding space.
 
     recordings --embeddings--> (n, D) --statistics--> mean, covariance --frechet--> distance --reliability--> trust
 
-frechet      the distance of two Gaussians
-vggish       the network that the distance is published with, and its log-mel patches
-weights      its weights, converted once from TensorFlow's or PyTorch's files
+frechet      the distance between two Gaussians
+vggish       the embedding network of the published distance, and its log-mel patches
+weights      VGGish's weights, converted once from TensorFlow's or PyTorch's files
 musicnn      a pretrained tagger, whose weights come with this package
 embeddings   one interface to these networks, and a cache
-statistics   a set of clips as a Gaussian, and the files that hold one
-reliability  rank, floor, interval and extrapolation: how far to trust a score
+statistics   a set of clips as a Gaussian, and its files
+reliability  floor, confidence interval and extrapolation of a distance
 """
 
 from .embeddings import Embedding, embed_clips, embed_files, embed_set, load_embedding, log_mel_statistics

@@ -1,14 +1,15 @@
-"""The Frechet audio distance between two sets of recordings, and how far it can be trusted.
+"""The Frechet audio distance between two sets of recordings, and how reliable it is.
 
-python -m ddim_from_scratch.fad BACKGROUND EVAL
+    python -m ddim_from_scratch.fad BACKGROUND EVAL
 
-Under mpirun the recordings are embedded by all processes, the rest is done by each, and the first one reports.
+Under mpirun the processes share the embedding of recordings. The rest is computed by each, and the first one prints.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ def find_recordings(path: Path) -> list[Path]:
 
 
 def print_tags(path: Path) -> None:
-    """What musicnn hears in each recording."""
+    """Prints musicnn's most likely tags for each recording."""
     params = load_musicnn()
     for name, features in embed_files(load_embedding("musicnn"), find_recordings(path), "tags").items():
         tags = ", ".join(
@@ -45,26 +46,26 @@ def print_tags(path: Path) -> None:
         print(f"{name}: {tags}")
 
 
-def measure(background: Set, eval: Set, with_infinity: bool = False) -> dict:
-    """All that the command reports of two sets."""
+def measure(background: Set, evaluated: Set, with_infinity: bool = False) -> dict[str, Any]:
+    """Everything that the command reports on two sets."""
     rngs = np.random.default_rng(0).spawn(3)  # the floor is the same with --infinity and without
-    extrapolation = infinity(background, eval, rngs[2]) if with_infinity else None
-    result = {
-        "fad": distance(background, eval),
-        "interval": interval(background, eval, rngs[0]),
+    extrapolation = infinity(background, evaluated, rngs[2]) if with_infinity else None
+    result: dict[str, Any] = {
+        "fad": distance(background, evaluated),
+        "interval": interval(background, evaluated, rngs[0]),
         "floor": floor(background, rngs[1]),
         "fad_infinity": extrapolation and extrapolation._asdict(),
         "dimension": len(background.mean),
     }
-    for name, side in [("background", background), ("eval", eval)]:
-        result[f"n_{name}"] = side.n
-        result[f"clips_{name}"] = side.clips and len(side.clips)
+    for name, side in [("background", background), ("eval", evaluated)]:
+        result[f"n_{name}"] = side.n or None
+        result[f"clips_{name}"] = len(side.clips) or None
         result[f"rank_{name}"] = side.rank
     return result
 
 
-def report(result: dict) -> str:
-    """What `measure` returned, in words."""
+def summary(result: dict) -> str:
+    """The result of `measure` in words."""
     lines = [f"Frechet audio distance ({result['embedding']}): {result['fad']:.4g}"]
     if result["interval"]:
         low, high = result["interval"]
@@ -81,37 +82,42 @@ def report(result: dict) -> str:
         lines.append(f"  {name:10s}  {size}, {n or 'unknown'} embeddings, rank {rank} of {result['dimension']}")
         if rank < result["dimension"]:
             lines.append(
-                f"warning: the {name}'s covariance has rank {rank} of {result['dimension']}: the score mostly "
-                "says how few embeddings there are; compare it with sets of the same size only, or add clips"
+                f"warning: the {name}'s covariance has rank {rank} of {result['dimension']}: the distance depends "
+                "mostly on the number of embeddings. Compare only sets of the same size, or add clips"
             )
     if result["skipped"]:
-        lines.append(f"  skipped {len(result['skipped'])} recordings that could not be used, named above")
+        lines.append(f"  skipped {len(result['skipped'])} unusable recordings, named above")
     return "\n".join(lines)
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = Parser(
         prog="python -m ddim_from_scratch.fad",
-        description="The Frechet audio distance between two sets of recordings: how far apart their embeddings lie, "
-        "seen as two Gaussians. Lower is nearer. Embeddings are kept in the user's cache folder (DDIM_CACHE).",
+        description="The Frechet audio distance between two sets of recordings: the distance between two Gaussians "
+        "fitted to their embeddings. Lower is better. Embeddings are cached in the user's cache folder (DDIM_CACHE).",
         epilog="example: python -m ddim_from_scratch.fad gtzan/genres/classical runs/mine/samples --embedding musicnn. "
-        "Read the score against `real against real`: that is what the same music scores with so many clips.",
+        "Compare the distance with `real against real`, which is what identical music would have with so few clips.",
     )
     either = "folder of recordings, or statistics: an .npz with mu and sigma, a folder with mu.npy and cov.npy"
     parser.add_argument("background", type=Path, help=f"real music: a {either}")
-    parser.add_argument("eval", type=Path, help="what is to be scored: the same")
+    parser.add_argument("eval", type=Path, help="the music to evaluate: likewise")
     parser.add_argument(
-        "--embedding", choices=NAMES, help="vggish: the paper's; musicnn: pretrained, comes along; mel: no network"
+        "--embedding",
+        choices=NAMES,
+        help="vggish (default): the paper's; musicnn: pretrained, comes with this package; mel: no network",
     )
     parser.add_argument(
-        "--weights", type=Path, help="VGGish's: a SavedModel folder, TF1 checkpoint, torchvggish .pth or .npz"
+        "--weights", type=Path, help="VGGish's weights: a SavedModel folder, TF1 checkpoint, torchvggish .pth or .npz"
     )
     parser.add_argument(
-        "--pca", type=Path, metavar="FILE", help="VGGish's vggish_pca_params: whiten and round embeddings to 8 bits"
+        "--pca",
+        type=Path,
+        metavar="FILE",
+        help="VGGish's vggish_pca_params: whiten embeddings and round them to 8 bits",
     )
-    parser.add_argument("--infinity", action="store_true", help="also extrapolate to any number of embeddings")
-    parser.add_argument("--tags", action="store_true", help="print what musicnn hears in each clip")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to a file, too")
+    parser.add_argument("--infinity", action="store_true", help="also extrapolate to infinitely many embeddings")
+    parser.add_argument("--tags", action="store_true", help="print musicnn's tags for each clip")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers to a file")
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the background's statistics (.npz)")
     add_hardware_options(parser)
     args = parser.parse_args(argv)
@@ -133,7 +139,7 @@ def main(argv: list[str] | None = None) -> None:
         if not all(map(holds_statistics, paths)):
             if not (args.embedding or args.weights or vggish_at_hand()):
                 raise UserError(
-                    "VGGish, the paper's embedding, is not on this machine. --embedding vggish downloads it, or give "
+                    "VGGish, the paper's embedding, is not installed. --embedding vggish downloads it, or give "
                     "--weights (a SavedModel, TF1 checkpoint or torchvggish .pth); --embedding musicnn works now"
                 )
             embedding = load_embedding(name, device, args.weights, args.pca)
@@ -144,19 +150,19 @@ def main(argv: list[str] | None = None) -> None:
                 side, left_out = embed_set(embedding, find_recordings(path), str(path))
                 sides.append(side)
                 skipped += left_out
-        background, eval = sides
-        if background.mean.shape != eval.mean.shape:
+        background, evaluated = sides
+        if background.mean.shape != evaluated.mean.shape:
             raise UserError(
-                f"{paths[0]} has {len(background.mean)} dimensions and {paths[1]} {len(eval.mean)}: "
+                f"{paths[0]} has {len(background.mean)} dimensions and {paths[1]} {len(evaluated.mean)}: "
                 "are both of one embedding?"
             )
-        result = {"embedding": name} | measure(background, eval, args.infinity) | {"skipped": skipped}
+        result = {"embedding": name} | measure(background, evaluated, args.infinity) | {"skipped": skipped}
         for path in paths if args.tags else ():
             if not holds_statistics(path):
                 print_tags(path)
     if mpi.rank():
         return
-    print(report(result))
+    print(summary(result))
     if args.json:
         write_json(args.json, result)
     if args.save:

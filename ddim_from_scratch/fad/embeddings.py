@@ -1,13 +1,15 @@
-"""Embeddings: what places a stretch of sound in the space where sets of clips are compared."""
+"""Embedding networks, and a cache of embeddings."""
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -17,7 +19,7 @@ from ..audio.contract import FRAMES_PER_SECOND, SR
 from ..runtime import mpi, tree
 from ..runtime.backend import Array, array_module, parallel, to_device, to_host
 from ..runtime.errors import UserError
-from ..runtime.files import cache_folder
+from ..runtime.files import cache_folder, read_bytes
 from .musicnn import PATCH_SECONDS as MUSICNN_SECONDS
 from .musicnn import load_musicnn, musicnn, musicnn_patches
 from .statistics import Set
@@ -25,18 +27,20 @@ from .vggish import PATCH_SECONDS as VGGISH_SECONDS
 from .vggish import postprocess, vggish, vggish_examples
 from .weights import load_vggish, load_vggish_pca, vggish_at_hand
 
+Clips = list[np.ndarray] | np.ndarray  # each clip: samples (n,) at 16 kHz
+
 NAMES = ("vggish", "musicnn", "mel")
-MUSICNN_HOP_FRAMES = 62  # from one patch to the next, about 1 s: a clip of 5 s has three
-EMBEDDED_AT_ONCE = 16  # go through a network together, which likes large batches; a killed run loses no more
-CODE_VERSION = 1  # part of every cache key: raised when the code's embeddings change
+MUSICNN_HOP_FRAMES = 62  # between patches, about 1 s: a clip of 5 s has three
+EMBEDDED_AT_ONCE = 16  # per batch: networks are faster on large batches, and a killed run loses at most one
+CODE_VERSION = 1  # part of every cache key; increase it when the code's embeddings change
 
 
 @dataclass(frozen=True)
 class Embedding:
-    """One of NAMES, ready to use: sound is cut into patches, and a network turns each into a vector.
+    """An embedding, one of NAMES: cuts sound into patches, and maps each patch to a vector by a network.
 
-    seconds: what a clip must last to have one patch. patches: samples (n,) at 16 kHz to (m, ...).
-    network: (m, ...) to (m, D). digest: of the network's weights. device: where both compute.
+    seconds: length of a clip with one patch. patches: function of samples (n,) at 16 kHz that returns (m, ...).
+    network: function of these that returns (m, D). digest: hash of its weights. device: where both compute.
     """
 
     name: str
@@ -47,7 +51,7 @@ class Embedding:
     device: str = "cpu"
 
     def check(self, samples: np.ndarray) -> np.ndarray:
-        """The clip itself. Raises AudioError if it is shorter than one patch."""
+        """Returns the clip. Raises AudioError if it is shorter than one patch."""
         if (seconds := len(samples) / SR) < self.seconds:
             raise AudioError(
                 f"a clip of {seconds:.2f} s is shorter than a patch of {self.name}, {self.seconds:.2f} s: "
@@ -55,7 +59,7 @@ class Embedding:
             )
         return samples
 
-    def of_clips(self, clips: list[np.ndarray]) -> list[np.ndarray]:
+    def of_clips(self, clips: Clips) -> list[np.ndarray]:
         """The embeddings, float32 (m, D) on the host, of each clip: samples (n,) at 16 kHz.
 
         Raises AudioError if a clip is shorter than one patch.
@@ -63,22 +67,31 @@ class Embedding:
         patches = parallel(lambda clip: self.patches(to_device(self.check(clip), self.device)), clips)
         embeddings = to_host(self.network(array_module(patches[0]).concatenate(patches)))
         parts = np.split(embeddings, np.cumsum([len(some) for some in patches])[:-1])
-        return [part.copy() for part in parts]  # views would keep the whole, in a pool's larger buffer
+        return [part.copy() for part in parts]  # a view would keep the whole buffer alive
 
 
 def default_embedding() -> str:
-    """The best at hand: VGGish, as in the paper, else musicnn."""
+    """VGGish, as in the paper, if its weights are installed, else musicnn."""
     return "vggish" if vggish_at_hand() else "musicnn"
+
+
+def add_embedding_option(parser: argparse.ArgumentParser) -> None:
+    """--embedding."""
+    parser.add_argument(
+        "--embedding",
+        choices=NAMES,
+        help="embedding network (default: vggish if its weights are installed, else musicnn)",
+    )
 
 
 def load_embedding(
     name: str | None = None, device: str = "cpu", weights: str | Path | None = None, pca: str | Path | None = None
 ) -> Embedding:
-    """The embedding of a name, or, without one, of `default_embedding`.
+    """Loads an embedding by name (default: `default_embedding`).
 
-    weights: VGGish's, in any form that `load_vggish` reads; default: wherever they are, or from TF-Hub.
-    pca: a file for `load_vggish_pca`: VGGish's embeddings are then whitened and rounded to 8 bits, as AudioSet's.
-    Raises UserError if there is no such embedding, or its weights can't be had.
+    weights: VGGish's, in any form that `load_vggish` reads; by default from a cache or TF-Hub.
+    pca: a file for `load_vggish_pca`. VGGish's embeddings are then whitened and rounded to 8 bits, as in AudioSet.
+    Raises UserError if there is no such embedding, or its weights are unavailable.
     """
     name = name or default_embedding()
     if name == "mel":
@@ -111,17 +124,17 @@ def mel_patches(samples: Array) -> Array:
 def log_mel_statistics(log_mels: Array) -> Array:
     """Three numbers for each log-mel bin: (n, frames, 128) to (n, 384).
 
-    Its mean and standard deviation over time, and the standard deviation of its change from frame to frame,
-    which tells noise from music of the same spectrum. It needs no pretrained network. It hears loudness,
-    timbre and how the sound moves, but no melody.
+    These are its mean and standard deviation over time, and the standard deviation of its change from frame to frame,
+    which distinguishes noise from music with the same spectrum. No pretrained network is needed. The embedding depends
+    on loudness, timbre and movement, but not on melody.
     """
     change = log_mels[:, 1:] - log_mels[:, :-1]
     parts = [log_mels.mean(axis=1), log_mels.std(axis=1), change.std(axis=1)]
     return array_module(log_mels).concatenate(parts, axis=1)
 
 
-def embed_clips(embedding: Embedding, clips: list[np.ndarray], label: str) -> list[np.ndarray]:
-    """`embedding.of_clips` in groups, under a progress bar, each spread over the processes; all get all embeddings."""
+def embed_clips(embedding: Embedding, clips: Clips, label: str) -> list[np.ndarray]:
+    """`embedding.of_clips` in groups, with a progress bar. Processes share each group, and all get all embeddings."""
     found = []
     for group in groups(clips, f"{embedding.name} of {label}"):
         mine = group[mpi.share(len(group))]
@@ -130,10 +143,10 @@ def embed_clips(embedding: Embedding, clips: list[np.ndarray], label: str) -> li
 
 
 def embed_files(embedding: Embedding, paths: list[Path], label: str) -> dict[Path, np.ndarray]:
-    """The embeddings (m, D) of each recording, kept in the cache folder by the content of the file.
+    """The embeddings (m, D) of each recording, cached by the content of the file.
 
-    Recordings that can't be read or are shorter than a patch are left out, with a warning on stderr. Of each group a
-    process embeds its share, and gets the others'. What is held is the embeddings, and a group's sound.
+    Recordings that are unreadable or shorter than a patch are skipped, with a warning on stderr. Processes share each
+    group, and all get all embeddings. Only one group's sound is in memory at a time.
     """
     found: dict[Path, np.ndarray] = {}
     for group in groups(paths, f"{embedding.name} of {label}"):
@@ -146,11 +159,11 @@ def embed_files(embedding: Embedding, paths: list[Path], label: str) -> dict[Pat
 
 
 def _embed_group(embedding: Embedding, paths: list[Path]) -> list[tuple[Path, np.ndarray | AudioError]]:
-    """Each recording's embeddings, from the cache or now put there, or why it has none."""
-    found: dict[Path, np.ndarray | AudioError | None] = {}
+    """Each recording's embeddings, from the cache or computed now, or the reason it has none."""
+    found: dict[Path, Any] = {}
 
-    def recall_or_read(path: Path) -> tuple[Path, np.ndarray | None] | AudioError:
-        """The recording's entry in the cache, and what must be embedded, if anything."""
+    def recall_or_read(path: Path) -> Any:
+        """(cache entry, samples to embed or None), or an AudioError. Cached embeddings go into `found`."""
         try:
             entry = cache_entry(embedding, path)
             found[path] = recall(entry)
@@ -171,9 +184,9 @@ def _embed_group(embedding: Embedding, paths: list[Path]) -> list[tuple[Path, np
 
 
 def embed_set(embedding: Embedding, paths: list[Path], name: str) -> tuple[Set, list[str]]:
-    """Recordings as a Set, and those of them that were skipped.
+    """The Set of some recordings, and the paths of those that were skipped.
 
-    Raises UserError, which says what `name` lacks, if fewer than 2 embeddings remain.
+    name: what to call the recordings in messages. Raises UserError if fewer than 2 embeddings remain.
     """
     found = embed_files(embedding, paths, Path(name).name)
     n = sum(map(len, found.values()))
@@ -185,8 +198,8 @@ def embed_set(embedding: Embedding, paths: list[Path], name: str) -> tuple[Set, 
     return Set.of(list(found.values())), [str(path) for path in paths if path not in found]
 
 
-def groups(items: list, label: str) -> Iterator[list]:
-    """`items` in groups, of EMBEDDED_AT_ONCE for each process, under a progress bar."""
+def groups(items: Any, label: str) -> Iterator[Any]:
+    """`items` in groups of EMBEDDED_AT_ONCE per process, with a progress bar."""
     size = EMBEDDED_AT_ONCE * mpi.size()
     with tqdm(total=len(items), desc=label, unit="clip") as bar:
         for start in range(0, len(items), size):
@@ -196,14 +209,14 @@ def groups(items: list, label: str) -> Iterator[list]:
 
 
 def cache_entry(embedding: Embedding, path: Path) -> Path:
-    """Where the embeddings of a recording of this content are kept."""
-    content = hashlib.sha256(path.read_bytes()).hexdigest()
+    """The cache file of this recording's embeddings, named by its content."""
+    content = hashlib.sha256(read_bytes(path)).hexdigest()
     key = f"{CODE_VERSION} {embedding.name} {embedding.digest} {content}"
     return cache_folder() / "embeddings" / f"{hashlib.sha256(key.encode()).hexdigest()}.npz"
 
 
 def recall(entry: Path) -> np.ndarray | None:
-    """What `keep` wrote, or None if there is nothing, or something damaged."""
+    """Embeddings from the cache, or None if they are missing or damaged."""
     try:
         embeddings = tree.load(entry)["embeddings"]
     except (FileNotFoundError, tree.TreeError, KeyError):
@@ -212,7 +225,7 @@ def recall(entry: Path) -> np.ndarray | None:
 
 
 def keep(entry: Path, embeddings: np.ndarray) -> None:
-    """Write embeddings to the cache; where that can't be, say so and go on."""
+    """Writes embeddings to the cache, or prints a warning if that fails."""
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         tree.save(entry, {"embeddings": embeddings})

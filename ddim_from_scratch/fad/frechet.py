@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from ..runtime.backend import Array, array_module
 
-ROWS = 4096  # of the embeddings in float64 at a time: a copy of many thousand clips' would double their memory
+ROWS = 4096  # embeddings converted to float64 at a time, because a copy of all would double the memory
 
 
 def gaussian(embeddings: Array) -> tuple[Array, Array]:
-    """Mean (D,) and unbiased covariance (D, D), in float64, of embeddings (n, D).
-
-    Raises ValueError if there are fewer than 2.
-    """
+    """Mean (D,) and unbiased covariance (D, D), float64, of embeddings (n, D). Raises ValueError if n < 2."""
     if embeddings.ndim != 2 or len(embeddings) < 2:
-        raise ValueError(f"embeddings of shape {embeddings.shape}: (n, D) with n of 2 or more have a covariance")
+        raise ValueError(f"embeddings of shape {embeddings.shape}: a covariance needs (n, D) with n of 2 or more")
     mean = embeddings.mean(axis=0, dtype="float64")
-    covariance = 0.0
+    covariance = array_module(embeddings).zeros((len(mean), len(mean)))
     for start in range(0, len(embeddings), ROWS):
         centred = embeddings[start : start + ROWS] - mean
-        covariance = covariance + centred.T @ centred
+        covariance += centred.T @ centred
     return mean, covariance / (len(embeddings) - 1)
 
 

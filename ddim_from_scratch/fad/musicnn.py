@@ -1,12 +1,12 @@
-"""MTT_vgg of musicnn (Pons and Serra 2019): what is heard in three seconds of music, and where that places them.
+"""MTT_vgg of musicnn (Pons and Serra 2019): tags for three seconds of music, and an embedding.
 
-A small network that was trained to tag the MagnaTagATune recordings: guitar, slow, no vocals. Its last layer
-before the tags is an embedding for the Frechet distance. Unlike VGGish's, its weights may be passed on (ISC
-licence, musicnn_mtt_vgg.LICENSE), so they lie beside this file and nothing is downloaded.
+A small network, trained to tag the MagnaTagATune recordings: guitar, slow, no vocals. Its last layer before the tags is
+an embedding for the Frechet distance. Its licence (ISC, musicnn_mtt_vgg.LICENSE) allows redistribution, so the weights
+come with this package.
 
     samples --musicnn_patches--> (n, 187, 96) --musicnn--> 50 tags, 256 features
 
-Architecture and front end are those of the musicnn 0.1.0 package.
+Architecture and preprocessing are those of the musicnn 0.1.0 package.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 from ..audio.contract import SR
 from ..audio.mel import check_samples, slaney_mel_matrix
-from ..audio.stft import blocks, frame, windowed_rfft
+from ..audio.stft import frame, frame_slices, windowed_rfft
 from ..nn.fast import layers_for
 from ..runtime import tree
 from ..runtime.backend import Array, array_module, empty, parallel
@@ -28,7 +28,7 @@ N_FFT = 512  # samples: 32 ms
 HOP_LENGTH = 256
 N_MELS = 96
 PATCH_FRAMES = 187  # 3 s
-PATCH_SECONDS = (PATCH_FRAMES - 1) * HOP_LENGTH / SR  # the least that has so many frames, 2.976
+PATCH_SECONDS = (PATCH_FRAMES - 1) * HOP_LENGTH / SR  # shortest sound with that many frames: 2.976 s
 FEATURES = 256
 POOLS = (((4, 1), (2, 2)), ((2, 2), (2, 2)), ((2, 2), (2, 2)), ((2, 2), (2, 2)), ((4, 4), (4, 4)))  # size, stride
 DEVICE_PATCHES = 16  # through the network at a time on a GPU: the largest activations take 150 MB each
@@ -49,16 +49,15 @@ TAGS = (
 def musicnn_patches(samples: Array, hop_frames: int = PATCH_FRAMES) -> Array:
     """log10(10000 |STFT|^2 @ mel matrix + 1) of frames centred on every 256th sample, in patches.
 
-    samples: (n,) float32 or float64 (computed in that precision), mono, 16 kHz, in [-1, 1]. The signal is
-        mirrored at its ends, so that the first frame is centred on sample 0 (librosa, at the time).
-    hop_frames: from one patch to the next; the default sets them end to end.
-    Returns float32 (patches, 187, 96). A patch needs 47 616 samples (2.976 s); what is left over at the end
-        is dropped, and of a shorter signal nothing is left: (0, 187, 96).
+    samples: (n,) float32 or float64 (computed in that precision), mono, 16 kHz, in [-1, 1]. The signal is mirrored at
+        its ends, so that the first frame is centred on sample 0, as in librosa at the time.
+    hop_frames: distance between patches; by default they do not overlap.
+    Returns float32 (patches, 187, 96). A patch needs 47 616 samples (2.976 s). The rest at the end is dropped; a
+        shorter signal gives (0, 187, 96).
     Raises ValueError if samples are not one-dimensional, floating point and finite.
 
-    musicnn rounds the powers to float16 first, where 10000 times a power above 6.55 is infinite, and the tags of
-    that patch NaN: music recorded at full loudness gets there. Here powers stay float32. Where float16 holds
-    them all, tags differ by less than 1e-4.
+    musicnn rounds the powers to float16, in which 10000 times a power above 6.55 is infinite, and tags become NaN.
+    Music at full loudness reaches this. Here powers stay float32. Elsewhere tags differ by less than 1e-4.
     """
     check_samples(samples)
     xp = array_module(samples)
@@ -74,16 +73,16 @@ def musicnn_patches(samples: Array, hop_frames: int = PATCH_FRAMES) -> Array:
         power = xp.abs(windowed_rfft(frames[block], N_FFT)) ** 2  # (frames, 257)
         rows[block] = xp.log10(10000 * (power @ matrix) + 1)
 
-    parallel(transform, blocks(len(frames)))
+    parallel(transform, frame_slices(len(frames)))
     return xp.stack([rows[start : start + PATCH_FRAMES] for start in range(0, count * hop_frames, hop_frames)])
 
 
 def musicnn(params: tree.Tree, patches: Array) -> tuple[Array, Array]:
-    """What is heard in each patch.
+    """Tags and features of each patch.
 
     params: of `load_musicnn`, on the device of `patches`. patches: float32 (n, 187, 96) of `musicnn_patches`.
-    Returns the probability of each of `TAGS` (n, 50), and the features that they are read from (n, 256): for
-    the patch's first half and its second, the 128 channels of the last pooling, musicnn's "pool5".
+    Returns the probability of each of `TAGS` (n, 50), and the features that they are computed from (n, 256): the 128
+    channels of the last pooling, musicnn's "pool5", for each half of the patch.
     """
     features = empty((len(patches), FEATURES), patches)
     layers, step = layers_for(patches), 1 if isinstance(patches, np.ndarray) else DEVICE_PATCHES
@@ -137,6 +136,6 @@ def load_musicnn() -> tree.Tree:
 
 
 def top_tags(probabilities: np.ndarray, k: int = 5) -> list[tuple[str, float]]:
-    """The k likeliest tags of a recording with their mean probability over its patches (n, 50), likeliest first."""
+    """The k most likely tags of a recording, with their mean probability over its patches (n, 50)."""
     mean = probabilities.mean(axis=0)
     return [(TAGS[i], float(mean[i])) for i in np.argsort(-mean)[:k]]

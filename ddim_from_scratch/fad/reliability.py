@@ -1,7 +1,7 @@
-"""How far a Frechet distance can be trusted: rank, floor, interval, and the limit of many embeddings.
+"""How reliable a Frechet distance is: its floor, its confidence interval, and its limit for many embeddings.
 
-The distance of two finite sets is too high on average, by about 1/n: two halves of one collection are not at 0.
-What is drawn at random here are clips, not embeddings, since those of one clip resemble each other.
+The distance between finite sets is biased upwards by about 1/n, so two halves of one collection are not at distance 0.
+Resampling draws whole clips, because embeddings of the same clip resemble each other.
 """
 
 from __future__ import annotations
@@ -18,97 +18,102 @@ from .statistics import Set
 
 SPLITS = 10
 RESAMPLES = 100
-SIZES = 25  # as many as Gui et al. 2024 take ("Adapting Frechet audio distance for generative music evaluation")
-LARGEST_LEAST_SIZE = 500  # where they begin
+SIZES = 25  # subset sizes, as in Gui et al. 2024 ("Adapting Frechet audio distance for generative music evaluation")
+SMALLEST_SIZE = 500  # embeddings in their smallest subset
 
 
 class Extrapolation(NamedTuple):
-    """score + slope / n is the straight line through the scores of n embeddings; r_squared says how straight."""
+    """The line score + slope / n fitted to the distances of n embeddings. r_squared: of the fit."""
 
     score: float
     slope: float
     r_squared: float
 
 
-def distance(background: Set, eval: Set) -> float:
-    """The score itself."""
-    return frechet_distance(background.mean, background.covariance, eval.mean, eval.covariance)
+def distance(background: Set, evaluated: Set) -> float:
+    """The Frechet distance between two sets."""
+    return frechet_distance(background.mean, background.covariance, evaluated.mean, evaluated.covariance)
 
 
-def rotated(background: Set, eval: Set) -> tuple[Set, Set]:
-    """Both sets in coordinates of the directions that they have, if those are fewer than D: distances stay the same.
+def rotated(background: Set, evaluated: Set) -> tuple[Set, Set]:
+    """Projects both sets onto the directions they span, if those are fewer than D. Distances stay the same.
 
-    What is said here of a score takes hundreds of distances, each some D^3 multiplications.
+    This module computes hundreds of distances, and each costs about D^3 multiplications.
     """
-    if background.clips is None or eval.clips is None or background.n + eval.n > len(background.mean):
-        return background, eval
-    together = np.concatenate([*background.clips, *eval.clips]).astype(np.float64)
-    directions = np.linalg.svd(together - together.mean(axis=0), full_matrices=False)[2]  # (n, D)
-    return tuple(Set.of([clip @ directions.T for clip in side.clips]) for side in (background, eval))
+    if not background.clips or not evaluated.clips or background.n + evaluated.n > len(background.mean):
+        return background, evaluated
+    embeddings = np.concatenate([*background.clips, *evaluated.clips]).astype(np.float64)
+    directions = np.linalg.svd(embeddings - embeddings.mean(axis=0), full_matrices=False)[2]  # (n, D)
+    first, second = (Set.of([clip @ directions.T for clip in clips]) for clips in (background.clips, evaluated.clips))
+    return first, second
 
 
 def floor(clips: Set, rng: np.random.Generator, other: Set | None = None) -> float | None:
-    """The mean distance of two random halves of a set, of equal n: what the same music scores.
+    """Mean distance between random halves of a set, of equal size: the distance that identical music would have.
 
-    other: the same clips, changed somehow, of which the second half is then taken: what the change adds to the floor.
-    None if a half has fewer than 2 embeddings.
+    other: modified versions of the same clips. The second half is taken from them, so the result includes the effect
+    of the modification. Returns None if a half has fewer than 2 embeddings.
     """
     clips, other = rotated(clips, other or clips)
-    half = len(clips.clips or []) // 2
-    if sum(sorted(len(clip) for clip in clips.clips or [])[:half]) < 2:
+    half = len(clips.clips) // 2
+    if sum(sorted(len(clip) for clip in clips.clips)[:half]) < 2:
         return None
     orders = [rng.permutation(len(clips.clips)) for _ in range(SPLITS)]
-    scores = progress(
+    splits = progress(
         "real against real", orders, lambda i: distance(clips.take(i[:half]), other.take(i[half : 2 * half]))
     )
-    return float(np.mean(scores))
+    return float(np.mean(splits))
 
 
-def interval(background: Set, eval: Set, rng: np.random.Generator) -> tuple[float, float] | None:
-    """The 95 % bootstrap interval: where the score may lie for other clips of the same kind, as many on each side.
+def interval(background: Set, evaluated: Set, rng: np.random.Generator) -> tuple[float, float] | None:
+    """The 95 % bootstrap interval of the distance, for other clips of the same kind and in the same number.
 
-    Clips are drawn with replacement, on each side that has any. A set drawn so scores too high, because it is
-    less diverse: the scores are moved by what their mean exceeds the score itself.
-    None if no side has clips, or one has fewer than 2.
+    Clips are drawn with replacement, in each set that has clips. Resampled sets are less diverse and so too far apart:
+    their distances are shifted so that their mean equals the distance of the sets themselves.
+    Returns None if neither set has clips, or one has fewer than 2.
     """
-    background, eval = rotated(background, eval)
-    sides = [side for side in (background, eval) if side.clips is not None]
+    background, evaluated = rotated(background, evaluated)
+    sides = [side for side in (background, evaluated) if side.clips]
     if not sides or min(len(side.clips) for side in sides) < 2:
         return None
 
     def resampled(side: Set, rng: np.random.Generator) -> Set:
-        return side if side.clips is None else side.take(rng.integers(len(side.clips), size=len(side.clips)))
+        return side.take(rng.integers(len(side.clips), size=len(side.clips))) if side.clips else side
 
-    scores = progress(
-        "bootstrap", rng.spawn(RESAMPLES), lambda child: distance(resampled(background, child), resampled(eval, child))
+    distances = progress(
+        "bootstrap",
+        rng.spawn(RESAMPLES),
+        lambda child: distance(resampled(background, child), resampled(evaluated, child)),
     )
-    low, high = np.quantile(scores, [0.025, 0.975]) - np.mean(scores) + distance(background, eval)
+    low, high = np.quantile(distances, [0.025, 0.975]) - np.mean(distances) + distance(background, evaluated)
     return max(float(low), 0.0), float(high)
 
 
-def infinity(background: Set, eval: Set, rng: np.random.Generator) -> Extrapolation | None:
-    """FAD-infinity (Gui et al. 2024): the score of eval as the number of its embeddings grows without limit.
+def infinity(background: Set, evaluated: Set, rng: np.random.Generator) -> Extrapolation | None:
+    """FAD-infinity (Gui et al. 2024): the distance as the number of evaluated embeddings grows without limit.
 
-    Scores of random subsets of n embeddings lie on a straight line over 1/n (Chong and Forsyth 2020); its
-    intercept is the limit. Subsets are drawn without replacement: drawn with it, as fadtk does, the line leads
-    to the score of the whole set, bias included. The background's own bias remains.
-    None without eval's embeddings or with fewer than 4.
+    Distances of random subsets of n embeddings are linear in 1/n (Chong and Forsyth 2020), and the intercept is the
+    limit. Subsets are drawn without replacement. With replacement, as fadtk draws them, the line leads to the biased
+    distance of the whole set. The background's own bias remains.
+    Returns None if the evaluated set has no embeddings or fewer than 4.
     """
-    if eval.clips is None or eval.n < 4:
+    if not evaluated.clips or evaluated.n < 4:
         return None
-    background, eval = rotated(background, eval)
-    embeddings = np.concatenate(eval.clips)
-    sizes = np.linspace(max(2, min(LARGEST_LEAST_SIZE, eval.n // 2)), eval.n, SIZES).astype(int)
-    subsets = [rng.permutation(eval.n)[:size] for size in sizes]
-    scores = np.array(progress("extrapolation", subsets, lambda rows: distance(background, Set.of([embeddings[rows]]))))
-    slope, intercept = np.polyfit(1 / sizes, scores, 1)
-    residual = scores - (intercept + slope / sizes)
-    spread = scores - scores.mean()
+    background, evaluated = rotated(background, evaluated)
+    embeddings = np.concatenate(evaluated.clips)
+    sizes = np.linspace(max(2, min(SMALLEST_SIZE, evaluated.n // 2)), evaluated.n, SIZES).astype(int)
+    subsets = [rng.permutation(evaluated.n)[:size] for size in sizes]
+    distances = np.array(
+        progress("extrapolation", subsets, lambda rows: distance(background, Set.of([embeddings[rows]])))
+    )
+    slope, intercept = np.polyfit(1 / sizes, distances, 1)
+    residual = distances - (intercept + slope / sizes)
+    spread = distances - distances.mean()
     return Extrapolation(float(intercept), float(slope), float(1 - residual @ residual / (spread @ spread)))
 
 
 def progress(label: str, items: list, function: Callable) -> list:
-    """`parallel` under a progress bar."""
+    """`parallel` with a progress bar."""
     with tqdm(total=len(items), desc=label, leave=False) as bar:
 
         def step(item: object) -> object:

@@ -1,14 +1,15 @@
-"""A set of clips as a Gaussian in the space of an embedding, and the files that hold one."""
+"""A set of clips as a Gaussian in the embedding space, and its files."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from ..runtime import tree
 from ..runtime.errors import UserError
+from ..runtime.files import reading
 from .frechet import gaussian
 
 NAMES = [(mean, covariance) for mean in ("mu", "mean") for covariance in ("sigma", "cov")]
@@ -16,20 +17,20 @@ NAMES = [(mean, covariance) for mean in ("mu", "mean") for covariance in ("sigma
 
 @dataclass(frozen=True)
 class Set:
-    """mean (D,), covariance (D, D), float64.
+    """mean (D,) and covariance (D, D), float64.
 
-    n: the number of embeddings, None if unknown. clips: the embeddings (patches, D) of each clip, None if only
-    the statistics are known.
+    n: number of embeddings, 0 if unknown. clips: embeddings (patches, D) of each clip, empty if only mean and
+    covariance are known.
     """
 
     mean: np.ndarray
     covariance: np.ndarray
-    n: int | None = None
-    clips: list[np.ndarray] | None = None
+    n: int = 0
+    clips: list[np.ndarray] = field(default_factory=list)
 
     @classmethod
     def of(cls, clips: list[np.ndarray]) -> Set:
-        """Raises ValueError if the clips have fewer than 2 embeddings in all."""
+        """The set of clips with these embeddings. Raises ValueError if there are fewer than 2 in total."""
         embeddings = np.concatenate(clips)
         return cls(*gaussian(embeddings), len(embeddings), clips)
 
@@ -39,7 +40,7 @@ class Set:
 
     @property
     def rank(self) -> int:
-        """How many directions the covariance has seen: n embeddings see n - 1 at most."""
+        """Rank of the covariance: at most n - 1 for n embeddings."""
         return int(np.linalg.matrix_rank(self.covariance, hermitian=True))
 
 
@@ -48,10 +49,10 @@ def holds_statistics(path: Path) -> bool:
 
 
 def load_statistics(path: Path, embedding: str) -> Set:
-    """Read an .npz that has mu (or mean) and sigma (or cov), or a folder with mu.npy and cov.npy, as fadtk writes them.
+    """Reads an .npz with mu (or mean) and sigma (or cov), or a folder with mu.npy and cov.npy, as fadtk writes them.
 
-    The names may begin with "EMBEDDING.", so that a file can hold several. Never unpickles.
-    Raises UserError for a file that is missing, damaged, without such arrays, or of another embedding.
+    The names may begin with "EMBEDDING.", so that one file can hold several embeddings. Never unpickles.
+    Raises UserError if the file is missing, damaged, lacks such arrays, or is of another embedding.
     """
     try:
         if path.suffix == ".npz":
@@ -61,16 +62,14 @@ def load_statistics(path: Path, embedding: str) -> Set:
             if not found:
                 raise UserError(f"{path} has no mu and sigma, nor {embedding}.mu and {embedding}.cov")
             mean, covariance = (file[name] for name in found[0])
-            n = int(file["n"]) if "n" in file else None
+            n = int(file["n"]) if "n" in file else 0
             made_by = str(file["embedding"]) if "embedding" in file else embedding
         else:
-            # mapped, an array is refused before it takes memory if its file is shorter than its header says
-            names = "mu.npy", "cov.npy"
-            mean, covariance = (np.load(path / name, allow_pickle=False, mmap_mode="r") for name in names)
-            n, made_by = None, embedding
+            mean, covariance = (_load_npy(path / name) for name in ("mu.npy", "cov.npy"))
+            n, made_by = 0, embedding
     except (FileNotFoundError, UserError):
         raise
-    except Exception as error:  # zipfile and NumPy raise a dozen kinds on damaged bytes
+    except Exception as error:  # zipfile and NumPy raise many types for damaged bytes
         raise UserError(f"{path} is damaged or holds no statistics ({error}): copy it again") from None
     if made_by != embedding:
         raise UserError(f"{path} was made with {made_by}: give --embedding {made_by}")
@@ -81,6 +80,11 @@ def load_statistics(path: Path, embedding: str) -> Set:
     return Set(mean.astype(np.float64), covariance.astype(np.float64), n)
 
 
+def _load_npy(path: Path) -> np.ndarray:
+    with reading(path) as file:
+        return tree.read_array(file, path.stat().st_size, path.name)
+
+
 def save_statistics(path: Path, clips: Set, embedding: str) -> None:
-    """Write what `load_statistics` reads."""
+    """Writes an .npz that `load_statistics` reads."""
     tree.save(path, {"mu": clips.mean, "sigma": clips.covariance, "n": clips.n, "embedding": embedding})

@@ -2,12 +2,12 @@
 
     samples --vggish_examples--> (n, 96, 64) log-mel patches of 0.96 s --vggish--> (n, 128)
 
-The numbers are those of the published model (TF-Hub google/vggish/1). Its log-mel is not the one that the
-diffusion model draws: shorter windows, fewer mel bins, an offset in place of a clip.
+The results are those of the published model (TF-Hub google/vggish/1). Its log-mel differs from the diffusion model's:
+shorter windows, fewer mel bins, and an offset instead of a clip.
 
-All convolutions are 3x3, and most have so many channels that the products outweigh everything else. So they
-use Winograd's F(4x4, 3x3): the algorithm of nn/fast/processor/winograd.py along both axes, 36 products for
-a tile of 16 outputs, where 144 are needed one by one. Only the forward pass is here: VGGish is not trained.
+All convolutions are 3x3, and most have so many channels that products dominate the time. So they use Winograd's
+F(4x4, 3x3), the algorithm of nn/fast/processor/winograd.py along both axes: 36 products for a tile of 16 outputs
+instead of 144. Only the forward pass is here, because VGGish is not trained.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from ..audio.contract import SR
 from ..audio.mel import check_samples, mel_matrix
-from ..audio.stft import blocks, frame, windowed_rfft
+from ..audio.stft import frame, frame_slices, windowed_rfft
 from ..nn.fast.processor import winograd
 from ..runtime.backend import Array, array_module, empty, parallel
 from ..runtime.backend import blocks as parts
@@ -30,22 +30,29 @@ F_MIN_HZ = 125.0
 F_MAX_HZ = 7500.0
 LOG_OFFSET = 0.01  # added to mel magnitudes before the logarithm
 PATCH_FRAMES = 96  # 0.96 s; patches do not overlap
-PATCH_SECONDS = ((PATCH_FRAMES - 1) * HOP_LENGTH + FRAME_LENGTH) / SR  # the least that has so many frames, 0.975
+PATCH_SECONDS = ((PATCH_FRAMES - 1) * HOP_LENGTH + FRAME_LENGTH) / SR  # shortest sound with that many frames: 0.975 s
 
-CONVOLUTIONS = {"conv1": 2, "conv2": 2, "conv3_1": 1, "conv3_2": 2, "conv4_1": 1, "conv4_2": 2}  # and their pooling
-PATCHES = 64  # go through the network at a time: the dense layers' 270 MB of weights are read once for all of them
-BLOCK_BYTES = 6 << 20  # of Winograd's points that a thread has in hand; fewer would reread the deep layers' filters
+CONVOLUTIONS = {
+    "conv1": 2,
+    "conv2": 2,
+    "conv3_1": 1,
+    "conv3_2": 2,
+    "conv4_1": 1,
+    "conv4_2": 2,
+}  # number of pixels that are pooled in each direction
+PATCHES = 64  # per batch, for which the dense layers' 270 MB of weights are read once
+BLOCK_BYTES = 6 << 20  # of Winograd's points per thread; with fewer the deep layers' filters are read too often
 
-# Both axes at once: A^T X A, read as a vector, is (A^T kron A^T) times X read as a vector.
+# Both axes at once: A^T X A as a vector is (A^T kron A^T) times X as a vector.
 B_T, G, A_T = (np.kron(matrix, matrix) for matrix in (winograd.B_T, winograd.G, winograd.A_T))  # (36, 36), ...
 
 
 def vggish_examples(samples: Array) -> Array:
-    """The log-mel patches that VGGish looks at: ln(|STFT(samples)| @ mel_matrix + 0.01), cut every 96 frames.
+    """VGGish's log-mel patches: ln(|STFT(samples)| @ mel_matrix + 0.01), cut every 96 frames.
 
     samples: (n,) float32 or float64 (computed in that precision), mono, 16 000 Hz, in [-1, 1].
-    Returns float32 (patches, 96, 64). A patch needs 15 600 samples and the next one begins after 15 360; what
-    is left over at the end is not heard. Fewer samples than one patch needs give (0, 96, 64).
+    Returns float32 (patches, 96, 64). A patch needs 15 600 samples, and the next one begins after 15 360. The rest at
+    the end is ignored. With too few samples for a patch the result is (0, 96, 64).
     Raises ValueError if samples are not one-dimensional, floating point and finite.
     """
     check_samples(samples)
@@ -59,7 +66,7 @@ def vggish_examples(samples: Array) -> Array:
         def transform(rows: slice) -> None:
             log_mel[rows] = xp.log(xp.abs(windowed_rfft(frames[rows], N_FFT)) @ matrix + LOG_OFFSET)
 
-        parallel(transform, blocks(len(log_mel)))
+        parallel(transform, frame_slices(len(log_mel)))
     return log_mel.reshape(patches, PATCH_FRAMES, N_MELS)
 
 
@@ -68,8 +75,8 @@ def vggish(params: Tree, examples: Array) -> Array:
 
     params: as `weights.load_vggish` returns them, {"conv1": {"w": (3, 3, 1, 64), "b": (64,)}, ...}; a tree of
         narrower layers works too.
-    examples: (n, 96, 64) float32, from `vggish_examples`. Preparing the filters costs as much as two patches:
-        pass the patches of many clips at once.
+    examples: (n, 96, 64) float32, from `vggish_examples`. Preparing the filters costs as much as two patches, so pass
+        the patches of many clips at once.
     Returns (n, 128). Raises ValueError for other shapes.
     """
     if examples.ndim != 3 or examples.shape[1:] != (PATCH_FRAMES, N_MELS):
@@ -95,8 +102,8 @@ def conv_relu_pool(x: Array, filter_points: Array, b: Array, pool: int) -> Array
     x: (N, H, W, C), H and W divisible by 4. filter_points: (36, C, D), from `filter_at_points`. b: (D,).
     pool: 1 or 2. Returns (N, H / pool, W / pool, D).
 
-    A tile of 4 x 4 outputs needs 6 x 6 inputs. Each of its four squares is pooled first, since adding b and
-    cutting at 0 leave the largest the largest: that is then done on a quarter of the pixels.
+    A tile of 4 x 4 outputs needs 6 x 6 inputs. Pooling comes before adding b and clipping at 0, which do not change the
+    order of the values and then work on a quarter of the pixels.
     """
     xp = array_module(x)
     n, height, width, c = x.shape
@@ -136,14 +143,14 @@ def filter_at_points(w: Array) -> Array:
 
 
 def times(matrix: np.ndarray, x: Array) -> Array:
-    """matrix (m, k) @ x, whose first axes are k long together: (m, everything else)."""
+    """matrix (m, k) @ x, where the first axes of x have k elements in total. Returns (m, rest)."""
     xp = array_module(x)
     x = x.reshape(matrix.shape[1], -1)
     return xp.matmul(xp.asarray(matrix, x.dtype), x, out=empty((len(matrix), x.shape[1]), x))
 
 
 def dense(params: Tree, x: Array) -> Array:
-    """x @ w + b. x: (n, C). w: (C, D). b: (D,). Each thread reads its own columns of w, which is the large one."""
+    """x @ w + b. x: (n, C). w: (C, D). b: (D,). Each thread reads its own columns of w, the largest array."""
     w, b = params["w"], params["b"]
     y = empty((len(x), len(b)), x)
 

@@ -1,6 +1,6 @@
-"""VGGish's weights: read from TensorFlow's or PyTorch's files once, kept as an .npz file of our own after that.
+"""VGGish's weights: converted once from TensorFlow's or PyTorch's files, then kept as an .npz file.
 
-Without a conversion at hand TensorFlow or PyTorch is imported; with one, neither.
+TensorFlow or PyTorch is imported only for the conversion.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..runtime.tree import Tree
 
 
 class Layer(NamedTuple):
-    """The shape of a layer's weights, ours and TensorFlow's, and what the published files call the layer."""
+    """The shape of a layer's weights, in our layout and TensorFlow's, and the layer's name in the published files."""
 
     shape: tuple[int, ...]
     tensorflow: str  # tensorflow/models, vggish_slim.py
@@ -42,11 +42,11 @@ OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"  # where a TensorFlow 2 checkpoint
 def load_vggish(source: str | Path | None = None) -> Tree:
     """VGGish's parameters, {"conv1": {"w": (3, 3, 1, 64), "b": (64,)}, ..., "fc2": ...}, float32.
 
-    source: None for the published model, wherever it is: converted, in TF-Hub's or Kaggle's cache, or else
-        downloaded. Or a file or folder of the user's: a SavedModel's folder, a TensorFlow checkpoint
-        (vggish_model.ckpt), a state dict of torchvggish (.pth), an .npz that this function wrote.
-    The conversion is kept in `cache_folder()`, under a name that changes with the source's path, size and time.
-    Raises UserError, naming the file and the remedy, for files that are missing, damaged or another model's.
+    source: None for the published model, which is converted already, in TF-Hub's or Kaggle's cache, or downloaded. Or a
+        path: a SavedModel's folder, a TensorFlow checkpoint (vggish_model.ckpt), a state dict of torchvggish (.pth), or
+        an .npz that this function wrote.
+    The conversion is kept in `cache_folder()`, under a name that depends on the source's path, size and time.
+    Raises UserError, naming the file and the remedy, if a file is missing, damaged or of another model.
     """
     if source is None:
         return _load_published()
@@ -57,14 +57,14 @@ def load_vggish(source: str | Path | None = None) -> Tree:
 
 
 def vggish_at_hand() -> bool:
-    """Whether `load_vggish()` needs no network: the published model is converted, or in a cache of its own."""
+    """Whether `load_vggish()` works offline: the published model is converted, or cached by TF-Hub or Kaggle."""
     return bool(_published_conversions()) or hub.find(hub.VGGISH) is not None
 
 
 def load_vggish_pca(source: str | Path) -> Tree:
-    """What `vggish.postprocess` needs: {"eigen_vectors": (128, 128), "means": (128,)}, float32.
+    """The argument `pca` of `vggish.postprocess`: {"eigen_vectors": (128, 128), "means": (128,)}, float32.
 
-    source: Google's vggish_pca_params.npz, or torchvggish's file of the same arrays (.pth).
+    source: Google's vggish_pca_params.npz, or torchvggish's file with the same arrays (.pth).
     """
     source = _existing(Path(source))
     arrays = tree.load(source) if source.suffix == ".npz" else _torch_arrays(source)
@@ -78,7 +78,7 @@ def load_vggish_pca(source: str | Path) -> Tree:
 
 
 def _load_published() -> Tree:
-    # TF-Hub's cache is a temporary folder by default: the conversion outlives it.
+    # TF-Hub's cache is a temporary folder by default, so the conversion may exist without it.
     conversions = _published_conversions()
     folder = hub.find(hub.VGGISH)
     if folder is None and conversions:
@@ -90,12 +90,12 @@ def _load_published() -> Tree:
 
 
 def _published_conversions() -> list[Path]:
-    """The newest last."""
+    """Converted weights in the cache folder, the newest last."""
     return sorted(cache_folder().glob("vggish-published-*.npz"), key=lambda path: path.stat().st_mtime_ns)
 
 
 def _load_converted(source: Path, name: str) -> Tree:
-    """The conversion of `source`, made now unless there is one that is whole."""
+    """The cached conversion of `source`. It is made now if there is none, or a damaged one."""
     files = _weight_files(source)
     stamps = [(str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
     cached = cache_folder() / f"{name}-{hashlib.sha256(repr(stamps).encode()).hexdigest()[:16]}.npz"
@@ -110,7 +110,7 @@ def _load_converted(source: Path, name: str) -> Tree:
 
 
 def _weight_files(source: Path) -> list[Path]:
-    """The files that hold a source's numbers. A TensorFlow checkpoint may be a file, or a prefix of several."""
+    """The files with a source's weights. A TensorFlow checkpoint is a file, or a common prefix of several."""
     if source.is_dir():
         if not hub.is_saved_model(source):
             raise UserError(f"{source} is no SavedModel (no saved_model.pb in it): name the folder that has one")
@@ -127,7 +127,7 @@ def _existing(path: Path) -> Path:
 
 
 def _from_tensorflow(source: Path) -> dict[str, np.ndarray]:
-    """Ours from "vggish/conv1/weights", "vggish/conv1/biases", ... of a checkpoint or SavedModel."""
+    """Our arrays from "vggish/conv1/weights", "vggish/conv1/biases", ... in a checkpoint or SavedModel."""
     arrays = _tensorflow_arrays(source / "variables" / "variables" if source.is_dir() else source)
     flat = {}
     for layer, names in LAYERS.items():
@@ -139,7 +139,7 @@ def _from_tensorflow(source: Path) -> dict[str, np.ndarray]:
 
 
 def _tensorflow_arrays(prefix: Path) -> dict[str, np.ndarray]:
-    """The weights and biases of a checkpoint, by the names of their variables."""
+    """The weights and biases in a checkpoint, by variable name."""
     try:
         import tensorflow as tf
         from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
@@ -150,18 +150,18 @@ def _tensorflow_arrays(prefix: Path) -> dict[str, np.ndarray]:
     try:
         reader = tf.train.load_checkpoint(str(prefix))
         keys = {name: name for name in reader.get_variable_to_shape_map()}
-        if OBJECT_GRAPH in keys:  # TensorFlow 2 files a variable under its place in the program, not its name
+        if OBJECT_GRAPH in keys:  # TensorFlow 2 stores a variable under its place in the program, not its name
             graph = TrackableObjectGraph.FromString(reader.get_tensor(OBJECT_GRAPH))
             keys = {a.full_name: a.checkpoint_key for node in graph.nodes for a in node.attributes}
         return {name: reader.get_tensor(key) for name, key in keys.items() if name.endswith(("/weights", "/biases"))}
-    except Exception as error:  # TensorFlow raises a dozen kinds
+    except Exception as error:  # TensorFlow raises many types
         raise _damaged(prefix, error) from None
 
 
 def _from_torch(source: Path) -> dict[str, np.ndarray]:
-    """Ours from "features.0.weight", ... of torchvggish, which keeps outputs first: (D, C, 3, 3) and (D, C).
+    """Our arrays from "features.0.weight", ... of torchvggish, whose outputs come first: (D, C, 3, 3) and (D, C).
 
-    It flattens the last convolution's output in the order of N H W C as we do, so nothing else moves.
+    It flattens the last convolution's output in the order N H W C, as we do, so nothing else has to be permuted.
     """
     arrays = _torch_arrays(source)
     flat = {}
@@ -181,7 +181,7 @@ def _torch_arrays(source: Path) -> dict[str, np.ndarray]:
     try:
         state = torch.load(source, map_location="cpu", weights_only=True)
         return {name: np.asarray(value) for name, value in state.items()}
-    except Exception as error:  # pickle, zipfile and PyTorch raise a dozen kinds
+    except Exception as error:  # pickle, zipfile and PyTorch raise many types
         raise _damaged(source, error) from None
 
 
@@ -191,7 +191,7 @@ def _damaged(source: Path, error: Exception) -> UserError:
 
 
 def _checked(flat: dict[str, np.ndarray], source: Path) -> Tree:
-    """The tree of exactly VGGish's arrays. Raises UserError if one is missing, or is another shape or no float."""
+    """The tree of VGGish's arrays. Raises UserError if one is missing, has another shape, or is not float."""
     shapes = {f"{layer}/w": names.shape for layer, names in LAYERS.items()}
     shapes |= {f"{layer}/b": names.shape[-1:] for layer, names in LAYERS.items()}
     for name, shape in shapes.items():

@@ -17,7 +17,7 @@ def residual_block(
     params: {"conv1", "conv2"}, and "shortcut", a 1x1 convolution, where D is not C. statistics, training: as in `norm`.
     In this cache, a dict, anyone may read cache["norm"]["statistics"]: the moments that were used.
     """
-    cache = {}
+    cache: Tree = {}
     h, cache["norm"] = norm(x, statistics, training)
     h, cache["conv1"] = conv2d(h, **params["conv1"])
     h, cache["swish"] = swish(h)

@@ -1,1 +1,1 @@
-"""What every floor stands on: arrays and threads, trees, files, errors, the command line, processes."""
+"""The foundation: devices and threads, parameter trees, files, errors, the command line, MPI processes."""

@@ -1,7 +1,7 @@
-"""NumPy and CuPy from one text: where an array lives, which threads work on it, which memory it takes.
+"""Backend selection: array module, device, thread pool and buffer reuse.
 
-This is the only file that imports CuPy. Everything else asks `array_module(x)` for the namespace
-that `x` belongs to, or simply uses methods and operators, which need no namespace.
+This is the only file that imports CuPy. Other files ask `array_module(x)` for the namespace of `x`, or use methods and
+operators, which need none.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Array = np.ndarray  # or cupy.ndarray: the two have the same interface
 
 
 class BackendError(UserError):
-    """The device that was asked for is not there; the message says what to install."""
+    """Raised when the requested device is unavailable. The message says what to install."""
 
 
 def array_module(x: Array) -> ModuleType:
@@ -57,12 +57,12 @@ def fft_module(x: Array) -> ModuleType:
 
 
 def to_host(x: Array) -> np.ndarray:
-    """`x` as a NumPy array; no copy if it is one."""
+    """`x` as a NumPy array. No copy if it is one already."""
     return x if array_module(x) is np else cupy.asnumpy(x)
 
 
 def to_device(x: np.ndarray, device: str = "cpu") -> Array:
-    """`x` on `device`, "cpu" or "gpu"; no copy if it is there already.
+    """`x` on `device`, "cpu" or "gpu". No copy if it is already there.
 
     Raises BackendError as `require_gpu` does.
     """
@@ -73,14 +73,14 @@ def to_device(x: np.ndarray, device: str = "cpu") -> Array:
 
 
 def chosen_device(gpu: bool) -> str:
-    """The device that --gpu asks for, or its absence: "gpu" or "cpu". Raises BackendError as `require_gpu` does."""
+    """Returns "gpu" with --gpu, else "cpu". Raises BackendError as `require_gpu` does."""
     if gpu:
         require_gpu()
     return "gpu" if gpu else "cpu"
 
 
 def require_gpu() -> None:
-    """Raise BackendError, saying what to install, unless CuPy compiles a kernel and multiplies matrices on a device."""
+    """Raises BackendError, which says what to install, unless CuPy can compile a kernel and multiply matrices."""
     if cupy is None:
         raise BackendError(
             "--gpu needs CuPy, which is not installed: pip install 'ddim_from_scratch[gpu]' "
@@ -125,13 +125,8 @@ def _compute_on_gpu() -> bool:
     return bool((x @ (x + x) == 4).all())
 
 
-def free_gpu_memory() -> int:
-    """Bytes of the GPU that nobody uses, or CuPy's pool has to give."""
-    return cupy.cuda.runtime.memGetInfo()[0] + cupy.get_default_memory_pool().free_bytes()
-
-
 def hardware(device: str = "cpu") -> str:
-    """What `device` is, in words, for reports of times."""
+    """The name of the hardware behind `device`, to print beside measured times."""
     if device == "gpu":
         return cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
     return f"{processor()}, {worker_count()} threads"
@@ -146,20 +141,19 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-WORK_BYTES = 1 << 28  # of a GPU, for what a layer needs in between
-CLIPS_AT_ONCE = 8  # drawn, or made audible, together: bounds the memory, whatever their number
+WORK_BYTES = 1 << 28  # GPU memory for a layer's temporary arrays
+CLIPS_AT_ONCE = 8  # generated or inverted per batch, which limits the memory
 
 
-# Threads. NumPy's matmul and ufuncs release the GIL, so Python threads over samples or row blocks
-# use every core; on the narrow matrices of this network they beat BLAS's own threads, which are
-# limited to one meanwhile (two by two is slower than one).
+# Threads. NumPy's matmul and ufuncs release the GIL, so Python threads over batch elements or rows use every core. On
+# this network's narrow matrices they are faster than BLAS's own threads, which are limited to one meanwhile.
 
 
 class _Context(NamedTuple):
-    """What `threads` provides: to its caller's thread, and, without the pool, to each thread of the pool."""
+    """What `threads` provides to its caller's thread, and, without the pool, to each thread of the pool."""
 
     pool: ThreadPoolExecutor | None
-    count: int
+    workers: int
     memory: Memory
 
 
@@ -171,12 +165,12 @@ _local = _Local()
 
 
 def available_cores() -> int:
-    """How many cores this process may use (fewer than the machine's in a container)."""
+    """Number of cores that this process may use. In a container these can be fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cache_bytes() -> int:
-    """A core's L2 cache; 1 MB, a common size, where the system does not tell, and at most 2 MB."""
+    """Size of a core's L2 cache, at most 2 MB. 1 MB, a common size, if the system does not say."""
     size = 1 << 20
     with suppress(OSError, ValueError):  # Linux: "2048K"
         size = int(Path("/sys/devices/system/cpu/cpu0/cache/index2/size").read_text().rstrip("K\n")) << 10
@@ -185,15 +179,15 @@ def cache_bytes() -> int:
 
 @lru_cache
 def _blas() -> ThreadpoolController:
-    """The BLAS libraries of this process; finding them takes a millisecond, limiting them does not."""
+    """The BLAS libraries of this process, cached because finding them takes a millisecond."""
     return ThreadpoolController()
 
 
 @contextmanager
 def threads(count: int | None = None) -> Iterator[None]:
-    """Within this context `parallel` uses `count` threads (default: every core) and `empty` reuses memory.
+    """Within this context `parallel` uses `count` threads (default: all cores) and `empty` reuses memory.
 
-    It holds for the thread that opens it. The process's BLAS setting is restored on leaving.
+    It applies to the thread that opens it. The BLAS setting of the process is restored on exit.
     """
     outer = _local.context
     count = count or available_cores()
@@ -211,14 +205,14 @@ def threads(count: int | None = None) -> Iterator[None]:
 
 
 def worker_count() -> int:
-    """How many threads `parallel` uses here."""
-    return _local.context.count if _local.context else available_cores()
+    """Number of threads that `parallel` uses here."""
+    return _local.context.workers if _local.context else available_cores()
 
 
 def parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-    """`[function(item) for item in items]`, over the threads of the enclosing `threads` context, or of a brief one.
+    """`[function(item) for item in items]`, on the threads of the enclosing `threads` context, or of a temporary one.
 
-    Within one of those threads it runs serially.
+    Called within one of those threads, it runs serially.
     """
     items = list(items)
     if len(items) < 2 or worker_count() == 1:
@@ -226,14 +220,15 @@ def parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
     if _local.context is None:
         with threads():
             return parallel(function, items)
-    queue, results = deque(enumerate(items)), [None] * len(items)
+    queue: deque[tuple[int, Any]] = deque(enumerate(items))
+    results: list[Any] = [None] * len(items)
     outer = _local.context
 
     def work() -> None:
         while True:
             try:
                 i, item = queue.popleft()
-            except IndexError:  # nothing is left
+            except IndexError:  # the queue is empty
                 return
             try:
                 results[i] = function(item)
@@ -241,7 +236,8 @@ def parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
                 queue.clear()
                 raise
 
-    others = [outer.pool.submit(work) for _ in range(min(outer.count, len(items)) - 1)]
+    assert outer.pool  # a thread of the pool has one worker, and returned above
+    others = [outer.pool.submit(work) for _ in range(min(outer.workers, len(items)) - 1)]
     _local.context = _Context(None, 1, outer.memory)
     try:
         work()
@@ -254,9 +250,9 @@ def parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
 
 
 def blocks(x: Array, bytes_per_block: int = 1 << 19) -> list[slice]:
-    """Slices that cut the first axis of `x` into pieces that stay in a core's L2 cache, and occupy every thread.
+    """Slices of the first axis of `x`, small enough for a core's L2 cache and enough to occupy every thread.
 
-    One piece in all on a GPU, where a kernel does its own cutting.
+    A single slice on a GPU, where each kernel divides its own work.
     """
     length = len(x)
     if array_module(x) is not np or length == 0:
@@ -267,10 +263,10 @@ def blocks(x: Array, bytes_per_block: int = 1 << 19) -> list[slice]:
 
 
 def samples(x: Array, bytes_of_one: int = 0) -> list[slice]:
-    """Slices of the first axis of `x`, one a sample.
+    """Slices of the first axis of `x`, one per element.
 
-    A GPU prefers few, large kernels: there one in all, or as many samples together as take WORK_BYTES, if the work on
-    one takes `bytes_of_one`.
+    A GPU prefers few, large kernels: there a single slice, or slices of as many elements as fit into WORK_BYTES if each
+    needs `bytes_of_one`.
     """
     together = 1
     if array_module(x) is not np:
@@ -279,24 +275,23 @@ def samples(x: Array, bytes_of_one: int = 0) -> list[slice]:
 
 
 def rows(x: Array) -> list[tuple[slice, slice]]:
-    """(samples, rows) that cut the first two axes of `x`: one sample and rows as in `blocks`; one piece on a GPU."""
+    """Slices of the first two axes of `x`: one element, and its rows as in `blocks`. A single pair on a GPU."""
     if array_module(x) is not np:
         return [(slice(0, len(x)), slice(0, x.shape[1]))]
     return [(slice(i, i + 1), part) for i in range(len(x)) for part in blocks(x[i])]
 
 
-# Memory. A training step asks for the same arrays again and again, and fresh pages from the kernel
-# cost as much as the arithmetic on them. A buffer that nobody refers to any more is given out again,
-# for an array of its size or somewhat less.
+# Memory. Every training step needs the same arrays, and fresh pages from the kernel cost as much as the arithmetic
+# on them. A buffer without references is reused for an array of its size or somewhat less.
 
-LINE = 64  # bytes of a cache line; a vector that lies across two of them costs two accesses
-MOST_WASTE = 2  # a buffer at most so many times the size of its array
+LINE = 64  # bytes of a cache line; a vector across two lines costs two accesses
+MAX_WASTE = 2  # largest ratio of a buffer's size to its array's
 
 
 def empty(shape: tuple[int, ...], like: Array, dtype: Any = None) -> Array:
-    """An uninitialised array with `like`'s dtype (unless `dtype` is given), on `like`'s device.
+    """An uninitialised array on `like`'s device, with its dtype unless `dtype` is given.
 
-    Within `threads` its memory comes from a pool. CuPy has a pool of its own.
+    Within `threads` the memory comes from a pool. CuPy has its own pool.
     """
     dtype = np.dtype(dtype or like.dtype)
     xp = array_module(like)
@@ -309,22 +304,18 @@ def empty(shape: tuple[int, ...], like: Array, dtype: Any = None) -> Array:
 
 
 class Memory:
-    """Buffers to use again. All of them together never exceed what has been in use at one time.
+    """A pool of reusable buffers. Their total size never exceeds the most that was in use at one time."""
 
-    new: makes one of a given length.
-    """
-
-    def __init__(self, new: Callable[[int], Any] = lambda size: np.empty(size, np.uint8)) -> None:
-        self.new = new
-        self.buffers: list = []  # in order of size
+    def __init__(self) -> None:
+        self.buffers: list[np.ndarray] = []  # in order of size
         self.most_in_use = 0
         self.lock = threading.Lock()
 
-    def take(self, size: int) -> Any:
-        """The smallest buffer that is large enough and not in use; or a new one, in place of large unused ones."""
+    def take(self, size: int) -> np.ndarray:
+        """The smallest unused buffer that is large enough, or a new one in place of the largest unused ones."""
         with self.lock:
             for i in range(bisect_left(self.buffers, size, key=len), len(self.buffers)):
-                if len(self.buffers[i]) > MOST_WASTE * size:
+                if len(self.buffers[i]) > MAX_WASTE * size:
                     break
                 if self._unused(i):
                     return self.buffers[i]
@@ -333,10 +324,10 @@ class Memory:
             self.most_in_use = max(self.most_in_use, total - sum(len(self.buffers[i]) for i in unused))
             while unused and total > self.most_in_use:
                 total -= len(self.buffers.pop(unused.pop()))
-            buffer = self.new(size)
+            buffer = np.empty(size, np.uint8)
             insort(self.buffers, buffer, key=len)
             return buffer
 
     def _unused(self, i: int) -> bool:
-        """Views refer to their buffer: 2 means the list and getrefcount's argument, no view."""
+        """Views hold a reference to their buffer. A count of 2 is the list and getrefcount's argument: no view."""
         return sys.getrefcount(self.buffers[i]) == 2

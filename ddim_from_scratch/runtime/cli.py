@@ -1,4 +1,4 @@
-"""What the commands share: a parser, options, and one line for each error."""
+"""What the commands share: a parser, common options, and one-line error messages."""
 
 from __future__ import annotations
 
@@ -11,44 +11,49 @@ from .errors import REMEDIES, UserError
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are UserErrors, one line each, like all others."""
+    """An ArgumentParser that raises UserError, so that its errors are one line like all others."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; {self.prog} --help lists the options")
 
 
 def flag(name: str) -> str:
-    """The command-line option of a field: "batch_size" to "--batch-size"."""
+    """The command-line option of a field: "batch_size" gives "--batch-size"."""
     return "--" + name.replace("_", "-")
 
 
 def at_least(least: int) -> Callable[[str], int]:
-    """An argparse type: whole numbers from `least` on."""
+    """An argparse type for integers >= `least`."""
 
-    def whole_number(text: str) -> int:
+    def integer(text: str) -> int:
         if (value := int(text)) < least:
             raise argparse.ArgumentTypeError(f"{value} is too small: give {least} or more")
         return value
 
-    return whole_number
+    return integer
+
+
+def add_threads_option(parser: argparse.ArgumentParser) -> None:
+    """--threads."""
+    parser.add_argument("--threads", type=at_least(1), metavar="N", help="number of CPU threads (default: all cores)")
 
 
 def add_hardware_options(parser: argparse.ArgumentParser) -> None:
-    """--threads, --gpu and --plain, which change how a command computes, not what."""
-    parser.add_argument("--threads", type=at_least(1), metavar="N", help="CPU threads (default: every core)")
-    parser.add_argument("--gpu", action="store_true", help="compute on a GPU, with CuPy")
-    parser.add_argument("--plain", action="store_true", help="compute with the textbook's layers: ten times slower")
+    """--threads, --gpu and --plain: how a command computes. They do not change what it computes."""
+    add_threads_option(parser)
+    parser.add_argument("--gpu", action="store_true", help="compute on an NVIDIA GPU, with CuPy")
+    parser.add_argument("--plain", action="store_true", help="compute with the textbook's layers, ten times slower")
 
 
 def run_command(main: Callable[[], None]) -> None:
-    """Run a command's `main`: errors that the user can mend become one line on stderr and exit status 2."""
+    """Runs a command's `main`. Errors that the user can fix become one line on stderr and exit status 2."""
     try:
         main()
     except KeyboardInterrupt:
-        print("interrupted: a run continues from its last checkpoint with --resume", file=sys.stderr)
+        print("interrupted; finished files are kept. Run the same command again to continue", file=sys.stderr)
         sys.exit(130)
     except OSError as error:
-        remedy = REMEDIES.get(error.errno, "what was saved before is whole")
+        remedy = REMEDIES.get(error.errno or 0, "files saved before are intact")
         print(f"error: {error.filename or error}: {error.strerror or 'failed'}: {remedy}", file=sys.stderr)
         sys.exit(2)
     except (UserError, MemoryError) as error:

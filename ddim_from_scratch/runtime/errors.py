@@ -1,19 +1,20 @@
-"""Errors that the user can mend."""
+"""Errors that the user can fix."""
 
 from __future__ import annotations
 
 import errno
 
-REMEDIES = {  # of what the system refuses
+SAVED = "files saved before are intact, and train --resume continues the run"
+REMEDIES = {  # by the operating system's error number
     errno.ENOENT: "check the path",
     errno.EACCES: "check its permissions, or choose another folder",
     errno.EPERM: "check its permissions, or choose another folder",
-    errno.EROFS: "choose a folder that can be written",
-    errno.ENOSPC: "make room; what was saved before is whole, and a run goes on with --resume",
-    errno.EDQUOT: "make room; what was saved before is whole, and a run goes on with --resume",
-    errno.EFBIG: "raise the limit (ulimit -f); what was saved before is whole, and a run goes on with --resume",
+    errno.EROFS: "choose a writable folder",
+    errno.ENOSPC: f"free some disk space; {SAVED}",
+    errno.EDQUOT: f"free some disk space; {SAVED}",
+    errno.EFBIG: f"raise the file size limit (ulimit -f); {SAVED}",
 }
 
 
 class UserError(ValueError):
-    """What the user can mend. Commands print its one line, without a traceback, and exit with status 2."""
+    """An error the user can fix. Commands print it as one line, without a traceback, and exit with status 2."""

@@ -1,4 +1,4 @@
-"""Files that are replaced in one move, and where they are kept."""
+"""Opens files: for reading, and for writing in one atomic replacement. Also the cache folder."""
 
 from __future__ import annotations
 
@@ -9,22 +9,37 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-TEMPORARY = ".tmp"  # how the name of a file ends that is being written
+TEMPORARY = ".tmp"  # suffix of files that are being written
 
 
 def cache_folder() -> Path:
-    """Where converted weights and embeddings are kept: DDIM_CACHE, or ddim_from_scratch in the user's cache folder."""
+    """Folder of converted weights and embeddings: DDIM_CACHE, or ddim_from_scratch in the user's cache folder."""
     if folder := os.environ.get("DDIM_CACHE"):
         return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "ddim_from_scratch")
 
 
+def reading(path: str | Path) -> BinaryIO:
+    """A binary file to read, for a `with` statement. Raises OSError."""
+    return open(path, "rb")
+
+
+def read_bytes(path: str | Path) -> bytes:
+    with reading(path) as file:
+        return file.read()
+
+
+def read_json(path: str | Path) -> Any:
+    """Raises OSError, or ValueError if the file is not JSON."""
+    return json.loads(read_bytes(path))
+
+
 @contextmanager
 def replacing(path: str | Path, keep: Path | None = None) -> Iterator[BinaryIO]:
-    """A binary file to write that takes the place of `path` in one move at the end of the `with` block.
+    """A binary file to write, which replaces `path` atomically at the end of the `with` block.
 
-    After an error or a kill there is the old file or the new one, whole. The data are on the disk before the move.
-    keep: the name that the old file gets, in the same folder. (For a moment, then, there is only that one.)
+    After an error or a kill, `path` is either the old file or the complete new one. The data are on the disk before the
+    replacement. keep: new name for the old file, in the same folder. (For a moment only that one exists.)
     Raises OSError, which names `path`, if it cannot be written.
     """
     path = Path(path)
@@ -41,13 +56,13 @@ def replacing(path: str | Path, keep: Path | None = None) -> Iterator[BinaryIO]:
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):  # a full disk's error names no file, others name the temporary one
+        if isinstance(error, OSError):  # the error of a full disk names no file, others name the temporary file
             error.filename, error.filename2 = str(path), None
         raise
 
 
 def _sync_folder(folder: Path) -> None:
-    """Take the move itself to the disk, where the system lets a folder be opened; it is in order without, too."""
+    """Writes the replacement itself to the disk, if the system can open a folder. Files are valid without it, too."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -57,6 +72,6 @@ def _sync_folder(folder: Path) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` as an indented JSON file, in one move as `replacing` does."""
+    """Writes `value` as an indented JSON file, atomically."""
     with replacing(path) as file:
         file.write(json.dumps(value, indent=2).encode())

@@ -1,6 +1,6 @@
-"""Pretrained models of TensorFlow Hub and Kaggle: find the copy on this machine, or download one.
+"""Pretrained models from TensorFlow Hub and Kaggle: finds the local copy, or downloads one.
 
-A model is a SavedModel: a folder with saved_model.pb and variables/. Finding one needs no TensorFlow.
+A model is a SavedModel, a folder with saved_model.pb and variables/. Finding one needs no TensorFlow.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .errors import UserError
 
 
 class HubModel(NamedTuple):
-    """A pretrained model: what people call it, and the two addresses that it is published under."""
+    """A pretrained model: its usual name, and the two addresses where it is published."""
 
     name: str
     tf_hub: str  # https://tfhub.dev/...
@@ -35,7 +35,7 @@ SOUNDSTREAM = HubModel(
 
 
 def find(model: HubModel) -> Path | None:
-    """The folder of `model` in TF-Hub's cache (TFHUB_CACHE_DIR) or Kaggle's, or None."""
+    """The folder of `model` in the cache of TF-Hub (TFHUB_CACHE_DIR) or Kaggle, or None."""
     cache = Path(os.environ.get("TFHUB_CACHE_DIR") or Path(tempfile.gettempdir(), "tfhub_modules"))
     # TF-Hub names a folder by the SHA-1 of the address it was downloaded from.
     folders = [cache / hashlib.sha1(address.encode()).hexdigest() for address in model.addresses]
@@ -49,9 +49,9 @@ def is_saved_model(folder: str | Path) -> bool:
 
 
 def download(model: HubModel) -> Path:
-    """The folder of `model`, downloaded to TF-Hub's cache unless it is there. An interrupted download leaves nothing.
+    """The folder of `model`, downloaded to TF-Hub's cache if necessary. An interrupted download leaves no files.
 
-    Raises UserError, saying what to do, without tensorflow_hub or a network.
+    Raises UserError, which says what to do, if tensorflow_hub or the network is missing.
     """
     if folder := find(model):
         return folder
@@ -59,12 +59,12 @@ def download(model: HubModel) -> Path:
         import tensorflow_hub
     except ImportError as error:
         raise UserError(
-            f"{model.name} is not on this machine, and fetching it needs tensorflow_hub ({error}): "
+            f"{model.name} is not installed, and downloading it needs tensorflow_hub ({error}): "
             f"pip install 'ddim_from_scratch[hub]'"
         ) from None
     try:
         return Path(tensorflow_hub.resolve(model.tf_hub))
-    except Exception as error:  # urllib, tarfile and TensorFlow raise a dozen kinds
+    except Exception as error:  # urllib, tarfile and TensorFlow raise many types
         raise UserError(
             f"{model.name} could not be downloaded from {model.tf_hub} ({' '.join(str(error).split())}): "
             f"try again with a network, or get {model.kaggle} from Kaggle and name its folder"

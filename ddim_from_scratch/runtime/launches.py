@@ -25,7 +25,7 @@ def elementwise(function: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(function)
     def call(*arguments: Array | float) -> None:
-        arrays = [a for a in arguments if getattr(a, "ndim", 0)]
+        arrays: list[Any] = [a for a in arguments if getattr(a, "ndim", 0)]
         numbers = arguments[len(arrays) :]
         if isinstance(arrays[0], np.ndarray):
             parallel(lambda part: function(*(a[part] for a in arrays), *numbers), blocks(arrays[0]))

@@ -1,13 +1,13 @@
-"""Several processes, on one machine or many, that train, sample or measure as one.
+"""Several processes, on one or more machines, that train, sample or measure together.
 
     mpirun -n 4 python -m ddim_from_scratch.train ...        (or sample, or fad)
 
-Each process takes its share of every batch and holds all weights. In training, what must be common is added up: the
-sums of a batch normalisation, forward and backward, and once a step the gradient. Then all take the same step. Clips
-that are drawn, and recordings that are embedded, know nothing of each other: they are shared out, and joined.
+Each process takes its share of every batch and holds all weights. In training the processes add up the sums of each
+batch normalisation, forward and backward, and the gradient once per step, so that all take the same step. Generated
+clips and embedded recordings are independent: they are divided among the processes and collected.
 
-This is the only file that imports mpi4py, and it does so under mpirun only. In a process that is alone every
-function here gives back what it was given. Arrays on a GPU go through the host.
+This is the only file that imports mpi4py, and only under mpirun. In a single process every function returns its input.
+Arrays on a GPU go through the host.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ import numpy as np
 from .backend import Array, array_module, to_host
 from .errors import UserError
 
-# What Open MPI, MPICH and its kin (Intel's, Cray's), and PMIx launchers such as srun tell a process they start.
+# Environment variables set by Open MPI, by MPICH and its derivatives (Intel, Cray), and by PMIx launchers such as srun.
 LAUNCHED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK")
 
 
 @lru_cache
 def world() -> Any:
-    """MPI's communicator of all processes, or None in one that is alone."""
+    """MPI's communicator of all processes, or None in a single process."""
     if not any(name in os.environ for name in LAUNCHED):
         return None
     try:
@@ -51,30 +51,20 @@ def size() -> int:
 
 
 def rank() -> int:
-    """0 to size - 1. Rank 0 is the one that writes files and speaks."""
+    """0 to size - 1. Rank 0 writes files and prints."""
     return world().rank if world() else 0
 
 
-@lru_cache
-def neighbours() -> int:
-    """How many of the processes are on this machine, this one included. All call it together."""
-    if not world():
-        return 1
-    from mpi4py import MPI
-
-    return world().Split_type(MPI.COMM_TYPE_SHARED).size
-
-
 def share(n: int) -> slice:
-    """This process's part of n things, about n / size of them, in the order of the ranks."""
+    """This process's share of n items, about n / size of them, in the order of the ranks."""
     return slice(n * rank() // size(), n * (rank() + 1) // size())
 
 
 def gather(*values: Any) -> list[tuple]:
-    """What each process gives, in the order of the ranks: [(values of rank 0), (of rank 1), ...].
+    """The values of each process, in the order of the ranks: [(values of rank 0), (of rank 1), ...].
 
-    values: numbers and arrays, of the same shapes in every process. They travel together, as float64.
-    All processes get the same numbers, so that what they compute of them is the same to the last bit.
+    values: numbers and arrays with the same shapes in every process. They are sent in one message, as float64.
+    All processes receive the same numbers, so results computed from them agree to the last bit.
     """
     if not world():
         return [values]
@@ -100,7 +90,7 @@ def total(*values: Any) -> list:
 
 
 def join(mine: list) -> list:
-    """What the processes have, one list after the other in the order of the ranks, in every process."""
+    """The lists of all processes, concatenated in the order of the ranks, in every process."""
     return [one for some in world().allgather(mine) for one in some] if world() else mine
 
 
@@ -117,23 +107,23 @@ def add_up(vector: Array) -> None:
 
 @contextmanager
 def together() -> Iterator[None]:
-    """Within it only rank 0 speaks, and an error in one process, said in one line, ends all: none waits."""
+    """Context in which only rank 0 prints, and an error in one process is printed as one line and ends all of them."""
     if not world():
         yield
         return
-    speaking = sys.stdout, sys.stderr
+    streams = sys.stdout, sys.stderr
     if rank():
         sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
     try:
         yield
-    except SystemExit:  # all come here together
+    except SystemExit:  # all processes get here
         raise
     except BaseException as error:
         if rank():
-            time.sleep(1)  # most errors are everyone's, and then rank 0 has said it
+            time.sleep(1)  # most errors occur in all processes, and then rank 0 has printed them
         if not isinstance(error, UserError | OSError | MemoryError):
-            traceback.print_exc(file=speaking[1])
-        print(f"error: {error} (process {rank()} of {size()})", file=speaking[1], flush=True)
+            traceback.print_exc(file=streams[1])
+        print(f"error: {error} (process {rank()} of {size()})", file=streams[1], flush=True)
         world().Abort(2)
     finally:
-        sys.stdout, sys.stderr = speaking
+        sys.stdout, sys.stderr = streams

@@ -18,14 +18,14 @@ import numpy as np
 from . import backend
 from .backend import Array, to_host
 from .errors import UserError
-from .files import replacing
+from .files import reading, replacing
 
 Tree = dict[str, Any]
-LIMIT = 4 << 30  # bytes of arrays in a file: a network of 268 million weights, its moments and its average
+LIMIT = 4 << 30  # bytes of arrays in a file: 268 million weights with their moments and moving average
 
 
 class TreeError(UserError):
-    """A file that is not a tree of ours; the message names it."""
+    """Raised for a file that is not a valid tree. The message names the file."""
 
 
 def map(function: Callable[..., Any], *trees: Tree) -> Tree:
@@ -44,9 +44,9 @@ def to_device(tree: Tree, device: str) -> Tree:
     return map(lambda leaf: backend.to_device(leaf, device), tree)
 
 
-def flatten(tree: Tree, prefix: str = "") -> dict[str, Any]:
-    """A flat dict from "a/b/c" to leaf, in the tree's order."""
-    flat = {}
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The leaves by path, {"a/b/c": leaf}, in the tree's order."""
+    flat: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
             flat |= flatten(value, f"{prefix}{key}/")
@@ -91,7 +91,7 @@ def pack(tree: Tree, like: Tree | None = None) -> Packed:
     return packed
 
 
-def _views(shape: Tree, leaves: Mapping[str, Any], flat: Array, prefix: str = "") -> Packed:
+def _views(shape: Mapping[str, Any], leaves: Mapping[str, Any], flat: Array, prefix: str = "") -> Packed:
     packed, start = Packed(), 0
     for key, value in shape.items():
         paths = flatten(value, f"{prefix}{key}/") if isinstance(value, Mapping) else [prefix + key]
@@ -106,61 +106,58 @@ def _views(shape: Tree, leaves: Mapping[str, Any], flat: Array, prefix: str = ""
 
 
 def digest(tree: Tree) -> str:
-    """A hash (SHA-256) of every leaf's name, shape, type and bytes, in the tree's order."""
+    """SHA-256 of every leaf's name, shape, dtype and bytes, in the tree's order."""
     sha = hashlib.sha256()
     for name, leaf in flatten(tree).items():
         array = np.asarray(to_host(leaf))
         sha.update(f"{name} {array.shape} {array.dtype}".encode())
-        sha.update(np.ascontiguousarray(array).view(np.uint8))
+        sha.update(np.ascontiguousarray(array).view(np.uint8).data)
     return sha.hexdigest()
 
 
 def save(path: str | Path, tree: Tree, keep: Path | None = None) -> None:
-    """Write `tree` as an `.npz` file, atomically: after a crash there is the old file or the new one, whole.
+    """Writes `tree` as an `.npz` file, atomically: a crash leaves either the old file or the new one.
 
-    keep: the name that the old file gets.
+    keep: new name for the old file.
     """
     leaves = {key: np.asarray(to_host(leaf)) for key, leaf in flatten(tree).items()}
     if any(leaf.dtype == object for leaf in leaves.values()):
         raise TypeError(f"{path}: a leaf is no array of numbers or text, and would have to be pickled")
     with replacing(path, keep) as file:
-        np.savez(file, **leaves)
+        np.savez(file, **leaves)  # type: ignore[arg-type]
 
 
 def load(path: str | Path, limit: int = LIMIT, only: str = "") -> Tree:
-    """Read a tree that `save` wrote, or another npz file of arrays. Never unpickles.
+    """Reads a tree that `save` wrote, or another npz file of arrays. Never unpickles.
 
     only: how the names of the leaves to read begin. limit: bytes that the arrays may take. All sizes are known, and
     agree with each other, before any is read, so a small file cannot ask for much memory.
     Raises FileNotFoundError, or TreeError if the file is cut short, is something else, or holds more than `limit`.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = [
-                member
-                for member in archive.infolist()
-                if member.filename.endswith(".npy") and member.filename.startswith(only)
-            ]
+        with reading(path) as file, zipfile.ZipFile(file) as archive:
+            names = {member.filename: member for member in archive.infolist() if member.filename.endswith(".npy")}
+            members = [member for name, member in names.items() if name.startswith(only)]
             if (size := sum(member.file_size for member in members)) > limit:
                 raise ValueError(f"its arrays take {size} bytes, more than {limit}")
-            return unflatten({member.filename.removesuffix(".npy"): _array(archive, member) for member in members})
+            return unflatten({member.filename.removesuffix(".npy"): _member(archive, member) for member in members})
     except FileNotFoundError:
         raise
-    except Exception as error:  # zipfile and NumPy raise a dozen kinds on damaged bytes
+    except Exception as error:  # zipfile and NumPy raise many types for damaged bytes
         reason = " ".join(str(error).split())[:200]
         raise TreeError(f"{path} is damaged or not an npz file ({reason})") from None
 
 
-def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
-    """An array whose header asks for as many bytes as its member of the archive has."""
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     with archive.open(member) as file:
-        headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        shape, _, dtype = headers[np.lib.format.read_magic(file)](file)
-        if (
-            dtype.hasobject
-            or dtype.itemsize == 0
-            or math.prod(shape) * dtype.itemsize != member.file_size - file.tell()
-        ):
-            raise ValueError(f"{member.filename} has a header of other data, {dtype} {shape}"[:120])
-    with archive.open(member) as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
+        return read_array(file, member.file_size, member.filename)
+
+
+def read_array(file: Any, size: int, name: str) -> np.ndarray:
+    """Reads an array in NumPy's npy format. Raises ValueError unless its header describes exactly `size` bytes."""
+    headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    shape, _, dtype = headers[np.lib.format.read_magic(file)](file)
+    if dtype.hasobject or dtype.itemsize == 0 or math.prod(shape) * dtype.itemsize != size - file.tell():
+        raise ValueError(f"{name} has a header of other data, {dtype} {shape}"[:120])
+    file.seek(0)
+    return np.lib.format.read_array(file, allow_pickle=False)

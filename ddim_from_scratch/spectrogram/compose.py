@@ -18,9 +18,10 @@ from tqdm import tqdm
 
 from ..audio import load_audio, log_mel
 from ..audio.contract import FRAME_LENGTH, FRAMES_PER_SECOND, HOP_LENGTH, N_MELS, SR
-from ..diffusion import DEFAULT_SAMPLING, Sampling, T, Walk, ddim_inversion, infill, q_sample, slerp
+from ..diffusion import DEFAULT_SAMPLING, EpsModel, Sampling, T, Walk, ddim_inversion, infill, q_sample, slerp
 from ..runtime.backend import CLIPS_AT_ONCE, Array, to_device, to_host
 from ..runtime.errors import UserError
+from ..runtime.memory import require_memory
 from ..runtime.streams import stream
 from .config import Config, whole_frames
 from .model import Model, context_channel, in_groups
@@ -38,7 +39,7 @@ def frames_at_once(config: Config) -> int:
 
 def kept_shares(composed: np.ndarray) -> np.ndarray:
     """Weight of the original in each frame, float32 (frames,): 0 where `composed` (bool), rising to 1 beside it."""
-    frames, blended = np.arange(len(composed)), min(BLENDED, np.count_nonzero(~composed) // 2)
+    frames, blended = np.arange(len(composed)), min(BLENDED, int(np.count_nonzero(~composed)) // 2)
     away = np.abs(np.subtract.outer(frames, frames[composed])).min(axis=1)
     return np.minimum(away / (blended + 1), 1).astype(np.float32)
 
@@ -89,6 +90,7 @@ class Composer:
 
     def draw(self, num: int, frames: int) -> np.ndarray:
         """New music, (num, frames, 128): a piece, and what continues it."""
+        require_memory(3 * 4 * N_MELS * num * frames, f"{num} clips", "--num or --seconds")
         rngs, piece = self._rngs(num), min(frames, self.piece)
         eps_model = self.model.eps_model()
         with self._bar(num, self.sampling.steps) as bar:
@@ -152,7 +154,7 @@ class Composer:
 
             def draw(some: slice) -> np.ndarray:
                 x0 = self.model.standardised(clips[some])
-                x = q_sample(x0, float(alpha_bar[top]), self.model.noise(*x0.shape[:2], rngs[some]))
+                x = q_sample(x0, float(alpha_bar[top]), self.model.noise(len(x0), x0.shape[1], rngs[some]))
                 return self._restored(walk._replace(tau=tau, rng=rngs[some])(x), bar)
 
             return in_groups(num, draw)
@@ -192,7 +194,7 @@ class Composer:
     def _rngs(self, num: int) -> list[np.random.Generator]:
         return [stream(self.seed, clip) for clip in range(self.first, self.first + num)]
 
-    def _walk(self, eps_model: object, rngs: list[np.random.Generator]) -> Walk:
+    def _walk(self, eps_model: EpsModel, rngs: list[np.random.Generator]) -> Walk:
         return self.sampling.walk(eps_model, self.model.alpha_bar, rngs)
 
     def _grown(self, clips: np.ndarray, frames: int, rngs: list[np.random.Generator]) -> np.ndarray:
@@ -226,7 +228,7 @@ class Composer:
             if model.config.context:
                 past = [model.scaler.standardise(clip) for clip in before[some]]
                 context = to_device(context_channel(past, clips.shape[1]), model.device)
-            x_T = model.noise(*known.shape[:2], rngs[some])
+            x_T = model.noise(len(known), known.shape[1], rngs[some])
             walk = self._walk(model.eps_model(context), rngs[some])
             if not shares.any():
                 return self._restored(walk(x_T), bar)

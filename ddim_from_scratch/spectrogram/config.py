@@ -299,9 +299,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         settings = {"metavar": f.name.split("_")[-1].upper(), **f.metadata}
         if "choices" in settings:
             del settings["metavar"]
-        kind = int if f.name == "widths" else str if "choices" in settings else type(f.default)
+        kind = int if isinstance(f.default, tuple) else str if "choices" in settings else type(f.default)
         settings.setdefault("type", kind)
-        default = " ".join(map(str, f.default)) if f.name == "widths" else f.default
+        default = " ".join(map(str, f.default)) if isinstance(f.default, tuple) else f.default
         if default or default == 0:
             settings["help"] += f" (default: {default})"
         parser.add_argument(flag(f.name), default=argparse.SUPPRESS, **settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,15 +58,15 @@ class Windows:
     def __len__(self) -> int:
         return len(self.starts)
 
-    def take(self, indices: Iterable[int]) -> np.ndarray:
+    def take(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """The log-mels of the windows of these indices: float32 (n, frames, 128)."""
         return np.stack([self.tracks[t][start : start + self.frames] for t, start in self.starts[indices]])
 
-    def before(self, indices: Iterable[int]) -> list[np.ndarray]:
+    def before(self, indices: Sequence[int] | np.ndarray) -> list[np.ndarray]:
         """The log-mels just before each of these windows, as long as one or up to the track's beginning."""
         return [self.tracks[t][max(start - self.frames, 0) : start] for t, start in self.starts[indices]]
 
-    def some(self, indices: Iterable[int], rng: np.random.Generator | None = None) -> Windows:
+    def some(self, indices: Sequence[int] | np.ndarray, rng: np.random.Generator | None = None) -> Windows:
         """The windows of these indices only; with rng, of the same tracks, but each from a random frame on."""
         starts = self.starts[indices]
         if rng:
@@ -83,7 +83,7 @@ class Windows:
                 last = track, start + self.frames
         return np.array(chosen)
 
-    def sound(self, indices: Iterable[int]) -> np.ndarray:
+    def sound(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """The recordings themselves in the windows of these indices: float32 (n, frames * 320), 16 kHz."""
         starts = self.starts[indices]
         samples = np.zeros((len(starts), self.frames * HOP_LENGTH), np.float32)
@@ -94,7 +94,7 @@ class Windows:
                 samples[row, : len(window)] = window  # the last frame of a track may reach over its end
         return samples
 
-    def names(self, indices: Iterable[int]) -> str:
+    def names(self, indices: Sequence[int] | np.ndarray) -> str:
         """Which windows these are, in words: "a.wav at 3 s, b.wav at 0 s"."""
         starts = self.starts[indices]
         return ", ".join(f"{self.paths[track]} at {start / FRAMES_PER_SECOND:g} s" for track, start in starts)
@@ -114,9 +114,7 @@ class Windows:
         return Scaler(mean.astype(np.float32), std.astype(np.float32))
 
 
-def augmented(
-    log_mels: np.ndarray, windows: Windows, augment: str, rng: np.random.Generator | None = None
-) -> np.ndarray:
+def augmented(log_mels: np.ndarray, windows: Windows, augment: str, rng: np.random.Generator) -> np.ndarray:
     """Augments windows (n, frames, 128). augment: one of config.AUGMENTATIONS.
 
     gain: scales each by up to 6 dB either way. mix: adds another window to a random share MIXED of them, both scaled

@@ -82,10 +82,11 @@ def one_a_piece(paths: list[Path]) -> list[Path]:
 
 def without_copies(paths: list[Path]) -> list[Path]:
     """Without files of the same content as an earlier one, which are named on stderr."""
-    by_size = defaultdict(list)
+    by_size: dict[int, list[Path]] = defaultdict(list)
     for path in paths:
         by_size[path.stat().st_size].append(path)
-    copies, first = set(), {}
+    copies: set[Path] = set()
+    first: dict[bytes, Path] = {}
     for alike in by_size.values():
         for path in alike if len(alike) > 1 else ():  # only files of one size can be the same
             content = hashlib.sha256(path.read_bytes()).digest()
@@ -149,13 +150,14 @@ def hold_out(paths: list[Path], share: float, seed: int) -> tuple[list[Path], li
             f"--hold-out is {share:g}, but all {len(paths)} recordings are by {', '.join(by_artist) or 'no one'}: "
             "add others, or leave it out"
         )
-    held, room = set(), max(round(share * len(paths)), 1)
+    held: set[Path] = set()
+    room = max(round(share * len(paths)), 1)
     names = list(by_artist)
     for i in np.random.default_rng(seed).permutation(len(names)):
         if len(held) + len(by_artist[names[i]]) <= room:
             held.update(by_artist[names[i]])
     if not held:
-        held.update(min(by_artist.values(), key=len))
+        held.update(by_artist[min(by_artist, key=lambda name: len(by_artist[name]))])
     return [path for path in paths if path not in held], [path for path in paths if path in held]
 
 
@@ -184,7 +186,7 @@ def fetch(name: str, part: str = "") -> list[Path]:
     if not all(path.is_file() for path, _ in tracks(dataset, found)):
         (home / VERIFIED).unlink(missing_ok=True)
         dataset.license()  # prints it
-        download(name, dataset, found.remotes and list(found.remotes))
+        download(name, dataset, list(found.remotes) if found.remotes else None)
     if not (home / VERIFIED).exists():
         verify(name, dataset, tracks(dataset, found))
         with replacing(home / VERIFIED) as file:

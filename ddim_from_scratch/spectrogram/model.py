@@ -103,8 +103,8 @@ def read_run(run: Path, best: bool = False) -> Saved:
 
 def kept(scaler: Scaler, windows: int) -> Tree:
     """What a checkpoint holds beside the state."""
-    scaler = {"mean": scaler.mean, "std": scaler.std}
-    return {"scaler": scaler, "windows": np.array(windows), "contract": np.array(json.dumps(CONTRACT))}
+    arrays = {"mean": scaler.mean, "std": scaler.std}
+    return {"scaler": arrays, "windows": np.array(windows), "contract": np.array(json.dumps(CONTRACT))}
 
 
 def understand(content: Tree) -> Saved:

@@ -64,8 +64,8 @@ class Training:
     """A `training.loop.System`. Without windows it has no batches, but can take a step on anyone's."""
 
     config: Config
-    windows: Windows | None = None
-    scaler: Scaler | None = None
+    windows: Windows = None  # type: ignore[assignment]
+    scaler: Scaler = None  # type: ignore[assignment]
     device: str = "cpu"
     recorded: dict[int, Callable[..., tuple]] = field(default_factory=dict, repr=False)  # `gradient` of each state
     name = NAME

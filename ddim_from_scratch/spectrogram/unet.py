@@ -123,7 +123,8 @@ def unet(
 
 def unet_backward(d_output: Array, cache: Tree, layers: ModuleType) -> tuple[Array, Tree]:
     """d_output: (N, time, mel, 1). Returns dx and the gradients of `params`. Empties the cache, to free memory."""
-    L, grads, d_skips = layers, {}, []
+    L, grads = layers, {}
+    d_skips: list[Array] = []
     dh, grads["output"] = L.conv2d_backward(d_output, cache.pop("output"))
     for name in _parts(cache, "up"):
         dh, grads[name] = up_blocks_backward(dh, d_skips, cache.pop(name), L)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -34,7 +34,7 @@ def save_checkpoint(path: Path, content: Tree) -> None:
     tree.save(path, content | checksum, keep=None if path.name == BEST else path.with_name(PREVIOUS))
 
 
-def load_checkpoint(run: Path, understand: Callable[[Tree], Content] = dict, best: bool = False) -> Content:
+def load_checkpoint(run: Path, understand: Callable[[Tree], Any] = dict, best: bool = False) -> Any:
     """What `understand` makes of the last checkpoint's content, or of the best one's.
 
     If the last one is damaged or missing, the one before is taken, with a warning on stderr.

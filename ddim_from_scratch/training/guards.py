@@ -20,7 +20,7 @@ from .optim import norm
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 LOOK_SECONDS, FORCE_SECONDS = 0.5, 60.0
 LOCK = ".lock"  # in a run's folder; it stays, and holds nothing

@@ -15,7 +15,9 @@ class Log:
     """Rows of numbers, as in log.csv: step, epoch, the losses, seconds. Rows after `step` were never saved: they go."""
 
     def __init__(self, path: Path, step: int) -> None:
-        self.path, self.columns, self.rows = path, (), []
+        self.path = path
+        self.columns: tuple[str, ...] = ()
+        self.rows: list[tuple[float, ...]] = []
         if step > 0 and path.exists():
             self.rows = [row for row in read_log(path) if row[0] <= step]
 

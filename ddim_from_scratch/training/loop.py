@@ -39,12 +39,27 @@ PATIENCE = 500  # steps after which a loss must have moved
 class System(Protocol):
     """What the loop knows of a system that it trains."""
 
-    name: str  # which its checkpoints carry
-    config: Any  # with epochs, seed, fad_every, and to_json()
-    device: str
-    steps_per_epoch: int
-    loss_of_nothing: float  # the first loss of a network that has learnt nothing
-    kept: Tree  # what a checkpoint holds beside the state, and sampling needs
+    @property
+    def name(self) -> str:
+        """Its checkpoints carry it."""
+
+    @property
+    def config(self) -> Any:
+        """Has epochs, seed, fad_every and to_json()."""
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def steps_per_epoch(self) -> int: ...
+
+    @property
+    def loss_of_nothing(self) -> float:
+        """The first loss of an untrained network."""
+
+    @property
+    def kept(self) -> Tree:
+        """What a checkpoint holds beside the state, and sampling needs."""
 
     def init(self, rng: np.random.Generator) -> Tree:
         """All that training changes, fresh, on the host."""

@@ -1,10 +1,10 @@
-"""What turns a lesson into a walk in the terminal, a page that sounds, a notebook and marks.
+"""Runs lessons, writes their pages and notebooks, and checks and grades exercises.
 
-percent   a lesson's file as cells; as a Jupyter notebook
-display   what a lesson shows beside its text: source, figures, sounds, films
-run       a lesson from top to bottom, in one namespace
-terminal  prose and equations for a terminal
+percent   reads a lesson's file as cells; writes a Jupyter notebook
+display   source, figures, sounds and films that a lesson shows
+run       runs a lesson's cells in one namespace
+terminal  prose, code and equations for a terminal
 page      the HTML pages
-check     a student's function in place of the package's, under the package's tests
-grade     a folder of submissions; the students' copy of the repository
+check     runs the package's tests on a student's function
+grade     grades a folder of submissions; makes the students' copy of the repository
 """

@@ -1,9 +1,9 @@
-"""Checks: a student's function stands in for the package's, and the package's own tests judge it.
+"""Checks a student's function: it replaces the package's, and the package's own tests run on it.
 
-A lesson's check.py lists its exercises. Each is judged in a process of its own, so that neither a wrong
-function nor one that never ends can hurt the others. First come the examples, small inputs on which the
-student's answer is printed beside the package's, and on which known mistakes are recognised by their
-answers; then the package's tests, with the student's function wherever the package had its own.
+A lesson's check.py lists its exercises. Each is judged in its own process, so that a wrong or endless function cannot
+affect the others. First come examples: small inputs on which the student's answer is compared with the package's, and
+known mistakes are recognised by their answers. Then the package's tests run, with the student's function in place of
+the package's.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ Probe = Callable[[Callable], Any]  # calls the function it is given, and returns
 
 @dataclass(frozen=True)
 class Exercise:
-    """A function that a student writes, under the name it has in the package.
+    """A function for the student to write, with the package's name.
 
     replaces: the function of the package, as "package.module.function".
     tests: node ids of the package's tests, "tests/audio/test_stft.py::test_parseval"; without TensorFlow.
-    examples: what to call and what to look at: {"hann(4)": lambda hann: hann(4)}; arrays or numbers.
-    mistakes: a sentence to the student, to a function that makes that mistake. Recognised if it answers an
-        example as the student's does, and not as the package's.
+    examples: calls by label, {"hann(4)": lambda hann: hann(4)}, which return arrays or numbers.
+    mistakes: functions that make a known mistake, by the sentence that explains it. A mistake is recognised if it
+        answers an example as the student's function does, and differently from the package's.
     tolerance: of examples, relative to the largest value of the answer.
     """
 
@@ -79,7 +79,7 @@ def exercises(folder: Path) -> list[Exercise]:
 
 
 def check(folder: Path, path: Path, time_limit: float = TIME_LIMIT) -> dict[str, Verdict]:
-    """Judge every exercise of a lesson, as written in the file `path`; each in a process of its own."""
+    """Judges every exercise of a lesson, as written in the file `path`, each in its own process."""
     if not path.is_file():
         raise UserError(f"{path} does not exist: write the exercises of {folder.name} there")
     names = [exercise.name for exercise in exercises(folder)]
@@ -89,7 +89,7 @@ def check(folder: Path, path: Path, time_limit: float = TIME_LIMIT) -> dict[str,
 
 
 def judge_apart(folder: Path, name: str, path: Path, time_limit: float) -> Verdict:
-    """`judge` in a new process, which is ended, with all it started, after `time_limit` seconds."""
+    """`judge` in a new process. After `time_limit` seconds it is killed, with all processes that it started."""
     with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryFile() as printed:
         verdict = Path(scratch, "verdict.json")
         command = [sys.executable, "-m", __spec__.name, folder.name, name, str(path.resolve()), str(verdict)]
@@ -118,7 +118,7 @@ def judge_apart(folder: Path, name: str, path: Path, time_limit: float) -> Verdi
 
 
 def judge(exercise: Exercise, path: Path) -> Verdict:
-    """Put the function of the file `path` in the package's place; the examples, then the tests."""
+    """Replaces the package's function by that of the file `path`, and runs the examples, then the tests."""
     original = exercise.original()
     expected = {label: probe(original) for label, probe in exercise.examples.items()}
     try:
@@ -147,7 +147,7 @@ def judge(exercise: Exercise, path: Path) -> Verdict:
 
 
 def load(path: Path) -> ModuleType:
-    """Import a file that is on no path."""
+    """Imports a file that is not on the import path."""
     spec = importlib.util.spec_from_file_location("exercise", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules["exercise"] = module
@@ -156,9 +156,9 @@ def load(path: Path) -> ModuleType:
 
 
 def replace(original: Callable, student: Callable) -> list[None]:
-    """Set `student` wherever the package, or the student's own file, holds `original`.
+    """Replaces `original` by `student` in all modules of the package and in the student's file.
 
-    The list that is returned grows by one with every call of it.
+    Returns a list that gets one more element with every call of the function.
     """
     calls: list[None] = []
 
@@ -178,7 +178,7 @@ def replace(original: Callable, student: Callable) -> list[None]:
 
 
 def compare(expected: Any, obtained: Any, tolerance: float) -> str | None:
-    """How `obtained` differs from `expected`, or None. Both are arrays or numbers."""
+    """Describes how `obtained` differs from `expected`, or returns None. Both are arrays or numbers."""
     try:
         a, b = np.asarray(expected), np.asarray(obtained)
     except ValueError as error:
@@ -199,7 +199,7 @@ def compare(expected: Any, obtained: Any, tolerance: float) -> str | None:
 
 
 def show_array(x: np.ndarray) -> str:
-    """Type, shape and some values of an array, on four lines at most."""
+    """Dtype, shape and some values of an array, on at most four lines."""
     prefix = " " * 11
     text = np.array2string(x, precision=4, suppress_small=True, threshold=12, edgeitems=2, separator=" ", prefix=prefix)
     first, *rest = text.splitlines()
@@ -208,7 +208,7 @@ def show_array(x: np.ndarray) -> str:
 
 
 def recognise(exercise: Exercise, probe: Probe, expected: Any, obtained: Any) -> list[str]:
-    """The mistakes that answer the example as the student's function does; else, those whose shape is as wrong."""
+    """The mistakes with the student's answer to the example, or else those with the same wrong shape."""
     same, alike = [], []
     for sentence, mistaken in exercise.mistakes.items():
         with contextlib.suppress(Exception):  # a mistake need not work on every example
@@ -221,7 +221,7 @@ def recognise(exercise: Exercise, probe: Probe, expected: Any, obtained: Any) ->
 
 
 def describe(error: BaseException, path: Path) -> str:
-    """An exception in one line, with the last line of the student's file that led to it."""
+    """An exception in one line, with the last line of the student's file in its traceback."""
     lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     if isinstance(error, SyntaxError):
         return f"line {error.lineno}: {error.msg}: {(error.text or '').strip()}"
@@ -232,14 +232,14 @@ def describe(error: BaseException, path: Path) -> str:
 
 
 class Judge:
-    """A pytest plugin: how many tests passed, and what the first other outcome was."""
+    """A pytest plugin that counts passed tests and describes the first other outcome."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.passed, self.trouble = path, 0, ""
 
     def pytest_collection_finish(self) -> None:
         with contextlib.suppress(ImportError):
-            from hypothesis import Phase, settings  # a wrong answer need not be made small, which takes minutes
+            from hypothesis import Phase, settings  # shrinking a wrong answer takes minutes
 
             settings.register_profile("judge", settings(), phases=[Phase.explicit, Phase.generate])
             settings.load_profile("judge")
@@ -258,7 +258,7 @@ class Judge:
 
 
 def run_tests(exercise: Exercise, calls: list[None], path: Path) -> Verdict:
-    """The package's tests on what stands in the package now."""
+    """Runs the package's tests on the package as it is now."""
     import pytest
 
     plugin = Judge(path)

@@ -1,7 +1,7 @@
 """What a lesson shows beside its text: source, figures, sounds, films.
 
-Everything shown knows three forms of itself: text for the terminal (`str`), HTML for the page (`html`), and,
-by the methods that IPython looks for, a notebook's. `show` sends it to whichever is there.
+Each item has three forms: text for the terminal (`str`), HTML for the page (`html`), and the methods that IPython calls
+in a notebook. `show` chooses the form.
 """
 
 from __future__ import annotations
@@ -32,10 +32,9 @@ from ddim_from_scratch.audio.contract import SR
 from . import terminal
 from .percent import ROOT
 
-FAST = bool(os.environ.get("LESSONS_FAST"))  # lessons shrink their trainings, as tests need only see them run
+FAST = bool(os.environ.get("LESSONS_FAST"))  # tests set it: lessons shorten their trainings
 
-# Figures: 6 inches wide, so that their letters can be read on a phone; colours that colour-blind readers can tell apart
-# (Okabe & Ito).
+# Figures are 6 inches wide, legible on a phone. The colours (Okabe & Ito) are distinguishable for colour-blind readers.
 STYLE = {
     "figure.figsize": (6, 3),
     "figure.constrained_layout.use": True,
@@ -54,11 +53,11 @@ STYLE = {
 }
 plt.rcParams.update(STYLE)
 
-recording: list[Any] | None = None  # where `show` puts things while the tool runs a lesson
+recording: list[Any] | None = None  # items that `show` collects while a lesson runs
 
 
 def show(item: Any) -> None:
-    """Show `item` on the page that is being made, else in the notebook, else in the terminal."""
+    """Shows `item` on the page that is being written, else in the notebook, else in the terminal."""
     if recording is not None:
         recording.append(item)
         print_plain(str(item))
@@ -71,7 +70,7 @@ def show(item: Any) -> None:
 
 
 def print_plain(text: str) -> None:
-    """Print to the terminal even while what a lesson prints is recorded; `run` replaces this."""
+    """Prints to the terminal while a lesson's output is recorded. `run` replaces this function."""
     print(text)
 
 
@@ -81,7 +80,7 @@ def data_uri(mime: str, data: bytes) -> str:
 
 @dataclass
 class Text:
-    """What a cell printed."""
+    """The printed output of a cell."""
 
     text: str
 
@@ -94,7 +93,7 @@ class Text:
 
 @dataclass
 class Source:
-    """A piece of the package's own text."""
+    """Source code of the package."""
 
     code: str
     place: str  # file and line
@@ -112,11 +111,11 @@ class Source:
 
 @dataclass
 class Picture:
-    """A figure; `still`, if there is one, stands in for a film where motion is not wanted."""
+    """A figure, or a film with a `still` for readers who do not want motion."""
 
     mime: str
     data: bytes
-    description: str  # for those who can't see it
+    description: str  # for readers who cannot see it
     still: bytes = b""
 
     def __str__(self) -> str:
@@ -152,7 +151,7 @@ class Sound:
 
 
 def code_html(code: str) -> str:
-    """Python as highlighted HTML; it scrolls sideways in its own box, which the keyboard can reach."""
+    """Python as highlighted HTML, in a box that scrolls sideways and can be reached by keyboard."""
     return highlight(code, PythonLexer(), HtmlFormatter(cssclass="code")).replace("<pre>", '<pre tabindex="0">', 1)
 
 
@@ -160,7 +159,7 @@ def code_html(code: str) -> str:
 
 
 def show_source(*functions: Callable) -> None:
-    """Show the source of functions or classes of the package, as it is installed, with its file and line."""
+    """Shows the installed source of functions or classes of the package, with file and line."""
     for function in functions:
         function = inspect.unwrap(function)
         lines, first = inspect.getsourcelines(function)
@@ -170,7 +169,7 @@ def show_source(*functions: Callable) -> None:
 
 
 def sound(samples: np.ndarray, label: str, sr: int = SR) -> None:
-    """A player for samples (n,) in [-1, 1] (values beyond are clipped), `sr` a second, named by `label`."""
+    """Shows a player for samples (n,) in [-1, 1] (others are clipped) at `sr` Hz, with a label."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "sound.wav")
         write_wav(path, np.asarray(samples), sr)
@@ -178,10 +177,10 @@ def sound(samples: np.ndarray, label: str, sr: int = SR) -> None:
 
 
 def film(figure: plt.Figure, draw: Callable[[int], Any], frames: int, label: str, frames_per_second: int = 15) -> None:
-    """A film of `figure`: draw(i) changes it into frame i, for i = 0 .. frames - 1. It repeats.
+    """Shows a film of `figure`, which repeats. draw(i) changes the figure into frame i, for i = 0 .. frames - 1.
 
-    draw should move what is there (`line.set_ydata`), not plot anew. Readers who ask their system for less
-    motion see the last frame. About 60 frames keep a page small.
+    draw should change existing lines (`line.set_ydata`), not plot again. Readers whose system asks for less motion see
+    the last frame. About 60 frames keep a page small.
     """
     images = []
     for i in range(frames):
@@ -198,7 +197,7 @@ def film(figure: plt.Figure, draw: Callable[[int], Any], frames: int, label: str
 
 
 def show_figures(**_: Any) -> None:
-    """Show matplotlib's open figures as SVG, and close them. `run` puts it in the place of `plt.show`."""
+    """Shows matplotlib's open figures as SVG and closes them. `run` replaces `plt.show` by it."""
     for number in plt.get_fignums():
         figure = plt.figure(number)
         with io.BytesIO() as file:
@@ -208,7 +207,7 @@ def show_figures(**_: Any) -> None:
 
 
 def description(figure: plt.Figure) -> str:
-    """A figure in words: its titles and what its axes measure."""
+    """A figure in words: its titles and axis labels."""
     parts = [figure.get_suptitle()]
     for axis in figure.axes:
         measures = " against ".join(filter(None, [axis.get_ylabel(), axis.get_xlabel()]))

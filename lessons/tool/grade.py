@@ -1,15 +1,14 @@
-"""For teachers: the students' copy of the repository, and marks for a folder of submissions."""
+"""For teachers: a copy of the repository for students, and grading of submissions."""
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
 from tqdm import tqdm
 
 from ddim_from_scratch.runtime.errors import UserError
-from ddim_from_scratch.runtime.files import replacing
+from ddim_from_scratch.runtime.files import write_json
 
 from .check import check
 from .percent import ROOT, find
@@ -25,11 +24,12 @@ LEFT_OUT = (
     ".*_cache",
     ".hypothesis",
     ".ci",
+    ".github",
 )
 
 
 def student_copy(target: Path) -> None:
-    """Copy the repository to `target`, without the solutions and what was built."""
+    """Copies the repository to `target`, without solutions and build outputs."""
     target = target.resolve()
     if target.is_relative_to(ROOT) or (target.exists() and any(target.iterdir())):
         raise UserError(f"{target} lies in the repository or is not empty: name a new folder elsewhere")
@@ -37,10 +37,9 @@ def student_copy(target: Path) -> None:
 
 
 def grade(submissions: Path, scores: Path, time_limit: float) -> dict:
-    """Judge every NN_name/exercise.py in each folder of `submissions`; write `scores` as JSON, and return it.
+    """Grades every NN_name/exercise.py in each folder of `submissions`. Writes the result to `scores` and returns it.
 
-    A submission is a folder, named after its author. Scores are written anew after each, so that a stop loses
-    little.
+    A submission is a folder named after its author. `scores`, a JSON file, is rewritten after each submission.
     """
     if not submissions.is_dir():
         raise UserError(f"{submissions} is not a folder: name one that holds a folder for each student")
@@ -49,13 +48,12 @@ def grade(submissions: Path, scores: Path, time_limit: float) -> dict:
     for student in tqdm(sorted(path for path in submissions.iterdir() if path.is_dir()), unit="submission"):
         files = [path for path in sorted(student.rglob("exercise.py")) if path.parent.name in lessons]
         result[student.name] = {path.parent.name: marks(lessons[path.parent.name], path, time_limit) for path in files}
-        with replacing(scores) as file:
-            file.write(json.dumps(result, indent=2, ensure_ascii=False).encode())
+        write_json(scores, result)
     return result
 
 
 def marks(folder: Path, path: Path, time_limit: float) -> dict:
-    """One lesson of one submission: points, and what was said about each exercise."""
+    """One lesson of one submission: points, and the verdict on each exercise."""
     verdicts = check(folder, path, time_limit)
     points = sum(verdict.state == "passed" for verdict in verdicts.values())
     return {

@@ -1,4 +1,4 @@
-"""The HTML pages: one file a lesson with everything in it, no script, nothing loaded from elsewhere."""
+"""The HTML pages: one self-contained file per lesson, without scripts and without external resources."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 OPERATOR = r"<mi>(?:sin|cos|arccos|exp|ln|log|max|min)</mi>"
 ALONE = "(?<!<msub>)(?<!<msup>)(?<!<msubsup>)"  # with an index, the operator is the first of two children
 THIN = '<mspace width="0.167em" />'  # what TeX sets around a function's name
-# The browser itself holds the page to its word: it may show what is in the file, and fetch nothing.
+# The browser enforces this: it may show what is in the file, and load nothing.
 POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
 
 PAGE = """<!DOCTYPE html>
@@ -44,14 +44,14 @@ PAGE = """<!DOCTYPE html>
 
 
 def proofread(lesson: Lesson) -> None:
-    """Raise UserError, with its place, for an equation that can't be shown: before the lesson runs for minutes."""
+    """Raises UserError, with file and line, for an equation that cannot be rendered, before the lesson runs."""
     for cell in lesson.cells:
         if cell.kind == "markdown":
             prose_html(markdown_renderer(), cell.text, [], f"{lesson.path}:{cell.line}")
 
 
 def write_lesson(folder: Path, done: Run, lessons: list[Lesson]) -> Path:
-    """Write FOLDER/NN.html for a lesson that has run; `lessons` are all of them, for previous and next."""
+    """Writes FOLDER/NN.html for a lesson that has run. lessons: all of them, for the links."""
     headings: list[tuple[str, str]] = []  # (id, text) of the sections
     markdown = markdown_renderer()
     parts = []
@@ -60,7 +60,7 @@ def write_lesson(folder: Path, done: Run, lessons: list[Lesson]) -> Path:
             parts.append(prose_html(markdown, cell.text, headings, f"{done.lesson.path}:{cell.line}"))
         else:
             results, code = "".join(item.html() for item in shown), code_html(cell.code) if cell.code else ""
-            if cell.hidden:  # folded, below what it draws
+            if cell.hidden:  # folded, below its results
                 results, code = "", f"{results}<details><summary>the code of this</summary>{code}</details>"
             parts.append(f'<div class="cell">{code}{results}</div>')
     sections = "".join(f'<li><a href="#{name}">{text}</a></li>' for name, text in headings)
@@ -78,7 +78,7 @@ def write_lesson(folder: Path, done: Run, lessons: list[Lesson]) -> Path:
         f'<nav class="turn" aria-label="Lessons">{links}</nav></main></div>'
     )
     write(folder / f"{done.lesson.number}.html", f"{done.lesson.number} {done.lesson.title}", body)
-    for lesson in lessons:  # so that no link leads nowhere
+    for lesson in lessons:  # so that no link is broken
         if not (folder / f"{lesson.number}.html").exists():
             waiting = (
                 f"<p>This lesson has not been run yet: <code>make lesson-{lesson.number}</code> makes its page.</p>"
@@ -90,7 +90,7 @@ def write_lesson(folder: Path, done: Run, lessons: list[Lesson]) -> Path:
 
 
 def write_index(folder: Path, lessons: list[Lesson]) -> None:
-    """Write FOLDER/index.html: the lessons in their order, each with its first paragraph."""
+    """Writes FOLDER/index.html: the lessons in order, each with its first paragraph."""
     items = "".join(
         f'<li><a href="{lesson.number}.html"><span>{lesson.number}</span><strong>{prose(lesson.title)}</strong>'
         f"<p>{prose(lesson.summary)}</p></a></li>"
@@ -129,7 +129,7 @@ def markdown_renderer() -> MarkdownIt:
 
 
 def mathml(tex: str, block: bool = False) -> str:
-    """TeX as MathML. Raises UserError for a command that latex2mathml doesn't know."""
+    """TeX as MathML. Raises UserError for a command that latex2mathml does not know."""
     result = convert(tex.strip(), display="block" if block else "inline")
     if "\\" in result or "<mi>&</mi>" in result:
         raise UserError(
@@ -140,7 +140,7 @@ def mathml(tex: str, block: bool = False) -> str:
 
 
 def prose_html(markdown: MarkdownIt, text: str, headings: list[tuple[str, str]], place: str) -> str:
-    """A markdown cell as HTML; its second-level headings get ids and are added to `headings`."""
+    """A markdown cell as HTML. Its second-level headings get ids and are added to `headings`."""
     tokens = markdown.parse(text)
     for i, token in enumerate(tokens):
         if token.type == "heading_open" and token.tag == "h2":

@@ -1,4 +1,4 @@
-"""The percent format: a lesson is a Python file whose comments `# %%` begin cells.
+"""The percent format: a lesson is a Python file in which comments `# %%` begin cells.
 
     # %% [markdown]
     # Prose, each line a comment.
@@ -7,17 +7,19 @@
     code = "up to the next marker"
 
     # %% tags=["hide-input"]
-    draws("a figure", code="that few want to read: folded on the page, left out in the terminal")
+    draws("a figure", code="folded on the page, left out in the terminal")
 
 VS Code, Jupyter (with Jupytext) and Spyder open such a file as a notebook, and Python simply runs it.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import NamedTuple
+
+import jupytext
+import nbformat
 
 from ddim_from_scratch.runtime.errors import UserError
 
@@ -41,7 +43,7 @@ class Cell(NamedTuple):
 
     @property
     def code(self) -> str:
-        """The code to show: without the calls of `show_source`, since what they show says enough."""
+        """The code to show, without calls of `show_source`, whose output is shown instead."""
         return re.sub(r"^show_source\(.*\)\n?", "", self.text, flags=re.MULTILINE).rstrip()
 
 
@@ -67,10 +69,7 @@ class Lesson(NamedTuple):
 
 
 def find(number: str | None = None) -> list[Path]:
-    """The folders of all lessons in their order, or of lesson `number` ("01" or "1").
-
-    Raises UserError if there is none.
-    """
+    """The folders of all lessons in order, or of lesson `number` ("01" or "1"). Raises UserError if there is none."""
     folders = sorted(path.parent for path in LESSONS.glob("[0-9][0-9]_*/lesson.py"))
     if number is None:
         return folders
@@ -81,7 +80,7 @@ def find(number: str | None = None) -> list[Path]:
 
 
 def load(folder: Path) -> Lesson:
-    """Read `folder`/lesson.py. Raises UserError, naming the line, if it can't be cut into cells."""
+    """Reads `folder`/lesson.py. Raises UserError, naming the line, if its format is wrong."""
     path = folder / "lesson.py"
     cells = parse(path.read_text(encoding="utf-8"), str(path))
     if not cells or cells[0].kind != "markdown" or not cells[0].text.startswith("# ") or "\n\n" not in cells[0].text:
@@ -90,46 +89,26 @@ def load(folder: Path) -> Lesson:
 
 
 def parse(text: str, name: str = "lesson") -> list[Cell]:
-    """The cells of a percent-format file; empty ones are left out, and so is white space around a cell."""
-    pieces: list[tuple[str, int, bool, list[str]]] = [("code", 1, False, [])]
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.startswith("# %%"):
-            kind = "markdown" if "[markdown]" in line else "code"
-            pieces.append((kind, number + 1, "hide-input" in line, []))
-            continue
-        kind, _, _, lines = pieces[-1]
-        if kind == "markdown":
+    """The cells of a percent-format file, without empty ones."""
+    lines = text.splitlines()
+    markers = [i for i, line in enumerate(lines) if line.startswith("# %%")]
+    cells = []
+    for start, stop, cell in zip(markers, [*markers[1:], None], jupytext.reads(text, "py:percent").cells, strict=False):
+        for number, line in enumerate(lines[start:stop] if cell.cell_type == "markdown" else [], start + 1):
             if line and not line.startswith("#"):
                 raise UserError(f"{name}:{number}: code in a markdown cell: begin the line with '# ', or a '# %%' cell")
-            line = line[1:].removeprefix(" ")
-        lines.append(line.rstrip())
-    cells = []
-    for kind, first, hidden, lines in pieces:
-        blank = next((i for i, line in enumerate(lines) if line), len(lines))
-        if body := "\n".join(lines[blank:]).rstrip():
-            cells.append(Cell(kind, body, first + blank, hidden))
+        if body := cell.source.strip("\n"):
+            blank = next(i for i, line in enumerate(lines[start + 1 :]) if line)
+            cells.append(Cell(cell.cell_type, body, start + blank + 2, "hide-input" in cell.metadata.get("tags", [])))
     return cells
 
 
 def notebook(lesson: Lesson) -> str:
-    """The lesson as a Jupyter notebook (nbformat 4.5, which is JSON), not yet run."""
-    cells = [lesson.cells[0], Cell("code", SETUP, 0), *lesson.cells[1:]]
-    return json.dumps(
-        {
-            "nbformat": 4,
-            "nbformat_minor": 5,
-            "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
-            "cells": [
-                {
-                    "cell_type": cell.kind,
-                    "id": f"cell-{i}",
-                    "metadata": {"tags": ["hide-input"], "jupyter": {"source_hidden": True}} if cell.hidden else {},
-                    "source": cell.text.splitlines(True),
-                }
-                | ({"outputs": [], "execution_count": None} if cell.kind == "code" else {})
-                for i, cell in enumerate(cells)
-            ],
-        },
-        indent=1,
-        ensure_ascii=False,
-    )
+    """The lesson as a Jupyter notebook, not yet run."""
+    cells = []
+    for i, cell in enumerate([lesson.cells[0], Cell("code", SETUP, 0), *lesson.cells[1:]]):
+        new = nbformat.v4.new_code_cell if cell.kind == "code" else nbformat.v4.new_markdown_cell
+        folded = {"tags": ["hide-input"], "jupyter": {"source_hidden": True}}
+        cells.append(new(cell.text, id=f"cell-{i}", metadata=folded if cell.hidden else {}))
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    return nbformat.writes(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}))

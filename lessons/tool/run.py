@@ -1,4 +1,4 @@
-"""Run a lesson from top to bottom, in one namespace, as a notebook does with "run all"."""
+"""Runs a lesson's cells in one namespace, as a notebook does with "run all"."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .percent import Cell, Lesson
 
 
 class Step(NamedTuple):
-    """A cell and what it showed."""
+    """A cell and the items it showed."""
 
     cell: Cell
     shown: list[Any]
@@ -39,11 +39,11 @@ class Run(NamedTuple):
 
 
 class LessonError(Exception):
-    """A cell failed; the traceback has been printed."""
+    """A cell failed, and its traceback has been printed."""
 
 
 class Tee(io.TextIOBase):
-    """A standard output that also becomes `Text` in `shown`, in its order among figures and sounds."""
+    """A standard output that also adds `Text` to `shown`, in order with figures and sounds."""
 
     def __init__(self, terminal: Any, shown: list[Any]) -> None:
         self.terminal, self.shown = terminal, shown
@@ -60,7 +60,7 @@ class Tee(io.TextIOBase):
 
 
 def run(lesson: Lesson) -> Run:
-    """Run every cell, printing prose, code and results as they come. Raises LessonError if one fails."""
+    """Runs every cell, and prints prose, code and results. Raises LessonError if a cell fails."""
     colour = sys.stdout.isatty()
     namespace: dict[str, Any] = {"__name__": "__main__", "__file__": str(lesson.path)}
     steps = []
@@ -76,7 +76,7 @@ def run(lesson: Lesson) -> Run:
                 print(terminal.code(cell.code, colour), flush=True)
             with recorded() as shown:
                 try:
-                    # The newlines put the code where it stands in the file, for the traceback's sake.
+                    # The newlines give the traceback the line numbers of the file.
                     exec(compile("\n" * (cell.line - 1) + cell.text, str(lesson.path), "exec"), namespace)
                     display.show_figures()
                 except Exception as error:
@@ -93,7 +93,7 @@ def run(lesson: Lesson) -> Run:
 
 @contextmanager
 def recorded() -> Iterator[list[Any]]:
-    """Collect what is printed, shown and drawn; all but the pictures appear in the terminal, too."""
+    """Collects what is printed, shown and drawn. Everything but pictures also appears in the terminal."""
     shown: list[Any] = []
     out = sys.stdout
     with (
@@ -106,7 +106,7 @@ def recorded() -> Iterator[list[Any]]:
 
 
 def print_traceback(error: BaseException, path: str) -> None:
-    """The traceback from the lesson's own line on: the tool's frames above it help nobody."""
+    """Prints the traceback from the lesson's own line on, without the tool's frames."""
     trace = error.__traceback__
     while trace and trace.tb_frame.f_code.co_filename != path:
         trace = trace.tb_next

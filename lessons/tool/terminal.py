@@ -1,4 +1,4 @@
-"""Prose and equations for a terminal: wrapped paragraphs, equations in Unicode as far as it goes."""
+"""Prose, code and equations for a terminal."""
 
 from __future__ import annotations
 
@@ -11,56 +11,32 @@ from latex2mathml.symbols_parser import convert_symbol
 from pygments import highlight
 from pygments.formatters import TerminalFormatter
 from pygments.lexers import PythonLexer
+from rich.console import Console
+from rich.markdown import Markdown
 
-BLOCK = re.compile(r"(```.*?```|\$\$.*?\$\$)", re.DOTALL)
 WORDS = r"\\(?:text|mathrm|mathbf|mathbb|mathcal|operatorname|begin|end)\s*\{([^{}]*)\}"
 ACCENTS = {"hat": "\u0302", "bar": "\u0304", "tilde": "\u0303", "overline": "\u0304", "vec": "\u20d7"}
 DIGITS = str.maketrans("0123456789+-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻")
 
 
 def prose(markdown: str, colour: bool) -> str:
-    """Markdown for the terminal: about 88 columns wide, headings in bold, links without their brackets."""
-    width = min(shutil.get_terminal_size().columns, 88)
-    parts = []
-    for block in BLOCK.split(markdown):
-        if block.startswith("$$"):
-            parts.append(textwrap.indent(equation(block.strip("$")), "      "))
-        elif block.startswith("```"):
-            parts.append(textwrap.indent("\n".join(block.splitlines()[1:-1]), "    "))
-        else:
-            parts += [paragraph(text, width, colour) for text in re.split(r"\n\s*\n", block) if text.strip()]
-    return "\n\n".join(parts)
+    """Markdown for the terminal, at most 88 columns wide, with equations in Unicode."""
+    markdown = re.sub(r"\$\$(.+?)\$\$", lambda found: f"```text\n{equation(found[1])}\n```", markdown, flags=re.DOTALL)
+    markdown = re.sub(r"\$([^$]+)\$", lambda found: re.sub(r"([\\`*_<>|[\]])", r"\\\1", equation(found[1])), markdown)
+    console = Console(width=min(shutil.get_terminal_size().columns, 88), force_terminal=colour, no_color=not colour)
+    with console.capture() as captured:
+        console.print(Markdown(markdown))
+    return captured.get().strip("\n")
 
 
 def code(text: str, colour: bool) -> str:
-    """Code behind a bar, so that it stands out from what it prints."""
+    """Code behind a bar, which tells it from its output."""
     text = highlight(text, PythonLexer(), TerminalFormatter()).rstrip() if colour else text
     return textwrap.indent(text, "  │ ", lambda line: True)
 
 
-def paragraph(text: str, width: int, colour: bool) -> str:
-    text = text.strip("\n")
-    text = re.sub(r"\$([^$]+)\$", lambda found: equation(found[1]), text)
-    if text.lstrip().startswith("|"):  # a table is legible as it stands
-        return text
-    text = re.sub(r"!?\[([^\]]*)\]\(([^)]*)\)", r"\1 (\2)", text)
-    text = re.sub(r"\*\*(.+?)\*\*", "\033[1m\\1\033[0m" if colour else r"\1", text, flags=re.DOTALL)
-    if text.startswith("#"):
-        heading = text.lstrip("# ")
-        return f"\033[1m{heading}\033[0m" if colour else f"{heading}\n{'=' * len(heading)}"
-    text = re.sub(r"^> ?", "  ", text, flags=re.MULTILINE)
-    lines = []
-    for item in re.split(r"\n(?=\s*(?:[-*]|\d+\.) )", text):  # a list's items stay apart
-        mark = re.match(r"\s*(?:(?:[-*]|\d+\.) )?", item)[0]
-        inset = " " * (len(mark) - len(mark.lstrip()))
-        lines.append(
-            textwrap.fill(" ".join(item.split()), width, initial_indent=inset, subsequent_indent=" " * len(mark))
-        )
-    return "\n".join(lines)
-
-
 def equation(tex: str) -> str:
-    r"""TeX in Unicode: \alpha becomes α, \frac{a}{b} (a)/(b), x^2 x². What it doesn't know stays TeX."""
+    r"""TeX in Unicode: \alpha becomes α, \frac{a}{b} (a)/(b), x^2 x². Unknown commands stay TeX."""
     for _ in range(4):  # from the inside out
         tex = re.sub(WORDS, lambda found: "" if found[1] in {"align*", "cases", "matrix"} else found[1], tex)
         tex = re.sub(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"(\1)/(\2)", tex)

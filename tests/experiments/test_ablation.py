@@ -73,7 +73,7 @@ def test_rows_are_trained_drawn_scored_and_reported_once(run, monkeypatch, capsy
     assert rows["base"]["training_steps"] == 6 and rows["untrained"]["noise_loss"] is None
     report = (out / "ablation.md").read_text()
     assert report in capsys.readouterr().out and "the base with 2 seeds lies between" in report
-    assert "epochs 1" in report and (out / "ablation.html").read_text().count("data:audio/wav;base64,") == 12
+    assert "epochs 1" in report and not list(out.glob("*.html"))
     log_mels = [tree.load(out / f"rows/{name}/drawn_000.npz")["log_mels"] for name in ("base", "untrained", "seed-1")]
     assert log_mels[0].shape == (4, 64, 128)
     similar = [np.corrcoef(log_mels[0].ravel(), other.ravel())[0, 1] for other in log_mels[1:]]
@@ -92,7 +92,7 @@ def test_rows_are_trained_drawn_scored_and_reported_once(run, monkeypatch, capsy
     [
         ("--changes base gain+luck", r"--changes gain\+luck: there is no luck: choose from base, seed-1"),
         ("--changes gain+mix", r"--changes gain\+mix changes augment twice"),
-        ("--seconds 0.96", "--seconds is 0.96, but mel hears 1 s at a time"),
+        ("--seconds 0.96", "--seconds is 0.96, but mel needs clips of 1 s or more"),
         ("--seconds 1.3", "--seconds 1.3 is 65 frames, which the network can't halve"),
         ("--clips 1", "--clips"),
     ],

@@ -99,7 +99,7 @@ def test_statistics_are_read_under_the_names_that_people_use(mu, sigma, set_of_5
     np.savez(tmp_path / "a.npz", **{mu: set_of_5.mean, sigma: set_of_5.covariance, "other.mu": np.ones(3)})
     loaded = load_statistics(tmp_path / "a.npz", "musicnn")
     assert distance(loaded, set_of_5) == pytest.approx(0, abs=1e-7)
-    assert loaded.n is None
+    assert loaded.n == 0
 
 
 def test_statistics_of_a_folder_as_fadtk_writes_them(set_of_5, tmp_path):

@@ -133,7 +133,7 @@ def test_what_is_shown_is_escaped():
 
 def test_terminal_wraps_lists_and_quotes(monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
-    text = terminal.prose("- one " + "word " * 9 + "\n- two\n\n> a quote\n> of two lines", colour=False)
-    assert text.splitlines()[1].startswith("  word") and "\n- two\n" in text
-    assert text.endswith("a quote of two lines")
-    assert max(map(len, text.splitlines())) <= 40
+    text = terminal.prose("- one " + "word " * 9 + "\n- two\n\n> a quote\n> of $x_t$", colour=False)
+    lines = [line.rstrip() for line in text.splitlines()]
+    assert lines[1].startswith("   word") and " • two" in lines and lines[-1].endswith("a quote of x_t")
+    assert max(map(len, lines)) <= 40

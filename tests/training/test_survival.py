@@ -297,7 +297,7 @@ def test_a_full_disk_costs_nothing_that_was_saved(room, recordings, undisturbed,
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))  # noqa: E731
     code, errors = command(*arguments(recordings, run, EPOCHS + 1), preexec_fn=limit)
     assert code == 2 and len(errors) == 1
-    assert f"error: {run}/" in errors[0] and "what was saved before is whole" in errors[0]
+    assert f"error: {run}/" in errors[0] and "files saved before are intact" in errors[0]
     assert {path.name: digest(path) for path in run.glob("*.npz")} == before
     assert not list(run.glob("*.tmp"))
 

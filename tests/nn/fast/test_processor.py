@@ -8,10 +8,10 @@ from ddim_from_scratch import nn
 from ddim_from_scratch.nn import fast
 from ddim_from_scratch.nn.fast import layers_for, processor
 from ddim_from_scratch.nn.fast.processor import attend, taps, winograd
-from ddim_from_scratch.runtime import backend
+from ddim_from_scratch.runtime import backend, tree
 from ddim_from_scratch.spectrogram.config import Config
 from ddim_from_scratch.spectrogram.model import init_state
-from ddim_from_scratch.train import train_step
+from ddim_from_scratch.spectrogram.system import Batch, Training
 
 TILED = [name for name in LAYERS if name.startswith(("conv2d", "attention", "multi_head", "residual"))]
 
@@ -90,7 +90,8 @@ def test_a_training_step_is_the_textbook_s(norm, rng, monkeypatch):
     for plain in (False, True):
         monkeypatch.setattr(fast, "_plain", plain)
         assert layers_for(x0) is (nn if plain else processor)
-        state = init_state(config, np.random.default_rng(0))
-        losses[plain] = [train_step(state, x0, config, step, np.random.default_rng(step)) for step in (1, 2, 3)]
+        state, system = tree.pack(init_state(config, np.random.default_rng(0))), Training(config)
+        steps = [system.step(state, Batch(x0), step, np.random.default_rng(step)) for step in (1, 2, 3)]
+        losses[plain] = [[*found.values()] for found in steps]
     np.testing.assert_allclose(losses[False], losses[True], rtol=1e-4)
     assert losses[True][2][0] < 0.99 * losses[True][0][0]

@@ -16,6 +16,7 @@ Heads of one dimension, the paper's, need no tiles: see nodes.py.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,8 @@ def attention(q: Array, k: Array, v: Array) -> tuple[Array, tuple]:
 
     def head(b: int) -> None:
         for rows in _tiles(q, QUERY_TILE):
-            largest, total = None, None
+            largest: Any = None
+            total: Any = None
             for columns in _tiles(k, KEY_TILE):
                 scores = _product(q_zero[b, rows], k_zero[b, columns].T)
                 tile_largest = scores.max(axis=1, keepdims=True)
@@ -93,7 +95,7 @@ def multi_head_attention(x: Array, memory: Array, params: Tree, heads: int) -> t
     q, cache["query"] = linear(x, **params["query"])
     k, cache["key"] = linear(memory, **params["key"])
     v, cache["value"] = linear(memory, **params["value"])
-    split = [_split_heads(a, heads) for a in (q, k, v)]
+    split = _split_heads(q, heads), _split_heads(k, heads), _split_heads(v, heads)
     r = nodes.how_many(*split[:2])
     o, cache["attention"] = attention(*split) if r is None else nodes.attention(*split, r)
     backward = attention_backward if r is None else nodes.attention_backward

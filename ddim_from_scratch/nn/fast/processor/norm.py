@@ -161,7 +161,7 @@ def _backward(dy: Array, x: Array, mean: Array, inverse_std: Array, means: Calla
     return dx
 
 
-def _batch_means(count: int, sum_dy: Array, sum_dy_y: Array) -> tuple[Array, ...]:
+def _batch_means(count: int, sum_dy: Array, sum_dy_y: Array) -> tuple[Array, Array]:
     n, *sums = mpi.total(count, sum_dy[0], sum_dy_y[0])
     return tuple(s[None] / n for s in sums)
 

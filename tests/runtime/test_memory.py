@@ -1,0 +1,66 @@
+"""Memory: what cannot fit is refused at once; long clips and many recordings need little more than their results."""
+
+import tracemalloc
+from functools import partial
+
+import numpy as np
+import pytest
+import soundfile
+
+from ddim_from_scratch import sample, train
+from ddim_from_scratch.audio import inverter
+from ddim_from_scratch.fad import Set, embed_set, gaussian, load_embedding
+from ddim_from_scratch.runtime.errors import UserError
+
+TINY = "--window-seconds 0.64 --windows-per-track 4 --widths 4 4 --attention none --epochs 1 --threads 2"
+
+
+@pytest.fixture(scope="module")
+def tiny(recordings, tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "tiny"
+    train.main(f"--data {recordings} --run {run} {TINY}".split())
+    return run
+
+
+def test_more_clips_than_memory_holds_are_refused_at_once(tiny, tmp_path):
+    with pytest.raises(UserError, match=r"999999999 clips need 4915\d\.\d+ GB of memory; .* Lower --num or --seconds"):
+        sample.main(f"--run {tiny} --out {tmp_path} --num 999999999 --inverter griffin-lim".split())
+
+
+def peak(function):
+    """The bytes of Python's and NumPy's that were held at once within a call, beyond those at its start."""
+    tracemalloc.start()
+    try:
+        function()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_long_clip_takes_little_more_than_its_sound(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(inverter, "griffin_lim", partial(inverter.griffin_lim, iterations=2))
+
+    def draw(seconds):
+        options = "--num 1 --steps 1 --resamplings 1 --inverter griffin-lim"
+        sample.main(f"--run {tiny} --out {tmp_path} {options} --seconds {seconds}".split())
+
+    draw(15)  # fills caches
+    growth = (peak(lambda: draw(75)) - peak(lambda: draw(15))) / 60
+    assert growth < 5 * (16000 + 50 * 128) * 4  # floats of sound and log-mel in a second; Griffin-Lim's spectra are 20
+
+
+def test_many_recordings_take_little_more_than_their_embeddings(tmp_path, monkeypatch, rng):
+    monkeypatch.setenv("DDIM_CACHE", str(tmp_path / "cache"))
+    paths = [tmp_path / f"{i}.wav" for i in range(200)]
+    for path in paths:
+        soundfile.write(path, 0.1 * rng.standard_normal(int(16000 * rng.uniform(1, 2))), 16000)
+    embedding = load_embedding("mel")
+    embed_set(embedding, paths[:20], "first")  # fills caches
+    few, many = (peak(partial(embed_set, embedding, some, "some")) for some in (paths[20:52], paths[32:]))
+    assert many - few < 136 * 384 * 4 * 8  # of 168 and 32 recordings
+
+
+def test_statistics_take_no_copy_of_the_embeddings(rng):
+    embeddings = rng.standard_normal((50_000, 64), dtype=np.float32)
+    assert peak(lambda: gaussian(embeddings)) < embeddings.nbytes
+    assert peak(lambda: Set.of([embeddings])) < 2 * embeddings.nbytes
