@@ -1,9 +1,9 @@
 """Checks a student's function: it replaces the package's, and the package's own tests run on it.
 
-A lesson's check.py lists its exercises. Each is judged in its own process, so that a wrong or endless function cannot
-affect the others. First come examples: small inputs on which the student's answer is compared with the package's, and
-known mistakes are recognised by their answers. Then the package's tests run, with the student's function in place of
-the package's.
+A lesson's check.py lists its exercises. Each is judged in its own process, and the student's file runs in another, so
+that a wrong or endless function cannot affect the others, nor decide on itself. First come examples: small inputs on
+which the student's answer is compared with the package's, and known mistakes are recognised by their answers. Then the
+package's tests run, with the student's function in place of the package's.
 """
 
 from __future__ import annotations
@@ -15,16 +15,11 @@ import importlib.util
 import inspect
 import json
 import os
-import signal
-import subprocess
 import sys
-import tempfile
-import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,10 +28,10 @@ from ddim_from_scratch.diffusion import SAMPLERS
 from ddim_from_scratch.runtime.backend import available_cores
 from ddim_from_scratch.runtime.errors import UserError
 
-from .percent import ROOT
+from . import apart
+from .channel import Channel
 
 TIME_LIMIT = 120  # seconds for one exercise; the tests of a good answer take a few
-PRINTED = 50_000_000  # bytes that a student's code may print
 
 Probe = Callable[[Callable], Any]  # calls the function it is given, and returns what it answers
 
@@ -80,7 +75,7 @@ def exercises(folder: Path) -> list[Exercise]:
 
 def check(folder: Path, path: Path, time_limit: float = TIME_LIMIT) -> dict[str, Verdict]:
     """Judges every exercise of a lesson, as written in the file `path`, each in its own process."""
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{path} does not exist: write the exercises of {folder.name} there")
     names = [exercise.name for exercise in exercises(folder)]
     with ThreadPoolExecutor(available_cores()) as pool:
@@ -89,86 +84,56 @@ def check(folder: Path, path: Path, time_limit: float = TIME_LIMIT) -> dict[str,
 
 
 def judge_apart(folder: Path, name: str, path: Path, time_limit: float) -> Verdict:
-    """`judge` in a new process. After `time_limit` seconds it is killed, with all processes that it started."""
-    with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryFile() as printed:
-        verdict = Path(scratch, "verdict.json")
-        command = [sys.executable, "-m", __spec__.name, folder.name, name, str(path.resolve()), str(verdict)]
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=printed,
-            stderr=printed,
-            start_new_session=True,
-        )
-        try:
-            process.wait(time_limit)
-        except subprocess.TimeoutExpired:
-            return Verdict("failed", f"not done after {time_limit:g} s: does a loop never end?")
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        if verdict.is_file():
-            return Verdict(*json.loads(verdict.read_text(encoding="utf-8")))
-        printed.seek(max(0, printed.seek(0, os.SEEK_END) - 2000))
-        last = printed.read().decode(errors="replace").strip()
-        return Verdict("failed", f"Python ended before the check did (status {process.returncode}).\n{last}".strip())
+    """`judge` in a new process, and the student's file in another. Both are killed after `time_limit` seconds."""
+    return Verdict(*apart.judged(folder.name, name, path, time_limit))
 
 
-def judge(exercise: Exercise, path: Path) -> Verdict:
-    """Replaces the package's function by that of the file `path`, and runs the examples, then the tests."""
+def judge(exercise: Exercise, channel: Channel, file: str) -> Verdict:
+    """Replaces the package's function by the student's in the process at the other end of `channel`.
+
+    Runs the examples, then the tests. file: the name of the student's file.
+    """
     original = exercise.original()
     expected = {label: probe(original) for label, probe in exercise.examples.items()}
     try:
-        module = load(path)
-    except (Exception, SystemExit) as error:
-        return Verdict("failed", f"{path.name} can't be imported. {describe(error, path)}")
-    student = getattr(module, exercise.name, None)
-    if not callable(student):
-        return Verdict("failed", f"{path.name} has no function {exercise.name}: put it back")
-    if inspect.unwrap(student).__code__.co_filename != str(path):
-        return Verdict("failed", f"{exercise.name} is imported: write it in {path.name}")
+        if problem := channel.call("load"):
+            return Verdict("failed", str(problem))
+    except Exception as error:
+        return Verdict("failed", f"{file} can't be imported. {describe(error)}")
+
+    def student(*args: Any, **kwargs: Any) -> Any:
+        return channel.call(exercise.name, *args, **kwargs)
+
     calls = replace(original, student)
     for label, probe in exercise.examples.items():
         try:
             obtained = probe(student)
         except NotImplementedError:
             return Verdict("to do", "not written yet")
-        except (Exception, SystemExit) as error:
-            return Verdict("failed", f"{label} fails. {describe(error, path)}")
+        except Exception as error:
+            return Verdict("failed", f"{label} fails. {describe(error)}")
         if obtained is None or obtained is ...:
             return Verdict("to do", f"{label} returns {obtained}")
         if difference := compare(expected[label], obtained, exercise.tolerance):
             hints = recognise(exercise, probe, expected[label], obtained)
             return Verdict("failed", "\n".join([f"{label}: {difference}", *(f"likely: {hint}" for hint in hints)]))
-    return run_tests(exercise, calls, path)
-
-
-def load(path: Path) -> ModuleType:
-    """Imports a file that is not on the import path."""
-    spec = importlib.util.spec_from_file_location("exercise", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["exercise"] = module
-    spec.loader.exec_module(module)
-    return module
+    return run_tests(exercise, calls)
 
 
 def replace(original: Callable, student: Callable) -> list[None]:
-    """Replaces `original` by `student` in all modules of the package and in the student's file.
+    """Replaces `original` by `student` in all modules of the package.
 
     Returns a list that gets one more element with every call of the function.
     """
     calls: list[None] = []
 
-    @functools.wraps(student)
+    @functools.wraps(original)
     def counted(*args: Any, **kwargs: Any) -> Any:
         calls.append(None)
         return student(*args, **kwargs)
 
     for place, module in list(sys.modules.items()):
-        if place.partition(".")[0] in {"ddim_from_scratch", "exercise"}:
+        if place.partition(".")[0] == "ddim_from_scratch":
             for name in [name for name, value in vars(module).items() if value is original]:
                 setattr(module, name, counted)
     for name, sampler in SAMPLERS.items():
@@ -220,22 +185,16 @@ def recognise(exercise: Exercise, probe: Probe, expected: Any, obtained: Any) ->
     return same or alike
 
 
-def describe(error: BaseException, path: Path) -> str:
-    """An exception in one line, with the last line of the student's file in its traceback."""
-    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    if isinstance(error, SyntaxError):
-        return f"line {error.lineno}: {error.msg}: {(error.text or '').strip()}"
-    if isinstance(error, RecursionError):
-        return "It calls the function of the package that it replaces, and so itself: write it without."
-    place = f"line {lines[-1].lineno}, `{lines[-1].line}`: " if lines else ""
-    return f"{place}{type(error).__name__}: {error}"
+def describe(error: BaseException) -> str:
+    """An error in one line. One of the student's says where it happened."""
+    return getattr(error, "sentence", "") or f"{type(error).__name__}: {error}"
 
 
 class Judge:
     """A pytest plugin that counts passed tests and describes the first other outcome."""
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.passed, self.trouble = path, 0, ""
+    def __init__(self) -> None:
+        self.passed, self.trouble = 0, ""
 
     def pytest_collection_finish(self) -> None:
         with contextlib.suppress(ImportError):
@@ -254,14 +213,14 @@ class Judge:
         elif not self.trouble:
             error, purpose = call.excinfo.value, inspect.getdoc(item.function)
             lines = [f"{item.nodeid} fails" + (f": {purpose.splitlines()[0]}" if purpose else "")]
-            self.trouble = "\n".join([*lines, "\n".join(describe(error, self.path).strip().splitlines()[:15])])
+            self.trouble = "\n".join([*lines, "\n".join(describe(error).strip().splitlines()[:15])])
 
 
-def run_tests(exercise: Exercise, calls: list[None], path: Path) -> Verdict:
+def run_tests(exercise: Exercise, calls: list[None]) -> Verdict:
     """Runs the package's tests on the package as it is now."""
     import pytest
 
-    plugin = Judge(path)
+    plugin = Judge()
     calls.clear()
     options = ["-q", "-x", "-p", "no:cacheprovider", "--no-header", "--tb=no"]
     status = pytest.main([*options, *exercise.tests], plugins=[plugin])
@@ -283,14 +242,14 @@ def report(verdicts: Mapping[str, Verdict]) -> str:
     return "\n".join([*rows, "", f"{passed} of {len(verdicts)} pass."])
 
 
-def main(folder: str, name: str, path: str, verdict: str) -> None:
-    with contextlib.suppress(ImportError, ValueError):  # not on Windows
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_FSIZE, (PRINTED, PRINTED))
+def main(folder: str, name: str, file: str, read_fd: str, write_fd: str, verdict_fd: str) -> None:
     (exercise,) = (e for e in exercises(Path(folder)) if e.name == name)
-    result = judge(exercise, Path(path))
-    Path(verdict).write_text(json.dumps(result), encoding="utf-8")
+    channel = Channel(int(read_fd), int(write_fd), {}, trusts=False)
+    result = judge(exercise, channel, file)
+    if channel.ended:
+        result = Verdict("ended", "")
+    with os.fdopen(int(verdict_fd), "w") as pipe:
+        json.dump((result.state, result.message[:8000]), pipe)
 
 
 if __name__ == "__main__":

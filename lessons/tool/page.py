@@ -122,7 +122,7 @@ def markdown_renderer() -> MarkdownIt:
         return mathml(tex, options["display_mode"])
 
     return (
-        MarkdownIt("commonmark", {"highlight": fence})
+        MarkdownIt("commonmark", {"highlight": fence, "html": False})
         .enable("table")
         .use(dollarmath_plugin, renderer=math, allow_labels=False)
     )

@@ -79,7 +79,7 @@ def run(lesson: Lesson) -> Run:
                     # The newlines give the traceback the line numbers of the file.
                     exec(compile("\n" * (cell.line - 1) + cell.text, str(lesson.path), "exec"), namespace)
                     display.show_figures()
-                except Exception as error:
+                except (Exception, SystemExit) as error:
                     print_traceback(error, str(lesson.path))
                     raise LessonError(lesson.path) from None
                 finally:
