@@ -149,7 +149,7 @@ def compare(expected: Any, obtained: Any, tolerance: float) -> str | None:
     except ValueError as error:
         return f"what it returns is no array ({error})"
     if b.dtype.kind not in "biufc":
-        return f"expected numbers, obtained {type(obtained).__name__}"
+        return f"expected numbers, obtained {getattr(obtained, 'kind', type(obtained).__name__)}"
     beside = f"\n  expected {show_array(a)}\n  obtained {show_array(b)}"
     if a.shape != b.shape:
         return f"the shape is {b.shape}, not {a.shape}"
