@@ -232,7 +232,9 @@ def _build():
     module.percentile = on_device(lambda *a, **k: np.percentile(*a, **k).astype(np.float64))  # older CuPy's dtype
     module.ndarray, module.RawModule, module.fuse = FakeArray, RawModule, lambda: lambda function: function
     module.cuda = _Module("cupy.cuda")
-    module.cuda.Device = lambda: types.SimpleNamespace(attributes={"MultiProcessorCount": 4})
+    device = types.SimpleNamespace(attributes={"MultiProcessorCount": 4}, use=lambda: None)
+    module.cuda.Device = lambda number=0: device
+    module.cuda.runtime = types.SimpleNamespace(getDeviceCount=lambda: 1)
     module.asnumpy = lambda a: a.get() if isinstance(a, FakeArray) else np.asarray(a)
     module.get_array_module = lambda *args: module if any(isinstance(a, FakeArray) for a in args) else np
     module.is_available = lambda: True
