@@ -16,6 +16,7 @@ import inspect
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from ddim_from_scratch.runtime.errors import UserError
 
 from . import apart
 from .channel import Channel
+from .percent import ROOT
 
 TIME_LIMIT = 120  # seconds for one exercise; the tests of a good answer take a few
 
@@ -93,21 +95,24 @@ def judge(exercise: Exercise, channel: Channel, file: str) -> Verdict:
 
     Runs the examples, then the tests. file: the name of the student's file.
     """
-    original = exercise.original()
-    expected = {label: probe(original) for label, probe in exercise.examples.items()}
+    original, watched = exercise.original(), []
+    expected = {label: probe(watching(original, watched)) for label, probe in exercise.examples.items()}
+    in_place = {name for name, before, after in watched if not same(before, after)}
     try:
         if problem := channel.call("load"):
             return Verdict("failed", str(problem))
     except Exception as error:
         return Verdict("failed", f"{file} can't be imported. {describe(error)}")
 
+    @functools.wraps(original)
     def student(*args: Any, **kwargs: Any) -> Any:
         return channel.call(exercise.name, *args, **kwargs)
 
     calls = replace(original, student)
     for label, probe in exercise.examples.items():
+        given: list[tuple[str, Any, Any]] = []
         try:
-            obtained = probe(student)
+            obtained = probe(on_copies(student, in_place, given))
         except NotImplementedError:
             return Verdict("to do", "not written yet")
         except Exception as error:
@@ -117,7 +122,58 @@ def judge(exercise: Exercise, channel: Channel, file: str) -> Verdict:
         if difference := compare(expected[label], obtained, exercise.tolerance):
             hints = recognise(exercise, probe, expected[label], obtained)
             return Verdict("failed", "\n".join([f"{label}: {difference}", *(f"likely: {hint}" for hint in hints)]))
+        if changed := [name for name, before, after in given if not same(before, after)]:
+            advice = (
+                f"you changed {changed[0]} in place, and others still need it: compute a new array, or copy it first"
+            )
+            return Verdict("failed", f"{label}: the values are right, but {advice}")
     return run_tests(exercise, calls)
+
+
+def watching(function: Callable, seen: list[tuple[str, Any, Any]]) -> Callable:
+    """`function`. Appends (name, copy, argument) of each argument to `seen`."""
+    names = list(inspect.signature(function).parameters)
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        seen.extend(zip(names, map(copied, args), args, strict=False))  # names are fewer where the signature has *args
+        return function(*args, **kwargs)
+
+    return called
+
+
+def on_copies(function: Callable, in_place: set[str], given: list[tuple[str, Any, Any]]) -> Callable:
+    """`function` called with copies of its arrays, but for the arguments `in_place`, which it is to change.
+
+    Appends (name, original, copy) of each argument to `given`. So an answer that changes its arguments spoils no later
+    example, and can be told so.
+    """
+    names = list(inspect.signature(function).parameters)
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        named = [*names, *[""] * len(args)]
+        copies = [arg if name in in_place else copied(arg) for name, arg in zip(named, args, strict=False)]
+        given.extend(zip(names, args, copies, strict=False))
+        return function(*copies, **kwargs)
+
+    return called
+
+
+def copied(x: Any) -> Any:
+    """x with its arrays copied: an array, or lists, tuples and dicts of them; anything else as it is."""
+    if isinstance(x, np.ndarray):
+        return x.copy()
+    if isinstance(x, dict):
+        return {name: copied(value) for name, value in x.items()}
+    return type(x)(map(copied, x)) if type(x) in (list, tuple) else x
+
+
+def same(x: Any, y: Any) -> bool:
+    """Whether the arrays in x and in its copy y are still equal. What was taken out of a dict is not looked at."""
+    if isinstance(x, np.ndarray):
+        return x.shape == y.shape and np.array_equal(x, y, equal_nan=x.dtype.kind in "fc")
+    if isinstance(x, dict):
+        return all(same(x[name], y[name]) for name in x if name in y)
+    return all(map(same, x, y)) if type(x) in (list, tuple) and len(x) == len(y) else True
 
 
 def replace(original: Callable, student: Callable) -> list[None]:
@@ -153,13 +209,13 @@ def compare(expected: Any, obtained: Any, tolerance: float) -> str | None:
     beside = f"\n  expected {show_array(a)}\n  obtained {show_array(b)}"
     if a.shape != b.shape:
         return f"the shape is {b.shape}, not {a.shape}"
-    if a.dtype.kind in "fc" and a.dtype != b.dtype:
-        return f"the dtype is {b.dtype}, not {a.dtype}{beside}"
     largest = np.abs(a[np.isfinite(a)]).max(initial=1e-30)
     if np.allclose(b, a, rtol=0, atol=tolerance * largest, equal_nan=True):  # a known mistake may give NaN
-        return None
+        other = a.dtype.kind in "fc" and a.dtype != b.dtype
+        return f"the values are right, but the dtype is {b.dtype}, not {a.dtype}{beside}" if other else None
     where = np.unravel_index(np.nan_to_num(np.abs(a - b), nan=np.inf).argmax(), a.shape)
     place = f", most at [{', '.join(map(str, where))}]: {b[where]:.6g}, not {a[where]:.6g}" if a.shape else ""
+    place += f"; the dtype is {b.dtype}, not {a.dtype}" * (a.dtype.kind in "fc" and b.dtype.kind != a.dtype.kind)
     return f"the values differ{place}{beside}"
 
 
@@ -173,21 +229,37 @@ def show_array(x: np.ndarray) -> str:
 
 
 def recognise(exercise: Exercise, probe: Probe, expected: Any, obtained: Any) -> list[str]:
-    """The mistakes with the student's answer to the example, or else those with the same wrong shape."""
-    same, alike = [], []
+    """The mistakes with the student's answer to the example, or else those with the same wrong shape.
+
+    None if three or more fit: then the example can't tell them apart, and most of the hints would be wrong.
+    """
+    equal, alike = [], []
     for sentence, mistaken in exercise.mistakes.items():
         with contextlib.suppress(Exception):  # a mistake need not work on every example
             answer = probe(mistaken)
             if compare(answer, obtained, exercise.tolerance) is None:
-                same.append(sentence)
+                equal.append(sentence)
             elif np.shape(answer) == np.shape(obtained) != np.shape(expected):
                 alike.append(sentence)
-    return same or alike
+    hints = equal or alike
+    return hints if len(hints) < 3 else []
 
 
 def describe(error: BaseException) -> str:
     """An error in one line. One of the student's says where it happened."""
     return getattr(error, "sentence", "") or f"{type(error).__name__}: {error}"
+
+
+def in_words(error: AssertionError) -> str:
+    """A failed assertion in two lines: what the test expected, and what was obtained in its place."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if str(ROOT / "tests") in f.filename]
+    line = (frames[-1].line if frames else "") or ""
+    text = str(error).strip().removeprefix("assert ")
+    actual, _, desired = text.partition("DESIRED: ")  # numpy.testing's words
+    if desired:
+        actual = actual.rpartition("ACTUAL: ")[2]
+        return f"expected: {' '.join(desired.split())[:300]}\nobtained: {' '.join(actual.split())[:300]}\nby: {line}"
+    return f"expected: {line.removeprefix('assert ')}\nobtained: {text}"
 
 
 class Judge:
@@ -213,7 +285,8 @@ class Judge:
         elif not self.trouble:
             error, purpose = call.excinfo.value, inspect.getdoc(item.function)
             lines = [f"{item.nodeid} fails" + (f": {purpose.splitlines()[0]}" if purpose else "")]
-            self.trouble = "\n".join([*lines, "\n".join(describe(error).strip().splitlines()[:15])])
+            story = in_words(error) if isinstance(error, AssertionError) else describe(error)
+            self.trouble = "\n".join([*lines, *story.strip().splitlines()[:15]])
 
 
 def run_tests(exercise: Exercise, calls: list[None]) -> Verdict:
