@@ -132,13 +132,14 @@ CHEATS = {
         from ddim_from_scratch.audio.stft import hann as package
         def hann(n, function=package): return function(n)""",
     "the package's function in a list": """
-        from ddim_from_scratch.audio import stft
-        kept = [stft.hann]
+        from ddim_from_scratch.audio.stft import hann as package
+        kept = [package]
         def hann(n): return kept[0](n)""",
     "the package's module, run again": """
-        import importlib.util
-        from ddim_from_scratch.audio import stft
-        spec = importlib.util.spec_from_file_location("again", stft.__file__)
+        import importlib.util, sys
+        import ddim_from_scratch.audio
+        place = sys.modules["ddim_from_scratch.audio.stft"].__file__
+        spec = importlib.util.spec_from_file_location("again", place)
         again = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(again)
         def hann(n): return again.hann(n)""",
