@@ -1,6 +1,7 @@
 """What the exercises of lesson 11 are held to, and the mistakes that are known."""
 
 import numpy as np
+import scipy.linalg
 
 from ddim_from_scratch.fad import frechet_distance, gaussian
 from ddim_from_scratch.fad.statistics import Set
@@ -10,6 +11,7 @@ FRECHET, RELIABILITY = "tests/fad/test_frechet.py::", "tests/fad/test_reliabilit
 POINTS = np.array([[0.0, 1], [2, 1], [4, 4]])
 PAIR = np.zeros(2), np.array([[2.0, 1], [1, 2]]), np.array([3.0, 4]), np.array([[5.0, 0], [0, 1]])
 FLAT = np.zeros(2), np.diag([0.0, 4]), np.zeros(2), np.diag([9.0, 0])
+FEW = tuple(part for seed in (0, 1) for part in gaussian(np.random.default_rng(seed).standard_normal((50, 128))))
 WALKS = np.cumsum(np.random.default_rng(1).standard_normal((2, 5, 128)), axis=1)
 
 # The corners of a simplex: any n of them score the same as any other n, whichever are drawn.
@@ -27,6 +29,11 @@ def general(mu_b, sigma_b, mu_e, sigma_e, shift=lambda d: d @ d, factor=2, produ
     """The distance with one thing or another changed."""
     values = np.linalg.eigvals(product(sigma_b, sigma_e)).real
     return float(shift(mu_b - mu_e) + np.trace(sigma_b + sigma_e) - factor * root(np.maximum(values, 0)).sum())
+
+
+def raw_root(mu_b, sigma_b, mu_e, sigma_e):
+    """The formula as it is printed."""
+    return np.sum((mu_b - mu_e) ** 2) + np.trace(sigma_b + sigma_e - 2 * scipy.linalg.sqrtm(sigma_b @ sigma_e))
 
 
 def subset_scores(background, eval, rng):
@@ -97,8 +104,12 @@ EXERCISES = [
         examples={
             "frechet_distance of means 5 apart": lambda frechet_distance: frechet_distance(*PAIR),
             "frechet_distance of two singular covariances": lambda frechet_distance: frechet_distance(*FLAT),
+            "frechet_distance of 50 embeddings and 50 others, of 128 dimensions": (
+                lambda frechet_distance: frechet_distance(*FEW)
+            ),
         },
         mistakes={
+            "a general matrix root of a singular product is complex: take the root of the symmetric R S_e R": raw_root,
             "the distance of the means is not squared": lambda *a: general(*a, shift=lambda d: np.sqrt(d @ d)),
             "the means are left out": lambda *a: general(*a, shift=lambda d: 0.0),
             "the factor 2 before the root's trace is missing": lambda *a: general(*a, factor=1),

@@ -33,6 +33,15 @@ def products(x, w, b=0.0, before=1, after=1):
     return b + sum(padded[:, ky : ky + height, kx : kx + width] @ w[ky, kx] for ky, kx in taps), (x, w)
 
 
+def rounded(conv2d):
+    """1 if a large row spoils its neighbours two rows away, as sums over a tile do, and nine products do not."""
+    x = X.astype(np.float32)
+    x[:, 0] *= 1e8
+    y = conv2d(x, W.astype(np.float32), B.astype(np.float32))[0][:, 2:4]
+    exact = products(x.astype(np.float64), W, B)[0][:, 2:4]
+    return float(np.abs(y - exact).max() > 1e-2)
+
+
 EXERCISES = [
     Exercise(
         "ddim_from_scratch.runtime.backend.blocks",
@@ -75,9 +84,11 @@ EXERCISES = [
                 lambda conv2d: conv2d(DOT, TAPS, np.zeros(1))[0][0, ..., 0]
             ),
             "conv2d(x (2, 6, 5, 3), w (3, 3, 3, 2), b)": lambda conv2d: conv2d(X, W, B)[0],
+            "whether rounding shows Winograd's sums: float32, one row a hundred million times as large": rounded,
             "conv2d of float32": lambda conv2d: conv2d(*(a.astype(np.float32) for a in (X, W, B)))[0],
         },
         mistakes={
+            "these are nine products: right, but the task is Winograd's, with half the multiplications": products,
             "the taps are mirrored: networks slide w as it is": lambda x, w, b: products(x, w[::-1, ::-1], b),
             "height and width of the filter are swapped": lambda x, w, b: products(x, w.swapaxes(0, 1), b),
             "all is moved by one pixel: pad a row and a column on each side, not two after": (
