@@ -137,7 +137,7 @@ print("Its weights are", "at hand." if vggish_at_hand() else "not on this machin
 # ## How far apart are two heaps?
 #
 # Think of each distribution as a heap of sand. To turn one into the other every grain must travel; the
-# squared *Wasserstein-2 distance* is the mean squared length of the ways, if they are chosen best:
+# squared *Wasserstein-2 distance* is the mean squared distance of the best pairing:
 #
 # $$W_2^2 = \min_{\text{pairings}} \mathbb{E}\, |x - y|^2.$$
 #

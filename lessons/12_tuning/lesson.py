@@ -257,8 +257,8 @@ assert least < 0.01 < spread[10, "mean off"][1] and second < 0.06 and min(others
 assert 2**0.5 * spread[50, "mean off"][1] > 0.12
 
 # %% [markdown]
-# The first is less than chance, and so is the second. The third, a quarter, is of the size of what the choice of
-# clips alone can do; the last may be beyond it. And a second training from another seed adds its own noise,
+# The first is less than chance, and so is the second. The last two, about a quarter, are of the size of what the
+# choice of clips alone can do. And a second training from another seed adds its own noise,
 # as the two
 # dots at each learning rate above did, and one run each cannot show how much. "More steps are better"
 # and "200 epochs overfit" may both be true. The table is a reason to look, not yet a finding.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.util
+import inspect
 import os
 import sys
 import traceback
@@ -56,10 +57,10 @@ def load(path: str, name: str, objects: dict[Any, Any]) -> str:
     found = getattr(module, name, None)
     if found is None:
         return f"{Path(path).name} has no function {name}: put it back"
-    if not isinstance(found, FunctionType):
-        kind = type(found).__name__
-        return f"{name} is a {kind}, not a function: write it as `def {name}(...):`"
-    if found.__code__.co_filename != path:
+    function = inspect.unwrap(found)
+    if not isinstance(function, FunctionType):
+        return f"{name} is a {type(found).__name__}, not a function: write it as `def {name}(...):`"
+    if function.__code__.co_filename != path:
         return f"{name} is imported: write it in {Path(path).name}"
     objects[name] = found
     return ""

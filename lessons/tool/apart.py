@@ -40,13 +40,15 @@ def read_answer(path: Path) -> bytes:
         file = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
         raise UserError(f"{path.name} cannot be read: {error.strerror}") from None
-    with os.fdopen(file, "rb") as opened:
+    try:
         about = os.fstat(file)
         if not stat.S_ISREG(about.st_mode):
             raise UserError(f"{path.name} is not a file")
         if about.st_size > LARGEST_FILE:
             raise UserError(f"{path.name} has {about.st_size} bytes: more than {LARGEST_FILE}")
-        return opened.read(LARGEST_FILE + 1)
+        return os.read(file, LARGEST_FILE + 1)
+    finally:
+        os.close(file)
 
 
 def copy_package(folder: Path, name: str) -> None:
