@@ -6,6 +6,7 @@ soundfile and soxr are imported when the first file is read: a machine that read
 from __future__ import annotations
 
 import io
+import os
 import threading
 from collections.abc import Iterator
 from functools import lru_cache
@@ -22,7 +23,7 @@ from .contract import SR
 
 # What libsndfile reads, except names that usually mean something else (mat, mpc, raw); and sound that it does not read.
 READ = """wav wave bwf rf64 w64 flac ogg oga opus mp3 mp2 mpga aif aiff aifc caf au snd
-    voc nist sph ircam sf paf pvf svx 8svx avr sds xi wve"""
+    voc nist sph ircam sf paf pvf svx 8svx avr wve"""
 NOT_READ = """m4a m4b m4p mp4 aac adts alac wma ape wv mpc mpp tta tak ac3 eac3 dts amr awb ra rm webm mka 3gp dsf dff
     spx gsm vox mov mkv"""
 SUFFIXES = {f".{name}" for name in READ.split()}
@@ -46,7 +47,8 @@ def load_audio(path: str | Path, sr: int = SR) -> np.ndarray:
 
     path: WAV, FLAC, OGG, MP3, AIFF or any other format of libsndfile. sr: sampling rate of the result, Hz.
     Returns float32 (n,), roughly in [-1, 1]: resampling and lossy formats can overshoot a little. Streams that follow
-    each other in a file are joined. A wrong length in the header is corrected, and up to 1 % may be missing.
+    each other in a file are joined. A wrong length in the header is corrected, and up to 1 % may be missing. Rare
+    containers (VOC, NIST, IRCAM, PAF, AVR) are read to their end, whatever length they state.
     Warns, on stderr, of what is missing or left out, and of samples far beyond 1.
     Raises AudioError if the file is missing, empty, truncated, not audio, has no samples or non-finite ones, or if its
     channels cancel each other.
@@ -224,12 +226,74 @@ def write_wav(path: str | Path, samples: np.ndarray, sr: int = SR) -> None:
         file.write(memory.getbuffer())
 
 
-def find_audio(folder: str | Path) -> list[Path]:
-    """All recordings in `folder` and its subfolders, by suffix, sorted. The list may be empty.
+LeftOut = dict[str, list[Path]]  # files or folders that are not used, by the reason
 
+
+def find_audio(folder: str | Path, left_out: LeftOut | None = None) -> list[Path]:
+    """All recordings in `folder` and its subfolders, also behind links, by suffix, sorted. The list may be empty.
+
+    left_out: takes what looks like sound and is not returned, by the reason. Without it, a warning says so.
     Raises AudioError if the folder does not exist.
     """
-    folder = Path(folder)
+    folder, reasons = Path(folder), LeftOut()
     if not folder.is_dir():
-        raise AudioError(f"{folder} is not a folder: check the path")
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        raise AudioError(f"{printable(folder)} is not a folder: check the path")
+    found = []
+    for path in _files(folder, reasons):
+        suffix = path.suffix.lower()
+        if suffix not in SUFFIXES | FOREIGN_SUFFIXES:
+            continue
+        if any(part.startswith(".") for part in path.relative_to(folder).parts):
+            reasons.setdefault("hidden", []).append(path)  # also ._x.wav, in which macOS keeps metadata
+        elif suffix in FOREIGN_SUFFIXES:
+            reasons.setdefault(f"{suffix}, which must be converted to FLAC or WAV", []).append(path)
+        elif not path.is_file():
+            reasons.setdefault("broken links or no regular files", []).append(path)
+        else:
+            found.append(path)
+    if left_out is not None:
+        left_out.update(reasons)
+    elif reasons:
+        warn(f"{printable(folder)}: {len(found)} recordings found, left out: {in_words(reasons)}")
+    return sorted(found)
+
+
+def _files(folder: Path, left_out: LeftOut) -> Iterator[Path]:
+    """All files below a folder. Each folder is visited once: real folders first, then those behind links."""
+    waiting, seen = [folder], set()
+    while waiting:
+        here = waiting.pop()
+        try:
+            status = here.stat()
+            entries = list(os.scandir(here))
+        except OSError:
+            left_out.setdefault("folders that cannot be opened", []).append(here)
+            continue
+        if (place := (status.st_dev, status.st_ino)) in seen:
+            continue
+        seen.add(place)
+        links = []
+        for entry in entries:
+            if not _is_folder(entry):
+                yield here / entry.name
+            elif entry.is_symlink():
+                links.append(here / entry.name)
+            else:
+                waiting.append(here / entry.name)
+        waiting[:0] = links
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def in_words(left_out: LeftOut) -> str:
+    """ "2 hidden (._a.wav, ._b.wav); 1 copies (c.wav)"."""
+    said = []
+    for reason, paths in left_out.items():
+        names = [printable(path.name) for path in sorted(paths)]
+        said.append(f"{len(names)} {reason} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})")
+    return "; ".join(said)

@@ -43,8 +43,13 @@ def _escaped(char: str) -> str:
 _said: set[str] = set()
 
 
-def warn(text: str) -> None:
-    """Prints a warning on stderr, above any progress bar, once: a file that is read twice is named once."""
+def say_once(text: str) -> None:
+    """Prints a line on stderr, above any progress bar. The same line is printed only once."""
     if text not in _said:
         _said.add(text)
-        tqdm.write(f"warning: {text}", file=sys.stderr)
+        tqdm.write(text, file=sys.stderr)
+
+
+def warn(text: str) -> None:
+    """Prints a warning, once: a file that is read twice is named once."""
+    say_once(f"warning: {text}")
