@@ -8,6 +8,7 @@ Sources: RIFF and RF64 (EBU Tech 3306), AIFF-C, Sony Wave64, Apple CAF, Sun AU, 
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import re
@@ -20,7 +21,7 @@ GUESSED = (
     0x7FFF0000  # a WAV file's data size from here on was written before the sound was there, if the file is shorter
 )
 MOST_STREAMS = 100  # a file with more is damaged
-MOST_JUNK = 1 << 20  # bytes to search for the next MP3 frame
+MOST_JUNK = 1 << 16  # bytes to search for the next MP3 frame
 FEW = 0.01  # share of a stream that may be missing
 MOST_CHUNKS = 10_000
 LITTLE_REST = 4096  # bytes after the sound that nobody misses: padding, and tags that are not chunks
@@ -134,8 +135,10 @@ def streams(file: BinaryIO) -> list[Stream]:
         raise ContainerError("is empty (0 bytes): copy it again")
     start = _after_id3(file, 0)
     magic = _bytes(file, start, 16)
-    otherwise = _mp3 if _frame(magic) else _unknown
-    walk = next((walk for first, walk in WALKS.items() if magic.startswith(first)), otherwise)
+    first = _next_frame(file, start, end)
+    padding = _bytes(file, start, max(first - start, 0))
+    otherwise = _mp3 if first >= 0 and not padding.strip(b"\0") else _unknown
+    walk = next((walk for mark, walk in WALKS.items() if magic.startswith(mark)), otherwise)
     found: list[Stream] = []
     for stream in walk(file, start, _before_tags(file, start, end) if walk in (_mp3, _flac) else end):
         found.append(stream)
@@ -157,7 +160,7 @@ def foreign(file: BinaryIO) -> str:
         return "nothing but zeros"
     try:
         encoding = "utf-16" if begin[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
-        text = begin.decode(encoding, errors="strict" if len(begin) < 4096 else "ignore")
+        text = codecs.getincrementaldecoder(encoding)().decode(begin)  # the last character may be incomplete
     except UnicodeDecodeError:
         return ""
     return "text" if all(char.isprintable() or char.isspace() for char in text) else ""
@@ -215,6 +218,9 @@ def _riff(file: BinaryIO, start: int, end: int) -> Iterator[Stream]:
     """WAV: RIFF, big-endian RIFX, and RF64 or BW64, whose sizes are in a chunk "ds64"."""
     order = ">" if _bytes(file, start, 4) == b"RIFX" else "<"
     form, where = order + "4sI", (0, b"")
+    stream = Stream(start, end)
+    if _bytes(file, start, 4) == b"BW64":  # the same, but libsndfile does not know its name
+        stream.patches = {start: b"RF64"}
     for name, at, body, size in _chunks(file, start + 12, end, form):
         if name == b"ds64" and size >= 16:
             where = body + 8, _bytes(file, body + 8, 8)
@@ -224,9 +230,9 @@ def _riff(file: BinaryIO, start: int, end: int) -> Iterator[Stream]:
             if size == 0xFFFFFFFF and len(where[1]) == 8:
                 size = struct.unpack("<Q", where[1])[0]
                 place, packed = where[0], struct.pack("<Q", here)
-            yield from _data(file, Stream(start, end), body, size, (place, packed), form)
+            yield from _data(file, stream, body, size, (place, packed), form)
             return
-    yield Stream(start, end)
+    yield stream
 
 
 def _data(
@@ -237,7 +243,7 @@ def _data(
     here = end - body
     after = body + size + size % 2
     if (size >= GUESSED and size > here) or (size == 0 and not _is_chunks(file, body, end, form)):
-        stream.patches = dict([patch])
+        stream.patches |= [patch]
     elif size > here:
         stream.expect(here, size)
     elif _bytes(file, after, 4) in (b"RIFF", b"FORM", b"RF64", b"RIFX"):
@@ -247,7 +253,7 @@ def _data(
         return
     elif (rest := end - after) > LITTLE_REST and not any(_chunks(file, after, end, form)):
         if rest > size:  # most of the sound is not in the header
-            stream.patches = dict([patch])
+            stream.patches |= [patch]
             stream.note = f"states {size} bytes of sound and holds {here}: all are used"
         else:
             stream.note = f"has {rest} bytes after the sound that its header states: they are left out"

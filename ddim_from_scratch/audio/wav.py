@@ -18,7 +18,7 @@ import numpy as np
 
 from ..runtime.errors import UserError, printable, warn
 from ..runtime.files import reading, replacing
-from .container import ContainerError, Excerpt, Stream, foreign, streams
+from .container import FEW, ContainerError, Excerpt, Stream, foreign, streams
 from .contract import SR
 
 # What libsndfile reads, except names that usually mean something else (mat, mpc, raw); and sound that it does not read.
@@ -31,7 +31,7 @@ FOREIGN_SUFFIXES = {f".{name}" for name in NOT_READ.split()}
 LOWEST_SR, HIGHEST_SR = 1000, 768_000  # Hz: a few samples at 1 Hz would become a huge file at 16 kHz
 LONGEST_SECONDS = 4 * 3600  # per recording: 0.9 GB at 16 kHz
 MOST_NUMBERS = LONGEST_SECONDS * 192_000 * 2  # to decode: 88 kB of FLAC can hold ten minutes at 655 350 Hz
-BLOCK = 1 << 20  # numbers read at once
+BLOCK = 1 << 16  # numbers read at once
 UNKNOWN = (1 << 63) - 1  # libsndfile's number of frames if the file does not state it
 LOUD = 10  # full scale is 1: formats with loss, and mixes in floats, exceed it by a few decibels
 LOUDEST = 1e10  # beyond 32-bit integers as floats: no sound
@@ -88,7 +88,9 @@ def _read(file: BinaryIO, stream: Stream, name: str, sr: int) -> np.ndarray:
             raise AudioError(
                 f"{name} is not audio that can be read, but {kind}: convert it to WAV or FLAC, or leave it out"
             ) from None
-        reason = error.error_string.rstrip(".") or "unknown format"
+        reason = error.error_string.rstrip(".")
+        if not reason or "pipe" in reason:  # it guesses, wrongly
+            reason = "Format not recognised"
         raise AudioError(
             f"{name} is damaged or not audio ({reason}): replace it, or convert it to WAV or FLAC"
         ) from None
@@ -159,13 +161,15 @@ def _mono(sound: Any, name: str, sr: int) -> tuple[int, np.ndarray]:
 
 
 def _blocks(sound: Any, name: str) -> Iterator[np.ndarray]:
-    """float32 (frames, channels) until the end. Raises AudioError where the decoder fails."""
+    """float32 (frames, channels) until the end. Raises AudioError if the decoder fails before almost all is read."""
     n, frames = 0, max(1, BLOCK // sound.channels)
     try:
         while len(block := sound.read(frames, dtype="float32", always_2d=True)):
             yield block
             n += len(block)
     except libsndfile().LibsndfileError:
+        if n >= (1 - FEW) * sound.frames:
+            return
         raise AudioError(
             f"{name} is damaged or cut short after {n / sound.samplerate:.1f} s or a little later: copy it again"
         ) from None
