@@ -258,7 +258,7 @@ def find_audio(folder: str | Path, left_out: LeftOut | None = None) -> list[Path
     if left_out is not None:
         left_out.update(reasons)
     elif reasons:
-        warn(f"{printable(folder)}: {len(found)} recordings found, left out: {in_words(reasons)}")
+        warn(f"{printable(folder)}: {len(found)} usable, left out: {in_words(reasons)}")
     return sorted(found)
 
 
@@ -299,5 +299,5 @@ def in_words(left_out: LeftOut) -> str:
     said = []
     for reason, paths in left_out.items():
         names = [printable(path.name) for path in sorted(paths)]
-        said.append(f"{len(names)} {reason} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})")
+        said.append(f"{reason}: {len(names)} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})")
     return "; ".join(said)

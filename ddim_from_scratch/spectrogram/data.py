@@ -146,7 +146,11 @@ def load_windows(config: Config, held_out: bool = False) -> Windows:
     """
     left_out = LeftOut()
     data = printable(config.data)
-    paths = hold_out(recordings(config.data, left_out)[: config.limit], config.hold_out, config.seed)[held_out]
+    found = recordings(config.data, left_out)
+    if config.limit and found[config.limit :]:
+        left_out["beyond --limit"] = found[config.limit :]
+    both = hold_out(found[: config.limit], config.hold_out, config.seed)
+    paths = both[held_out]
     if not paths:
         reasons = f" that can be used; left out: {in_words(left_out)}" if left_out else ""
         raise UserError(f"{data} holds no WAV, FLAC, OGG, MP3 or AIFF file{reasons}: check the path")
@@ -181,6 +185,8 @@ def load_windows(config: Config, held_out: bool = False) -> Windows:
     used, there = (frames / FRAMES_PER_SECOND for frames in (sum(map(len, tracks)), sum(results[i][1] for i in usable)))
     amount = f"{used:.0f} s" if used == there else f"the first {used:.0f} s of {there:.0f} s (see --windows-per-track)"
     reasons = f"; left out: {in_words(left_out)}" if left_out else ""
-    say_once(f"{data}: {len(usable)} recordings {'held out' if held_out else 'used'}, {amount}{reasons}")
+    others = f", {len(both[1])} held out" if both[1] and not held_out else ""
+    role = "held out" if held_out else "used"
+    say_once(f"{data}: {len(usable)} recording{'s' * (len(usable) != 1)} {role}, {amount}{others}{reasons}")
     starts = [(t, s) for t, track in enumerate(tracks) for s in range(0, len(track) - frames + 1, hop)]
     return Windows(tracks, np.array(starts), frames, [paths[i] for i in usable])

@@ -332,13 +332,13 @@ def test_what_a_folder_leaves_out_is_counted_and_named(tmp_path, monkeypatch, ca
     monkeypatch.setattr(os, "scandir", scandir)
     assert [path.name for path in find_audio(tmp_path)] == ["a.OPUS", "b.oga", "c.AifC"]
     err = capsys.readouterr().err
-    assert err.count("\n") == 1 and f"{tmp_path}: 3 recordings found" in err
+    assert err.count("\n") == 1 and f"{tmp_path}: 3 usable" in err
     for said in (
-        "2 hidden (._a.wav, d.wav)",
-        "1 .m4a, which must be converted to FLAC or WAV (e.M4A)",
-        "1 .wma",
-        "2 broken links or no regular files (broken.wav, pipe.wav)",
-        "1 folders that cannot be opened (private)",
+        "hidden: 2 (._a.wav, d.wav)",
+        ".m4a, which must be converted to FLAC or WAV: 1 (e.M4A)",
+        ".wma, which must be converted to FLAC or WAV: 1 (f.wma)",
+        "broken links or no regular files: 2 (broken.wav, pipe.wav)",
+        "folders that cannot be opened: 1 (private)",
     ):
         assert said in err
     assert "jpg" not in err
