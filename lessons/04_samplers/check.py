@@ -7,7 +7,7 @@ from lessons.tool.check import Exercise
 
 DDIM, SAMPLERS = "tests/diffusion/test_ddim.py::", "tests/diffusion/test_samplers.py::"
 ALPHA_BAR = linear_schedule(1000)
-TAU = np.array([0, 100, 500, 1000])
+TAU = np.array([0, 100, 300, 500])  # where x0 stays of the size of x
 POINTS = np.array([-1.0, 0.0, 2.0])
 
 
@@ -112,6 +112,12 @@ EXERCISES = [
             "this divides by the standard deviation of x_t: divide by the variance": oracle(
                 lambda x, ab, mean, variance: line(x, ab, mean, variance) * (ab * variance + 1 - ab) ** 0.5
             ),
+            "the variance is squared: it is a variance already, not a deviation": oracle(
+                lambda x, ab, mean, variance: line(x, ab, mean, variance**2)
+            ),
+            "this is the mean of x0, given x: return that of eps": oracle(
+                lambda x, ab, mean, variance: (x - (1 - ab) ** 0.5 * line(x, ab, mean, variance)) / ab**0.5
+            ),
             "the data's variance is taken for 1": oracle(lambda x, ab, mean, variance: line(x, ab, mean, 1)),
             "the variance is not scaled: x_t has ab variance + 1 - ab": oracle(
                 lambda x, ab, mean, variance: (1 - ab) ** 0.5 * (x - ab**0.5 * mean) / (variance + 1 - ab)
@@ -149,7 +155,7 @@ EXERCISES = [
             ),
         ),
         examples={
-            "ddim(waves, [-1, 0, 2], linear_schedule(), tau = [0, 100, 500, 1000])": steps,
+            "ddim(waves, [-1, 0, 2], linear_schedule(), tau = [0, 100, 300, 500])": steps,
             "the same with eta = 0.5 and default_rng(0)": (lambda ddim: steps(ddim, 0.5, np.random.default_rng(0))),
         },
         mistakes={
@@ -242,7 +248,7 @@ EXERCISES = [
             SAMPLERS + "test_gaussian_data_come_out_with_their_mean_and_variance[heun]",
             SAMPLERS + "test_x_keeps_its_dtype_and_every_step_is_yielded[heun-float32]",
         ),
-        examples={"heun(waves, [-1, 0, 2], linear_schedule(), tau = [0, 100, 500, 1000])": steps},
+        examples={"heun(waves, [-1, 0, 2], linear_schedule(), tau = [0, 100, 300, 500])": steps},
         mistakes={
             "this is DDIM: ask again where the step ends": walk(),
             "the second slope alone is used: take the mean of both": try_and_take(mean=False),

@@ -33,6 +33,7 @@ from ddim_from_scratch.diffusion import SAMPLERS
 from ddim_from_scratch.runtime.backend import available_cores
 from ddim_from_scratch.runtime.errors import UserError
 
+from .display import SOLVED
 from .percent import ROOT
 
 TIME_LIMIT = 120  # seconds for one exercise; the tests of a good answer take a few
@@ -337,6 +338,14 @@ def report(verdicts: Mapping[str, Verdict]) -> str:
         rows += [f"{name:{width}}  {state:6}  {first}", *(" " * (width + 10) + line for line in rest)]
     passed = sum(verdict.state == "passed" for verdict in verdicts.values())
     return "\n".join([*rows, "", f"{passed} of {len(verdicts)} pass."])
+
+
+def remember(verdicts: Mapping[str, Verdict]) -> None:
+    """Adds the names of passed functions to the file that `show_answer` reads."""
+    solved = set(SOLVED.read_text(encoding="utf-8").split()) if SOLVED.exists() else set()
+    solved |= {name for name, verdict in verdicts.items() if verdict.state == "passed"}
+    SOLVED.parent.mkdir(parents=True, exist_ok=True)
+    SOLVED.write_text("\n".join(sorted(solved)) + "\n", encoding="utf-8")
 
 
 def main(folder: str, name: str, path: str, verdict: str) -> None:
