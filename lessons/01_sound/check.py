@@ -54,6 +54,9 @@ EXERCISES = [
                 lambda n: np.sin(np.pi * np.arange(n) / n)
             ),
             "this is the square of the window: the sine is squared once": lambda n: hann(n) ** 2,
+            "this has a sine inside: the cosine is even, so that the window is symmetric": (
+                lambda n: 0.5 - 0.5 * np.sin(2 * np.pi * np.arange(n) / n)
+            ),
             "this is a triangle: the window is a raised cosine": lambda n: 1 - np.abs(2 * np.arange(n) / n - 1),
             "the last point is missing: i runs from 0 to n - 1": lambda n: hann(n)[:-1],
         },
@@ -81,6 +84,11 @@ EXERCISES = [
             "the last frame is missing: the loop ends one too early": (
                 lambda frames, hop_length: np.concatenate(
                     [overlap_add(frames[..., :-1, :], hop_length)[..., :6], np.zeros((*frames.shape[:-2], 2))], axis=-1
+                )
+            ),
+            "the first frame is added every time: frame m is frames[..., m, :]": (
+                lambda frames, hop_length: overlap_add(
+                    np.repeat(frames[..., :1, :], frames.shape[-2], axis=-2), hop_length
                 )
             ),
             "every frame begins at 0: frame m begins at m * hop_length": (
@@ -129,6 +137,9 @@ EXERCISES = [
             ),
             "frames are centred on m * hop_length: here frame m begins there": (
                 lambda x, n, hop, n_fft: windowed(np.pad(x, (n // 2, 0)), hann(n), hop, n_fft, -(-len(x) // hop))
+            ),
+            "float32 samples give complex128: keep the precision, with a window of samples.dtype": (
+                lambda x, *sizes, **options: stft(x.astype(float), *sizes, **options)
             ),
             "this is the magnitude: keep the complex numbers, abs() comes later": (
                 lambda x, n, hop, n_fft: np.abs(windowed(x, hann(n), hop, n_fft, -(-len(x) // hop)))

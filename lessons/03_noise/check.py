@@ -178,7 +178,7 @@ EXERCISES = [
             ),
             "beta is 1 - ab_t, all noise since the data: the step's own is 1 - ab_t / ab_s": (
                 lambda x0, x_t, ab_t, ab_s: (
-                    ab_s**0.5 * x0 + ab_t**0.5 * (1 - ab_s) / (1 - ab_t) * x_t,
+                    ab_s**0.5 * x0 + (ab_t / ab_s) ** 0.5 * (1 - ab_s) / (1 - ab_t) * x_t,
                     1 - ab_s,
                 )
             ),

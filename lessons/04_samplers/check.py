@@ -60,7 +60,7 @@ def walk(
     return ddim
 
 
-def try_and_take(mean=True, anew=True, at_s=True, from_x=True):
+def try_and_take(mean=True, anew=True, at_s=True, from_x=True, at_x=False, half=True):
     """heun with one thing or another done wrong."""
 
     def heun(eps_model, x_T, alpha_bar, tau):
@@ -71,8 +71,8 @@ def try_and_take(mean=True, anew=True, at_s=True, from_x=True):
             eps = first = eps_model(x, t)
             tried = q_sample(predict_x0(x, ab_t, eps), ab_s, eps)
             if s > 0:
-                second = eps_model(tried, s if at_s else t)
-                eps = (first + second) / 2 if mean else second
+                second = eps_model(x if at_x else tried, s if at_s else t)
+                eps = (first + second) * (0.5 if half else 1) if mean else second
             start, ab_start = (x, ab_t) if from_x else (tried, ab_s)
             x0 = predict_x0(start, ab_start, eps) if anew else predict_x0(x, ab_t, first)
             x = q_sample(x0, ab_s, eps)
@@ -254,6 +254,10 @@ EXERCISES = [
             "the second slope alone is used: take the mean of both": try_and_take(mean=False),
             "the second question has the time t: x_try is at s": try_and_take(at_s=False),
             "x0 is still that of the first eps: it has to fit the mean": try_and_take(anew=False),
+            "both questions are asked at x: the second one is asked where the step ends, at x_try": try_and_take(
+                at_x=True
+            ),
+            "the two slopes are added: take their mean": try_and_take(half=False),
             "the second step starts from x_try: start from x again": try_and_take(from_x=False),
             "x_T is missing: yield it first": lambda *args: list(try_and_take()(*args))[1:],
         },
