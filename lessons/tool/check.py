@@ -17,7 +17,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +31,7 @@ from ddim_from_scratch.runtime.errors import UserError
 
 from . import apart
 from .channel import Channel
+from .display import SOLVED
 from .percent import ROOT
 
 TIME_LIMIT = 120  # seconds for one exercise; the tests of a good answer take a few
@@ -95,9 +96,8 @@ def judge(exercise: Exercise, channel: Channel, file: str) -> Verdict:
 
     Runs the examples, then the tests. file: the name of the student's file.
     """
-    original, watched = exercise.original(), []
-    expected = {label: probe(watching(original, watched)) for label, probe in exercise.examples.items()}
-    in_place = {name for name, before, after in watched if not same(before, after)}
+    original, in_place = exercise.original(), changed_in_place(exercise)
+    expected = {label: probe(original) for label, probe in exercise.examples.items()}
     try:
         if problem := channel.call("load"):
             return Verdict("failed", str(problem))
@@ -112,7 +112,7 @@ def judge(exercise: Exercise, channel: Channel, file: str) -> Verdict:
     for label, probe in exercise.examples.items():
         given: list[tuple[str, Any, Any]] = []
         try:
-            obtained = probe(on_copies(student, in_place, given))
+            obtained = probe(on_copies(student, given, in_place))
         except NotImplementedError:
             return Verdict("to do", "not written yet")
         except Exception as error:
@@ -130,18 +130,21 @@ def judge(exercise: Exercise, channel: Channel, file: str) -> Verdict:
     return run_tests(exercise, calls)
 
 
-def watching(function: Callable, seen: list[tuple[str, Any, Any]]) -> Callable:
-    """`function`. Appends (name, copy, argument) of each argument to `seen`."""
-    names = list(inspect.signature(function).parameters)
+def changed_in_place(exercise: Exercise) -> set[str]:
+    """The names of the arguments that the package's function is to change, seen in the examples."""
+    original, seen = exercise.original(), []
+    names = list(inspect.signature(original).parameters)
 
-    def called(*args: Any, **kwargs: Any) -> Any:
+    def watched(*args: Any, **kwargs: Any) -> Any:
         seen.extend(zip(names, map(copied, args), args, strict=False))  # names are fewer where the signature has *args
-        return function(*args, **kwargs)
+        return original(*args, **kwargs)
 
-    return called
+    for probe in exercise.examples.values():
+        probe(watched)
+    return {name for name, before, after in seen if not same(before, after)}
 
 
-def on_copies(function: Callable, in_place: set[str], given: list[tuple[str, Any, Any]]) -> Callable:
+def on_copies(function: Callable, given: list[tuple[str, Any, Any]], in_place: Collection[str] = ()) -> Callable:
     """`function` called with copies of its arrays, but for the arguments `in_place`, which it is to change.
 
     Appends (name, original, copy) of each argument to `given`. So an answer that changes its arguments spoils no later
@@ -313,6 +316,14 @@ def report(verdicts: Mapping[str, Verdict]) -> str:
         rows += [f"{name:{width}}  {state:6}  {first}", *(" " * (width + 10) + line for line in rest)]
     passed = sum(verdict.state == "passed" for verdict in verdicts.values())
     return "\n".join([*rows, "", f"{passed} of {len(verdicts)} pass."])
+
+
+def remember(verdicts: Mapping[str, Verdict]) -> None:
+    """Adds the names of passed functions to the file that `show_answer` reads."""
+    solved = set(SOLVED.read_text(encoding="utf-8").split()) if SOLVED.exists() else set()
+    solved |= {name for name, verdict in verdicts.items() if verdict.state == "passed"}
+    SOLVED.parent.mkdir(parents=True, exist_ok=True)
+    SOLVED.write_text("\n".join(sorted(solved)) + "\n", encoding="utf-8")
 
 
 def main(folder: str, name: str, file: str, read_fd: str, write_fd: str, verdict_fd: str) -> None:
