@@ -109,6 +109,7 @@ EXERCISES = [
             "the square roots are missing: the rates are sqrt(alpha_bar) and sqrt(1 - alpha_bar)": (
                 read(lambda a, b: b**2, lambda a, b: a**2)
             ),
+            "the sign of v is wrong: solve for eps: a v + b x_t": read(lambda a, b: b, lambda a, b: -a),
             "this is x0 = a x_t - b v": read(lambda a, b: a, lambda a, b: -b),
             "it divides by sqrt(alpha_bar), which may be 0: solve the two equations without a division": by_division,
         },
@@ -132,6 +133,9 @@ EXERCISES = [
                 lambda average, current, decay: None
             ),
             "the new weights are added whole: times 1 - decay": mixed(lambda d: d, lambda d: 1),
+            "the old average is not made smaller before the new share is added": mixed(lambda d: 1, lambda d: 1 - d),
+            "both shares are decay: the new weights count 1 - decay": mixed(lambda d: d, lambda d: d),
+            "both shares are 1 - decay: the old average counts decay": mixed(lambda d: 1 - d, lambda d: 1 - d),
             "the average is a plain copy of the new weights": mixed(lambda d: 0, lambda d: 1),
         },
     ),

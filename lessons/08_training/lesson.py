@@ -42,7 +42,7 @@ from ddim_from_scratch.training.checkpoint import checkpoint_path, save_checkpoi
 from ddim_from_scratch.training.log import Log
 from ddim_from_scratch.training.loop import checkpoint
 from ddim_from_scratch.training.optim import BETA_1, BETA_2, adamw, update_average, warmup_decay
-from lessons import FAST, show_source, sound
+from lessons import FAST, show_answer, show_source, sound
 from lessons.tool.percent import ROOT
 
 BUILD = ROOT / "build" / "lessons"
@@ -130,7 +130,8 @@ guess = eps_of_velocity(q_sample(x0, ab, eps), ab, np.zeros_like(v))
 start, _ = mean_squared_error(guess, eps)
 print(f"loss of v = 0: as v {np.mean(v**2):.3f}, read as noise {start:.3f}; mean alpha_bar {levels.mean():.3f}")
 assert abs(np.mean(v**2) - 1) < 0.03 and abs(start - levels.mean()) < 0.03
-show_source(Schedule.draw, eps_of_velocity)
+show_source(Schedule.draw)
+show_answer(eps_of_velocity)
 
 # %% [markdown]
 # ## A step
@@ -170,7 +171,7 @@ assert all(np.allclose(moved, [-0.01, 0.01, -0.01], rtol=1e-2) for moved in firs
 uncorrected = (1 - BETA_1) / np.sqrt(1 - BETA_2)
 print(f"without the correction: {uncorrected:.2f} times as far")
 assert 3.1 < uncorrected < 3.2
-show_source(adamw)
+show_answer(adamw)
 
 # %% [markdown]
 # ## Train
@@ -310,7 +311,7 @@ plt.show()
 # the same windows, noise and noise levels:
 
 # %%
-show_source(update_average)
+show_answer(update_average)
 some_levels = config.noise_schedule.draw(len(some), np.random.default_rng(2))
 raw, averaged = (
     [eps_loss(kept[step][which], config, some, some_levels) for step in moments_to_keep]

@@ -37,7 +37,7 @@ from ddim_from_scratch.spectrogram.model import Model, read_run
 from ddim_from_scratch.spectrogram.system import training
 from ddim_from_scratch.training.checkpoint import checkpoint_path
 from ddim_from_scratch.training.loop import train
-from lessons import FAST, film, show_source, sound
+from lessons import FAST, film, show_answer, show_source, sound
 from lessons.tool.percent import ROOT
 
 BUILD = ROOT / "build" / "lessons"
@@ -236,7 +236,7 @@ for asked in (1, 3) if FAST else (1, 3, 12):
     print(f"{asked:8}{back[asked]:26.3f}{found.var():26.2f}")
 assert FAST or (back[3] < 0.7 * back[1] and back[1] < 0.3)
 assert FAST or variances[12] > 1.3 * variances[3] > 1.3 * variances[1]
-show_source(ddim_inversion)
+show_answer(ddim_inversion)
 
 # %%
 for label, x in (("A training clip", real), ("... from the noise that was found", again)):
@@ -319,7 +319,7 @@ plt.show()
 # %%
 for name, spaced in (("uniform", uniform_tau), ("quadratic", quadratic_tau), ("log-SNR", log_snr_walk)):
     print(f"5 steps, {name:9}:", *(f"{t:5}" for t in spaced(T, 5)))
-show_source(uniform_tau, quadratic_tau)
+show_answer(uniform_tau, quadratic_tau)
 
 # %% tags=["hide-input"]
 pictured = [ladder[0], ladder[2], ladder[-1]]

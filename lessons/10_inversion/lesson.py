@@ -21,7 +21,7 @@ from ddim_from_scratch.experiments.ceiling import ceiling
 from ddim_from_scratch.experiments.compare import log_mel_error
 from ddim_from_scratch.fad import load_embedding
 from ddim_from_scratch.runtime import hub
-from lessons import FAST, show_source, sound
+from lessons import FAST, show_answer, sound
 from lessons.tool.percent import ROOT
 
 sr, H = 16_000, 320
@@ -89,7 +89,7 @@ for name, x in candidates.items():
 assert off["upside down"] == (2, 0) and off["3 ms later"][0] > 1 > 5 * off["3 ms later"][1]
 assert off["Griffin-Lim"][0] > 1.41 and off["Griffin-Lim"][1] < 2 * off["3 ms later"][1]
 assert off["random phases"][1] > 5 * off["Griffin-Lim"][1]
-show_source(log_mel_error)
+show_answer(log_mel_error)
 
 # %%
 sound(plucked, "The recording")
@@ -241,7 +241,7 @@ assert 2 * errors["plucked", 64] < hum_error < errors["plucked", 0]
 
 # %%
 print(f"context {CONTEXT} frames at either end, chunks of {CHUNK}, fades of {FADE} ({FADE * 20} ms)")
-show_source(decode)
+show_answer(decode)
 
 # %% [markdown]
 # Our sines begin each chunk with new phases, so they need it. A held organ chord of 12 seconds goes in as two chunks;

@@ -52,6 +52,21 @@ def line(background, eval, rng, of=lambda n: 1 / n, swap=False, root=False):
     return slope if swap else score, score if swap else slope, r_squared**0.5 if root else r_squared
 
 
+def plain_score(background, eval, rng):
+    """The last score, in place of the line's end."""
+    _, slope, r_squared = line(background, eval, rng)
+    return distance_of_all(background, eval), slope, r_squared
+
+
+def distance_of_all(background, eval):
+    return frechet_distance(background.mean, background.covariance, *gaussian(np.concatenate(eval.clips)))
+
+
+def unexplained(background, eval, rng):
+    score, slope, r_squared = line(background, eval, rng)
+    return score, slope, 1 - r_squared
+
+
 def statistics(log_mels, axis=1, last=lambda change: change.std(axis=1), ddof=0):
     change = np.diff(log_mels, axis=1)
     parts = [log_mels.mean(axis=1), log_mels.std(axis=1, ddof=ddof), last(change)]
@@ -138,6 +153,8 @@ EXERCISES = [
             "the line is fitted over n: over 1/n, where the limit is at 0": lambda *a: line(*a, of=lambda n: n),
             "score and slope are swapped: polyfit returns the slope first": lambda *a: line(*a, swap=True),
             "the last is r, not r squared": lambda *a: line(*a, root=True),
+            "this is the score of all embeddings: read the line off at 1/n = 0": plain_score,
+            "r^2 is the share that the line leaves: 1 minus that": unexplained,
             "the line is fitted over 1/sqrt(n): the bias falls as 1/n": lambda *a: line(*a, of=lambda n: n**-0.5),
         },
     ),
@@ -165,6 +182,9 @@ EXERCISES = [
             ),
             "the variance is meant as standard deviation: take its root": (
                 lambda x: np.concatenate([x.mean(axis=1), x.var(axis=1), np.diff(x, axis=1).var(axis=1)], axis=1)
+            ),
+            "mean and deviation are exchanged: the mean comes first": (
+                lambda x: np.concatenate([x.std(axis=1), x.mean(axis=1), np.diff(x, axis=1).std(axis=1)], axis=1)
             ),
             "changes are taken from bin to bin: from frame to frame, axis 1": (
                 lambda x: np.concatenate(

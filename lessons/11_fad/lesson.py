@@ -28,7 +28,7 @@ from ddim_from_scratch.fad import (
 from ddim_from_scratch.fad.reliability import distance, floor, infinity, interval
 from ddim_from_scratch.fad.statistics import Set
 from ddim_from_scratch.fad.weights import LAYERS
-from lessons import FAST, show_source, sound
+from lessons import FAST, show_answer, sound
 
 sr = 16_000
 tracks = 2 if FAST else 5  # of 30 seconds, an instrument
@@ -109,7 +109,7 @@ assert middle["organ"] < 0.06
 # the organ a false one: keep it in mind beside the five lies below.
 
 # %%
-show_source(gaussian)
+show_answer(gaussian)
 
 # %% [markdown]
 # ### The published ear: VGGish
@@ -242,7 +242,7 @@ for n in (50, 200):
 # its eigenvalues are those of a symmetric matrix, which are real, and what rounding pushed below 0 is 0.
 
 # %%
-show_source(frechet_distance)
+show_answer(frechet_distance)
 
 # %% [markdown]
 # ## The music
@@ -382,7 +382,7 @@ plt.show()
 # straight line only nearly, and the background keeps a bias of its own, if it is a sample.)
 
 # %%
-show_source(infinity)
+show_answer(infinity)
 
 # %% [markdown]
 # ## Lie 4: the resampler

@@ -23,7 +23,7 @@ from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.backend import threads
 from ddim_from_scratch.spectrogram.config import Config
 from ddim_from_scratch.spectrogram.system import Batch, Training
-from lessons import FAST, show_source
+from lessons import FAST, show_answer
 
 # %% [markdown]
 # ## What was tuned
@@ -52,7 +52,7 @@ assert 70 < 3.31**-5 / tuned["learning rate"] < 80
 # copied number diverges.) What do the two signal rates change? They are the ends of the schedule:
 
 # %%
-show_source(continuous_cosine_alpha_bar)
+show_answer(continuous_cosine_alpha_bar)
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(6, 2.8))
@@ -268,7 +268,7 @@ assert 2**0.5 * spread[50, "mean off"][1] > 0.12
 # `python -m ddim_from_scratch.experiments ablation` does: a recipe, its seeds, and one change at a time.
 
 # %%
-show_source(floor)
+show_answer(floor)
 
 # %%
 rng = np.random.default_rng(0)

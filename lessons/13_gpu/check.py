@@ -28,7 +28,8 @@ def pieces(rows, count, step=None):
 def products(x, w, b=0.0, before=1, after=1):
     """The nine products, with so many rows and columns of zeros before and after."""
     _, height, width, _ = x.shape
-    padded = np.pad(x, ((0, 0), (before, after), (before, after), (0, 0)))
+    (top, left), (bottom, right) = (n if isinstance(n, tuple) else (n, n) for n in (before, after))
+    padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
     taps = [(ky, kx) for ky in range(3) for kx in range(3)]
     return b + sum(padded[:, ky : ky + height, kx : kx + width] @ w[ky, kx] for ky, kx in taps), (x, w)
 
@@ -68,6 +69,9 @@ EXERCISES = [
             "every thread should have a piece: at least worker_count() of them": (
                 lambda x, limit: pieces(len(x), -(-x.nbytes // limit))
             ),
+            "the rows of a piece are rounded down: up, or there is one piece too many": (
+                lambda x, limit: pieces(len(x), 4, max(1, len(x) // 4))
+            ),
             "pieces overlap: a slice ends where the next begins": (
                 lambda x, limit: [slice(part.start, min(part.stop + 1, len(x))) for part in pieces(len(x), 4)]
             ),
@@ -97,6 +101,9 @@ EXERCISES = [
             "all is moved by one pixel: pad a row and a column on each side, not two before": (
                 lambda x, w, b: products(x, w, b, 2, 0)
             ),
+            "all is moved by one row: pad one before the first row": lambda x, w, b: products(x, w, b, (0, 1), (2, 1)),
+            "all is moved by one row: pad one row before, not two": lambda x, w, b: products(x, w, b, (2, 1), (0, 1)),
+            "all is moved by one column: pad one on each side": lambda x, w, b: products(x, w, b, (1, 0), (1, 2)),
             "the bias is missing": lambda x, w, b: products(x, w),
             "the bias is subtracted": lambda x, w, b: products(x, w, -b),
         },

@@ -31,7 +31,7 @@ from ddim_from_scratch.diffusion import (
 )
 from ddim_from_scratch.fad import frechet_distance, gaussian
 from ddim_from_scratch.training.optim import adamw, update_average
-from lessons import FAST, show_source, sound
+from lessons import FAST, show_answer, sound
 
 sr = 16_000
 caught = []
@@ -192,7 +192,7 @@ listen(wrapped, "The cousin: 50 steps down, and the last one back up into noise"
 # it, with numbers that do not divide.
 
 # %%
-show_source(uniform_tau)
+show_answer(uniform_tau)
 
 # %% [markdown]
 # ## x0 is clipped, eps is not told
