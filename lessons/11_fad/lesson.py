@@ -5,7 +5,7 @@
 # network that comes along, and then makes it lie in five ways: with too few clips, with too low a rank,
 # with an extrapolation that does not extrapolate, with another resampler, and with one ReLU too many.
 #
-# You need lessons 01 and 02, means and covariances, and eigenvalues. The lesson runs in about a minute.
+# You need lessons 01 and 02, means and covariances, and eigenvalues. The lesson runs in about ten seconds on two cores.
 
 # %%
 import matplotlib.pyplot as plt

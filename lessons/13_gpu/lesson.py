@@ -6,7 +6,7 @@
 # picture, the roofline. On the way: how one text runs on a CPU and on a GPU, and how to convolve with
 # half the multiplications.
 #
-# You need lessons 05 (convolution) and 07 (the U-Net). The lesson runs in half a minute. It measures the
+# You need lessons 05 (convolution) and 07 (the U-Net). The lesson runs in about two seconds on two cores. It measures the
 # machine it runs on, so your numbers will be others; what the prose says holds for all.
 
 # %%
@@ -35,7 +35,7 @@ from ddim_from_scratch.runtime.backend import (
     worker_count,
 )
 from ddim_from_scratch.spectrogram import unet
-from lessons import FAST, show_source
+from lessons import FAST, show_answer, show_source
 
 repeats = 3 if FAST else 7
 
@@ -366,7 +366,7 @@ assert np.allclose(direct, fast) and np.allclose(winograd.B_T, np.round(winograd
 # of them: $18 / 4$ against 9, half.
 
 # %%
-show_source(winograd._products, winograd._windows_at_points)
+show_answer(winograd._products, winograd._windows_at_points)
 
 # %% [markdown]
 # Why pieces? The library that multiplies matrices, OpenBLAS, copies large ones into an order of its own first, which

@@ -5,7 +5,7 @@
 # measures, the test that catches it, and the moral. Hardly one of them crashes: they train, sample and
 # play, and one wonders why the music is no good.
 #
-# You need lessons 01, 03, 04, 08 and 11. The lesson runs in about twenty seconds. The buggy code is
+# You need lessons 01, 03, 04, 08 and 11. The lesson runs in about two seconds on two cores. The buggy code is
 # retold here in a few lines of our own.
 
 # %%

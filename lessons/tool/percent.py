@@ -43,8 +43,8 @@ class Cell(NamedTuple):
 
     @property
     def code(self) -> str:
-        """The code to show, without calls of `show_source`, whose output is shown instead."""
-        return re.sub(r"^show_source\(.*\)\n?", "", self.text, flags=re.MULTILINE).rstrip()
+        """The code to show, without calls of `show_source` and `show_answer`, whose output is shown instead."""
+        return re.sub(r"^show_(?:source|answer)\(.*\)\n?", "", self.text, flags=re.MULTILINE).rstrip()
 
 
 class Lesson(NamedTuple):
