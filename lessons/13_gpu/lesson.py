@@ -6,8 +6,8 @@
 # picture, the roofline. On the way: how one text runs on a CPU and on a GPU, and how to convolve with
 # half the multiplications.
 #
-# You need lessons 05 (convolution) and 07 (the U-Net). The lesson runs in about two seconds on two cores. It measures the
-# machine it runs on, so your numbers will be others; what the prose says holds for all.
+# You need lessons 05 (convolution) and 07 (the U-Net). The lesson runs in about two seconds on two cores.
+# It measures the machine it runs on, so your numbers will be others; what the prose says holds for all.
 
 # %%
 import time

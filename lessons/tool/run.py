@@ -8,10 +8,12 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from functools import partialmethod
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import matplotlib.pyplot as plt
+from tqdm import tqdm
 
 from ddim_from_scratch.runtime.backend import available_cores
 
@@ -101,6 +103,7 @@ def recorded() -> Iterator[list[Any]]:
         patch.object(display, "recording", shown),
         patch.object(display, "print_plain", lambda text: print(text, file=out, flush=True)),
         patch.object(plt, "show", display.show_figures),
+        patch.object(tqdm, "__init__", partialmethod(tqdm.__init__, disable=True)),  # no bars between the outputs
     ):
         yield shown
 
