@@ -844,7 +844,7 @@ assert levels[250] < decibels(tuned[-1]) - 10
 
 # %% [markdown]
 # **The whole of a piece is decided far below the level where its parts are.** A single frame is decided near
-# decibels; 32 000 numbers together at less than -30 dB. The tuned schedule stops at -14 dB. All that belongs to the
+# -10 dB; 32 000 numbers together at less than -30 dB. The tuned schedule stops at -14 dB. All that belongs to the
 # piece as a whole, what it is and how loud, would have had to be decided before its first step.
 #
 # What does that cost? Take the simplest thing that belongs to a whole piece: its level. Let the data be one
