@@ -198,11 +198,11 @@ def test_what_is_drawn_anew_for_each_step_is_drawn_again_after_a_stop(recordings
     options += ["--standardise", "global", "--learning-rate-schedule", "warmup-cosine", *OPTIONS]
     whole, run, rates, adamw = tmp_path / "whole", tmp_path / "run", [], system.adamw
 
-    def noted(params, grads, moments, at, rate, decay):
+    def noted(params, grads, moments, at, rate, *others):
         rates.append(rate)
         if len(rates) == 21 + 10:
             signal.raise_signal(signal.SIGTERM)
-        adamw(params, grads, moments, at, rate, decay)
+        adamw(params, grads, moments, at, rate, *others)
 
     monkeypatch.setattr(system, "adamw", noted)
     train.main(["--run", str(whole), *options])
@@ -313,7 +313,7 @@ def test_a_disk_that_is_full_indeed(recordings, undisturbed, tmp_path):
     try:
         run = copy(undisturbed, disk / "run")
         code, errors = command(*arguments(recordings, run, EPOCHS + 1))
-        assert code == 2 and len(errors) == 1 and "No space left on device: make room" in errors[0]
+        assert code == 2 and len(errors) == 1 and "No space left on device: free some disk space" in errors[0]
         subprocess.run(["mount", "-o", f"remount,size={2 * size}", disk], check=True)  # room is made
         code, errors = command(*arguments(recordings, run, EPOCHS + 1))
         assert code == 0 and done(run, EPOCHS + 1)
