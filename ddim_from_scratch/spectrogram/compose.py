@@ -9,6 +9,7 @@ own, known from the seed and its number: it does not depend on how many are draw
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from ..runtime.errors import UserError
 from ..runtime.memory import require_memory
 from ..runtime.streams import stream
 from .config import Config, whole_frames
+from .data import Scaler
 from .model import Model, context_channel, in_groups
 
 CONVOLUTIONS_REACH = 4  # training windows in one piece: what looks at neighbourhoods only finds nothing new in more
@@ -44,9 +46,10 @@ def kept_shares(composed: np.ndarray) -> np.ndarray:
     return np.minimum(away / (blended + 1), 1).astype(np.float32)
 
 
-def read_log_mel(path: str | Path, needed: int = 1) -> np.ndarray:
+def read_log_mel(path: str | Path, scaler: Scaler, needed: int = 1) -> np.ndarray:
     """A recording as a log-mel spectrogram, (frames, 128), without the last frame if that looks beyond the end.
 
+    Warns, on stderr, of one that is unlike what the scaler's network was trained on.
     Raises UserError if it has fewer than the needed frames, and AudioError as `load_audio` does.
     """
     samples = load_audio(path)
@@ -56,7 +59,10 @@ def read_log_mel(path: str | Path, needed: int = 1) -> np.ndarray:
             f"{path} lasts {len(samples) / SR:.2f} s, and {seconds(needed)} are needed: give a longer recording, or "
             "lower --overlap (of --continue) or --seconds"
         )
-    return log_mel(samples)[:frames]
+    recording = log_mel(samples)[:frames]
+    if warning := scaler.unusual(recording):
+        print(f"warning: {path} {warning}", file=sys.stderr)
+    return recording
 
 
 def seconds(frames: int) -> str:
