@@ -12,11 +12,12 @@ from .griffin_lim import griffin_lim
 from .inverter import load_inverter
 from .mel import log_mel, mel_matrix
 from .stft import istft, stft
-from .wav import AudioError, find_audio, load_audio, write_wav
+from .wav import AudioError, find_audio, full_scale, load_audio, write_wav
 
 __all__ = [
     "AudioError",
     "find_audio",
+    "full_scale",
     "griffin_lim",
     "istft",
     "load_audio",

@@ -41,7 +41,7 @@ def griffin_lim(
         not depend on its batch.
     begun: (..., k * 320), the sound of the first k frames, if it is known. The frames within it keep their spectra, so
         that the result continues this sound.
-    Returns float32 (..., frames * 320), 16 kHz. Values can exceed [-1, 1]; `peak_limited` scales such a clip.
+    Returns float32 (..., frames * 320), 16 kHz. Values can exceed [-1, 1]: see `full_scale`.
     Raises ValueError for another shape or momentum, NaN or infinity.
     """
     xp = array_module(log_mel)

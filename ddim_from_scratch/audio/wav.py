@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import sys
 import threading
 from functools import lru_cache
 from pathlib import Path
@@ -112,14 +113,30 @@ def _mono(file: Any) -> np.ndarray:
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
 
+def full_scale(samples: np.ndarray) -> np.ndarray:
+    """The clip (n,), made quieter as a whole if its peak exceeds 1, which says so on stderr the first time.
+
+    Clipping every sample would distort it. What is written and what is compared is made quieter alike.
+    """
+    if (peak := float(np.abs(samples).max(initial=0))) <= 1:
+        return samples
+    _say_once("note: clips whose peak exceeds full scale (1) are made quieter, each by one gain")
+    return samples / samples.dtype.type(peak)
+
+
+@lru_cache
+def _say_once(message: str) -> None:
+    print(message, file=sys.stderr)
+
+
 def write_wav(path: str | Path, samples: np.ndarray, sr: int = SR) -> None:
-    """Writes samples (n,), floats clipped to [-1, 1], as a mono 16-bit WAV file, atomically.
+    """Writes samples (n,), floats in `full_scale`, as a mono 16-bit WAV file, atomically.
 
     Raises ValueError if samples are not one-dimensional and finite.
     """
     if samples.ndim != 1 or not np.isfinite(samples).all():
         raise ValueError(f"{path}: samples of shape {samples.shape} must be (n,) and finite: not written")
-    pcm = np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16)
+    pcm = np.round(full_scale(samples) * 32767).astype(np.int16)
     with replacing(path) as file:
         libsndfile().write(file, pcm, sr, format="WAV", subtype="PCM_16")
 

@@ -134,9 +134,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--infinity", action="store_true", help="also extrapolate to infinitely many embeddings")
     parser.add_argument("--tags", action="store_true", help="print musicnn's tags for each clip")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers to a file")
-    parser.add_argument(
-        "--save", type=Path, metavar="FILE", help="write the background's statistics to FILE, or FILE.npz"
-    )
+    parser.add_argument("--save", type=Path, metavar="FILE", help="write the background's statistics (.npz)")
     add_hardware_options(parser)
     args = parser.parse_args(argv)
     if args.save and args.save.suffix != ".npz":  # as a path without it, they would be taken for a recording

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from ddim_from_scratch.fad import embeddings, frechet_distance, gaussian, log_mel_statistics
+from ddim_from_scratch.audio import write_wav
+from ddim_from_scratch.fad import embeddings, frechet_distance, gaussian, load_embedding, log_mel_statistics
 from ddim_from_scratch.fad.__main__ import main
 from ddim_from_scratch.fad.statistics import load_statistics
 from ddim_from_scratch.runtime.errors import UserError
@@ -103,6 +104,17 @@ def test_saved_statistics_can_be_read_back_with_or_without_a_count_and_a_suffix(
         assert f"statistics are in {tmp_path / 'saved.npz'}" in capsys.readouterr().out
         assert load_statistics(tmp_path / "saved.npz", "mel").n == n
     assert score(tmp_path, tmp_path / "saved.npz", tmp_path / "saved.npz", "--embedding", "mel")["n_background"] == 16
+
+
+def test_a_clip_is_heard_as_it_would_be_from_its_file(tmp_path, rng):
+    """Louder than full scale: every set that is compared gets the same gain, whether it comes from a file or not."""
+    loud = 2 * rng.standard_normal((2, 16000), dtype=np.float32)
+    embedding = load_embedding("mel")
+    for i, clip in enumerate(loud):
+        write_wav(tmp_path / f"{i}.wav", clip)
+    from_files = embeddings.embed_files(embedding, sorted(tmp_path.glob("*.wav")), "files").values()
+    for found, expected in zip(embeddings.embed_clips(embedding, loud, "clips"), from_files, strict=True):
+        np.testing.assert_allclose(found, expected, atol=2e-3)  # a file has 16 bits
 
 
 def test_infinity_is_reported_with_slope_and_r_squared(music, tmp_path, capsys):
