@@ -49,7 +49,7 @@ class Scaler:
             return None
         return (
             f"is unlike the training music: {share:.0%} of its spectrogram, in {bins} of {N_MELS} mel bins, lies up to "
-            f"{abs(x).max():.1f} deviations from it. The result may be noise; train on recordings of its bandwidth and level"
+            f"{abs(x).max():.1f} deviations from it. The result may be noise; train on recordings like it"
         )
 
     def restore(self, x: np.ndarray) -> np.ndarray:

@@ -61,7 +61,7 @@ def test_limit_and_windows_per_track(recordings):
 
 
 def test_a_full_band_recording_stays_in_range_of_narrow_ones_and_is_warned_of(tmp_path, rng, capsys):
-    """Nothing above 4 kHz was trained on: such a bin had a deviation of 0.001, and another recording was 14 748 away."""
+    """Nothing above 4 kHz was trained on: bins had a deviation of 0.001, another recording was 14 748 away."""
     for name, band in (("narrow/0", 2), ("narrow/1", 2), ("wide", 1)):
         spectrum = np.fft.rfft(rng.standard_normal(6 * 16000))
         spectrum[len(spectrum) // band :] = 0
