@@ -41,17 +41,18 @@ class Model:
         """The schedule's table, (T + 1,)."""
         return self.config.noise_schedule.alpha_bar
 
-    def eps_model(self, context: Array | None = None) -> EpsModel:
-        """The network as the function eps_model(x, t) that samplers take.
+    def eps_model(self, context: Array | None = None, alpha_bar: np.ndarray | None = None) -> EpsModel:
+        """The network as the function eps_model(x, t) that samplers take, t an index into alpha_bar.
 
+        alpha_bar: the schedule's table, unless given.
         context: of a network trained with one, a `context_channel` like x, on x's device; None is no past.
         """
-        alpha_bar = self.alpha_bar
+        levels = self.alpha_bar if alpha_bar is None else alpha_bar
 
         def eps_model(x: Array, t: int) -> Array:
             seen = with_context(x, context) if self.config.context else x
-            output = self._output(seen, array_module(x).full(len(x), 1 - alpha_bar[t]))
-            return PREDICTIONS[self.config.prediction].eps(x, float(alpha_bar[t]), output.copy())
+            output = self._output(seen, array_module(x).full(len(x), 1 - levels[t]))
+            return PREDICTIONS[self.config.prediction].eps(x, float(levels[t]), output.copy())
 
         return eps_model
 
