@@ -102,7 +102,7 @@ class Composer:
         with self._bar(num, self.sampling.steps) as bar:
 
             def draw(some: slice) -> np.ndarray:
-                x_T = self.model.noise(some.stop - some.start, piece, rngs[some])
+                x_T = self.model.start(piece, rngs[some])
                 return self._restored(self._walk(rngs[some])(x_T), bar)
 
             clips = in_groups(num, draw)
@@ -233,7 +233,7 @@ class Composer:
             if model.config.context:
                 past = [model.scaler.standardise(clip) for clip in before[some]]
                 context = to_device(context_channel(past, clips.shape[1]), model.device)
-            x_T = model.noise(len(known), known.shape[1], rngs[some])
+            x_T = model.start(known.shape[1], rngs[some])
             walk = self._walk(rngs[some], context)
             if not shares.any():
                 return self._restored(walk(x_T), bar)

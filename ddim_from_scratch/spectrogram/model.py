@@ -20,6 +20,7 @@ from ..runtime.tree import Tree
 from ..training.checkpoint import load_checkpoint
 from .config import Config
 from .data import Scaler
+from .start import draw_outline, white_variance
 from .unet import init_unet, unet
 
 NAME = "spectrogram"
@@ -29,12 +30,13 @@ FIRST_CONTRACT = {"sr": 16000, "frame_length": 640, "hop_length": 320, "n_fft": 
 
 @dataclass(frozen=True)
 class Model:
-    """A network that draws. network: {"params", "statistics"}, on `device`."""
+    """A network that draws. network: {"params", "statistics"}, on `device`. outline: see start.py."""
 
     network: Tree
     config: Config
     scaler: Scaler
     device: str = "cpu"
+    outline: np.ndarray | None = None
 
     @property
     def alpha_bar(self) -> np.ndarray:
@@ -69,6 +71,16 @@ class Model:
     def noise(self, n: int, frames: int, rng: Rng) -> Array:
         return to_device(draw_noise((n, frames, N_MELS, 1), rng), self.device)
 
+    def start(self, frames: int, rngs: list[np.random.Generator]) -> Array:
+        """x_T as in training, (n, frames, 128, 1), a row of each generator: see start.py. Of an old run, noise."""
+        noise = draw_noise((len(rngs), frames, N_MELS, 1), rngs)
+        if self.outline is not None:
+            signal = np.stack([draw_outline(self.outline, frames, rng) for rng in rngs])[..., None]
+            alpha_bar = float(self.alpha_bar[-1])
+            noise *= (1 - alpha_bar + alpha_bar * white_variance(self.outline)) ** 0.5
+            noise += alpha_bar**0.5 * signal
+        return to_device(noise, self.device)
+
     def standardised(self, log_mels: np.ndarray) -> Array:
         """Log-mels (n, frames, 128) as the network sees them, (n, frames, 128, 1) on its device."""
         return to_device(self.scaler.standardise(log_mels)[..., None], self.device)
@@ -87,6 +99,7 @@ class Saved:
     state: Tree = field(repr=False)
     step: int
     windows: int
+    outline: np.ndarray | None = None  # files of the first edition have none
 
     @property
     def epochs_done(self) -> int:
@@ -94,7 +107,7 @@ class Saved:
 
     def model(self, device: str = "cpu") -> Model:
         """The network of averaged weights."""
-        return Model(tree.to_device(self.state["average"], device), self.config, self.scaler, device)
+        return Model(tree.to_device(self.state["average"], device), self.config, self.scaler, device, self.outline)
 
 
 def read_run(run: Path, best: bool = False) -> Saved:
@@ -102,9 +115,11 @@ def read_run(run: Path, best: bool = False) -> Saved:
     return load_checkpoint(run, understand, best)
 
 
-def kept(scaler: Scaler, windows: int) -> Tree:
+def kept(scaler: Scaler, windows: int, outline: np.ndarray | None) -> Tree:
     """What a checkpoint holds beside the state."""
     arrays = {"mean": scaler.mean, "std": scaler.std}
+    if outline is not None:
+        arrays["outline"] = outline
     return {"scaler": arrays, "windows": np.array(windows), "contract": np.array(json.dumps(CONTRACT))}
 
 
@@ -124,7 +139,10 @@ def understand(content: Tree) -> Saved:
     scaler = Scaler(content["scaler"]["mean"], content["scaler"]["std"])
     if scaler.mean.shape != (N_MELS,) or scaler.std.shape != (N_MELS,):
         raise UserError("it is not of its own configuration (scaler)")
-    return Saved(config, scaler, state, int(content["step"]), int(content["windows"]))
+    outline = content["scaler"].get("outline")
+    if outline is not None and (outline.dtype, outline.shape[1:]) != (np.float32, (config.window_frames, N_MELS)):
+        raise UserError("it is not of its own configuration (scaler/outline)")
+    return Saved(config, scaler, state, int(content["step"]), int(content["windows"]), outline)
 
 
 def _wrong(state: Tree, config: Config) -> str | None:
