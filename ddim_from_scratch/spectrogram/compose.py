@@ -9,7 +9,6 @@ own, known from the seed and its number: it does not depend on how many are draw
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,7 +21,7 @@ from ..audio import load_audio, log_mel
 from ..audio.contract import FRAME_LENGTH, FRAMES_PER_SECOND, HOP_LENGTH, N_MELS, SR
 from ..diffusion import DEFAULT_SAMPLING, Sampling, T, Walk, ddim_inversion, infill, q_sample, slerp
 from ..runtime.backend import CLIPS_AT_ONCE, Array, to_device, to_host
-from ..runtime.errors import UserError
+from ..runtime.errors import UserError, printable, warn
 from ..runtime.memory import require_memory
 from ..runtime.streams import stream
 from .config import Config, whole_frames
@@ -62,7 +61,7 @@ def read_log_mel(path: str | Path, scaler: Scaler, needed: int = 1) -> np.ndarra
         )
     recording = log_mel(samples)[:frames]
     if warning := scaler.unusual(recording):
-        print(f"warning: {path} {warning}", file=sys.stderr)
+        warn(f"{printable(path)} {warning}")
     return recording
 
 
