@@ -223,12 +223,14 @@ def _unseekable() -> Any:
 def full_scale(samples: np.ndarray) -> np.ndarray:
     """The clip (n,), made quieter as a whole if its peak exceeds 1, which says so on stderr the first time.
 
-    Clipping every sample would distort it. What is written and what is compared is made quieter alike.
+    Clipping every sample would distort it. What is written and what is compared is made quieter alike. Only what
+    exceeds full scale more than LOUD times, as bursts of an untrained network do, is clipped: one gain for the burst
+    would silence the rest.
     """
     if (peak := float(np.abs(samples).max(initial=0))) <= 1:
         return samples
     say_once("note: clips whose peak exceeds full scale (1) are made quieter, each by one gain")
-    return samples / samples.dtype.type(peak)
+    return np.clip(samples / samples.dtype.type(min(peak, LOUD)), -1, 1)
 
 
 def write_wav(path: str | Path, samples: np.ndarray, sr: int = SR) -> None:

@@ -51,6 +51,7 @@ def test_a_clip_louder_than_full_scale_gets_one_gain_and_that_is_said_once(tmp_p
         write_wav(tmp_path / "x.wav", loud)
         np.testing.assert_allclose(load_audio(tmp_path / "x.wav"), loud / 3, atol=1e-4)
     assert capsys.readouterr().err.count("full scale") == 1
+    np.testing.assert_allclose(full_scale(np.array([1000, 5, -1.0])), [1, 0.5, -0.1])  # a burst
     quiet = np.array([-1, 0.5], np.float32)
     assert full_scale(quiet) is quiet and full_scale(loud).dtype == np.float32
 
