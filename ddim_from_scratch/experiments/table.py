@@ -25,7 +25,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from ..audio import load_audio, write_wav
-from ..audio.inverter import Inverter, default_inverter, load_inverter
+from ..audio.inverter import GRIFFIN_LIM, Inverter, load_inverter
 from ..diffusion import Sampling
 from ..fad import Embedding, Set, embed_clips, load_embedding
 from ..fad.embeddings import default_embedding
@@ -483,7 +483,7 @@ def main(args: argparse.Namespace) -> None:
                 "without --report, or name the finished --rows"
             )
     else:
-        inverter, embedding = args.inverter or default_inverter(), args.embedding or default_embedding()
+        inverter, embedding = args.inverter or GRIFFIN_LIM, args.embedding or default_embedding()
         settings = Settings(read_data(args.data), args.scale, args.preset, args.clips, inverter, embedding)
         check_data(args.rows, settings)
         keep_settings(args.out, settings)

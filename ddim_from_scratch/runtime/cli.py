@@ -57,5 +57,5 @@ def run_command(main: Callable[[], None]) -> None:
         print(f"error: {error.filename or error}: {error.strerror or 'failed'}: {remedy}", file=sys.stderr)
         sys.exit(2)
     except (UserError, MemoryError) as error:
-        print(f"error: {error or 'out of memory: lower --batch-size or --widths'}", file=sys.stderr)
+        print(f"error: {str(error) or 'out of memory: lower --batch-size or --widths'}", file=sys.stderr)
         sys.exit(2)
