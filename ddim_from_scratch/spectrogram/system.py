@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import NamedTuple
 
@@ -67,7 +67,6 @@ class Training:
     windows: Windows = None  # type: ignore[assignment]
     scaler: Scaler = None  # type: ignore[assignment]
     device: str = "cpu"
-    recorded: dict[int, Callable[..., tuple]] = field(default_factory=dict, repr=False)  # `gradient` of each state
     name = NAME
 
     @property
@@ -109,9 +108,9 @@ class Training:
         weight = (part.stop - part.start) / len(batch.x0)
         example = noisy(to_device(batch.x0, self.device), config.noise_schedule, rng).rows(part)
         context = [] if batch.context is None else [to_device(batch.context[part], self.device)]
-        if id(state) not in self.recorded:
-            self.recorded[id(state)] = recorded(partial(self.gradient, network, weight), self.device)
-        *found, gradient, used = self.recorded[id(state)](*example, *context)
+        if "gradient" not in state.recorded:
+            state.recorded["gradient"] = recorded(partial(self.gradient, network, weight), self.device)
+        *found, gradient, used = state.recorded["gradient"](*example, *context)
         mpi.add_up(gradient.flat)
 
         *found, length = read(*found, norm(gradient.flat))  # the only wait for the device
@@ -163,7 +162,7 @@ class Training:
         model = Model(state["average"], self.config, self.scaler, self.device)
         seconds = max(self.config.window_seconds, embedding.seconds)
         log_mels = Composer(model, PROBE, self.config.seed).draw(PROBE_CLIPS, self.config.frames_lasting(seconds))
-        sound = load_inverter(GRIFFIN_LIM)(log_mels, "samples")
+        sound = load_inverter(GRIFFIN_LIM, self.device)(log_mels, "samples")
         return distance(background, Set.of(embed_clips(embedding, sound, "samples")))
 
     @cached_property
