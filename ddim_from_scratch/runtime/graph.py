@@ -13,25 +13,23 @@ from .errors import UserError
 from .files import read_bytes
 
 LIMIT = 1 << 30  # bytes of saved_model.pb; weights are in other files
-CALCULATING = frozenset(
-    """
-    Abs Add AddN AddV2 All Any ArgMax ArgMin AvgPool BatchMatMul BatchMatMulV2 BatchToSpaceND BiasAdd BroadcastArgs
-    BroadcastTo Cast Ceil ClipByValue Complex ComplexAbs Concat ConcatV2 Conj Const Conv2D Conv2DBackpropInput Conv3D
-    Cos Cumsum DepthToSpace DepthwiseConv2dNative Div DivNoNan Einsum Elu Equal Erf Exp ExpandDims Expm1 FFT Fill Floor
-    FloorDiv FloorMod FusedBatchNorm FusedBatchNormV3 GatherNd GatherV2 Greater GreaterEqual IFFT IRFFT Identity
-    IdentityN Imag Inv InvertPermutation L2Loss LeakyRelu Less LessEqual Log Log1p LogSoftmax LogicalAnd LogicalNot
-    LogicalOr MatMul Max MaxPool Maximum Mean Min Minimum MirrorPad Mod Mul Neg NoOp NotEqual OneHot OnesLike Pack Pad
-    PadV2 Placeholder PlaceholderWithDefault Pow PreventGradient Prod RFFT Range Rank Real RealDiv Reciprocal Relu Relu6
-    Reshape ResizeNearestNeighbor Reverse ReverseV2 Roll Round Rsqrt Select SelectV2 Selu Shape ShapeN Sigmoid Sign Sin
-    Size Slice Snapshot Softmax Softplus Softsign SpaceToBatchND SpaceToDepth Split SplitV Sqrt Square SquaredDifference
-    Squeeze StopGradient StridedSlice Sub Sum Tan Tanh TensorScatterUpdate Tile Transpose Unpack Where XDivY ZerosLike
-    """.split()
-)
+OPERATIONS = """
+Abs Add AddN AddV2 All Any ArgMax ArgMin AvgPool BatchMatMul BatchMatMulV2 BatchToSpaceND BiasAdd BroadcastArgs
+BroadcastTo Cast Ceil ClipByValue Complex ComplexAbs Concat ConcatV2 Conj Const Conv2D Conv2DBackpropInput Conv3D Cos
+Cumsum DepthToSpace DepthwiseConv2dNative Div DivNoNan Einsum Elu Equal Erf Exp ExpandDims Expm1 FFT Fill Floor
+FloorDiv FloorMod FusedBatchNorm FusedBatchNormV3 GatherNd GatherV2 Greater GreaterEqual IFFT IRFFT Identity IdentityN
+Imag Inv InvertPermutation L2Loss LeakyRelu Less LessEqual Log Log1p LogSoftmax LogicalAnd LogicalNot LogicalOr MatMul
+Max MaxPool Maximum Mean Min Minimum MirrorPad Mod Mul Neg NoOp NotEqual OneHot OnesLike Pack Pad PadV2 Placeholder
+PlaceholderWithDefault Pow PreventGradient Prod RFFT Range Rank Real RealDiv Reciprocal Relu Relu6 Reshape
+ResizeNearestNeighbor Reverse ReverseV2 Roll Round Rsqrt Select SelectV2 Selu Shape ShapeN Sigmoid Sign Sin Size Slice
+Snapshot Softmax Softplus Softsign SpaceToBatchND SpaceToDepth Split SplitV Sqrt Square SquaredDifference Squeeze
+StopGradient StridedSlice Sub Sum Tan Tanh TensorScatterUpdate Tile Transpose Unpack Where XDivY ZerosLike
+"""
+CALCULATING = frozenset(OPERATIONS.split())
 VARIABLES = frozenset({"VarHandleOp", "ReadVariableOp", "PartitionedCall", "StatefulPartitionedCall"})
 # Every export has functions that save and restore variables, and nodes that call them. Nothing calls those here.
-SAVING = frozenset(
-    "AssignVariableOp MergeV2Checkpoints RestoreV2 SaveV2 ShardedFilename StaticRegexFullMatch StringJoin".split()
-)
+EXPORTED = "AssignVariableOp MergeV2Checkpoints RestoreV2 SaveV2 ShardedFilename StaticRegexFullMatch StringJoin"
+SAVING = frozenset(EXPORTED.split())
 OBJECTS = frozenset({"user_object", "function", "variable", "bare_concrete_function", "constant", "captured_tensor"})
 
 
