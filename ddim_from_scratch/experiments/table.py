@@ -102,11 +102,12 @@ METRICS: dict[str, Any] = {  # of a row, in metrics.json
     **dict.fromkeys(("fad", "training_seconds", "drawing_seconds"), float),
     **dict.fromkeys(("floor", "ceiling", "seconds_a_step", "noise_loss"), MAYBE),
     **dict.fromkeys(("n", "n_training", "embeddings", "dimension", "training_steps", "windows"), int),
-    "interval": ([float], None),
+    "interval": ([float, float], None),
     "fad_infinity": ({"score": float}, None),
     "nearest": ({"generated": float, "real": float}, None),
     "hardware": str,
 }
+ROW_METRICS: dict[str, Any] = {"seconds": float, "epochs": int, "steps": int, "batch_size": int, "paper": MAYBE}
 CORPORA = {"gtzan": "gtzan:classical", "carnatic": "saraga"}  # where the recordings are, unless --data says otherwise
 
 
@@ -421,12 +422,12 @@ class OneProcess(Executor):
         return future
 
 
-def read_metrics(out: Path, names: Iterable[str]) -> dict[str, dict]:
-    """The metrics of every row that has them."""
+def read_metrics(out: Path, names: Iterable[str], kinds: dict[str, Any] = METRICS) -> dict[str, dict]:
+    """The metrics of every row that has them. Raises UserError if they are not of their kinds."""
     files = {name: below(out, "rows", name, "metrics.json") for name in names}
     found = {name: read_json(path) for name, path in files.items() if path.exists()}
     for name, metrics in found.items():
-        if not conforms(metrics, METRICS):
+        if not conforms(metrics, kinds):
             raise UserError(f"{files[name]} is damaged: remove it, and the row is measured again")
     return found
 
@@ -516,7 +517,7 @@ def main(args: argparse.Namespace) -> None:
         check_data(args.rows, settings)
         keep_settings(args.out, settings)
         errors = finish_all({name: settings.task(name) for name in args.rows}, args.out, settings, args)
-    if rows := read_metrics(args.out, args.rows):
+    if rows := read_metrics(args.out, args.rows, METRICS | ROW_METRICS):
         print(report(args.out, settings, rows))
     if errors:
         raise UserError("; ".join(errors))

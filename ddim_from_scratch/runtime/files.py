@@ -98,13 +98,14 @@ def read_json(path: str | Path) -> Any:
 def conforms(value: Any, kind: Any) -> bool:
     """Whether a value from a JSON file is of a kind.
 
-    kind: bool, int, float (any finite number), str or None; [kind] for a list; {"name": kind} for an object with these
+    kind: bool, int, float (any finite number), str or None; [kind] for a list, [kind, kind] for one of two; {"name": kind} for an object with these
     names and perhaps others; {str: kind} for one of any names; a tuple of kinds for one of them.
     """
     if isinstance(kind, tuple):
         return any(conforms(value, one) for one in kind)
     if isinstance(kind, list):
-        return isinstance(value, list) and all(conforms(one, kind[0]) for one in value)
+        kinds = kind if len(kind) > 1 else kind * len(value) if isinstance(value, list) else []
+        return isinstance(value, list) and len(value) == len(kinds) and all(map(conforms, value, kinds))
     if isinstance(kind, dict) and str in kind:
         return isinstance(value, dict) and all(conforms(one, kind[str]) for one in value.values())
     if isinstance(kind, dict):

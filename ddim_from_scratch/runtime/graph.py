@@ -40,7 +40,7 @@ def check(folder: Path) -> None:
     """
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-    for other in ("saved_model.cpb", "saved_model.pbtxt", "tfhub_module.pb", "assets", "assets.extra"):
+    for other in ("saved_model.cpb", "saved_model.pbtxt", "tfhub_module.pb"):
         if (folder / other).exists():
             raise UserError(f"{folder} has {other}, which a decoder does not need: it is not loaded")
     model = SavedModel.FromString(read_bytes(folder / "saved_model.pb", LIMIT))

@@ -208,7 +208,8 @@ class Config:
             values = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise UserError(f"not a configuration of this version ({shortened(error)})") from None
-        return cls(**PAPER | FIRST | named(values))  # what is missing from an old file
+        options: dict[str, Any] = PAPER | FIRST | named(values)  # what is missing from an old file
+        return cls(**options)
 
 
 def named(values: Any) -> dict[str, Any]:
@@ -237,9 +238,8 @@ def _unlike(option: dataclasses.Field, value: Any) -> str | None:
         return None
     kind = option.metadata.get("type", type(option.default))
     if kind is float:
-        if type(value) not in (int, float) or not math.isfinite(value):
-            return "a finite number"
-        return None if abs(value) <= LARGEST else f"{LARGEST:g} or less"
+        within = type(value) in (int, float) and abs(value) <= LARGEST  # which NaN is not
+        return None if within else f"a finite number, {LARGEST:.0e} or less"
     if kind is tuple:
         whole = type(value) is tuple and all(type(one) is int for one in value)
         return None if whole else "whole numbers"
