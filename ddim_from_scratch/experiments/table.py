@@ -177,7 +177,7 @@ def read_settings(out: Path, kind: Callable[..., Kind]) -> Kind:
     except FileNotFoundError:
         raise UserError(f"{out} holds no table: check the path, or leave out --report to begin one") from None
     except (ValueError, TypeError) as error:
-        raise UserError(f"{out / 'settings.json'} is damaged ({error}): choose another --out") from None
+        raise UserError(f"{out / 'settings.json'} is damaged ({str(error)[:80]}): choose another --out") from None
 
 
 def settings_of(kind: Callable[..., Kind], values: Any) -> Kind:

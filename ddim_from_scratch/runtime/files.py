@@ -98,8 +98,9 @@ def read_json(path: str | Path) -> Any:
 def conforms(value: Any, kind: Any) -> bool:
     """Whether a value from a JSON file is of a kind.
 
-    kind: bool, int, float (any finite number), str or None; [kind] for a list, [kind, kind] for one of two; {"name": kind} for an object with these
-    names and perhaps others; {str: kind} for one of any names; a tuple of kinds for one of them.
+    kind: bool, int, float (any finite number), str or None; [kind] for a list, [kind, kind] for one of two;
+    {"name": kind} for an object with these names and perhaps others; {str: kind} for one of any names; a tuple of
+    kinds for one of them.
     """
     if isinstance(kind, tuple):
         return any(conforms(value, one) for one in kind)

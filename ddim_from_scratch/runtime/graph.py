@@ -28,7 +28,9 @@ StopGradient StridedSlice Sub Sum Tan Tanh TensorScatterUpdate Tile Transpose Un
 CALCULATING = frozenset(OPERATIONS.split())
 VARIABLES = frozenset({"VarHandleOp", "ReadVariableOp", "PartitionedCall", "StatefulPartitionedCall"})
 # Every export has functions that save and restore variables, and nodes that call them. Nothing calls those here.
-EXPORTED = "AssignVariableOp MergeV2Checkpoints RestoreV2 SaveV2 ShardedFilename StaticRegexFullMatch StringJoin"
+EXPORTED = """
+AssignVariableOp DisableCopyOnRead MergeV2Checkpoints RestoreV2 SaveV2 ShardedFilename StaticRegexFullMatch StringJoin
+"""
 SAVING = frozenset(EXPORTED.split())
 OBJECTS = frozenset({"user_object", "function", "variable", "bare_concrete_function", "constant", "captured_tensor"})
 

@@ -139,7 +139,9 @@ def composers(root: Path) -> dict[str, str]:
             raise ValueError("its columns are others")
         return {row[file]: row[composer] for row in rows}
     except (ValueError, KeyError, csv.Error) as error:
-        raise UserError(f"{tables[0]} is not MAESTRO's table ({error}): copy it again, or remove it") from None
+        raise UserError(
+            f"{tables[0]} is not MAESTRO's table ({str(error)[:80]}): copy it again, or remove it"
+        ) from None
 
 
 def hold_out(paths: list[Path], share: float, seed: int) -> tuple[list[Path], list[Path]]:

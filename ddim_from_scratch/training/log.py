@@ -49,13 +49,15 @@ def read_log(path: Path, columns: int = 3) -> list[tuple[float, ...]]:
         names, *lines = csv.reader(io.StringIO(read_bytes(path, LOG_LIMIT).decode(), newline=""))
         rows = [tuple(map(float, line)) for line in lines]
     except (ValueError, csv.Error) as error:
-        raise UserError(f"{path} is damaged ({error}): remove it") from None
+        raise UserError(f"{path} is damaged ({str(error)[:80]}): remove it") from None
     if len(names) < columns or len(names) != len(set(names)):
         raise UserError(f"{path} is damaged (its columns are {str(names)[:60]}): remove it")
     last = 0.0
     for row in rows:
         step, epoch = row[:2] if len(row) == len(names) else (0.0, 0.0)
         if not (step > last and step.is_integer() and epoch >= 1 and all(abs(value) <= LARGEST for value in row)):
-            raise UserError(f"{path} is damaged (row {row[:5]} after step {last:g}): remove it")
+            raise UserError(
+                f"{path} is damaged ({len(row)} columns, {str(row[:3])[:60]}, after step {last:g}): remove it"
+            )
         last = step
     return rows
