@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
+
+from tqdm import tqdm
 
 SAVED = "files saved before are intact, and train --resume continues the run"
 REMEDIES = {  # by the operating system's error number
@@ -35,3 +38,18 @@ def _escaped(char: str) -> str:
     if 0xDC80 <= ord(char) <= 0xDCFF:  # how Python holds a byte of a file's name that is not UTF-8
         return f"\\x{ord(char) - 0xDC00:02x}"
     return char.encode("unicode_escape").decode()
+
+
+_said: set[str] = set()
+
+
+def say_once(text: str) -> None:
+    """Prints a line on stderr, above any progress bar. The same line is printed only once."""
+    if text not in _said:
+        _said.add(text)
+        tqdm.write(text, file=sys.stderr)
+
+
+def warn(text: str) -> None:
+    """Prints a warning, once: a file that is read twice is named once."""
+    say_once(f"warning: {text}")
