@@ -541,6 +541,7 @@ POINT = {"sampler": "ddim", "steps": 5, "evaluations": 5, "seconds": 1.0, "rms":
 @pytest.mark.parametrize(
     "points",
     [3, {}, [3], [{}], [POINT | {"steps": "5"}], [POINT | {"fad": None}], [POINT | {"interval": ["x", 2]}], None,
+     [POINT | {"interval": None}],
      [POINT | {"sampler": ["ddim"]}], [POINT | {"rms": 10**400}]],
 )  # fmt: skip
 def test_points_of_other_types_are_measured_again(points, tmp_path):

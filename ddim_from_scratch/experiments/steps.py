@@ -39,7 +39,7 @@ BACKGROUND = 100  # most clips of the training music
 CLAIMS = (("dpm++2m", 20), ("ddim", 100)), (("dpm++2m", 50), REFERENCE)  # the first is no worse than the second
 
 POINT: dict[str, Any] = {"sampler": str, "steps": int, "evaluations": int, "seconds": float, "rms": float, "fad": float}
-POINT["interval"] = ([float, float], None)
+POINT["interval"] = [float, float]
 
 
 class Plan(NamedTuple):
