@@ -172,8 +172,9 @@ def keep_settings(out: Path, settings: Any) -> None:
 
 
 def read_settings(out: Path, kind: Callable[..., Kind]) -> Kind:
+    path = below(out, "settings.json")
     try:
-        return settings_of(kind, read_json(below(out, "settings.json")))
+        return settings_of(kind, read_json(path))
     except FileNotFoundError:
         raise UserError(f"{out} holds no table: check the path, or leave out --report to begin one") from None
     except (ValueError, TypeError) as error:

@@ -45,8 +45,9 @@ def read_log(path: Path, columns: int = 3) -> list[tuple[float, ...]]:
 
     columns: how many there must be, or more. Raises UserError if the file is no such log.
     """
+    content = read_bytes(path, LOG_LIMIT)
     try:
-        names, *lines = csv.reader(io.StringIO(read_bytes(path, LOG_LIMIT).decode(), newline=""))
+        names, *lines = csv.reader(io.StringIO(content.decode(), newline=""))
         rows = [tuple(map(float, line)) for line in lines]
     except (ValueError, csv.Error) as error:
         raise UserError(f"{path} is damaged ({str(error)[:80]}): remove it") from None
