@@ -508,7 +508,7 @@ def test_a_table_is_reported(tmp_path):
      ("hardware", 3), ("seconds", "x"), ("epochs", None), ("paper", "x"), ("embeddings", None),
      ("training_seconds", None),
      ("data", []), ("data", {"gtzan": 3, "carnatic": "y"}), ("data", {}), ("scale", "1"), ("scale", 0), ("scale", 1e99),
-     ("preset", "x"), ("preset", ["paper"]), ("clips", 1.5), ("embedding", None)],
+     ("preset", "x"), ("preset", ["paper"]), ("clips", 1.5), ("embedding", None), ("other", float("inf"))],
 )  # fmt: skip
 def test_a_table_s_files_have_types(name, value, tmp_path):
     with pytest.raises(UserError) as caught:

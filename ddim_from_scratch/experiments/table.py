@@ -431,6 +431,7 @@ def read_metrics(out: Path, names: Iterable[str], kinds: dict[str, Any] = METRIC
         if path.exists():
             try:
                 found[name] = read_json(path)
+                json.dumps(found[name], allow_nan=False)  # the report's JSON holds it all
             except ValueError:
                 found[name] = {}
             if not conforms(found[name], kinds):
