@@ -23,6 +23,7 @@ from .runtime import mpi
 from .runtime.backend import CLIPS_AT_ONCE, chosen_device, threads
 from .runtime.cli import Parser, add_hardware_options, at_least, run_command
 from .runtime.errors import UserError
+from .runtime.files import below
 from .systems import add_run_options, chosen_system
 
 PICTURED = 8
@@ -40,7 +41,7 @@ def main(argv: list[str] | None = None) -> None:
     model = system.read_run(args.run, args.best).model(device)
     draw = mode.compose(args, system.composer(args, model))
     invert = load_inverter(args.inverter, device)
-    out, leads = args.out or args.run / mode.folder, mpi.rank() == 0  # the leader writes the files
+    out, leads = args.out or below(args.run, mode.folder), mpi.rank() == 0  # the leader writes the files
     if leads:
         out.mkdir(parents=True, exist_ok=True)
     with threads(1 if args.gpu else args.threads):  # a GPU has its own

@@ -18,7 +18,7 @@ from ..fad.reliability import distance, interval
 from ..runtime.backend import parallel, threads
 from ..runtime.cli import add_threads_option
 from ..runtime.errors import UserError
-from ..runtime.files import write_json
+from ..runtime.files import below, write_json
 from ..spectrogram.compose import Composer
 from ..spectrogram.config import Config
 from ..spectrogram.data import Windows, load_windows
@@ -61,7 +61,7 @@ def log_mel_error(sound: np.ndarray, log_mels: np.ndarray) -> float:
 
 def load_clips(run: Path) -> np.ndarray:
     """The clips in RUN/samples, (n, samples) at 16 kHz. Raises UserError if there are none or their lengths differ."""
-    folder = run / "samples"
+    folder = below(run, "samples")
     clips = parallel(load_audio, find_audio(folder) if folder.is_dir() else [])
     if not clips:
         raise UserError(
@@ -126,7 +126,7 @@ def compare(run: Path, invert: Inverter, embedding: Embedding) -> dict:
         "ceiling": inverted,
         "real": others.sound(other),
     }
-    rows = np.array(read_log(run / "log.csv"))
+    rows = np.array(read_log(run / "log.csv", 4))
     metrics = distances(embedding, windows.sound(reference), sets) | {
         "log_mel_error": log_mel_error(inverted, others.take(other)),
         "noise_loss": {"first 50 steps": rows[:50, 2].mean(), "last 50 steps": rows[-50:, 2].mean()},

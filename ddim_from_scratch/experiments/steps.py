@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..audio.contract import FRAMES_PER_SECOND
+from ..audio.contract import FRAMES_PER_SECOND, N_MELS
 from ..audio.inverter import Inverter, load_inverter
 from ..diffusion import SAMPLERS, SPACINGS, Sampling, T
 from ..fad import Embedding, Set, embed_clips, load_embedding
@@ -25,7 +25,7 @@ from ..runtime import tree
 from ..runtime.backend import threads
 from ..runtime.cli import add_threads_option, at_least
 from ..runtime.errors import UserError
-from ..runtime.files import read_json, write_json
+from ..runtime.files import conforms, read_json, write_json
 from ..spectrogram.compose import Composer
 from ..spectrogram.config import Config
 from ..spectrogram.data import load_windows
@@ -37,6 +37,9 @@ EVALUATIONS = (5, 10, 20, 50, 100, 200)
 REFERENCE = "ddim", T  # sampler, evaluations
 BACKGROUND = 100  # most clips of the training music
 CLAIMS = (("dpm++2m", 20), ("ddim", 100)), (("dpm++2m", 50), REFERENCE)  # the first is no worse than the second
+
+POINT: dict[str, Any] = {"sampler": str, "steps": int, "evaluations": int, "seconds": float, "rms": float, "fad": float}
+POINT["interval"] = [float, float]
 
 
 class Plan(NamedTuple):
@@ -113,8 +116,11 @@ def read_points(run: Path, settings: dict) -> tuple[list[dict], np.ndarray | Non
     """The points in RUN/steps.json and the reference's log-mels, if they were made with these settings."""
     try:
         saved = read_json(run / "steps.json")
-        if saved["settings"] == settings:
-            return saved["points"], tree.load(run / "steps.npz")["reference"]
+        if conforms(saved, {"settings": {}, "points": [POINT]}) and saved["settings"] == settings:
+            reference = tree.load(run / "steps.npz")["reference"]
+            shape = settings["clips"], round(settings["seconds"] * FRAMES_PER_SECOND), N_MELS
+            if tree.is_finite(reference) and reference.shape == shape:
+                return saved["points"], reference
     except (OSError, ValueError, KeyError):  # missing, or damaged
         pass
     return [], None

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from .errors import REMEDIES, UserError
+from .errors import REMEDIES, UserError, printable
 
 
 class Parser(argparse.ArgumentParser):
@@ -54,8 +54,8 @@ def run_command(main: Callable[[], None]) -> None:
         sys.exit(130)
     except OSError as error:
         remedy = REMEDIES.get(error.errno or 0, "files saved before are intact")
-        print(f"error: {error.filename or error}: {error.strerror or 'failed'}: {remedy}", file=sys.stderr)
+        print(f"error: {printable(error.filename or error)}: {error.strerror or 'failed'}: {remedy}", file=sys.stderr)
         sys.exit(2)
     except (UserError, MemoryError) as error:
-        print(f"error: {error or 'out of memory: lower --batch-size or --widths'}", file=sys.stderr)
+        print(f"error: {printable(str(error)) or 'out of memory: lower --batch-size or --widths'}", file=sys.stderr)
         sys.exit(2)
