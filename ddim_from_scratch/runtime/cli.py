@@ -22,6 +22,11 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def counted(n: int, name: str) -> str:
+    """ "1 clip", "2 clips"."""
+    return f"{n} {name}{'s' * (n != 1)}"
+
+
 def at_least(least: int) -> Callable[[str], int]:
     """An argparse type for integers >= `least`."""
 
