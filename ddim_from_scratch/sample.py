@@ -89,7 +89,9 @@ def parse(argv: list[str], system: ModuleType) -> argparse.Namespace:
         command.add_argument("--best", action="store_true", help="use the checkpoint that train --fad-every found best")
         command.add_argument("--num", type=at_least(1), default=4, help="number of clips (default: 4)")
         command.add_argument("--seed", type=at_least(0), default=0, help="random seed (default: 0)")
-        command.add_argument("--out", type=Path, help=f"new folder (default: {mode.folder} in RUN, or {mode.folder}-2, ...)")
+        command.add_argument(
+            "--out", type=Path, help=f"new folder (default: {mode.folder} in RUN, or {mode.folder}-2, ...)"
+        )
         add_inverter_option(command)
         add_hardware_options(command)
     if former := [name for name in system.MODES if f"--{name}" in argv]:

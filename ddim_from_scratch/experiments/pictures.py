@@ -22,6 +22,7 @@ from ..runtime.backend import threads
 from ..runtime.cli import add_threads_option, at_least
 from ..runtime.files import replacing
 from ..runtime.streams import stream
+from ..spectrogram.compose import drawn_frames, halvable
 from ..spectrogram.model import read_run
 
 SMOOTHING = 50  # steps in the running mean of a loss
@@ -173,10 +174,10 @@ def _save(figure: Figure, path: str | Path) -> None:
 def film(run: Path, seconds: float | None, steps: int) -> np.ndarray:
     """Writes RUN/film.webp: one clip on its way from noise to music, by DDIM. Returns its log-mels, one per step."""
     model = read_run(run).model()
-    frames = model.config.frames("--seconds", seconds or model.config.window_seconds)
-    x_T = model.noise(1, frames, stream(model.config.seed, 0))
+    frames = drawn_frames(model.config, seconds)
+    x_T = model.noise(1, halvable(model.config, frames), stream(model.config.seed, 0))
     walk = ddim(model.eps_model(), x_T, model.alpha_bar, uniform_tau(T, steps))
-    log_mels = model.restored(np.concatenate([*tqdm(walk, total=steps + 1, desc="sampling", unit="step")]))
+    log_mels = model.restored(np.concatenate([*tqdm(walk, total=steps + 1, desc="sampling", unit="step")]))[:, :frames]
     save_film(run / "film.webp", log_mels)
     return log_mels
 

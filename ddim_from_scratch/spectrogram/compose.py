@@ -68,9 +68,13 @@ def length(config: Config, seconds: float | None) -> float:
 
 
 def drawn_frames(config: Config, seconds: float | None) -> int:
-    """A clip's length. One that is drawn in one pass must be one that the network can halve."""
-    frames = whole_frames("--seconds", length(config, seconds))
-    return frames if frames > frames_at_once(config) else config.frames("--seconds", length(config, seconds))
+    """A clip's length."""
+    return whole_frames("--seconds", length(config, seconds))
+
+
+def halvable(config: Config, frames: int) -> int:
+    """The fewest frames, `frames` or more, that the network can halve: what it draws, before the end is cut."""
+    return -(-frames // config.size_divisor) * config.size_divisor
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ class Composer:
     def draw(self, num: int, frames: int) -> np.ndarray:
         """New music, (num, frames, 128): a piece, and what continues it."""
         require_memory(3 * 4 * N_MELS * num * frames, f"{num} clips", "--num or --seconds")
-        rngs, piece = self._rngs(num), min(frames, self.piece)
+        rngs, piece = self._rngs(num), min(halvable(self.model.config, frames), self.piece)
         eps_model = self.model.eps_model()
         with self._bar(num, self.sampling.steps) as bar:
 
@@ -100,7 +104,7 @@ class Composer:
                 return self._restored(self._walk(eps_model, rngs[some])(x_T), bar)
 
             clips = in_groups(num, draw)
-        return self._grown(clips, frames - piece, rngs)
+        return self._grown(clips, frames - piece, rngs) if frames > piece else clips[:, :frames]
 
     def go_on(self, clips: np.ndarray, frames: int) -> np.ndarray:
         """The clips (n, k, 128) and `frames` more after each: (n, k + frames, 128). The clips' last frames cross-fade.
@@ -144,9 +148,9 @@ class Composer:
         the noisiest time leaves.
         """
         rngs, top = self._rngs(num), round(strength * T)
-        clips = np.repeat(clip[None], num, axis=0)
+        clips = np.repeat(self._lengthened(clip)[None], num, axis=0)
         if top == 0:
-            return clips
+            return clips[:, : len(clip)]
         eps_model, alpha_bar = self.model.eps_model(), self.model.alpha_bar
         walk = self._walk(eps_model, rngs)
         tau = np.append(walk.tau[walk.tau < top], top)
@@ -157,7 +161,7 @@ class Composer:
                 x = q_sample(x0, float(alpha_bar[top]), self.model.noise(len(x0), x0.shape[1], rngs[some]))
                 return self._restored(walk._replace(tau=tau, rng=rngs[some])(x), bar)
 
-            return in_groups(num, draw)
+            return in_groups(num, draw)[:, : len(clip)]
 
     def between(self, a: np.ndarray, b: np.ndarray, num: int) -> np.ndarray:
         """`num` clips (num, frames, 128) on the way from clip a to clip b, ends included; if one, the middle.
@@ -169,12 +173,13 @@ class Composer:
         plain = replace(self, sampling=replace(self.sampling, sampler="ddim", eta=0.0))
         walk = plain._walk(self.model.eps_model(), [])
         with self._bar(1, INVERSION_EVALUATIONS * self.sampling.steps) as bar:
-            ends = self.model.standardised(np.stack([a, b]))
+            ends = self.model.standardised(np.stack([self._lengthened(clip) for clip in (a, b)]))
             steps = ddim_inversion(walk.eps_model, ends, walk.alpha_bar, walk.tau, INVERSION_EVALUATIONS)
             x = self._last(steps, bar, INVERSION_EVALUATIONS)
         noise = np.stack([to_host(slerp(x[0], x[1], float(share))) for share in shares])
         with self._bar(num, self.sampling.steps) as bar:
-            return in_groups(num, lambda some: self._restored(walk(to_device(noise[some], self.model.device)), bar))
+            clips = in_groups(num, lambda some: self._restored(walk(to_device(noise[some], self.model.device)), bar))
+        return clips[:, : len(a)]
 
     @property
     def piece(self) -> int:
@@ -190,6 +195,10 @@ class Composer:
     def needed(self) -> int:
         """Frames that a clip must have to be continued."""
         return max(self.kept, self.model.config.window_frames if self.model.config.context else 0)
+
+    def _lengthened(self, clip: np.ndarray) -> np.ndarray:
+        """The clip with its last frame repeated, until the network can halve it."""
+        return np.pad(clip, ((0, halvable(self.model.config, len(clip)) - len(clip)), (0, 0)), mode="edge")
 
     def _rngs(self, num: int) -> list[np.random.Generator]:
         return [stream(self.seed, clip) for clip in range(self.first, self.first + num)]

@@ -19,7 +19,7 @@ from ..runtime.errors import UserError
 from ..runtime.tree import Tree
 from ..training.checkpoint import load_checkpoint
 from .config import Config
-from .data import Scaler
+from .data import Contents, Scaler
 from .unet import init_unet, unet
 
 NAME = "spectrogram"
@@ -79,13 +79,17 @@ class Model:
 
 @dataclass(frozen=True)
 class Saved:
-    """What a checkpoint holds. state: {"network", "average", "moments"}. windows: how many it was trained on."""
+    """What a checkpoint holds. state: {"network", "average", "moments"}. windows: how many it was trained on.
+
+    contents: the recordings that it was trained on, and those held out; None in a file of the first edition.
+    """
 
     config: Config
     scaler: Scaler
     state: Tree = field(repr=False)
     step: int
     windows: int
+    contents: Contents | None = None
 
     @property
     def epochs_done(self) -> int:
@@ -101,10 +105,11 @@ def read_run(run: Path, best: bool = False) -> Saved:
     return load_checkpoint(run, understand, best)
 
 
-def kept(scaler: Scaler, windows: int) -> Tree:
+def kept(scaler: Scaler, windows: int, contents: Contents | None) -> Tree:
     """What a checkpoint holds beside the state."""
-    arrays = {"mean": scaler.mean, "std": scaler.std}
-    return {"scaler": arrays, "windows": np.array(windows), "contract": np.array(json.dumps(CONTRACT))}
+    texts = {"contract": CONTRACT} | ({"recordings": contents} if contents else {})
+    arrays = {"scaler": {"mean": scaler.mean, "std": scaler.std}, "windows": np.array(windows)}
+    return arrays | {name: np.array(json.dumps(value)) for name, value in texts.items()}
 
 
 def understand(content: Tree) -> Saved:
@@ -123,7 +128,8 @@ def understand(content: Tree) -> Saved:
     scaler = Scaler(content["scaler"]["mean"], content["scaler"]["std"])
     if scaler.mean.shape != (N_MELS,) or scaler.std.shape != (N_MELS,):
         raise UserError("it is not of its own configuration (scaler)")
-    return Saved(config, scaler, state, int(content["step"]), int(content["windows"]))
+    recordings = json.loads(str(content["recordings"])) if "recordings" in content else None
+    return Saved(config, scaler, state, int(content["step"]), int(content["windows"]), recordings)
 
 
 def _wrong(state: Tree, config: Config) -> str | None:

@@ -74,7 +74,7 @@ def between(args: argparse.Namespace, composer: Composer) -> Callable[[], np.nda
 
 
 def _beginnings(args: argparse.Namespace, config: Config, *recordings: str) -> list[np.ndarray]:
-    frames = config.frames("--seconds", length(config, args.seconds))
+    frames = drawn_frames(config, args.seconds)
     return [read_log_mel(recording, frames)[:frames] for recording in recordings]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -22,7 +23,7 @@ from ..training.guards import first_non_finite
 from ..training.optim import adamw, clip_gradient, norm, update_average, warmup_cosine, warmup_decay
 from .compose import Composer
 from .config import Config, add_options, given_options
-from .data import Scaler, Windows, augmented, load_windows
+from .data import Contents, Scaler, Windows, augmented, contents, load_windows, require_unchanged
 from .model import NAME, Model, Saved, context_channel, init_state, kept, read_run, with_context
 from .modes import MODES, composer
 from .run import Run
@@ -67,6 +68,7 @@ class Training:
     windows: Windows = None  # type: ignore[assignment]
     scaler: Scaler = None  # type: ignore[assignment]
     device: str = "cpu"
+    contents: Contents | None = None
     recorded: dict[int, Callable[..., tuple]] = field(default_factory=dict, repr=False)  # `gradient` of each state
     name = NAME
 
@@ -85,7 +87,7 @@ class Training:
 
     @property
     def kept(self) -> Tree:
-        return kept(self.scaler, len(self.windows))
+        return kept(self.scaler, len(self.windows), self.contents)
 
     def init(self, rng: np.random.Generator) -> Tree:
         return init_state(self.config, rng)
@@ -181,13 +183,19 @@ def training(
 
     Raises UserError if processes outnumber windows, or if a run is resumed on other recordings.
     """
+    if saved:
+        require_unchanged(config, saved.contents)
+    found = saved.contents if saved and saved.contents else contents(config)
     windows = windows or load_windows(config)
     if saved and saved.windows != len(windows):
         raise UserError(
             f"the run was trained on {saved.windows} windows, {config.data} has {len(windows)}: give the same "
             "recordings, or begin a new run"
         )
-    system = Training(config, windows, saved.scaler if saved else windows.scaler(config.standardise), device)
+    if found["held_out"] and mpi.rank() == 0:
+        print(f"held out of the training: {', '.join(name for name, _ in found['held_out'])}", file=sys.stderr)
+    scaler = saved.scaler if saved else windows.scaler(config.standardise)
+    system = Training(config, windows, scaler, device, found)
     if system.batch_size < mpi.size():
         raise UserError(
             f"{mpi.size()} processes can't share a batch of {system.batch_size} windows: raise --batch-size"

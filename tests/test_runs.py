@@ -1,0 +1,170 @@
+"""Runs in the hands of people who make music: what is drawn stays apart, and what is held out stays out."""
+
+import json
+import re
+import shlex
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import soundfile
+from helpers import digest
+
+from ddim_from_scratch import sample, train
+from ddim_from_scratch.audio import load_audio
+from ddim_from_scratch.experiments import __main__ as experiments
+from ddim_from_scratch.runtime.errors import UserError
+from ddim_from_scratch.runtime.sets import new_set, read_about, sets_in
+from ddim_from_scratch.spectrogram.compose import Composer
+from ddim_from_scratch.spectrogram.data import load_windows
+from ddim_from_scratch.spectrogram.model import read_run
+
+TINY = (
+    "--window-seconds 0.64 --window-hop-seconds 0.32 --windows-per-track 5 --widths 4 4 --attention none --batch-size 2"
+)
+FAST = "--num 2 --steps 2 --inverter griffin-lim"
+
+
+@pytest.fixture(scope="module")
+def trained(recordings, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    train.main(f"--data {recordings} --run {folder} --epochs 1 {TINY}".split())
+    return folder
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+def test_two_calls_write_two_sets_that_say_how_they_were_made(run):
+    sample.main(f"--run {run} {FAST}".split())
+    first = digest(run / "samples/sample_000.wav")
+    sample.main(f"--run {run} {FAST} --seed 7".split())
+    assert digest(run / "samples/sample_000.wav") == first != digest(run / "samples-2/sample_000.wav")
+    about = read_about(run / "samples-2")
+    assert about["seed"] == 7 and about["step"] == read_run(run).step and about["finished"]
+    assert about["options"]["steps"] == 2 and about["run"] == str(run.resolve())
+    assert about["command"] == f"python -m ddim_from_scratch.sample --run {run} {FAST} --seed 7"
+    assert sets_in(run / "samples") == [run / "samples-2", run / "samples"]
+    sample.main([*shlex.split(about["command"])[3:], "--out", str(run / "again")])  # the command makes it again
+    assert digest(run / "again/sample_001.wav") == digest(run / "samples-2/sample_001.wav")
+
+
+def test_a_folder_with_clips_is_not_written_to(run, tmp_path):
+    sample.main(f"--run {run} {FAST} --out {tmp_path / 'mine'}".split())
+    before = {path.name: digest(path) for path in (tmp_path / "mine").iterdir()}
+    with pytest.raises(UserError, match=r"mine holds clips already.*--out"):
+        sample.main(f"--run {run} {FAST} --out {tmp_path / 'mine'} --seed 1".split())
+    assert {path.name: digest(path) for path in (tmp_path / "mine").iterdir()} == before
+    (run / "samples").mkdir()
+    (run / "samples/sample_000.wav").write_bytes(b"of the first edition")
+    sample.main(f"--run {run} {FAST}".split())
+    assert (run / "samples/sample_000.wav").read_bytes() == b"of the first edition"
+    assert (run / "samples-2/sample_001.wav").exists()
+
+
+def test_of_two_at_once_in_a_folder_one_is_refused_and_numbered_ones_part(tmp_path):
+    def claim(i, numbered):
+        try:
+            with new_set(tmp_path / f"set {numbered}", {"i": i}, numbered) as folder:
+                (folder / "sample_000.wav").write_bytes(b"%d" % i)
+            return folder
+        except UserError:
+            return None
+
+    with ThreadPoolExecutor(8) as pool:
+        exact = [*pool.map(lambda i: claim(i, False), range(8))]
+        numbered = [*pool.map(lambda i: claim(i, True), range(8))]
+    assert sum(folder is not None for folder in exact) == 1
+    assert len(set(numbered)) == 8
+    for i, folder in enumerate(numbered):
+        assert (folder / "sample_000.wav").read_bytes() == b"%d" % i and read_about(folder)["i"] == i
+
+
+def test_what_is_stopped_before_its_first_clip_leaves_nothing(run, monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Composer, "draw", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        sample.main(f"--run {run} {FAST}".split())
+    assert not (run / "samples").exists()
+
+
+def test_compare_takes_the_newest_set_that_fits_and_says_which(run, capsys, monkeypatch):
+    listen = f"compare --run {run} --embedding mel --inverter griffin-lim".split()
+    sample.main(f"--run {run} {FAST} --seconds 1 --num 3".split())
+    sample.main(f"--run {run} {FAST} --seconds 3.9".split())  # the recordings last 4 s: there are no pairs of windows
+    sample.main(f"--run {run} {FAST}".split())  # shorter than mel's patch of 1 s
+    experiments.main(listen)
+    assert f"The generated clips are those of {run}/samples, drawn at step" in capsys.readouterr().out
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["samples"] == str(run / "samples") and metrics["clips_per_set"] == 3
+    experiments.main([*listen, "--samples", str(run / "samples")])
+    train.main(f"--run {run} --resume --epochs 2".split())
+    with pytest.raises(UserError, match="samples was drawn by another network, of step 7") as error:
+        experiments.main(listen)
+    advice = re.search(r"python -m ddim_from_scratch\.sample (.*)", str(error.value))
+    sample.main([*shlex.split(advice[1]), "--steps", "2", "--inverter", "griffin-lim"])  # it works
+    experiments.main(listen)
+    assert json.loads((run / "metrics.json").read_text())["samples"] == str(run / "samples-4")
+
+
+@pytest.mark.parametrize("seconds", [1.02, 1.26])
+def test_compare_accepts_clips_of_any_length(seconds, run):
+    sample.main(f"--run {run} {FAST} --seconds {seconds}".split())
+    assert len(load_audio(run / "samples/sample_000.wav")) == round(seconds * 50) * 320
+    experiments.main(f"compare --run {run} --embedding mel --inverter griffin-lim".split())
+    assert json.loads((run / "metrics.json").read_text())["samples"] == str(run / "samples")
+
+
+def music(folder, names):
+    folder.mkdir(exist_ok=True)
+    for i, name in enumerate(names):
+        noise = 0.1 * np.random.default_rng(i).standard_normal(2 * 16000)
+        soundfile.write(folder / f"{name}.wav", noise, 16000)
+
+
+def test_held_out_stays_held_out(tmp_path, capsys):
+    data, run = tmp_path / "music", tmp_path / "run"
+    music(data, "abcdefgh")
+    train.main(f"--data {data} --run {run} --epochs 1 --hold-out 0.3 {TINY}".split())
+    held = [name for name, _ in read_run(run).contents["held_out"]]
+    assert held == [path.name for path in load_windows(read_run(run).config, held_out=True).paths] and len(held) == 2
+    assert f"held out of the training: {', '.join(held)}" in capsys.readouterr().err
+    sample.main(f"--run {run} {FAST} --seconds 1".split())
+    listen = f"compare --run {run} --embedding mel --inverter griffin-lim".split()
+    music(data, "abcdefghi")
+    for command in (lambda: experiments.main(listen), lambda: train.main(f"--run {run} --resume --epochs 2".split())):
+        with pytest.raises(UserError, match=r"not what the run was trained on \(added: i\.wav.*train a new run"):
+            command()
+    (data / "i.wav").unlink()
+    shutil.move(data, tmp_path / "moved")  # another place is no change
+    train.main(f"--run {run} --resume --epochs 2 --data {tmp_path / 'moved'}".split())
+    experiments.main(listen)
+
+
+def test_resuming_after_recordings_changed_but_not_their_number_is_refused(tmp_path):
+    data, run = tmp_path / "music", tmp_path / "run"
+    music(data, "abc")
+    train.main(f"--data {data} --run {run} --epochs 1 {TINY}".split())
+    shutil.copy(data / "a.wav", tmp_path / "kept.wav")
+    soundfile.write(data / "a.wav", 0.1 * np.random.default_rng(9).standard_normal(2 * 16000), 16000)
+    with pytest.raises(UserError, match=r"\(changed: a\.wav\)"):
+        train.main(f"--run {run} --resume --epochs 2".split())
+    shutil.copy(tmp_path / "kept.wav", data / "a.wav")  # as the error advises
+    train.main(f"--run {run} --resume --epochs 2".split())
+
+
+def test_steps_refuses_to_replace_other_results(run, capsys):
+    command = f"steps --run {run} --clips 2 --embedding mel --inverter griffin-lim --evaluations 2".split()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ddim_from_scratch.experiments.steps.REFERENCE", ("ddim", 3))
+        experiments.main(command)
+        assert re.search(r"drawing \d points of 2 clips will take about \d+ seconds", capsys.readouterr().err)
+        before = digest(run / "steps.json")
+        with pytest.raises(UserError, match=r"made with spacing log-snr, not uniform.*move it elsewhere"):
+            experiments.main([*command, "--spacing", "uniform"])
+    assert digest(run / "steps.json") == before
