@@ -16,6 +16,7 @@ import scipy.fft
 from emulated_cuda import RawModule
 
 transfers = Counter()  # "to device" (arrays), "to host" (arrays), "sync" (one number read)
+launches = Counter()  # of what makes or changes an array: a kernel or more, by name; kernels of our own are counted too
 
 words = str.split
 METHODS = words("""all any argmax argmin clip conj copy cumsum diagonal dot fill flatten max mean min prod ravel repeat
@@ -34,6 +35,7 @@ expand_dims flip inner isclose max mean min moveaxis outer pad prod ravel repeat
 std sum swapaxes take tensordot tile trace transpose tril triu unique var where""")
 CONSTANTS = words("""bool_ complex64 complex128 dtype e float16 float32 float64 inf int8 int16 int32 int64 nan ndim
 newaxis pi result_type uint8""")
+VIEWS = words("broadcast_to diagonal empty expand_dims moveaxis ravel reshape split squeeze swapaxes transpose")
 LINALG = words("cholesky eigh eigvalsh inv norm pinv qr solve svd")
 FFT = words("fft ifft irfft next_fast_len rfft rfftfreq")
 
@@ -72,6 +74,7 @@ class FakeArray:
         return wrap(self._host[unwrap(index)])
 
     def __setitem__(self, index, value):
+        launches["setitem"] += 1
         self._host[unwrap(index)] = unwrap(value)
 
     def __len__(self):
@@ -135,6 +138,8 @@ def wrap(value):
 def on_device(function):
     @functools.wraps(function)
     def call(*arguments, **settings):
+        if function.__name__ not in VIEWS:
+            launches[function.__name__] += 1
         return wrap(function(*unwrap(arguments), **unwrap(settings)))
 
     return call
@@ -179,6 +184,7 @@ def nan_filled(function):
 
 def _in_place(function):
     def call(self, other):
+        launches[function.__name__] += 1
         function(self._host, unwrap(other))
         return self
 
@@ -187,7 +193,19 @@ def _in_place(function):
 
 def _fill_class():
     def method(name):
-        return lambda self, *a, **k: wrap(getattr(self._host, name)(*unwrap(a), **unwrap(k)))
+        def call(self, *arguments, **settings):
+            if name not in VIEWS:
+                launches[name] += 1
+            return wrap(getattr(self._host, name)(*unwrap(arguments), **unwrap(settings)))
+
+        return call
+
+    def operation(function):
+        def call(*arguments):
+            launches[function.__name__] += 1
+            return wrap(function(*arguments))
+
+        return call
 
     def attribute(name):
         return property(lambda self: wrap(getattr(self._host, name)))
@@ -197,13 +215,13 @@ def _fill_class():
     for name in ATTRIBUTES:
         setattr(FakeArray, name, attribute(name))
     for name in UNARY:
-        function = getattr(operator, f"__{name}__")
-        setattr(FakeArray, f"__{name}__", lambda self, f=function: wrap(f(self._host)))
+        function = operation(getattr(operator, f"__{name}__"))
+        setattr(FakeArray, f"__{name}__", lambda self, f=function: f(self._host))
     for name in BINARY + COMPARISONS:
-        function = getattr(operator, f"__{name}__")
-        setattr(FakeArray, f"__{name}__", lambda a, b, f=function: wrap(f(a._host, unwrap(b))))
+        function = operation(getattr(operator, f"__{name}__"))
+        setattr(FakeArray, f"__{name}__", lambda a, b, f=function: f(a._host, unwrap(b)))
         if name in BINARY:
-            setattr(FakeArray, f"__r{name}__", lambda a, b, f=function: wrap(f(unwrap(b), a._host)))
+            setattr(FakeArray, f"__r{name}__", lambda a, b, f=function: f(unwrap(b), a._host))
             setattr(FakeArray, f"__i{name}__", _in_place(getattr(operator, f"__i{name}__")))
 
 
@@ -232,7 +250,9 @@ def _build():
     module.percentile = on_device(lambda *a, **k: np.percentile(*a, **k).astype(np.float64))  # older CuPy's dtype
     module.ndarray, module.RawModule, module.fuse = FakeArray, RawModule, lambda: lambda function: function
     module.cuda = _Module("cupy.cuda")
-    module.cuda.Device = lambda: types.SimpleNamespace(attributes={"MultiProcessorCount": 4})
+    device = types.SimpleNamespace(attributes={"MultiProcessorCount": 4}, use=lambda: None)
+    module.cuda.Device = lambda number=0: device
+    module.cuda.runtime = types.SimpleNamespace(getDeviceCount=lambda: 1)
     module.asnumpy = lambda a: a.get() if isinstance(a, FakeArray) else np.asarray(a)
     module.get_array_module = lambda *args: module if any(isinstance(a, FakeArray) for a in args) else np
     module.is_available = lambda: True
@@ -259,4 +279,5 @@ def install(monkeypatch):
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setattr(backend, "cupy", fake)
     transfers.clear()
+    launches.clear()
     return fake

@@ -143,6 +143,7 @@ def test_held_out_stays_held_out(tmp_path, capsys):
     (data / "i.wav").unlink()
     shutil.move(data, tmp_path / "moved")  # another place is no change
     train.main(f"--run {run} --resume --epochs 2 --data {tmp_path / 'moved'}".split())
+    sample.main(f"--run {run} {FAST} --seconds 1".split())
     experiments.main(listen)
 
 

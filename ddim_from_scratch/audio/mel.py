@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..runtime.backend import Array, array_module, empty, parallel
+from ..runtime.backend import Array, array_module, constant, empty, parallel
 from .contract import F_MAX_HZ, F_MIN_HZ, FRAME_LENGTH, HOP_LENGTH, MEL_MAX, MEL_MIN, N_FFT, N_MELS, SR
 from .stft import frame, frame_slices, windowed_rfft
 
@@ -105,23 +105,27 @@ def to_mel(magnitude: Array) -> Array:
 
     Each quarter of the mel bins reads only its own range of FFT bins, which takes a quarter of the arithmetic.
     """
-    xp = array_module(magnitude)
     result = empty((*magnitude.shape[:-1], N_MELS), magnitude)
-    for mels, bins, matrix in mel_bands(magnitude.dtype):
-        result[..., mels] = magnitude[..., bins] @ xp.asarray(matrix)
+    for mels, bins in mel_bands():
+        matrix = constant(_band, mels.start, mels.stop, bins.start, bins.stop, like=magnitude)
+        result[..., mels] = magnitude[..., bins] @ matrix
     return result
 
 
 @lru_cache
-def mel_bands(dtype: np.dtype) -> list[tuple[slice, slice, np.ndarray]]:
-    """Quarters of the mel bins, each with the range of its FFT bins and that part of the matrix."""
+def mel_bands() -> list[tuple[slice, slice]]:
+    """Quarters of the mel bins, each with the range of its FFT bins."""
     bands = []
     for start in range(0, N_MELS, N_MELS // 4):
         mels = slice(start, start + N_MELS // 4)
         used = np.flatnonzero(mel_matrix()[:, mels].any(axis=1))
-        bins = slice(used[0], used[-1] + 1)
-        bands.append((mels, bins, mel_matrix()[bins, mels].astype(dtype)))
+        bands.append((mels, slice(int(used[0]), int(used[-1]) + 1)))
     return bands
+
+
+def _band(first_mel: int, last_mel: int, first_bin: int, last_bin: int) -> np.ndarray:
+    """That part of the mel matrix: up to, not including, the last ones."""
+    return mel_matrix()[first_bin:last_bin, first_mel:last_mel]
 
 
 def check_samples(samples: Array) -> None:

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..runtime.backend import Array, array_module, empty, fft_module, parallel
+from ..runtime.backend import Array, array_module, constant, empty, fft_module, parallel
 from .contract import FRAME_LENGTH, HOP_LENGTH, N_FFT
 
 FRAMES_AT_ONCE = 256  # per thread: a MiB of spectra stays in cache, and Python's overhead per call stays small
@@ -75,7 +75,7 @@ def istft(
         raise ValueError(f"spectrum has {spectrum.shape[-1]} bins, not {n_fft // 2 + 1}: pass the n_fft that stft had")
     count = spectrum.shape[-2]
     frames = empty((*spectrum.shape[:-1], frame_length), spectrum, spectrum.real.dtype)
-    window = array_module(spectrum).asarray(hann(frame_length), frames.dtype)
+    window = constant(hann, frame_length, like=frames)
 
     def transform(rows: slice) -> None:
         y = fft_module(spectrum).irfft(spectrum[..., rows, :], n=n_fft)
@@ -83,11 +83,16 @@ def istft(
 
     parallel(transform, frame_slices(count))
     covered = (count - 1) * hop_length + frame_length
-    weight = overlap_add(np.broadcast_to(hann(frame_length) ** 2, (count, frame_length)), hop_length)
-    weight = np.maximum(weight, max(floor, np.finfo(frames.dtype).tiny))
     samples = overlap_add(frames, hop_length)
-    samples /= array_module(samples).asarray(weight, samples.dtype)
+    samples /= constant(
+        _weights, count, frame_length, hop_length, max(floor, np.finfo(frames.dtype).tiny), like=samples
+    )
     return fit(samples[..., :covered], covered if length is None else length)
+
+
+def _weights(count: int, frame_length: int, hop_length: int, least: float) -> np.ndarray:
+    """The sum of the squared windows at each sample, or `least`."""
+    return np.maximum(overlap_add(np.broadcast_to(hann(frame_length) ** 2, (count, frame_length)), hop_length), least)
 
 
 def frame(samples: Array, frame_length: int, hop_length: int, pad_end: bool) -> Array:
@@ -109,7 +114,7 @@ def windowed_rfft(frames: Array, n_fft: int) -> Array:
     """The spectra (..., n_fft // 2 + 1) of frames (..., frame_length), Hann-windowed and padded to n_fft."""
     xp, length = array_module(frames), frames.shape[-1]
     padded = empty((*frames.shape[:-1], n_fft), frames)
-    xp.multiply(frames, xp.asarray(hann(length), frames.dtype), out=padded[..., :length])
+    xp.multiply(frames, constant(hann, length, like=frames), out=padded[..., :length])
     padded[..., length:] = 0
     return fft_module(frames).rfft(padded)
 

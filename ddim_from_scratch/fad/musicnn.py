@@ -22,7 +22,7 @@ from ..audio.mel import check_samples, slaney_mel_matrix
 from ..audio.stft import frame, frame_slices, windowed_rfft
 from ..nn.fast import layers_for
 from ..runtime import tree
-from ..runtime.backend import Array, array_module, empty, parallel
+from ..runtime.backend import Array, array_module, constant, empty, parallel
 
 N_FFT = 512  # samples: 32 ms
 HOP_LENGTH = 256
@@ -66,7 +66,7 @@ def musicnn_patches(samples: Array, hop_frames: int = PATCH_FRAMES) -> Array:
         return empty((0, PATCH_FRAMES, N_MELS), samples, np.float32)
     centred = xp.pad(samples, N_FFT // 2, mode="reflect")
     frames = frame(centred, N_FFT, HOP_LENGTH, pad_end=False)[: (count - 1) * hop_frames + PATCH_FRAMES]
-    matrix = xp.asarray(slaney_mel_matrix(N_FFT, N_MELS, SR, 0.0, SR / 2), samples.dtype)
+    matrix = constant(slaney_mel_matrix, N_FFT, N_MELS, SR, 0.0, SR / 2, like=samples)
     rows = empty((len(frames), N_MELS), samples, np.float32)
 
     def transform(block: slice) -> None:

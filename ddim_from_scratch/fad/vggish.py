@@ -18,7 +18,7 @@ from ..audio.contract import SR
 from ..audio.mel import check_samples, mel_matrix
 from ..audio.stft import frame, frame_slices, windowed_rfft
 from ..nn.fast.processor import winograd
-from ..runtime.backend import Array, array_module, empty, parallel
+from ..runtime.backend import Array, array_module, constant, empty, parallel
 from ..runtime.backend import blocks as parts
 from ..runtime.tree import Tree
 
@@ -61,7 +61,7 @@ def vggish_examples(samples: Array) -> Array:
     log_mel = empty((patches * PATCH_FRAMES, N_MELS), samples, np.float32)
     if patches:
         frames = frame(samples, FRAME_LENGTH, HOP_LENGTH, pad_end=False)
-        matrix = xp.asarray(mel_matrix(N_FFT, N_MELS, SR, F_MIN_HZ, F_MAX_HZ), samples.dtype)  # (257, 64)
+        matrix = constant(mel_matrix, N_FFT, N_MELS, SR, F_MIN_HZ, F_MAX_HZ, like=samples)  # (257, 64)
 
         def transform(rows: slice) -> None:
             log_mel[rows] = xp.log(xp.abs(windowed_rfft(frames[rows], N_FFT)) @ matrix + LOG_OFFSET)

@@ -73,10 +73,26 @@ def to_device(x: np.ndarray, device: str = "cpu") -> Array:
 
 
 def chosen_device(gpu: bool) -> str:
-    """Returns "gpu" with --gpu, else "cpu". Raises BackendError as `require_gpu` does."""
+    """Returns "gpu" with --gpu, else "cpu". Raises BackendError as `require_gpu` does.
+
+    The processes of a machine take its devices in turn.
+    """
     if gpu:
+        from . import mpi  # which needs this file
+
         require_gpu()
+        cupy.cuda.Device(mpi.local_rank() % cupy.cuda.runtime.getDeviceCount()).use()
     return "gpu" if gpu else "cpu"
+
+
+def constant(make: Callable[..., np.ndarray], *arguments: Any, like: Array) -> Array:
+    """The table make(*arguments) in `like`'s dtype and on its device, brought there once."""
+    return _constant(array_module(like), like.dtype, make, arguments)
+
+
+@lru_cache(maxsize=64)
+def _constant(xp: ModuleType, dtype: Any, make: Callable[..., np.ndarray], arguments: tuple) -> Array:
+    return xp.asarray(make(*arguments), dtype)
 
 
 def require_gpu() -> None:
@@ -107,15 +123,21 @@ def read(*scalars: Array) -> list[float]:
 
 
 def memory_held(device: str = "cpu") -> int:
-    """Bytes that this process has held at most; of a GPU, those that CuPy's pool holds."""
+    """Bytes that this process has held at most; of a GPU, those that CuPy's pools hold."""
     if device == "gpu":
-        return cupy.get_default_memory_pool().total_bytes()
+        return cupy.get_default_memory_pool().total_bytes() + graph_memory().total_bytes()
     try:
         import resource
     except ImportError:  # Windows
         return 0
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+@lru_cache
+def graph_memory() -> Any:
+    """The pool of a GPU's memory in which recorded graphs work, one after the other (launches.py)."""
+    return cupy.cuda.MemoryPool()
 
 
 @lru_cache

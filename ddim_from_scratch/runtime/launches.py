@@ -45,8 +45,7 @@ class Recorded:
     any structure, is overwritten by the next call. There is a graph for each combination of shapes.
     """
 
-    pool: Any = None  # memory for all graphs, which work one after the other; results stay in it
-    stream: Any = None
+    stream: Any = None  # on which all are recorded, so that they share their memory
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
@@ -66,10 +65,9 @@ class Recorded:
     def _record(self, inputs: list[Array]) -> tuple[Any, tuple]:
         """The results of a first run, in which kernels are compiled and memory is taken; and what a replay needs."""
         cuda = backend.cupy.cuda
-        Recorded.pool = Recorded.pool or cuda.MemoryPool()
         Recorded.stream = stream = Recorded.stream or cuda.Stream(non_blocking=True)
         cuda.get_current_stream().synchronize()
-        with cuda.using_allocator(Recorded.pool.malloc), stream:
+        with cuda.using_allocator(backend.graph_memory().malloc), stream:
             first = self.function(*inputs)
             stream.begin_capture()
             results = self.function(*inputs)

@@ -55,6 +55,16 @@ def rank() -> int:
     return world().rank if world() else 0
 
 
+@lru_cache
+def local_rank() -> int:
+    """This process's rank among those of its machine."""
+    if not world():
+        return 0
+    from mpi4py import MPI
+
+    return world().Split_type(MPI.COMM_TYPE_SHARED).rank
+
+
 def share(n: int) -> slice:
     """This process's share of n items, about n / size of them, in the order of the ranks."""
     return slice(n * rank() // size(), n * (rank() + 1) // size())

@@ -70,10 +70,12 @@ def unflatten(flat: Mapping[str, Any]) -> Tree:
 class Packed(dict):
     """A tree whose leaves are views of one vector, `flat`, in the tree's order; so is every tree within it.
 
-    What treats all numbers alike (AdamW, clipping, the moving average) is one operation on `flat`.
+    What treats all numbers alike (AdamW, clipping, the moving average) is one operation on `flat`. As long as the tree
+    is there, its arrays stay where they are in memory: `recorded` holds functions that rely on it, by name.
     """
 
     flat: Array
+    recorded: dict[str, Callable[..., Any]]
 
 
 def pack(tree: Tree, like: Tree | None = None) -> Packed:
@@ -93,6 +95,7 @@ def pack(tree: Tree, like: Tree | None = None) -> Packed:
 
 def _views(shape: Mapping[str, Any], leaves: Mapping[str, Any], flat: Array, prefix: str = "") -> Packed:
     packed, start = Packed(), 0
+    packed.recorded = {}
     for key, value in shape.items():
         paths = flatten(value, f"{prefix}{key}/") if isinstance(value, Mapping) else [prefix + key]
         part = flat[start : start + sum(leaves[path].size for path in paths)]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import NamedTuple
 
@@ -69,7 +69,6 @@ class Training:
     scaler: Scaler = None  # type: ignore[assignment]
     device: str = "cpu"
     contents: Contents | None = None
-    recorded: dict[int, Callable[..., tuple]] = field(default_factory=dict, repr=False)  # `gradient` of each state
     name = NAME
 
     @property
@@ -111,9 +110,9 @@ class Training:
         weight = (part.stop - part.start) / len(batch.x0)
         example = noisy(to_device(batch.x0, self.device), config.noise_schedule, rng).rows(part)
         context = [] if batch.context is None else [to_device(batch.context[part], self.device)]
-        if id(state) not in self.recorded:
-            self.recorded[id(state)] = recorded(partial(self.gradient, network, weight), self.device)
-        *found, gradient, used = self.recorded[id(state)](*example, *context)
+        if "gradient" not in state.recorded:
+            state.recorded["gradient"] = recorded(partial(self.gradient, network, weight), self.device)
+        *found, gradient, used = state.recorded["gradient"](*example, *context)
         mpi.add_up(gradient.flat)
 
         *found, length = read(*found, norm(gradient.flat))  # the only wait for the device
@@ -165,7 +164,7 @@ class Training:
         model = Model(state["average"], self.config, self.scaler, self.device)
         seconds = max(self.config.window_seconds, embedding.seconds)
         log_mels = Composer(model, PROBE, self.config.seed).draw(PROBE_CLIPS, self.config.frames_lasting(seconds))
-        sound = load_inverter(GRIFFIN_LIM)(log_mels, "samples")
+        sound = load_inverter(GRIFFIN_LIM, self.device)(log_mels, "samples")
         return distance(background, Set.of(embed_clips(embedding, sound, "samples")))
 
     @cached_property

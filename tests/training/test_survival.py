@@ -313,7 +313,7 @@ def test_a_disk_that_is_full_indeed(recordings, undisturbed, tmp_path):
     try:
         run = copy(undisturbed, disk / "run")
         code, errors = command(*arguments(recordings, run, EPOCHS + 1))
-        assert code == 2 and len(errors) == 1 and "No space left on device: make room" in errors[0]
+        assert code == 2 and len(errors) == 1 and "No space left on device: free some disk space" in errors[0]
         subprocess.run(["mount", "-o", f"remount,size={2 * size}", disk], check=True)  # room is made
         code, errors = command(*arguments(recordings, run, EPOCHS + 1))
         assert code == 0 and done(run, EPOCHS + 1)

@@ -2,16 +2,22 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import emulated_cuda
 import fake_cupy
 import numpy as np
 import pytest
-from fake_cupy import FakeArray
+from fake_cupy import FakeArray, launches, transfers
 from helpers import LAYERS, Layer, convolution, layer, multi_head, network, relative_error, residual, scale_of
 from nvrtc import compile_for
 
 from ddim_from_scratch import nn
 from ddim_from_scratch.nn.fast import gpu
 from ddim_from_scratch.nn.fast.gpu import conv, kernels
+from ddim_from_scratch.runtime import backend, tree
+from ddim_from_scratch.spectrogram import system
+from ddim_from_scratch.spectrogram.config import Config
+from ddim_from_scratch.spectrogram.model import init_state
+from ddim_from_scratch.spectrogram.system import Batch, Training
 
 CONVOLUTIONS = [f"convolve<{k}, {m}, {exact}>" for k, m, exact in ((3, 4, "true"), (3, 2, "false"), (1, 1, "true"))]
 CONVOLUTIONS += ["filter_gradient<3, true>", "filter_gradient<1, false>"]
@@ -98,3 +104,22 @@ def test_a_view_that_no_float4_can_be_read_from_is_copied(name, rng):
     shifted = [np.concatenate([[np.float32(0)], a.ravel()])[1:].reshape(a.shape) for a in arguments]
     y = layer.run(gpu, [FakeArray(a) for a in shifted])[0].get()
     np.testing.assert_array_equal(y, layer.run(gpu, [FakeArray(a) for a in arguments])[0].get())
+
+
+@pytest.mark.parametrize("norm", ["group", "batch"])
+def test_a_training_step_takes_few_launches_and_one_wait_whatever_the_batch(norm, cupy, monkeypatch):
+    """The paper's network. Kernels are counted, not run: there are as many on any picture."""
+    monkeypatch.setattr(emulated_cuda.Kernel, "__call__", lambda self, *_, **__: launches.update([self.name]))
+    monkeypatch.setattr(cupy, "empty", lambda *arguments: FakeArray(np.zeros(*arguments)))
+    monkeypatch.setattr(system, "recorded", lambda function, device: function)  # a graph is one launch of them all
+    counts = []
+    for batch in (4, 16):
+        config = Config(data="x", norm=norm)
+        state = tree.pack(tree.map(FakeArray, init_state(config, np.random.default_rng(0))))
+        training, x0 = Training(config, device="gpu"), np.ones((batch, 32, 16, 1), np.float32)
+        backend.require_gpu()
+        launches.clear(), transfers.clear()
+        training.step(state, Batch(x0), 1, np.random.default_rng(1))
+        assert transfers["to host"] == 1 and transfers["sync"] == 0
+        counts.append(launches.total())
+    assert counts[0] == counts[1] <= 600, launches
