@@ -18,7 +18,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .audio import write_wav
 from .audio.contract import FRAMES_PER_SECOND
 from .audio.inverter import add_inverter_option, load_inverter
 from .experiments.pictures import save_log_mels
@@ -43,20 +42,20 @@ def main(argv: list[str] | None = None) -> None:
     device, mode = chosen_device(args.gpu), system.MODES[args.mode]
     use_plain(args.plain)
     saved = system.read_run(args.run, args.best)
-    draw = mode.compose(args, system.composer(args, saved.model(device)))
+    drawing = mode.compose(args, system.composer(args, saved.model(device)))
     invert = load_inverter(args.inverter, device)
     folder, leads = args.out or args.run / mode.folder, mpi.rank() == 0  # the leader writes the files
     claim = new_set(folder, about(args, saved, argv), numbered=not args.out) if leads else nullcontext(folder)
     with claim as out, threads(1 if args.gpu else args.threads):  # a GPU has its own
-        log_mels = draw()
+        log_mels = drawing.draw()
         for start in range(0, len(log_mels), CLIPS_AT_ONCE):  # sound takes 40 times the memory of its log-mels
-            for i, samples in enumerate(invert(log_mels[start : start + CLIPS_AT_ONCE]), start):
+            for i, samples in enumerate(invert(log_mels[start : start + CLIPS_AT_ONCE, drawing.heard]), start):
                 if leads:
-                    write_wav(out / f"sample_{i:03d}.wav", samples)
+                    drawing.write(out / f"sample_{i:03d}.wav", samples)
         if leads:
-            save_log_mels(out / "samples.png", {"generated": log_mels[:PICTURED]})
+            save_log_mels(out / "samples.png", {"generated": log_mels[:PICTURED]}, drawing.seams)
     if leads:
-        n, seconds = counted(len(log_mels), "clip"), log_mels.shape[1] / FRAMES_PER_SECOND
+        n, seconds = counted(len(log_mels), "clip"), drawing.seconds or log_mels.shape[1] / FRAMES_PER_SECOND
         print(f"{n} of {seconds:g} s in {out}/sample_*.wav, their picture in {out}/samples.png")
 
 
@@ -77,7 +76,7 @@ def about(args: argparse.Namespace, saved: Any, argv: list[str]) -> dict[str, An
 def parse(argv: list[str], system: ModuleType) -> argparse.Namespace:
     parser = Parser(
         prog="python -m ddim_from_scratch.sample",
-        description="Make new music with a trained run: a WAV file (16 kHz) per clip, and a picture of them.",
+        description="Make new music with a trained run: a WAV file per clip, and a picture of them.",
         epilog="example: python -m ddim_from_scratch.sample --run runs/mine --num 4 --steps 100",
     )
     modes = parser.add_subparsers(dest="mode", metavar="MODE", parser_class=Parser)

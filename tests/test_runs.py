@@ -169,3 +169,40 @@ def test_steps_refuses_to_replace_other_results(run, capsys):
         with pytest.raises(UserError, match=r"made with spacing log-snr, not uniform.*move it elsewhere"):
             experiments.main([*command, "--spacing", "uniform"])
     assert digest(run / "steps.json") == before
+
+
+@pytest.fixture
+def song(tmp_path):
+    """Five seconds of stereo at 44.1 kHz, 24 bits."""
+    samples = 0.12 * np.random.default_rng(3).standard_normal((5 * 44100, 2)) * [1, 0.5]
+    soundfile.write(tmp_path / "song.wav", samples, 44100, subtype="PCM_24")
+    return tmp_path / "song.wav"
+
+
+def test_infill_keeps_the_recording_and_continue_writes_song_and_continuation(run, song):
+    own, rate = soundfile.read(song)
+    sample.main(f"infill {song} --gap 2 3 --run {run} {FAST}".split())
+    filled, filled_rate = soundfile.read(run / "infilled/sample_001.wav")
+    assert filled.shape == own.shape and filled_rate == rate
+    outside = np.r_[0 : int(1.9 * rate), int(3.1 * rate) : len(own)]
+    np.testing.assert_array_equal(filled[outside], own[outside])
+    gap = slice(int(2.1 * rate), int(2.9 * rate))
+    assert abs(np.corrcoef(filled[gap, 0], own[gap, 0])[0, 1]) < 0.1
+    np.testing.assert_allclose(filled[gap].std(axis=0), own.std(axis=0), rtol=0.2)
+    sample.main(f"continue {song} --seconds 2 --run {run} {FAST}".split())
+    continued, _ = soundfile.read(run / "continued/sample_000.wav")
+    assert continued.shape == (7 * rate, 2)
+    np.testing.assert_array_equal(continued[: int(4.9 * rate)], own[: int(4.9 * rate)])
+    np.testing.assert_allclose(continued[5 * rate :].std(axis=0), own.std(axis=0), rtol=0.2)
+
+
+def test_at_says_where_to_begin(run, song, monkeypatch):
+    from ddim_from_scratch.spectrogram.compose import read_log_mel
+
+    whole, given = read_log_mel(song), []
+    monkeypatch.setattr(Composer, "vary", lambda self, clip, *_: given.append(clip) or clip[None])
+    monkeypatch.setattr(Composer, "between", lambda self, a, b, *_: given.extend([a, b]) or a[None])
+    sample.main(f"vary {song} --at 2 --run {run} {FAST}".split())
+    sample.main(f"between {song} {song} --at 1 3 --run {run} --num 1 --steps 2 --inverter griffin-lim".split())
+    for clip, start in zip(given, (100, 50, 150), strict=True):
+        np.testing.assert_allclose(clip, whole[start : start + 32], atol=1e-4)

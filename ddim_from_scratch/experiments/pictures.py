@@ -26,17 +26,27 @@ from ..spectrogram.compose import drawn_frames, halvable
 from ..spectrogram.model import read_run
 
 SMOOTHING = 50  # steps in the running mean of a loss
+LONG_SECONDS = 6  # longer clips get a row of their own, as much wider as they are longer
 MAX_FRAMES = 4096  # longer spectrograms are thinned out: a picture has far fewer pixels
 
 
-def save_log_mels(path: str | Path, rows: Mapping[str, Sequence[np.ndarray] | np.ndarray]) -> None:
-    """Draws a grid of log-mel spectrograms (frames, 128), one labelled row per key, on one colour scale."""
+def save_log_mels(
+    path: str | Path, rows: Mapping[str, Sequence[np.ndarray] | np.ndarray], seams: Sequence[float] = ()
+) -> None:
+    """Draws a grid of log-mel spectrograms (frames, 128), one labelled row per key, on one colour scale.
+
+    Long clips have a wide row each. seams: seconds at which a line is drawn in every clip.
+    """
+    longest = max(len(clip) for clips in rows.values() for clip in clips) / FRAMES_PER_SECOND
+    if longest > LONG_SECONDS:
+        rows = {f"{label} {i}": [clip] for label, clips in rows.items() for i, clip in enumerate(clips)}
+    width = 3 * float(np.clip(longest / LONG_SECONDS, 1, 10))
     seconds = {label: [len(clip) / FRAMES_PER_SECOND for clip in clips] for label, clips in rows.items()}
     rows = {label: [clip[:: -(-len(clip) // MAX_FRAMES)] for clip in clips] for label, clips in rows.items()}
     columns = max(len(clips) for clips in rows.values())
     values = np.concatenate([np.ravel(clip) for clips in rows.values() for clip in clips])
     low, high = np.percentile(values, [1, 99.8])
-    figure = Figure(figsize=(3 * columns + 0.6, 2.3 * len(rows) + 0.4), layout="constrained")
+    figure = Figure(figsize=(width * columns + 0.6, 2.3 * len(rows) + 0.4), layout="constrained")
     axes = figure.subplots(len(rows), columns, squeeze=False)
     for row, (label, clips) in zip(axes, rows.items(), strict=True):
         for axis in row[len(clips) :]:
@@ -53,6 +63,8 @@ def save_log_mels(path: str | Path, rows: Mapping[str, Sequence[np.ndarray] | np
                 interpolation="nearest",
             )
             axis.tick_params(labelsize=8)
+            for seam in seams:
+                axis.axvline(seam, color="white", linewidth=1, linestyle="--")
         row[0].set_ylabel(f"{label}\nmel bin", fontsize=10)
     for axis in axes[-1]:
         axis.set_xlabel("time (s)", fontsize=9)

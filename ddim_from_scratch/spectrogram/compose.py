@@ -44,18 +44,18 @@ def kept_shares(composed: np.ndarray) -> np.ndarray:
     return np.minimum(away / (blended + 1), 1).astype(np.float32)
 
 
-def read_log_mel(path: str | Path, needed: int = 1) -> np.ndarray:
-    """A recording as a log-mel spectrogram, (frames, 128), without the last frame if that looks beyond the end.
+def read_log_mel(path: str | Path, needed: int = 1, remedy: str = "give a longer one", at: float = 0) -> np.ndarray:
+    """A recording from second `at` on as a log-mel, (frames, 128), without the last frame if that looks beyond the end.
 
-    Raises UserError if it has fewer than the needed frames, and AudioError as `load_audio` does.
+    Raises UserError, with the remedy, if it has fewer than the needed frames, and AudioError as `load_audio` does.
     """
     samples = load_audio(path)
-    frames = (len(samples) - FRAME_LENGTH) // HOP_LENGTH + 1
+    whole = len(samples) / SR
+    samples = samples[round(at * SR) :]
+    frames = max((len(samples) - FRAME_LENGTH) // HOP_LENGTH + 1, 0)
     if frames < needed:
-        raise UserError(
-            f"{path} lasts {len(samples) / SR:.2f} s, and {seconds(needed)} are needed: give a longer recording, or "
-            "lower --overlap (of --continue) or --seconds"
-        )
+        begun = f" from second {at:g}" if at else ""
+        raise UserError(f"{path} lasts {whole:.2f} s, and {seconds(needed)} are needed{begun}: {remedy}")
     return log_mel(samples)[:frames]
 
 
