@@ -101,4 +101,4 @@ def parse(argv: list[str], system: ModuleType) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, "the same command with another --out, or without it, draws a new set")

@@ -1,9 +1,12 @@
 """Runs in the hands of people who make music: what is drawn stays apart, and what is held out stays out."""
 
 import json
+import os
 import re
 import shlex
 import shutil
+import signal
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -14,6 +17,8 @@ from helpers import digest
 from ddim_from_scratch import sample, train
 from ddim_from_scratch.audio import load_audio
 from ddim_from_scratch.experiments import __main__ as experiments
+from ddim_from_scratch.experiments import compare
+from ddim_from_scratch.runtime.cli import run_command
 from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.runtime.sets import new_set, read_about, sets_in
 from ddim_from_scratch.spectrogram.compose import Composer
@@ -206,3 +211,117 @@ def test_at_says_where_to_begin(run, song, monkeypatch):
     sample.main(f"between {song} {song} --at 1 3 --run {run} --num 1 --steps 2 --inverter griffin-lim".split())
     for clip, start in zip(given, (100, 50, 150), strict=True):
         np.testing.assert_allclose(clip, whole[start : start + 32], atol=1e-4)
+
+
+def said(main, capsys, again):
+    """What `run_command` says on stderr at last."""
+    with pytest.raises(SystemExit):
+        run_command(main, again)
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def test_an_interruption_and_a_full_disk_say_how_this_command_goes_on(capsys):
+    def full():
+        raise OSError(28, "No space left on device", "a.wav")
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    assert said(interrupted, capsys, "draw anew") == "interrupted; finished files are kept; draw anew"
+    expected = "error: a.wav: No space left on device: free some disk space; files saved before are intact; draw anew"
+    assert said(full, capsys, "draw anew") == expected
+
+
+def test_a_console_of_another_code_page_shows_what_it_can(monkeypatch, tmp_path):
+    with open(tmp_path / "console", "w", encoding="cp437") as console:
+        monkeypatch.setattr(sys, "stdout", console)
+        run_command(lambda: print("caf\u00e9 \u4e2d \udce9"))
+    monkeypatch.undo()
+    shown = (tmp_path / "console").read_text(encoding="cp437")
+    assert shown == "caf\u00e9 \\u4e2d \\udce9\n"
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
+def test_a_hang_up_saves_like_a_termination_and_nohup_trains_on(recordings, tmp_path, monkeypatch):
+    from ddim_from_scratch.spectrogram import system
+
+    adamw = system.adamw
+
+    def hung_up(params, grads, moments, at, *rest):
+        if at == 3:
+            signal.raise_signal(signal.SIGHUP)
+        adamw(params, grads, moments, at, *rest)
+
+    monkeypatch.setattr(system, "adamw", hung_up)
+    with pytest.raises(SystemExit) as stop:
+        train.main(f"--data {recordings} --run {tmp_path / 'a'} --epochs 1 {TINY}".split())
+    assert stop.value.code == 128 + signal.SIGHUP and read_run(tmp_path / "a").step == 3
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        train.main(f"--data {recordings} --run {tmp_path / 'b'} --epochs 1 {TINY}".split())
+    finally:
+        signal.signal(signal.SIGHUP, former)
+    assert read_run(tmp_path / "b").step == 7
+
+
+def test_a_file_system_without_locks_is_warned_of(recordings, tmp_path, monkeypatch, capsys):
+    fcntl = pytest.importorskip("fcntl")
+
+    def flock(*_):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    train.main(f"--data {recordings} --run {tmp_path} --epochs 1 {TINY}".split())
+    assert "can't be locked (Function not implemented)" in capsys.readouterr().err
+
+
+def test_a_user_without_a_home_has_a_cache_of_the_process(monkeypatch):
+    from ddim_from_scratch.runtime import files
+
+    def none():
+        raise RuntimeError("Could not determine home directory.")
+
+    files.home.cache_clear()
+    monkeypatch.setattr(files.Path, "home", none)
+    for name in ("DDIM_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    folder = files.cache_folder()
+    assert folder == files.cache_folder() and folder.parents[1].is_dir()
+    files.home.cache_clear()
+
+
+def test_best_without_one_says_how_to_get_it(run, monkeypatch):
+    from ddim_from_scratch.fad import load_embedding
+    from ddim_from_scratch.spectrogram import system
+
+    with pytest.raises(UserError, match="--resume --fad-every N"):
+        sample.main(f"--run {run} --best {FAST}".split())
+    monkeypatch.setattr(system, "load_embedding", lambda device: load_embedding("mel", device=device))
+    train.main(f"--run {run} --resume --fad-every 1 --epochs 2".split())
+    sample.main(f"--run {run} --best {FAST}".split())
+
+
+def test_the_loss_of_having_learnt_nothing_is_the_predictions_own(recordings, tmp_path):
+    run = tmp_path / "run"
+    train.main(f"--data {recordings} --run {run} --epochs 1 --prediction v {TINY}".split())
+    sample.main(f"--run {run} {FAST} --seconds 1.02".split())
+    experiments.main(f"compare --run {run} --embedding mel --inverter griffin-lim".split())
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["loss_of_zero"] == pytest.approx(0.39, abs=0.01)
+    assert f"learnt nothing has {metrics['loss_of_zero']:.2f}" in compare.summary(metrics)
+
+
+def test_an_unwritable_folder_is_named_before_anything_is_drawn(run, tmp_path, monkeypatch):
+    (tmp_path / "closed").mkdir()
+    monkeypatch.setattr(Composer, "draw", lambda *_: pytest.fail("it drew"))
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    (tmp_path / "closed").chmod(0o555)
+    me = os.geteuid()
+    if me == 0:  # whom no permission binds
+        os.seteuid(65534)
+    try:
+        with pytest.raises(PermissionError):
+            sample.main(f"--run {run} --out {tmp_path / 'closed'} {FAST}".split())
+    finally:
+        os.seteuid(me)

@@ -120,8 +120,10 @@ def write_wav(path: str | Path, samples: np.ndarray, sr: int = SR) -> None:
     if samples.ndim != 1 or not np.isfinite(samples).all():
         raise ValueError(f"{path}: samples of shape {samples.shape} must be (n,) and finite: not written")
     pcm = np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16)
+    memory = io.BytesIO()  # an error of the disk inside libsndfile's callbacks would be printed, and go on
+    libsndfile().write(memory, pcm, sr, format="WAV", subtype="PCM_16")
     with replacing(path) as file:
-        libsndfile().write(file, pcm, sr, format="WAV", subtype="PCM_16")
+        file.write(memory.getbuffer())
 
 
 def find_audio(folder: str | Path) -> list[Path]:

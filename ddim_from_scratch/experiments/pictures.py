@@ -6,6 +6,7 @@ Each function draws on its own figure. pyplot, its list of open figures and its 
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from ..runtime.streams import stream
 from ..spectrogram.compose import drawn_frames, halvable
 from ..spectrogram.model import read_run
 
+logging.getLogger("matplotlib").setLevel(logging.ERROR)  # its fonts and its cache folder are no news
 SMOOTHING = 50  # steps in the running mean of a loss
 LONG_SECONDS = 6  # longer clips get a row of their own, as much wider as they are longer
 MAX_FRAMES = 4096  # longer spectrograms are thinned out: a picture has far fewer pixels
@@ -88,8 +90,11 @@ def save_film(path: str | Path, log_mels: Sequence[np.ndarray] | np.ndarray, sec
         images[0].save(file, "webp", save_all=True, append_images=images[1:], duration=durations, loop=0, quality=40)
 
 
-def save_losses(path: str | Path, steps: np.ndarray, losses: Mapping[str, np.ndarray]) -> None:
-    """Draws each loss on a logarithmic scale: every step as a dot, the running mean as a line."""
+def save_losses(path: str | Path, steps: np.ndarray, losses: Mapping[str, np.ndarray], nothing: float) -> None:
+    """Draws each loss on a logarithmic scale: every step as a dot, the running mean as a line.
+
+    nothing: the noise loss of a network that has learnt nothing, a dashed line.
+    """
     figure = Figure(figsize=(7, 4), layout="constrained")
     axis = figure.subplots()
     for name, values in losses.items():
@@ -97,7 +102,7 @@ def save_losses(path: str | Path, steps: np.ndarray, losses: Mapping[str, np.nda
         mean = np.convolve(values, np.full(window, 1 / window), "valid")
         (line,) = axis.plot(steps[window - 1 :], mean, label=name)
         axis.plot(steps, values, ".", markersize=1.5, alpha=0.3, color=line.get_color())
-    axis.axhline(1, color="grey", linewidth=0.8, linestyle="--", label="noise loss of predicting zero")
+    axis.axhline(nothing, color="grey", linewidth=0.8, linestyle="--", label="noise loss of predicting zero")
     axis.set(xlabel="step", ylabel="mean squared error", yscale="log")
     axis.legend(frameon=False)
     _save(figure, path)

@@ -223,7 +223,7 @@ def learn(task: Task, windows: Windows, run: Path, device: str) -> None:
         system = training(config, windows=windows)
         save_checkpoint(checkpoint_path(run), checkpoint(system, system.init(stream(config.seed)), 0))
     elif not saved or saved.epochs_done < config.epochs:
-        train(training(config, saved, device, windows), run, saved)
+        train(training(config, saved, device, windows), run, saved, again="the same command continues")
 
 
 def drawn_files(folder: Path, clips: int) -> list[Path]:

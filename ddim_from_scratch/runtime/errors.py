@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-SAVED = "files saved before are intact, and train --resume continues the run"
+SAVED = "files saved before are intact"
 REMEDIES = {  # by the operating system's error number
     errno.ENOENT: "check the path",
     errno.EACCES: "check its permissions, or choose another folder",

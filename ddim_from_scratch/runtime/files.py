@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,7 +19,18 @@ def cache_folder() -> Path:
     """Folder of converted weights and embeddings: DDIM_CACHE, or ddim_from_scratch in the user's cache folder."""
     if folder := os.environ.get("DDIM_CACHE"):
         return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "ddim_from_scratch")
+    return Path(os.environ.get("XDG_CACHE_HOME") or home() / ".cache", "ddim_from_scratch")
+
+
+@lru_cache
+def home() -> Path:
+    """The user's home folder; one of this process only, removed at its end, for a user without."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        folder = tempfile.TemporaryDirectory()
+        atexit.register(folder.cleanup)
+        return Path(folder.name)
 
 
 def reading(path: str | Path) -> BinaryIO:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .errors import UserError
+from .files import home
 
 
 class HubModel(NamedTuple):
@@ -39,7 +40,7 @@ def find(model: HubModel) -> Path | None:
     cache = Path(os.environ.get("TFHUB_CACHE_DIR") or Path(tempfile.gettempdir(), "tfhub_modules"))
     # TF-Hub names a folder by the SHA-1 of the address it was downloaded from.
     folders = [cache / hashlib.sha1(address.encode()).hexdigest() for address in model.addresses]
-    kaggle = os.environ.get("KAGGLEHUB_CACHE") or Path.home() / ".cache" / "kagglehub"
+    kaggle = os.environ.get("KAGGLEHUB_CACHE") or home() / ".cache" / "kagglehub"
     folders.append(Path(kaggle, "models", model.kaggle))
     return next((folder for folder in folders if is_saved_model(folder)), None)
 
