@@ -17,7 +17,7 @@ from ..audio import find_audio
 from ..nn.fast import use_plain
 from ..runtime import mpi
 from ..runtime.backend import chosen_device, threads
-from ..runtime.cli import Parser, add_hardware_options, run_command
+from ..runtime.cli import Parser, add_hardware_options, counted, run_command
 from ..runtime.errors import UserError
 from ..runtime.files import write_json
 from .embeddings import NAMES, embed_files, embed_set, load_embedding
@@ -72,13 +72,15 @@ def summary(result: dict) -> str:
         lines.append(f"  95 % interval      {low:.4g} to {high:.4g}, for other clips of the same kind")
     if result["floor"] is not None:
         half = result["clips_background"] // 2
-        lines.append(f"  real against real  {result['floor']:.4g}, two halves of the background, {half} clips each")
+        lines.append(
+            f"  real against real  {result['floor']:.4g}, two halves of the background, {counted(half, 'clip')} each"
+        )
     if result["fad_infinity"]:
         score, slope, r_squared = result["fad_infinity"].values()
         lines.append(f"  FAD-infinity       {score:.4g}, slope {slope:.4g}, r^2 {r_squared:.3f}")
     for name in ("background", "eval"):
         clips, n, rank = (result[f"{key}_{name}"] for key in ("clips", "n", "rank"))
-        size = "statistics" if clips is None else f"{clips} clips"
+        size = "statistics" if clips is None else counted(clips, "clip")
         lines.append(f"  {name:10s}  {size}, {n or 'unknown'} embeddings, rank {rank} of {result['dimension']}")
         if rank < result["dimension"]:
             lines.append(
@@ -86,7 +88,7 @@ def summary(result: dict) -> str:
                 "mostly on the number of embeddings. Compare only sets of the same size, or add clips"
             )
     if result["skipped"]:
-        lines.append(f"  skipped {len(result['skipped'])} unusable recordings, named above")
+        lines.append(f"  skipped {counted(len(result['skipped']), 'unusable recording')}, named above")
     return "\n".join(lines)
 
 
