@@ -27,7 +27,8 @@ def ceiling(data: str, seconds: float, clips: int, invert: Inverter, embedding: 
     n = min(clips, len(chosen) // 2)
     if n < 2:
         raise UserError(
-            f"{data} has {counted(len(chosen), 'clip')} of {seconds:g} s; 4 are needed. Add recordings or lower --seconds"
+            f"{data} has {counted(len(chosen), 'clip')} of {seconds:g} s; 4 are needed. Add recordings, or lower "
+            "--seconds"
         )
     first, second = chosen[:n], chosen[n : 2 * n]
     log_mels = windows.take(chosen[: 2 * n])

@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import math
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ..audio import AudioError, load_audio, log_mel
+from ..audio import AudioError, LeftOut, in_words, load_audio, log_mel
 from ..audio.contract import FRAMES_PER_SECOND, HOP_LENGTH, MEL_MAX, MEL_MIN, N_MELS
 from ..runtime.backend import parallel
-from ..runtime.errors import UserError
+from ..runtime.errors import UserError, printable, say_once, warn
 from ..runtime.files import read_bytes
 from .config import Config
 from .datasets import hold_out, recordings
@@ -100,7 +99,9 @@ class Windows:
     def names(self, indices: Sequence[int] | np.ndarray) -> str:
         """Which windows these are, in words: "a.wav at 3 s, b.wav at 0 s"."""
         starts = self.starts[indices]
-        return ", ".join(f"{self.paths[track]} at {start / FRAMES_PER_SECOND:g} s" for track, start in starts)
+        return ", ".join(
+            f"{printable(self.paths[track])} at {start / FRAMES_PER_SECOND:g} s" for track, start in starts
+        )
 
     def scaler(self, standardise: str = "bin") -> Scaler:
         """Mean and standard deviation over all frames, per mel bin (default) or, "global", as single numbers."""
@@ -142,19 +143,28 @@ def _louder(log_mels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 Contents = dict[str, list[list[str]]]  # {"trained", "held_out"}: name and digest of each recording, in order
 
 
-def sides(config: Config) -> tuple[list[Path], list[Path]]:
-    """The recordings to train on, and those held out."""
-    return hold_out(recordings(config.data)[: config.limit], config.hold_out, config.seed)
+def sides(config: Config, left_out: LeftOut) -> tuple[list[Path], list[Path]]:
+    """The recordings to train on, and those held out. left_out: takes the others, by the reason."""
+    found = recordings(config.data, left_out)
+    if config.limit and found[config.limit :]:
+        left_out["beyond --limit"] = found[config.limit :]
+    return hold_out(found[: config.limit], config.hold_out, config.seed)
 
 
 def contents(config: Config) -> Contents:
     """The recordings of `config.data` by name and SHA-256, as a run keeps them."""
-    trained, held = sides(config)
+    trained, held = sides(config, LeftOut())
     common = os.path.commonpath([path.parent for path in trained + held]) if trained else ""
 
+    def digest(path: Path) -> str:
+        try:
+            return hashlib.sha256(read_bytes(path)).hexdigest()
+        except OSError:
+            return "unreadable"
+
     def described(paths: list[Path]) -> list[list[str]]:
-        digests = parallel(lambda path: hashlib.sha256(read_bytes(path)).hexdigest(), paths)
-        return [[os.path.relpath(path, common), digest] for path, digest in zip(paths, digests, strict=True)]
+        digests = zip(paths, parallel(digest, paths), strict=True)
+        return [[os.path.relpath(path, common), digest] for path, digest in digests]
 
     return {"trained": described(trained), "held_out": described(held)}
 
@@ -178,10 +188,11 @@ def require_unchanged(config: Config, known: Contents | None) -> None:
     }
     held = [{name for name, _ in one["held_out"]} for one in (known, now)]
     changes["no longer held out"] = sorted(held[0] - held[1] & after.keys() - set(changes["missing"]))
-    said = "; ".join(f"{what}: {listed(names)}" for what, names in changes.items() if names)
+    said = "; ".join(f"{what}: {printable(listed(names))}" for what, names in changes.items() if names)
+    said = said or "the same in another order"
     raise UserError(
-        f"{config.data} is not what the run was trained on ({said or 'other names, in another order'}): put back the "
-        "recordings as they were, or train a new run"
+        f"{printable(config.data)} is not what the run was trained on ({said}): put back the recordings as they "
+        "were, or train a new run"
     )
 
 
@@ -194,38 +205,50 @@ def load_windows(config: Config, held_out: bool = False, frames: int | None = No
     """Loads the training windows, or the held-out ones, from every readable track of `config.data`.
 
     frames: the length of a window; by default the configuration's.
-    Tracks that cannot be read, are silent or shorter than a window are skipped with a warning on stderr.
+    Tracks that cannot be read, are silent or shorter than a window are skipped with a warning on stderr. A last line
+    says how many files and seconds are used, and what is left out.
     Raises UserError if nothing is left.
     """
-    paths = sides(config)[held_out]
+    left_out = LeftOut()
+    data = printable(config.data)
+    both = sides(config, left_out)
+    paths = both[held_out]
     if not paths:
-        raise UserError(f"{config.data} holds no WAV, FLAC, OGG or MP3 file: check the path")
+        reasons = f" that can be used; left out: {in_words(left_out)}" if left_out else ""
+        raise UserError(f"{data} holds no WAV, FLAC, OGG, MP3 or AIFF file{reasons}: check the path")
     frames = frames or config.window_frames
     hop = round(config.window_hop_seconds * FRAMES_PER_SECOND)
     with tqdm(total=len(paths), desc="reading tracks", unit="track") as bar:
 
-        def read(path: Path) -> np.ndarray | AudioError:
+        def read(path: Path) -> tuple[np.ndarray, int] | AudioError:
+            """The part that is used, and the number of frames of the whole."""
             try:
                 track = log_mel(load_audio(path))
                 if len(track) < frames:
-                    raise AudioError(f"{path} lasts {len(track) / FRAMES_PER_SECOND:.2f} s, less than a window")
+                    lasts = f"{printable(path)} lasts {len(track) / FRAMES_PER_SECOND:.2f} s"
+                    raise AudioError(f"{lasts}, less than a window: leave it out, or see --window-seconds")
                 if track.max() <= LOG_MIN:
-                    raise AudioError(f"{path} is silent")
-                return track[: frames + hop * (config.windows_per_track - 1)].copy()
+                    raise AudioError(f"{printable(path)} is silent: leave it out")
+                return track[: frames + hop * (config.windows_per_track - 1)].copy(), len(track)
             except AudioError as error:
                 return error
             finally:
                 bar.update()
 
         results = parallel(read, paths)
-    for result in results:
+    for path, result in zip(paths, results, strict=True):
         if isinstance(result, AudioError):
-            print(f"warning: skipped: {result}", file=sys.stderr)
+            left_out.setdefault("unusable", []).append(path)
+            warn(f"skipped: {result}")
     usable = [i for i, result in enumerate(results) if not isinstance(result, AudioError)]
-    tracks = [results[i] for i in usable]
+    tracks = [results[i][0] for i in usable]
     if not tracks:
-        short = any("less than a window" in str(result) for result in results)
-        remedy = "lower --window-seconds, or add longer recordings" if short else "add recordings that can be used"
-        raise UserError(f"{config.data}: none of its {len(paths)} tracks can be used ({results[-1]}): {remedy}")
+        raise UserError(f"{data}: none of its {len(paths)} tracks can be used; the last one: {results[-1]}")
+    used, there = (frames / FRAMES_PER_SECOND for frames in (sum(map(len, tracks)), sum(results[i][1] for i in usable)))
+    amount = f"{used:.0f} s" if used == there else f"the first {used:.0f} s of {there:.0f} s (see --windows-per-track)"
+    reasons = f"; left out: {in_words(left_out)}" if left_out else ""
+    others = f", {len(both[1])} held out" if both[1] and not held_out else ""
+    role = "held out" if held_out else "used"
+    say_once(f"{data}: {len(usable)} recording{'s' * (len(usable) != 1)} {role}, {amount}{others}{reasons}")
     starts = [(t, s) for t, track in enumerate(tracks) for s in range(0, len(track) - frames + 1, hop)]
     return Windows(tracks, np.array(starts), frames, [paths[i] for i in usable])

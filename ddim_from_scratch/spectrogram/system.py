@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -17,7 +16,7 @@ from ..fad.reliability import distance
 from ..nn.fast import layers_for, recorded
 from ..runtime import mpi, tree
 from ..runtime.backend import Array, read, to_device
-from ..runtime.errors import UserError
+from ..runtime.errors import UserError, printable, say_once
 from ..runtime.tree import Packed, Tree
 from ..training.guards import first_non_finite
 from ..training.optim import adamw, clip_gradient, norm, update_average, warmup_cosine, warmup_decay
@@ -192,7 +191,7 @@ def training(
             "recordings, or begin a new run"
         )
     if found["held_out"] and mpi.rank() == 0:
-        print(f"held out of the training: {', '.join(name for name, _ in found['held_out'])}", file=sys.stderr)
+        say_once(f"held out of the training: {', '.join(printable(name) for name, _ in found['held_out'])}")
     scaler = saved.scaler if saved else windows.scaler(config.standardise)
     system = Training(config, windows, scaler, device, found)
     if system.batch_size < mpi.size():
