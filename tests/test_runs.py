@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import signal
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -325,3 +326,12 @@ def test_an_unwritable_folder_is_named_before_anything_is_drawn(run, tmp_path, m
             sample.main(f"--run {run} --out {tmp_path / 'closed'} {FAST}".split())
     finally:
         os.seteuid(me)
+
+
+def test_matplotlib_says_nothing_of_its_cache(tmp_path):
+    command = "import ddim_from_scratch.experiments.pictures"
+    nowhere = {"HOME": "/dev/null", "XDG_CACHE_HOME": "/dev/null", "XDG_CONFIG_HOME": "/dev/null"}
+    environment = os.environ | nowhere | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    environment.pop("MPLCONFIGDIR", None)
+    done = subprocess.run([sys.executable, "-c", command], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -6,7 +6,6 @@ Each function draws on its own figure. pyplot, its list of open figures and its 
 from __future__ import annotations
 
 import argparse
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,14 +20,13 @@ from ..audio.contract import FRAMES_PER_SECOND
 from ..diffusion import T, ddim, uniform_tau
 from ..runtime.backend import threads
 from ..runtime.cli import add_threads_option, at_least
-from ..runtime.files import replacing
+from ..runtime.files import replacing, require_writable
 from ..runtime.streams import stream
 from ..spectrogram.compose import drawn_frames, halvable
 from ..spectrogram.model import read_run
 
-logging.getLogger("matplotlib").setLevel(logging.ERROR)  # its fonts and its cache folder are no news
 SMOOTHING = 50  # steps in the running mean of a loss
-LONG_SECONDS = 6  # longer clips get a row of their own, as much wider as they are longer
+LONG_SECONDS = 6  # longer clips get a row of their own, up to four times as wide
 MAX_FRAMES = 4096  # longer spectrograms are thinned out: a picture has far fewer pixels
 
 
@@ -42,7 +40,7 @@ def save_log_mels(
     longest = max(len(clip) for clips in rows.values() for clip in clips) / FRAMES_PER_SECOND
     if longest > LONG_SECONDS:
         rows = {f"{label} {i}": [clip] for label, clips in rows.items() for i, clip in enumerate(clips)}
-    width = 3 * float(np.clip(longest / LONG_SECONDS, 1, 10))
+    width = 3 * float(np.clip(longest / LONG_SECONDS, 1, 4))
     seconds = {label: [len(clip) / FRAMES_PER_SECOND for clip in clips] for label, clips in rows.items()}
     rows = {label: [clip[:: -(-len(clip) // MAX_FRAMES)] for clip in clips] for label, clips in rows.items()}
     columns = max(len(clips) for clips in rows.values())
@@ -190,6 +188,7 @@ def _save(figure: Figure, path: str | Path) -> None:
 
 def film(run: Path, seconds: float | None, steps: int) -> np.ndarray:
     """Writes RUN/film.webp: one clip on its way from noise to music, by DDIM. Returns its log-mels, one per step."""
+    require_writable(run)
     model = read_run(run).model()
     frames = drawn_frames(model.config, seconds)
     x_T = model.noise(1, halvable(model.config, frames), stream(model.config.seed, 0))

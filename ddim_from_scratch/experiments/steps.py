@@ -22,11 +22,12 @@ from ..diffusion import SAMPLERS, SPACINGS, Sampling, T
 from ..fad import Embedding, Set, embed_clips, load_embedding
 from ..fad.reliability import distance, interval
 from ..runtime import tree
-from ..runtime.backend import CLIPS_AT_ONCE, threads
+from ..runtime.backend import CLIPS_AT_ONCE, threads, to_host
 from ..runtime.cli import add_threads_option, at_least, counted
 from ..runtime.errors import UserError
 from ..runtime.files import read_json, require_writable, write_json
-from ..spectrogram.compose import Composer, drawn_frames
+from ..runtime.streams import stream
+from ..spectrogram.compose import Composer, drawn_frames, frames_at_once, halvable
 from ..spectrogram.config import Config
 from ..spectrogram.data import load_windows, require_unchanged
 from ..spectrogram.model import Model, read_run
@@ -116,11 +117,12 @@ def embed_background(config: Config, frames: int, embedding: Embedding) -> Set:
 
 def forecast(model: Model, points: Sequence[tuple[str, int]], clips: int, frames: int) -> str:
     """How long drawing will take, in words, from the time of one network evaluation."""
-    composer = Composer(model, Sampling("ddim", 2))  # 2 steps; the first call also warms up
-    composer.draw(min(clips, CLIPS_AT_ONCE), frames)
-    started = time.perf_counter()
-    composer.draw(min(clips, CLIPS_AT_ONCE), frames)
-    seconds = (time.perf_counter() - started) / 2 * -(-clips // CLIPS_AT_ONCE)
+    piece, eps_model = min(halvable(model.config, frames), frames_at_once(model.config)), model.eps_model()
+    x = model.noise(min(clips, CLIPS_AT_ONCE), piece, stream(0))
+    for _ in range(2):  # the first call also warms up
+        started = time.perf_counter()
+        to_host(eps_model(x, T))
+        seconds = (time.perf_counter() - started) * -(-clips // CLIPS_AT_ONCE) * -(-frames // piece)
     evaluations = sum(SAMPLERS[sampler].evaluations * (steps - 1) + 1 for sampler, steps in points)
     minutes = seconds * evaluations / 60
     times = f"{minutes:.0f} minutes" if minutes >= 2 else f"{60 * minutes:.0f} seconds"

@@ -19,7 +19,7 @@ from ..runtime import mpi
 from ..runtime.backend import chosen_device, threads
 from ..runtime.cli import Parser, add_hardware_options, counted, run_command
 from ..runtime.errors import UserError, printable
-from ..runtime.files import write_json
+from ..runtime.files import require_writable, write_json
 from .embeddings import NAMES, embed_files, embed_set, load_embedding
 from .musicnn import load_musicnn, tag_probabilities, top_tags
 from .reliability import distance, floor, infinity, interval
@@ -135,6 +135,8 @@ def main(argv: list[str] | None = None) -> None:
     name = args.embedding or "vggish"
     paths = args.background, args.eval
     sides, skipped = [], []
+    for file in filter(None, (args.json, args.save)):
+        require_writable(file.parent)
     with threads(1 if args.gpu else args.threads):
         if not all(map(holds_statistics, paths)):
             if not (args.embedding or args.weights or vggish_at_hand()):
