@@ -26,7 +26,7 @@ from ..spectrogram.compose import drawn_frames, halvable
 from ..spectrogram.model import read_run
 
 SMOOTHING = 50  # steps in the running mean of a loss
-LONG_SECONDS = 6  # longer clips get a row of their own, up to four times as wide
+LONG_SECONDS = 6  # longer clips get a row of their own, and a wider one
 MAX_FRAMES = 4096  # longer spectrograms are thinned out: a picture has far fewer pixels
 
 
@@ -40,7 +40,7 @@ def save_log_mels(
     longest = max(len(clip) for clips in rows.values() for clip in clips) / FRAMES_PER_SECOND
     if longest > LONG_SECONDS:
         rows = {f"{label} {i}": [clip] for label, clips in rows.items() for i, clip in enumerate(clips)}
-    width = 3 * float(np.clip(longest / LONG_SECONDS, 1, 4))
+    width = 3 * float(np.clip(longest / LONG_SECONDS, 1, 2.5))
     seconds = {label: [len(clip) / FRAMES_PER_SECOND for clip in clips] for label, clips in rows.items()}
     rows = {label: [clip[:: -(-len(clip) // MAX_FRAMES)] for clip in clips] for label, clips in rows.items()}
     columns = max(len(clips) for clips in rows.values())

@@ -19,7 +19,7 @@ DRAW = {
     "log-mels": lambda path: pictures.save_log_mels(path, {"one": [FRAME, FRAME + 1], "two": [FRAME]}),
     "losses": lambda path: pictures.save_losses(path, np.arange(4), {"noise": np.ones(4)}, 1.0),
     "steps": lambda path: pictures.save_step_curves(path, POINTS, ("ddim", 2)),
-    "scores": lambda path: pictures.save_scores(path, {"row": SCORE}, {"row": 2.5}),
+    "distances": lambda path: pictures.save_distances(path, {"row": SCORE | {"paper": 2.5}}),
     "study": lambda path: pictures.save_study(path, {0: 1.0}, {0: {1: 2.0}}, {"ema": 1.0}),
 }
 
