@@ -49,7 +49,10 @@ def main(argv: list[str] | None = None) -> None:
         elif checkpoint_path(args.run).exists():
             raise UserError(f"{args.run} holds a trained run: add --resume to continue it, or choose another --run")
         with threads(1 if args.gpu else args.threads):  # a GPU has its own
-            train(system.training(config, saved, device), args.run, saved)
+            trained = system.training(config, saved, device)
+            if mpi.rank() == 0:
+                loop.sweep(args.run)
+            train(trained, args.run, saved)
 
 
 def train(
@@ -62,7 +65,7 @@ def train(
     """Train as `loop.train` does, and draw loss.png: every step's loss as a dot, the mean of the last 50 as a line."""
     loop.train(system, run, saved, report, again)
     if mpi.rank() == 0:
-        rows = np.array(read_log(run / "log.csv"))
+        rows = np.array(read_log(run / "log.csv", 4))
         save_losses(
             run / "loss.png",
             rows[:, 0],

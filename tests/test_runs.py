@@ -74,7 +74,7 @@ def test_a_folder_with_clips_is_not_written_to(run, tmp_path):
 def test_of_two_at_once_in_a_folder_one_is_refused_and_numbered_ones_part(tmp_path):
     def claim(i, numbered):
         try:
-            with new_set(tmp_path / f"set {numbered}", {"i": i}, numbered) as folder:
+            with new_set(tmp_path / f"set {numbered}", {"i": i, "network": "a", "step": 1}, numbered) as folder:
                 (folder / "sample_000.wav").write_bytes(b"%d" % i)
             return folder
         except UserError:

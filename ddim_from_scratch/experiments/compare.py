@@ -191,7 +191,7 @@ def compare(run: Path, invert: Inverter, embedding: Embedding, samples: Path | N
         "ceiling": inverted,
         "real": others.sound(other),
     }
-    rows = np.array(read_log(run / "log.csv"))
+    rows = np.array(read_log(run / "log.csv", 4))
     metrics = {"samples": str(folder), "step": read_about(folder).get("step")}
     metrics |= distances(embedding, windows.sound(reference), sets) | {
         "log_mel_error": log_mel_error(inverted, others.take(other)),

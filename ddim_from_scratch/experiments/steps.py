@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..audio.contract import FRAMES_PER_SECOND
+from ..audio.contract import FRAMES_PER_SECOND, N_MELS
 from ..audio.inverter import Inverter, load_inverter
 from ..diffusion import SAMPLERS, SPACINGS, Sampling, T
 from ..fad import Embedding, Set, embed_clips, load_embedding
@@ -24,8 +24,8 @@ from ..fad.reliability import distance, interval
 from ..runtime import tree
 from ..runtime.backend import CLIPS_AT_ONCE, threads, to_host
 from ..runtime.cli import add_threads_option, at_least, counted
-from ..runtime.errors import UserError
-from ..runtime.files import read_json, require_writable, write_json
+from ..runtime.errors import UserError, printable
+from ..runtime.files import conforms, read_json, require_writable, write_json
 from ..runtime.streams import stream
 from ..spectrogram.compose import Composer, drawn_frames, frames_at_once, halvable
 from ..spectrogram.config import Config
@@ -38,6 +38,9 @@ EVALUATIONS = (5, 10, 20, 50, 100, 200)
 REFERENCE = "ddim", T  # sampler, evaluations
 BACKGROUND = 100  # most clips of the training music
 CLAIMS = (("dpm++2m", 20), ("ddim", 100)), (("dpm++2m", 50), REFERENCE)  # the first is no worse than the second
+
+POINT: dict[str, Any] = {"sampler": str, "steps": int, "evaluations": int, "seconds": float, "rms": float, "fad": float}
+POINT["interval"] = ([float, float], None)
 
 
 class Plan(NamedTuple):
@@ -139,15 +142,21 @@ def read_points(run: Path, settings: dict) -> tuple[list[dict], np.ndarray | Non
         return [], None
     try:
         saved = read_json(path)
+        if not conforms(saved, {"settings": {}, "points": [POINT]}):
+            raise ValueError
         begun, points, reference = saved["settings"], saved["points"], tree.load(run / "steps.npz")["reference"]
+        shape = begun["clips"], round(begun["seconds"] * FRAMES_PER_SECOND), N_MELS
+        if not tree.is_finite(reference) or reference.shape != shape:
+            raise ValueError
         different = [name for name in settings if begun.get(name) != settings[name]]
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         raise UserError(f"{path} or steps.npz beside it is damaged or missing: move both elsewhere") from None
     if different:
         name = different[0]
+        was = printable(begun.get(name))
         raise UserError(
-            f"{path} was made with {name.replace('_', ' ')} {begun.get(name)}, not {settings[name]}: give the same "
-            "options to add to it, or move it elsewhere to begin anew"
+            f"{path} was made with {name.replace('_', ' ')} {was}, not {settings[name]}: give the same options to add "
+            "to it, or move it elsewhere to begin anew"
         )
     return points, reference
 

@@ -24,8 +24,8 @@ from ..nn.fast import use_plain
 from ..runtime.backend import chosen_device, threads
 from ..runtime.cli import Parser, add_hardware_options, at_least, flag, run_command
 from ..runtime.errors import UserError
-from ..runtime.files import write_json
-from ..spectrogram.config import Config, add_options, given_options
+from ..runtime.files import below, conforms, reading, write_json
+from ..spectrogram.config import Config, add_options, given_options, shortened
 from ..spectrogram.data import Windows, load_windows
 from ..spectrogram.model import read_run
 from ..spectrogram.system import training
@@ -75,6 +75,9 @@ def open_study(out: Path, base: Config) -> Any:
     out.mkdir(parents=True, exist_ok=True)
     shared = {name: value for name, value in json.loads(base.to_json()).items() if name not in SPACE}
     about = {"space": SPACE, "options": shared}
+    database = below(out, "study.db")
+    if database.exists():
+        reading(database).close()  # SQLite would wait for a pipe
     try:
         storage = connected(
             f"sqlite:///{out / 'study.db'}",
@@ -97,6 +100,8 @@ def open_study(out: Path, base: Config) -> Any:
     except Exception as error:  # SQLAlchemy and Alembic raise many types, some with messages of pages
         reason = str(error).split("\n")[0]
         raise UserError(f"{out / 'study.db'} cannot be used as a study ({reason}): choose another --out") from None
+    if not conforms(begun, {"space": {str: {}}, "options": {}}):
+        raise UserError(f"{out / 'study.db'} is no study of ours: choose another --out")
     if other := [name for name in begun["space"].keys() | SPACE if begun["space"].get(name) != SPACE.get(name)]:
         name = min(other)
         raise UserError(
@@ -138,8 +143,13 @@ def tune(study: Any, base: Config, windows: Windows, out: Path, trials: int, dev
     import optuna
 
     def objective(trial: Any) -> float:
-        run = out / trial.user_attrs.get("run", f"trial_{trial.number:03d}")
-        trial.set_user_attr("run", run.name)  # a retried trial keeps the attributes of the first
+        name = trial.user_attrs.get("run", f"trial_{trial.number:03d}")
+        if not (isinstance(name, str) and re.fullmatch(r"trial_[0-9]{3,9}", name)):
+            raise UserError(
+                f"{out / 'study.db'} names {shortened(name)} as the folder of a trial: choose another --out"
+            )
+        run = below(out, name)
+        trial.set_user_attr("run", name)  # a retried trial keeps the attributes of the first
         config = Config(**{**vars(base), **suggest(trial)})
         saved = read_run(run) if checkpoint_path(run).exists() else None
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from .errors import REMEDIES, SAVED, UserError
+from .errors import REMEDIES, SAVED, UserError, printable
 
 
 class Parser(argparse.ArgumentParser):
@@ -67,8 +67,8 @@ def run_command(main: Callable[[], None], again: str = "run the same command aga
     except OSError as error:
         remedy = REMEDIES.get(error.errno or 0, SAVED)
         remedy += f"; {again}" if SAVED in remedy else ""
-        print(f"error: {error.filename or error}: {error.strerror or 'failed'}: {remedy}", file=sys.stderr)
+        print(f"error: {printable(error.filename or error)}: {error.strerror or 'failed'}: {remedy}", file=sys.stderr)
         sys.exit(2)
     except (UserError, MemoryError) as error:
-        print(f"error: {error or 'out of memory: lower --batch-size or --widths'}", file=sys.stderr)
+        print(f"error: {printable(str(error)) or 'out of memory: lower --batch-size or --widths'}", file=sys.stderr)
         sys.exit(2)

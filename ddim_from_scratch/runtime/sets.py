@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UserError
-from .files import read_json, write_json
+from .files import below, conforms, read_json, write_json
 
 ABOUT, CLIPS = "set.json", "sample*"  # the files of a set
 
@@ -26,7 +26,7 @@ def new_set(folder: Path, about: dict[str, Any], numbered: bool) -> Iterator[Pat
     If no clip was written, nothing stays. Raises UserError if the folder is taken, and OSError if it can't be written.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    names = (folder.with_name(f"{folder.name}-{i}") if i > 1 else folder for i in count(1))
+    names = (below(folder.parent, f"{folder.name}-{i}" if i > 1 else folder.name) for i in count(1))
     chosen = next((name for name in names if _claimed(name)), None) if numbered else folder
     if chosen is None or not (numbered or _claimed(folder)):
         raise UserError(f"{folder} holds clips already, or another process is writing some there: choose another --out")
@@ -46,7 +46,7 @@ def sets_in(folder: Path) -> list[Path]:
     numbers = {}
     for path in folder.parent.glob(f"{folder.name}*"):
         number = path.name.removeprefix(folder.name).removeprefix("-") or "1"
-        if path.is_dir() and number.isdecimal():
+        if path.is_dir() and not path.is_symlink() and number.isdecimal():
             numbers[int(number)] = path
     return [numbers[number] for number in sorted(numbers, reverse=True)]
 
@@ -57,7 +57,7 @@ def read_about(folder: Path) -> dict[str, Any]:
         about = read_json(folder / ABOUT)
     except (OSError, ValueError):
         return {}
-    return about if isinstance(about, dict) else {}
+    return about if conforms(about, {"network": str, "step": int, "finished": bool}) else {}
 
 
 def _claimed(folder: Path) -> bool:
@@ -65,8 +65,6 @@ def _claimed(folder: Path) -> bool:
 
     Of two processes one makes the file, on any file system: no lock is needed.
     """
-    if folder.is_symlink():
-        folder = folder.resolve()
     try:
         folder.mkdir()
     except FileExistsError:

@@ -16,6 +16,7 @@ from ..nn.fast import layers_for, recorded
 from ..runtime import mpi, tree
 from ..runtime.backend import CLIPS_AT_ONCE, Array, array_module, to_device, to_host
 from ..runtime.errors import UserError
+from ..runtime.files import conforms
 from ..runtime.tree import Tree
 from ..training.checkpoint import load_checkpoint
 from .config import Config
@@ -24,6 +25,7 @@ from .unet import init_unet, unet
 
 NAME = "spectrogram"
 CONTRACT = {"sr": SR, "frame_length": FRAME_LENGTH, "hop_length": HOP_LENGTH, "n_fft": N_FFT, "n_mels": N_MELS}
+KEYS = {"system", "config", "contract", "step", "windows", "recordings", "scaler", "state"}  # of a checkpoint
 FIRST_CONTRACT = {"sr": 16000, "frame_length": 640, "hop_length": 320, "n_fft": 1024, "n_mels": 128}
 
 
@@ -113,23 +115,34 @@ def kept(scaler: Scaler, windows: int, contents: Contents | None) -> Tree:
 
 
 def understand(content: Tree) -> Saved:
-    """A checkpoint's content. Raises UserError if it is another system's, or its arrays are not its configuration's."""
-    if (name := str(content.get("system", NAME))) != NAME:
-        raise UserError(f"it is of the system {name}")
-    contract = json.loads(str(content["contract"])) if "contract" in content else FIRST_CONTRACT
+    """A checkpoint's content. Raises UserError or ValueError if it is another system's, or its arrays are not its
+    configuration's, or are not of their types and ranges."""
+    if other := content.keys() - KEYS:
+        raise UserError(f"it has {min(other)[:40]!r}, which this version does not know")
+    if "system" in content and (name := tree.text(content["system"])) != NAME:
+        raise UserError(f"it is of the system {name[:40]!r}")
+    contract = json.loads(tree.text(content["contract"])) if "contract" in content else FIRST_CONTRACT
     for key, value in CONTRACT.items():
         if contract[key] != value:
-            raise UserError(f"its spectrograms have {key} {contract[key]}, this version's {value}")
-    config, state = Config.from_json(str(content["config"])), content["state"]
+            raise UserError(f"its spectrograms have {key} {str(contract[key])[:40]!r}, this version's {value}")
+    config, state = Config.from_json(tree.text(content["config"])), content["state"]
     for part in ("network", "average"):
         state[part].setdefault("statistics", {})  # a file keeps no empty tree, which group normalisation's is
     if wrong := _wrong(state, config):
         raise UserError(f"it is not of its own configuration ({wrong})")
-    scaler = Scaler(content["scaler"]["mean"], content["scaler"]["std"])
-    if scaler.mean.shape != (N_MELS,) or scaler.std.shape != (N_MELS,):
-        raise UserError("it is not of its own configuration (scaler)")
-    recordings = json.loads(str(content["recordings"])) if "recordings" in content else None
-    return Saved(config, scaler, state, int(content["step"]), int(content["windows"]), recordings)
+    scaler = Scaler(**content["scaler"])
+    for leaf in (scaler.mean, scaler.std):
+        if not tree.is_finite(leaf) or leaf.shape != (N_MELS,) or abs(leaf).max() > 100:  # natural logarithms
+            raise UserError("it is not of its own configuration (scaler)")
+    if scaler.std.min() <= 0:
+        raise UserError(f"its scaler has a deviation of {scaler.std.min()}")
+    recordings = json.loads(tree.text(content["recordings"])) if "recordings" in content else None
+    if recordings is not None and not conforms(recordings, {"trained": [[str]], "held_out": [[str]]}):
+        raise UserError("its recordings are no names and digests")
+    if recordings and any(len(one) != 2 for side in recordings.values() for one in side):
+        raise UserError("its recordings are no names and digests")
+    windows = tree.integer(content["windows"], 1)
+    return Saved(config, scaler, state, tree.integer(content["step"], 0), windows, recordings)
 
 
 def _wrong(state: Tree, config: Config) -> str | None:
@@ -150,6 +163,10 @@ def _wrong(state: Tree, config: Config) -> str | None:
     for name, leaf in expected.items():
         if name not in found or (found[name].shape, found[name].dtype) != (leaf.shape, leaf.dtype):
             return name
+        if not tree.is_finite(found[name]):
+            return f"{name}, which is not finite"
+        if (name.startswith("moments/v/") or name.endswith("/variance")) and (found[name] < 0).any():
+            return f"{name}, which is negative"
     return next(iter(found.keys() - expected.keys()), None)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..runtime import tree
 from ..runtime.errors import UserError
-from ..runtime.files import TEMPORARY
+from ..runtime.files import locking
 from ..runtime.tree import Packed, Tree
 from .optim import norm
 
@@ -32,10 +32,10 @@ LOCK = ".lock"  # in a run's folder; it stays, and holds nothing
 def locked(run: Path) -> Iterator[None]:
     """Within it no other process trains in the folder `run`, which is made if need be. A kill ends it, too.
 
-    What a killed process had begun to write is swept away. Raises UserError if the folder is taken.
+    Raises UserError if the folder is taken.
     """
     run.mkdir(parents=True, exist_ok=True)
-    with open(run / LOCK, "ab") as file:
+    with locking(run / LOCK) as file:
         if fcntl:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -46,8 +46,6 @@ def locked(run: Path) -> Iterator[None]:
                     f"warning: {run} can't be locked ({error.strerror}): train there only once at a time",
                     file=sys.stderr,
                 )
-        for unfinished in run.glob(f"*{TEMPORARY}"):
-            unfinished.unlink()
         yield
 
 

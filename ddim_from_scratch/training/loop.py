@@ -25,7 +25,7 @@ from tqdm import tqdm
 from ..runtime import mpi, tree
 from ..runtime.backend import memory_held
 from ..runtime.errors import UserError
-from ..runtime.files import replacing
+from ..runtime.files import replacing, sweep_unfinished
 from ..runtime.streams import stream
 from ..runtime.tree import Packed, Tree
 from .checkpoint import BEST, checkpoint_path, save_checkpoint
@@ -136,6 +136,11 @@ def train(
             if stopped:
                 bar.write(interrupted(run, stopped, step, total, again), file=sys.stderr)
                 sys.exit(128 + stopped)  # as a shell has it
+
+
+def sweep(run: Path) -> None:
+    """Removes what a killed training had begun to write in its folder, which must be `locked`."""
+    sweep_unfinished(run, {checkpoint_path(run).name, BEST, "config.json", "log.csv", "fad.csv", "loss.png"})
 
 
 class Files:

@@ -265,8 +265,8 @@ sound(with_care[near_seam], "Faded by decode")
 # %% [markdown]
 # ## Whatever is at hand
 #
-# `load_inverter` gives the GAN if it is on the machine (in TF-Hub's or Kaggle's cache), and Griffin-Lim
-# elsewhere. If this page was made with the GAN, you hear it here.
+# `load_inverter` gives the GAN where you ask for it, and Griffin-Lim otherwise. If the GAN is in your cache,
+# you hear it here, too.
 
 # %%
 folder = hub.find(hub.SOUNDSTREAM)
