@@ -516,6 +516,15 @@ def test_a_table_s_files_have_types(name, value, tmp_path):
     assert "damaged" in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("file", ["rows/gtzan-10/metrics.json", "settings.json"])
+@pytest.mark.parametrize("text", ["", "x", "[" * 100_000, "\xff", "3", "null", "NaN", "[{}]", "9" * 5000])
+def test_a_table_s_files_are_json(file, text, tmp_path):
+    words = table_folder(tmp_path)
+    (tmp_path / file).write_bytes(text.encode("latin-1"))
+    with pytest.raises(UserError, match="damaged"):
+        experiments.main(words)
+
+
 @pytest.mark.parametrize("link", ["rows", "rows/gtzan-10", "rows/gtzan-10/metrics.json", "settings.json"])
 def test_a_report_tells_nothing_that_a_link_leads_to(link, tmp_path):
     words = table_folder(tmp_path / "out")
@@ -532,6 +541,7 @@ POINT = {"sampler": "ddim", "steps": 5, "evaluations": 5, "seconds": 1.0, "rms":
 @pytest.mark.parametrize(
     "points",
     [3, {}, [3], [{}], [POINT | {"steps": "5"}], [POINT | {"fad": None}], [POINT | {"interval": ["x", 2]}], None,
+     [POINT | {"interval": None}],
      [POINT | {"sampler": ["ddim"]}], [POINT | {"rms": 10**400}]],
 )  # fmt: skip
 def test_points_of_other_types_are_measured_again(points, tmp_path):

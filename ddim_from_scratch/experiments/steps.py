@@ -24,7 +24,7 @@ from ..fad.reliability import distance, interval
 from ..runtime import tree
 from ..runtime.backend import CLIPS_AT_ONCE, threads, to_host
 from ..runtime.cli import add_threads_option, at_least, counted
-from ..runtime.errors import UserError, printable
+from ..runtime.errors import UserError, printable, warn
 from ..runtime.files import conforms, read_json, require_writable, write_json
 from ..runtime.streams import stream
 from ..spectrogram.compose import Composer, drawn_frames, frames_at_once, halvable
@@ -40,7 +40,7 @@ BACKGROUND = 100  # most clips of the training music
 CLAIMS = (("dpm++2m", 20), ("ddim", 100)), (("dpm++2m", 50), REFERENCE)  # the first is no worse than the second
 
 POINT: dict[str, Any] = {"sampler": str, "steps": int, "evaluations": int, "seconds": float, "rms": float, "fad": float}
-POINT["interval"] = ([float, float], None)
+POINT["interval"] = [float, float]
 
 
 class Plan(NamedTuple):
@@ -133,7 +133,7 @@ def forecast(model: Model, points: Sequence[tuple[str, int]], clips: int, frames
 
 
 def read_points(run: Path, settings: dict) -> tuple[list[dict], np.ndarray | None]:
-    """The points in RUN/steps.json and the reference's log-mels; none if there is no such file.
+    """The points in RUN/steps.json and the reference's log-mels; none if there is no such file, or it is damaged.
 
     Raises UserError if they were made with other settings: they are not to be lost.
     """
@@ -150,7 +150,8 @@ def read_points(run: Path, settings: dict) -> tuple[list[dict], np.ndarray | Non
             raise ValueError
         different = [name for name in settings if begun.get(name) != settings[name]]
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        raise UserError(f"{path} or steps.npz beside it is damaged or missing: move both elsewhere") from None
+        warn(f"{path}, or steps.npz beside it, is damaged or missing: everything is measured again")
+        return [], None
     if different:
         name = different[0]
         was = printable(begun.get(name))

@@ -176,6 +176,8 @@ def read_settings(out: Path, kind: Callable[..., Kind]) -> Kind:
         return settings_of(kind, read_json(below(out, "settings.json")))
     except FileNotFoundError:
         raise UserError(f"{out} holds no table: check the path, or leave out --report to begin one") from None
+    except UserError:
+        raise
     except (ValueError, TypeError) as error:
         raise UserError(f"{out / 'settings.json'} is damaged ({str(error)[:80]}): choose another --out") from None
 
@@ -425,10 +427,15 @@ class OneProcess(Executor):
 def read_metrics(out: Path, names: Iterable[str], kinds: dict[str, Any] = METRICS) -> dict[str, dict]:
     """The metrics of every row that has them. Raises UserError if they are not of their kinds."""
     files = {name: below(out, "rows", name, "metrics.json") for name in names}
-    found = {name: read_json(path) for name, path in files.items() if path.exists()}
-    for name, metrics in found.items():
-        if not conforms(metrics, kinds):
-            raise UserError(f"{files[name]} is damaged: remove it, and the row is measured again")
+    found = {}
+    for name, path in files.items():
+        if path.exists():
+            try:
+                found[name] = read_json(path)
+            except ValueError:
+                found[name] = {}
+            if not conforms(found[name], kinds):
+                raise UserError(f"{path} is damaged: remove it, and the row is measured again")
     return found
 
 

@@ -76,9 +76,9 @@ def open_study(out: Path, base: Config) -> Any:
     shared = {name: value for name, value in json.loads(base.to_json()).items() if name not in SPACE}
     about = {"space": SPACE, "options": shared}
     database = below(out, "study.db")
-    if database.exists():
-        reading(database).close()  # SQLite would wait for a pipe
     try:
+        if database.exists():
+            reading(database).close()  # SQLite would wait for a pipe
         storage = connected(
             f"sqlite:///{out / 'study.db'}",
             engine_kwargs={"connect_args": {"timeout": 60}},  # seconds to wait for another process

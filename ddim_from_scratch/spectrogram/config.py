@@ -13,7 +13,7 @@ from typing import Any
 from ..audio.contract import FRAMES_PER_SECOND, N_MELS
 from ..diffusion import PREDICTIONS, SCHEDULES, Schedule
 from ..runtime.cli import flag
-from ..runtime.errors import UserError
+from ..runtime.errors import UserError, printable
 from ..runtime.files import read_json
 
 ATTENTIONS = ("none", "lowest", "all")
@@ -347,4 +347,4 @@ def _require(config: Config, name: str, holds: bool, remedy: str) -> None:
     if not holds:
         value = getattr(config, name)
         text = " ".join(map(str, value)) if name == "widths" else str(value)
-        raise UserError(f"{flag(name)} is {text[:60]}: {remedy}")
+        raise UserError(f"{flag(name)} is {printable(text[:60])}: {remedy}")

@@ -102,7 +102,7 @@ def without_copies(paths: list[Path], left_out: LeftOut | None = None) -> list[P
         for path in alike if len(alike) > 1 else ():  # only files of one size can be the same
             try:
                 content = hashlib.sha256(read_bytes(path)).digest()
-            except OSError:
+            except (OSError, UserError):
                 continue
             if content in first:
                 warn(f"skipped: {printable(path)} is a copy of {printable(first[content])}")

@@ -25,7 +25,9 @@ from .unet import init_unet, unet
 
 NAME = "spectrogram"
 CONTRACT = {"sr": SR, "frame_length": FRAME_LENGTH, "hop_length": HOP_LENGTH, "n_fft": N_FFT, "n_mels": N_MELS}
-KEYS = {"system", "config", "contract", "step", "windows", "recordings", "scaler", "state"}  # of a checkpoint
+# Names in a checkpoint, and in its scaler.
+KEYS = {"system", "config", "contract", "step", "windows", "recordings", "scaler", "state"}
+SCALER = {"mean", "std", "outline"}
 FIRST_CONTRACT = {"sr": 16000, "frame_length": 640, "hop_length": 320, "n_fft": 1024, "n_mels": 128}
 
 
@@ -130,7 +132,9 @@ def understand(content: Tree) -> Saved:
         state[part].setdefault("statistics", {})  # a file keeps no empty tree, which group normalisation's is
     if wrong := _wrong(state, config):
         raise UserError(f"it is not of its own configuration ({wrong})")
-    scaler = Scaler(**content["scaler"])
+    if other := content["scaler"].keys() - SCALER:
+        raise UserError(f"its scaler has {min(other)[:40]!r}, which this version does not know")
+    scaler = Scaler(content["scaler"]["mean"], content["scaler"]["std"])
     for leaf in (scaler.mean, scaler.std):
         if not tree.is_finite(leaf) or leaf.shape != (N_MELS,) or abs(leaf).max() > 100:  # natural logarithms
             raise UserError("it is not of its own configuration (scaler)")

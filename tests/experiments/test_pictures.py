@@ -11,7 +11,7 @@ import pytest
 
 from ddim_from_scratch.experiments import pictures
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 FRAME = np.zeros((8, 128))
 SCORE = {"fad": 2.0, "interval": (1.0, 3.0), "floor": 0.5, "ceiling": 1.0}
 POINTS = [{"sampler": "ddim", "evaluations": n, "rms": 1 / n, "fad": 1.0, "interval": (0.5, 2.0)} for n in (1, 2)]
