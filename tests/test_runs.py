@@ -205,7 +205,7 @@ def test_infill_keeps_the_recording_and_continue_writes_song_and_continuation(ru
 def test_at_says_where_to_begin(run, song, monkeypatch):
     from ddim_from_scratch.spectrogram.compose import read_log_mel
 
-    whole, given = read_log_mel(song), []
+    whole, given = read_log_mel(song, read_run(run).scaler), []
     monkeypatch.setattr(Composer, "vary", lambda self, clip, *_: given.append(clip) or clip[None])
     monkeypatch.setattr(Composer, "between", lambda self, a, b, *_: given.extend([a, b]) or a[None])
     sample.main(f"vary {song} --at 2 --run {run} {FAST}".split())

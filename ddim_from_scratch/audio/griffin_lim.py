@@ -36,19 +36,21 @@ def griffin_lim(
     to 0.0215.
 
     log_mel: (..., frames, 128), natural logarithms as returned by `mel.log_mel`. Leading axes are a batch.
-    momentum: 0 .. 1; above 1 the iteration does not converge.
+    momentum: in [0, 1); from 1 on the iteration does not converge.
     rng: a generator, or a seed, for the initial phases. All clips of a batch get the same phases, so that a clip does
         not depend on its batch.
     begun: (..., k * 320), the sound of the first k frames, if it is known. The frames within it keep their spectra, so
         that the result continues this sound.
-    Returns float32 (..., frames * 320), 16 kHz. Values can exceed [-1, 1]; `write_wav` clips them.
-    Raises ValueError for another shape, NaN or infinity.
+    Returns float32 (..., frames * 320), 16 kHz. Values can exceed [-1, 1]: see `full_scale`.
+    Raises ValueError for another shape or momentum, NaN or infinity.
     """
     xp = array_module(log_mel)
     if log_mel.ndim < 2 or log_mel.shape[-1] != N_MELS or 0 in log_mel.shape:
         raise ValueError(f"log_mel has shape {log_mel.shape}, not (..., frames, {N_MELS}): transpose it?")
     if not xp.isfinite(log_mel).all():
         raise ValueError("log_mel contains NaN or infinity: the model that made it has diverged")
+    if not 0 <= momentum < 1:
+        raise ValueError(f"momentum is {momentum}: give 0 or more, and less than 1")
     target = xp.exp(xp.clip(log_mel, math.log(MEL_MIN), math.log(MEL_MAX)).astype(np.float32))
     length = log_mel.shape[-2] * HOP_LENGTH
     matrix = mel_matrix()  # (513, 128)

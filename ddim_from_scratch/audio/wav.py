@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..runtime.errors import UserError, printable, warn
+from ..runtime.errors import UserError, printable, say_once, warn
 from ..runtime.files import reading, replacing
 from .container import FEW, ContainerError, Excerpt, Stream, foreign, streams
 from .contract import SR
@@ -216,14 +216,25 @@ def _unseekable() -> Any:
     return Unseekable
 
 
+def full_scale(samples: np.ndarray) -> np.ndarray:
+    """The clip (n,), made quieter as a whole if its peak exceeds 1, which says so on stderr the first time.
+
+    Clipping every sample would distort it. What is written and what is compared is made quieter alike.
+    """
+    if (peak := float(np.abs(samples).max(initial=0))) <= 1:
+        return samples
+    say_once("note: clips whose peak exceeds full scale (1) are made quieter, each by one gain")
+    return samples / samples.dtype.type(peak)
+
+
 def write_wav(path: str | Path, samples: np.ndarray, sr: int = SR) -> None:
-    """Writes samples (n,), floats clipped to [-1, 1], as a mono 16-bit WAV file, atomically.
+    """Writes samples (n,), floats in `full_scale`, as a mono 16-bit WAV file, atomically.
 
     Raises ValueError if samples are not one-dimensional and finite.
     """
     if samples.ndim != 1 or not np.isfinite(samples).all():
         raise ValueError(f"{path}: samples of shape {samples.shape} must be (n,) and finite: not written")
-    pcm = np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16)
+    pcm = np.round(full_scale(samples) * 32767).astype(np.int16)
     memory = io.BytesIO()  # an error of the disk cannot pass through C
     libsndfile().write(memory, pcm, sr, format="WAV", subtype="PCM_16")
     with replacing(path) as file:

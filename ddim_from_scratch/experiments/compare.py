@@ -181,7 +181,7 @@ def compare(run: Path, invert: Inverter, embedding: Embedding, samples: Path | N
     rng = np.random.default_rng(config.seed + 1)
     n, frames = len(reference), windows.frames
     noise = model.scaler.restore(rng.standard_normal((n, frames, N_MELS), dtype=np.float32))
-    untrained_model = dataclasses.replace(model, network=init_state(config, rng)["average"])
+    untrained_model = dataclasses.replace(model, network=init_state(config, rng)["average"], outline=None)
     untrained = Composer(untrained_model, UNTRAINED, config.seed).draw(n, frames)
     inverted = invert(others.take(other), "real music")
     sets = {

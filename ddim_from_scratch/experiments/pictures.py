@@ -191,7 +191,7 @@ def film(run: Path, seconds: float | None, steps: int) -> np.ndarray:
     require_writable(run)
     model = read_run(run).model()
     frames = drawn_frames(model.config, seconds)
-    x_T = model.noise(1, halvable(model.config, frames), stream(model.config.seed, 0))
+    x_T = model.start(halvable(model.config, frames), [stream(model.config.seed, 0)])
     walk = ddim(model.eps_model(), x_T, model.alpha_bar, uniform_tau(T, steps))
     log_mels = model.restored(np.concatenate([*tqdm(walk, total=steps + 1, desc="sampling", unit="step")]))[:, :frames]
     save_film(run / "film.webp", log_mels)

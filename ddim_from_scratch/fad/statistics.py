@@ -15,7 +15,8 @@ from .frechet import gaussian
 
 MOST = 2048  # dimensions of an embedding: eigenvalues take seconds
 LARGEST = 1e30  # number in statistics: distances and squares of it are finite
-ROUNDING = 1e-6  # relative, of a covariance in float32
+COVARIANCE_ROUNDING = 1e-6  # relative, of a covariance in float32
+ROUNDING = 1e-5  # of embeddings in float32, relative to the largest
 NAMES = [(mean, covariance) for mean in ("mu", "mean") for covariance in ("sigma", "cov")]
 
 
@@ -46,6 +47,12 @@ class Set:
     def rank(self) -> int:
         """Rank of the covariance: at most n - 1 for n embeddings."""
         return int(np.linalg.matrix_rank(self.covariance, hermitian=True))
+
+    @property
+    def constant(self) -> bool:
+        """Whether all embeddings are equal but for rounding, as those of silence are: there is no distribution."""
+        spread = np.sqrt(np.abs(np.diag(self.covariance)).max())
+        return bool(spread <= ROUNDING * np.abs(self.mean).max())
 
 
 def holds_statistics(path: Path) -> bool:
@@ -93,7 +100,7 @@ def _impossible(mean: np.ndarray, covariance: np.ndarray, n: int) -> str | None:
     covariance = covariance.astype(np.float64)
     if (largest := max(abs(mean).max(), abs(covariance).max())) > LARGEST:
         return f"they contain {largest:.3g}, more than {LARGEST:g}"
-    rounding = ROUNDING * abs(covariance).max()
+    rounding = COVARIANCE_ROUNDING * abs(covariance).max()
     if abs(covariance - covariance.T).max() > rounding:
         return "the covariance is not symmetric"
     if (least := np.linalg.eigvalsh(covariance)[0]) < -rounding * len(mean):

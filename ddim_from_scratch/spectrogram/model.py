@@ -21,6 +21,7 @@ from ..runtime.tree import Tree
 from ..training.checkpoint import load_checkpoint
 from .config import Config
 from .data import Contents, Scaler
+from .start import draw_outline, white_variance
 from .unet import init_unet, unet
 
 NAME = "spectrogram"
@@ -33,29 +34,31 @@ FIRST_CONTRACT = {"sr": 16000, "frame_length": 640, "hop_length": 320, "n_fft": 
 
 @dataclass(frozen=True)
 class Model:
-    """A network that draws. network: {"params", "statistics"}, on `device`."""
+    """A network that draws. network: {"params", "statistics"}, on `device`. outline: see start.py."""
 
     network: Tree
     config: Config
     scaler: Scaler
     device: str = "cpu"
+    outline: np.ndarray | None = None
 
     @property
     def alpha_bar(self) -> np.ndarray:
         """The schedule's table, (T + 1,)."""
         return self.config.noise_schedule.alpha_bar
 
-    def eps_model(self, context: Array | None = None) -> EpsModel:
-        """The network as the function eps_model(x, t) that samplers take.
+    def eps_model(self, context: Array | None = None, alpha_bar: np.ndarray | None = None) -> EpsModel:
+        """The network as the function eps_model(x, t) that samplers take, t an index into alpha_bar.
 
+        alpha_bar: the schedule's table, unless given.
         context: of a network trained with one, a `context_channel` like x, on x's device; None is no past.
         """
-        alpha_bar = self.alpha_bar
+        levels = self.alpha_bar if alpha_bar is None else alpha_bar
 
         def eps_model(x: Array, t: int) -> Array:
             seen = with_context(x, context) if self.config.context else x
-            output = self._output(seen, array_module(x).full(len(x), 1 - alpha_bar[t]))
-            return PREDICTIONS[self.config.prediction].eps(x, float(alpha_bar[t]), output.copy())
+            output = self._output(seen, array_module(x).full(len(x), 1 - levels[t]))
+            return PREDICTIONS[self.config.prediction].eps(x, float(levels[t]), output.copy())
 
         return eps_model
 
@@ -71,6 +74,16 @@ class Model:
 
     def noise(self, n: int, frames: int, rng: Rng) -> Array:
         return to_device(draw_noise((n, frames, N_MELS, 1), rng), self.device)
+
+    def start(self, frames: int, rngs: list[np.random.Generator]) -> Array:
+        """x_T as in training, (n, frames, 128, 1), a row of each generator: see start.py. Of an old run, noise."""
+        noise = draw_noise((len(rngs), frames, N_MELS, 1), rngs)
+        if self.outline is not None:
+            signal = np.stack([draw_outline(self.outline, frames, rng) for rng in rngs])[..., None]
+            alpha_bar = float(self.alpha_bar[-1])
+            noise *= (1 - alpha_bar + alpha_bar * white_variance(self.outline)) ** 0.5
+            noise += alpha_bar**0.5 * signal
+        return to_device(noise, self.device)
 
     def standardised(self, log_mels: np.ndarray) -> Array:
         """Log-mels (n, frames, 128) as the network sees them, (n, frames, 128, 1) on its device."""
@@ -94,6 +107,7 @@ class Saved:
     step: int
     windows: int
     contents: Contents | None = None
+    outline: np.ndarray | None = None  # files of the first edition have none
 
     @property
     def epochs_done(self) -> int:
@@ -101,7 +115,7 @@ class Saved:
 
     def model(self, device: str = "cpu") -> Model:
         """The network of averaged weights."""
-        return Model(tree.to_device(self.state["average"], device), self.config, self.scaler, device)
+        return Model(tree.to_device(self.state["average"], device), self.config, self.scaler, device, self.outline)
 
 
 def read_run(run: Path, best: bool = False) -> Saved:
@@ -109,10 +123,11 @@ def read_run(run: Path, best: bool = False) -> Saved:
     return load_checkpoint(run, understand, best)
 
 
-def kept(scaler: Scaler, windows: int, contents: Contents | None) -> Tree:
+def kept(scaler: Scaler, windows: int, contents: Contents | None, outline: np.ndarray | None) -> Tree:
     """What a checkpoint holds beside the state."""
     texts = {"contract": CONTRACT} | ({"recordings": contents} if contents else {})
-    arrays = {"scaler": {"mean": scaler.mean, "std": scaler.std}, "windows": np.array(windows)}
+    scales = {"mean": scaler.mean, "std": scaler.std} | ({} if outline is None else {"outline": outline})
+    arrays = {"scaler": scales, "windows": np.array(windows)}
     return arrays | {name: np.array(json.dumps(value)) for name, value in texts.items()}
 
 
@@ -140,13 +155,16 @@ def understand(content: Tree) -> Saved:
             raise UserError("it is not of its own configuration (scaler)")
     if scaler.std.min() <= 0:
         raise UserError(f"its scaler has a deviation of {scaler.std.min()}")
+    outline = content["scaler"].get("outline")
+    if outline is not None and (outline.dtype, outline.shape[1:]) != (np.float32, (config.window_frames, N_MELS)):
+        raise UserError("it is not of its own configuration (scaler/outline)")
     recordings = json.loads(tree.text(content["recordings"])) if "recordings" in content else None
     if recordings is not None and not conforms(recordings, {"trained": [[str]], "held_out": [[str]]}):
         raise UserError("its recordings are no names and digests")
     if recordings and any(len(one) != 2 for side in recordings.values() for one in side):
         raise UserError("its recordings are no names and digests")
     windows = tree.integer(content["windows"], 1)
-    return Saved(config, scaler, state, tree.integer(content["step"], 0), windows, recordings)
+    return Saved(config, scaler, state, tree.integer(content["step"], 0), windows, recordings, outline)
 
 
 def _wrong(state: Tree, config: Config) -> str | None:

@@ -69,7 +69,7 @@ def go_on(args: argparse.Namespace, composer: Composer) -> Drawing:
     """The recording itself, and new music after it. Its last frames, which look beyond its end, are drawn, too."""
     config = composer.model.config
     remedy = "give a longer recording" + ("" if config.context else ", or lower --overlap")
-    log_mels = read_log_mel(args.recording, composer.needed, remedy)
+    log_mels = read_log_mel(args.recording, composer.model.scaler, composer.needed, remedy)
     prompt = log_mels[-max(composer.needed, config.window_frames) :]
     new = whole_frames("--seconds", length(config, args.seconds))
     recording = Recording.read(args.recording)
@@ -94,7 +94,8 @@ def infill(args: argparse.Namespace, composer: Composer) -> Drawing:
     if not np.isfinite(args.gap).all():
         raise UserError(f"--gap is {args.gap[0]} {args.gap[1]}: give two numbers of seconds")
     start, stop = (round(second * FRAMES_PER_SECOND) for second in args.gap)
-    log_mels, recording, first = read_log_mel(args.recording), Recording.read(args.recording), max(start - MARGIN, 0)
+    log_mels = read_log_mel(args.recording, composer.model.scaler)
+    recording, first = Recording.read(args.recording), max(start - MARGIN, 0)
 
     def write(path: Path, sound: np.ndarray) -> None:
         recording.write(path, recording.spliced(sound, first / FRAMES_PER_SECOND, *args.gap))
@@ -106,26 +107,24 @@ def infill(args: argparse.Namespace, composer: Composer) -> Drawing:
 def vary(args: argparse.Namespace, composer: Composer) -> Drawing:
     if not 0 <= args.strength <= 1:
         raise UserError(f"--strength is {args.strength}: give a number from 0 (the clip itself) to 1")
-    clip = _part(args, composer.model.config, args.recording, args.at)
+    clip = _part(args, composer.model, args.recording, args.at)
     return Drawing(partial(composer.vary, clip, args.strength, args.num))
 
 
 def between(args: argparse.Namespace, composer: Composer) -> Drawing:
     if len(args.at) > 2:
         raise UserError(f"--at has {len(args.at)} numbers: give one, or one for each recording")
-    a, b = (
-        _part(args, composer.model.config, *one) for one in zip((args.a, args.b), (*args.at, *args.at), strict=False)
-    )
+    a, b = (_part(args, composer.model, *one) for one in zip((args.a, args.b), (*args.at, *args.at), strict=False))
     return Drawing(partial(composer.between, a, b, args.num))
 
 
-def _part(args: argparse.Namespace, config: Config, recording: str, at: float) -> np.ndarray:
+def _part(args: argparse.Namespace, model: Model, recording: str, at: float) -> np.ndarray:
     """The log-mels of a recording from second `at` on, as long as --seconds says."""
     if not (np.isfinite(at) and at >= 0):
         raise UserError(f"--at is {at}: give a number of seconds, 0 or more")
-    frames = drawn_frames(config, args.seconds)
+    frames = drawn_frames(model.config, args.seconds)
     remedy = "give a longer recording, or lower --seconds" + (" or --at" if at else "")
-    return read_log_mel(recording, frames, remedy, at)[:frames]
+    return read_log_mel(recording, model.scaler, frames, remedy, at)[:frames]
 
 
 def overlap_frames(config: Config, overlap: float | None) -> int | None:

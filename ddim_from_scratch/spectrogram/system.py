@@ -26,6 +26,7 @@ from .data import Contents, Scaler, Windows, augmented, contents, load_windows, 
 from .model import NAME, Model, Saved, context_channel, init_state, kept, read_run, with_context
 from .modes import MODES, composer
 from .run import Run
+from .start import outline
 from .unet import batch_statistics, unet, unet_backward
 
 __all__ = [
@@ -68,6 +69,7 @@ class Training:
     scaler: Scaler = None  # type: ignore[assignment]
     device: str = "cpu"
     contents: Contents | None = None
+    outline: np.ndarray | None = None
     name = NAME
 
     @property
@@ -85,7 +87,7 @@ class Training:
 
     @property
     def kept(self) -> Tree:
-        return kept(self.scaler, len(self.windows), self.contents)
+        return kept(self.scaler, len(self.windows), self.contents, self.outline)
 
     def init(self, rng: np.random.Generator) -> Tree:
         return init_state(self.config, rng)
@@ -160,7 +162,7 @@ class Training:
     def measure(self, state: Packed) -> float:
         """The noise is the same at every call, and the training's random numbers are left alone."""
         embedding, background = self._heard
-        model = Model(state["average"], self.config, self.scaler, self.device)
+        model = Model(state["average"], self.config, self.scaler, self.device, self.outline)
         seconds = max(self.config.window_seconds, embedding.seconds)
         log_mels = Composer(model, PROBE, self.config.seed).draw(PROBE_CLIPS, self.config.frames_lasting(seconds))
         sound = load_inverter(GRIFFIN_LIM, self.device)(log_mels, "samples")
@@ -193,7 +195,8 @@ def training(
     if found["held_out"] and mpi.rank() == 0:
         say_once(f"held out of the training: {', '.join(printable(name) for name, _ in found['held_out'])}")
     scaler = saved.scaler if saved else windows.scaler(config.standardise)
-    system = Training(config, windows, scaler, device, found)
+    start = saved.outline if saved and saved.outline is not None else outline(windows, scaler)
+    system = Training(config, windows, scaler, device, found, start)
     if system.batch_size < mpi.size():
         raise UserError(
             f"{mpi.size()} processes can't share a batch of {system.batch_size} windows: raise --batch-size"

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from ddim_from_scratch.audio import AudioError, find_audio, load_audio, log_mel, wav, write_wav
+from ddim_from_scratch.audio import AudioError, find_audio, full_scale, load_audio, log_mel, wav, write_wav
+from ddim_from_scratch.runtime import errors
 
 T = np.arange(44100) / 44100
 STEREO = np.stack([0.5 * np.sin(2 * np.pi * 440 * T), 0.3 * np.sin(2 * np.pi * 440 * T)], axis=1)
@@ -34,13 +35,24 @@ def test_no_resampling_at_the_same_rate(tmp_path):
     np.testing.assert_array_equal(load_audio(tmp_path / "x.wav"), x)
 
 
-def test_write_wav_clips_and_rounds(tmp_path):
+def test_write_wav_rounds(tmp_path):
     path = tmp_path / "x.wav"
-    write_wav(path, np.array([-3.0, -1.0, 0.0, 0.25, 1.0, 3.0]))
+    write_wav(path, np.array([-1.0, 0.0, 0.25, 1.0]))
     pcm, rate = soundfile.read(path, dtype="int16")
     assert rate == 16000
-    np.testing.assert_array_equal(pcm, [-32767, -32767, 0, 8192, 32767, 32767])
+    np.testing.assert_array_equal(pcm, [-32767, 0, 8192, 32767])
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_clip_louder_than_full_scale_gets_one_gain_and_that_is_said_once(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(errors, "_said", set())
+    loud = np.array([-3.0, 0.0, 1.5, -0.75], np.float32)
+    for _ in range(2):
+        write_wav(tmp_path / "x.wav", loud)
+        np.testing.assert_allclose(load_audio(tmp_path / "x.wav"), loud / 3, atol=1e-4)
+    assert capsys.readouterr().err.count("full scale") == 1
+    quiet = np.array([-1, 0.5], np.float32)
+    assert full_scale(quiet) is quiet and full_scale(loud).dtype == np.float32
 
 
 def test_write_wav_refuses_nan_and_keeps_the_old_file(tmp_path):

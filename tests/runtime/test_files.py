@@ -7,7 +7,16 @@ import pytest
 
 from ddim_from_scratch.runtime import files
 from ddim_from_scratch.runtime.errors import UserError
-from ddim_from_scratch.runtime.files import below, conforms, locking, read_bytes, read_json, reading, replacing
+from ddim_from_scratch.runtime.files import (
+    below,
+    conforms,
+    locking,
+    read_bytes,
+    read_json,
+    reading,
+    replacing,
+    write_json,
+)
 
 
 def test_replacing_keeps_the_old_file_after_an_error(tmp_path):
@@ -142,3 +151,11 @@ def test_links_below_the_named_folder_are_refused(tmp_path):
 )
 def test_values_of_a_json_file_have_kinds(value, kind, right):
     assert conforms(value, kind) is right
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_json_has_no_nan_or_infinity(number, tmp_path):
+    write_json(tmp_path / "file", {"a": None, "b": [0.1]})
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "file", {"a": [number]})
+    assert read_json(tmp_path / "file") == {"a": None, "b": [0.1]}
