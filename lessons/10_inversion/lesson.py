@@ -270,8 +270,8 @@ sound(with_care[near_seam], "Faded by decode")
 # %% [markdown]
 # ## Whatever is at hand
 #
-# `load_inverter` gives the GAN where you ask for it, and Griffin-Lim otherwise. The next line says whether the GAN is in
-# your cache, and so in this page. If it is not, only Griffin-Lim can be heard below.
+# `load_inverter` gives the GAN where you ask for it, and Griffin-Lim otherwise. The next line says whether the GAN is
+# in your cache, and so in this page. If it is not, only Griffin-Lim can be heard below.
 
 # %%
 folder = hub.find(hub.SOUNDSTREAM)
