@@ -297,7 +297,7 @@ def test_links_under_every_name_that_could_be_foreseen_are_not_written_through(r
             (run / "samples" / link).symlink_to(victim)
     sample.main(["--run", str(run), "--num", "1", "--steps", "1", "--inverter", "griffin-lim"])
     assert victim.read_bytes() == b"mine"
-    assert (run / "samples/sample_000.wav").stat().st_size > 1000
+    assert (run / "samples-2/sample_000.wav").stat().st_size > 1000  # the first folder is taken
 
 
 def test_a_training_that_is_refused_removes_nothing(run):

@@ -67,7 +67,7 @@ def load_inverter(name: str | None = None, device: str = "cpu") -> Inverter:
             f"--inverter {name} is neither {SOUNDSTREAM}, {GRIFFIN_LIM} nor a folder with saved_model.pb: "
             "check the path"
         )
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # else it prints as errors what CUDA registers twice
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # leave the rest of a GPU to CuPy
     warnings.filterwarnings("ignore", "pkg_resources is deprecated")  # TF-Hub imports it
     folder = str(hub.download(hub.SOUNDSTREAM) if name == SOUNDSTREAM else name)

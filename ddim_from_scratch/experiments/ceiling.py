@@ -9,7 +9,7 @@ import numpy as np
 from ..audio.inverter import Inverter, load_inverter
 from ..fad import Embedding, load_embedding
 from ..runtime.backend import threads
-from ..runtime.cli import add_threads_option, at_least
+from ..runtime.cli import add_threads_option, at_least, counted
 from ..runtime.errors import UserError
 from ..spectrogram.config import Config
 from ..spectrogram.data import load_windows
@@ -27,7 +27,8 @@ def ceiling(data: str, seconds: float, clips: int, invert: Inverter, embedding: 
     n = min(clips, len(chosen) // 2)
     if n < 2:
         raise UserError(
-            f"{data} has {len(chosen)} clips of {seconds:g} s; 4 are needed. Add recordings or lower --seconds"
+            f"{data} has {counted(len(chosen), 'clip')} of {seconds:g} s; 4 are needed. Add recordings, or lower "
+            "--seconds"
         )
     first, second = chosen[:n], chosen[n : 2 * n]
     log_mels = windows.take(chosen[: 2 * n])

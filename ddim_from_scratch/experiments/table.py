@@ -177,6 +177,8 @@ def read_settings(out: Path, kind: Callable[..., Kind]) -> Kind:
         return settings_of(kind, read_json(path))
     except FileNotFoundError:
         raise UserError(f"{out} holds no table: check the path, or leave out --report to begin one") from None
+    except UserError:
+        raise
     except (ValueError, TypeError) as error:
         raise UserError(f"{out / 'settings.json'} is damaged ({str(error)[:80]}): choose another --out") from None
 
@@ -247,7 +249,7 @@ def learn(task: Task, windows: Windows, run: Path, device: str) -> None:
         system = training(config, windows=windows)
         save_checkpoint(checkpoint_path(run), checkpoint(system, system.init(stream(config.seed)), 0))
     elif not saved or saved.epochs_done < config.epochs:
-        train(training(config, saved, device, windows), run, saved)
+        train(training(config, saved, device, windows), run, saved, again="the same command continues")
 
 
 def drawn_files(folder: Path, clips: int) -> list[Path]:

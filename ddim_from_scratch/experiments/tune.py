@@ -11,6 +11,7 @@ and several commands at once share one study.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import re
 import sys
@@ -42,6 +43,7 @@ SPACE: dict[str, dict[str, Any]] = {
     "max_signal_rate": {"low": 0.89, "high": 0.98},
     "block_depth": {"choices": [2, 4]},
 }
+AGAIN = "the same command continues"
 STUDY = "tune"  # its name in the database
 HEARTBEAT_SECONDS = 20  # after three missed heartbeats another process takes over a trial
 TRIALS_BEFORE_PRUNING = 3
@@ -77,7 +79,7 @@ def open_study(out: Path, base: Config) -> Any:
     try:
         if database.exists():
             reading(database).close()  # SQLite would wait for a pipe
-        storage = optuna.storages.RDBStorage(
+        storage = connected(
             f"sqlite:///{out / 'study.db'}",
             engine_kwargs={"connect_args": {"timeout": 60}},  # seconds to wait for another process
             heartbeat_interval=HEARTBEAT_SECONDS,
@@ -115,6 +117,20 @@ def open_study(out: Path, base: Config) -> Any:
     return study
 
 
+def connected(url: str, **settings: Any) -> Any:
+    """Optuna's storage in a database. While another process makes the tables, it waits for them."""
+    import optuna
+
+    for seconds in (0.1, 0.2, 0.4, 0.8, 1.6):
+        try:
+            return optuna.storages.RDBStorage(url, **settings)
+        except Exception as error:  # both make what neither has found
+            if not re.search("already exists|UNIQUE constraint|is locked", str(error)):
+                raise
+            time.sleep(seconds)
+    return optuna.storages.RDBStorage(url, **settings)
+
+
 def again(study: Any, trial: Any) -> None:
     """Queues a stopped trial again, with the distances it has reported."""
     import optuna
@@ -144,7 +160,7 @@ def tune(study: Any, base: Config, windows: Windows, out: Path, trials: int, dev
 
         try:
             if not saved or saved.epochs_done < config.epochs:
-                train(training(config, saved, device, windows), run, saved, report)
+                train(training(config, saved, device, windows), run, saved, report, AGAIN)
         except optuna.TrialPruned:
             raise
         except UserError as error:  # a learning rate of 0.3 can diverge
@@ -168,18 +184,18 @@ def tune(study: Any, base: Config, windows: Windows, out: Path, trials: int, dev
             time.sleep(HEARTBEAT_SECONDS / 10)  # other processes run the last trials
             continue
         study.optimize(objective, n_trials=1)
-        write_results(study, out)
+        write_results(study, base, out)
 
 
-def write_results(study: Any, out: Path) -> None:
-    """Writes the best trial's options (tune-best.json), and the study's history and option importance (tune.png)."""
+def write_results(study: Any, base: Config, out: Path) -> None:
+    """Writes the best trial's configuration, tune-best.json, and the study's history and importances, tune.png."""
     import optuna
 
     trials = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     if not trials:
         return
     best = min(trials, key=lambda trial: trial.value)
-    write_json(out / "tune-best.json", best.params)
+    write_json(out / "tune-best.json", dataclasses.asdict(base) | best.params)
     importance = {}
     if len(trials) >= TRIALS_FOR_IMPORTANCE:
         evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=0.5)
@@ -201,7 +217,8 @@ def summary(study: Any, out: Path) -> str:
         result = f"{trial.value:8.4g}" if trial.state.name == "COMPLETE" else trial.state.name.lower()
         lines.append(f"  trial {trial.number:3d}  {result:>8s}  {values}")
     lines.append(
-        f"Lowest Frechet distance of each training, from a few clips. The best options are in {out}/tune-best.json."
+        "Lowest Frechet distance of each training, from a few clips. The best configuration is in "
+        f"{out}/tune-best.json."
     )
     return "\n".join(lines)
 
@@ -252,4 +269,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, AGAIN)

@@ -15,7 +15,7 @@ from .frechet import gaussian
 
 MOST = 2048  # dimensions of an embedding: eigenvalues take seconds
 LARGEST = 1e30  # number in statistics: distances and squares of it are finite
-UNEVEN = 1e-6  # relative, of a covariance in float32
+COVARIANCE_ROUNDING = 1e-6  # relative, of a covariance in float32
 ROUNDING = 1e-5  # of embeddings in float32, relative to the largest
 NAMES = [(mean, covariance) for mean in ("mu", "mean") for covariance in ("sigma", "cov")]
 
@@ -100,7 +100,7 @@ def _impossible(mean: np.ndarray, covariance: np.ndarray, n: int) -> str | None:
     covariance = covariance.astype(np.float64)
     if (largest := max(abs(mean).max(), abs(covariance).max())) > LARGEST:
         return f"they contain {largest:.3g}, more than {LARGEST:g}"
-    rounding = UNEVEN * abs(covariance).max()
+    rounding = COVARIANCE_ROUNDING * abs(covariance).max()
     if abs(covariance - covariance.T).max() > rounding:
         return "the covariance is not symmetric"
     if (least := np.linalg.eigvalsh(covariance)[0]) < -rounding * len(mean):

@@ -7,14 +7,17 @@ through. What is removed is only what was made here.
 
 from __future__ import annotations
 
+import atexit
 import errno
 import json
 import os
 import re
 import secrets
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -34,7 +37,18 @@ def cache_folder() -> Path:
     """Folder of converted weights and embeddings: DDIM_CACHE, or ddim_from_scratch in the user's cache folder."""
     if folder := os.environ.get("DDIM_CACHE"):
         return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "ddim_from_scratch")
+    return Path(os.environ.get("XDG_CACHE_HOME") or home() / ".cache", "ddim_from_scratch")
+
+
+@lru_cache
+def home() -> Path:
+    """The user's home folder; one of this process only, removed at its end, for a user without."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        folder = tempfile.TemporaryDirectory()
+        atexit.register(folder.cleanup)
+        return Path(folder.name)
 
 
 def below(folder: Path, *names: str) -> Path:
@@ -176,6 +190,16 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def require_writable(folder: Path) -> None:
+    """Raises OSError, which names the folder, if no file can be made there: said before hours of work, not after."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        error.filename = str(folder)
+        raise
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .errors import UserError
-from .files import cache_folder
+from .files import cache_folder, home
 
 
 class HubModel(NamedTuple):
@@ -39,7 +39,7 @@ def find(model: HubModel) -> Path | None:
     cache = tf_hub_cache()
     # TF-Hub names a folder by the SHA-1 of the address it was downloaded from.
     folders = [cache / hashlib.sha1(address.encode()).hexdigest() for address in model.addresses]
-    kaggle = os.environ.get("KAGGLEHUB_CACHE") or Path.home() / ".cache" / "kagglehub"
+    kaggle = os.environ.get("KAGGLEHUB_CACHE") or home() / ".cache" / "kagglehub"
     folders.append(Path(kaggle, "models", model.kaggle))
     return next((folder for folder in folders if is_saved_model(folder)), None)
 

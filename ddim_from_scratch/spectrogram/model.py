@@ -16,10 +16,11 @@ from ..nn.fast import layers_for, recorded
 from ..runtime import mpi, tree
 from ..runtime.backend import CLIPS_AT_ONCE, Array, array_module, to_device, to_host
 from ..runtime.errors import UserError
+from ..runtime.files import conforms
 from ..runtime.tree import Tree
 from ..training.checkpoint import load_checkpoint
 from .config import Config
-from .data import Scaler
+from .data import Contents, Scaler
 from .start import draw_outline, white_variance
 from .unet import init_unet, unet
 
@@ -95,13 +96,17 @@ class Model:
 
 @dataclass(frozen=True)
 class Saved:
-    """What a checkpoint holds. state: {"network", "average", "moments"}. windows: how many it was trained on."""
+    """What a checkpoint holds. state: {"network", "average", "moments"}. windows: how many it was trained on.
+
+    contents: the recordings that it was trained on, and those held out; None in a file of the first edition.
+    """
 
     config: Config
     scaler: Scaler
     state: Tree = field(repr=False)
     step: int
     windows: int
+    contents: Contents | None = None
     outline: np.ndarray | None = None  # files of the first edition have none
 
     @property
@@ -118,12 +123,12 @@ def read_run(run: Path, best: bool = False) -> Saved:
     return load_checkpoint(run, understand, best)
 
 
-def kept(scaler: Scaler, windows: int, outline: np.ndarray | None) -> Tree:
+def kept(scaler: Scaler, windows: int, contents: Contents | None, outline: np.ndarray | None) -> Tree:
     """What a checkpoint holds beside the state."""
-    arrays = {"mean": scaler.mean, "std": scaler.std}
-    if outline is not None:
-        arrays["outline"] = outline
-    return {"scaler": arrays, "windows": np.array(windows), "contract": np.array(json.dumps(CONTRACT))}
+    texts = {"contract": CONTRACT} | ({"recordings": contents} if contents else {})
+    scales = {"mean": scaler.mean, "std": scaler.std} | ({} if outline is None else {"outline": outline})
+    arrays = {"scaler": scales, "windows": np.array(windows)}
+    return arrays | {name: np.array(json.dumps(value)) for name, value in texts.items()}
 
 
 def understand(content: Tree) -> Saved:
@@ -155,8 +160,13 @@ def understand(content: Tree) -> Saved:
         raise UserError("it is not of its own configuration (scaler/outline)")
     if outline is not None and not tree.is_finite(outline):
         raise UserError("it is not of its own configuration (scaler/outline, which is not finite)")
-    step, windows = tree.integer(content["step"], 0), tree.integer(content["windows"], 1)
-    return Saved(config, scaler, state, step, windows, outline)
+    recordings = json.loads(tree.text(content["recordings"])) if "recordings" in content else None
+    if recordings is not None and not conforms(recordings, {"trained": [[str]], "held_out": [[str]]}):
+        raise UserError("its recordings are no names and digests")
+    if recordings and any(len(one) != 2 for side in recordings.values() for one in side):
+        raise UserError("its recordings are no names and digests")
+    windows = tree.integer(content["windows"], 1)
+    return Saved(config, scaler, state, tree.integer(content["step"], 0), windows, recordings, outline)
 
 
 def _wrong(state: Tree, config: Config) -> str | None:

@@ -73,7 +73,8 @@ def _read(path: Path, understand: Callable[[Tree], Content]) -> Content:
     except FileNotFoundError:
         if path.name == BEST:
             raise UserError(
-                f"{path} does not exist: leave out --best, or train with --fad-every, which keeps the best"
+                f"{path} does not exist: leave out --best, or continue the training with --resume "
+                "--fad-every N and more --epochs, which keeps the best"
             ) from None
         raise UserError(f"{path} does not exist: train the run first (python -m ddim_from_scratch.train)") from None
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 LOOK_SECONDS, FORCE_SECONDS = 0.5, 60.0
 LOCK = ".lock"  # in a run's folder; it stays, and holds nothing
 
@@ -39,13 +41,19 @@ def locked(run: Path) -> Iterator[None]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UserError(f"another process is training in {run}: wait for it, or choose another --run") from None
+            except OSError as error:  # some file systems of clusters have no locks
+                print(
+                    f"warning: {run} can't be locked ({error.strerror}): train there only once at a time",
+                    file=sys.stderr,
+                )
         yield
 
 
 class Stop:
-    """`with Stop() as stop`: SIGINT and SIGTERM wait. `stop.signal` is the one that came, for the end of a step.
+    """`with Stop() as stop`: SIGINT, SIGTERM and SIGHUP wait. `stop.signal` is what came, for a step's end.
 
-    A second one acts at once, as it would without. In any thread but the main one nothing changes.
+    A second one acts at once, as it would without. One that is ignored (nohup) stays so. In any thread but the main
+    one nothing changes.
     """
 
     signal: signal.Signals | None = None
@@ -53,7 +61,8 @@ class Stop:
     def __enter__(self) -> Stop:
         self.former = {}
         if threading.current_thread() is threading.main_thread():
-            self.former = {s: signal.signal(s, self._came) for s in (signal.SIGINT, signal.SIGTERM)}
+            heard = [s for s in STOPPING if signal.getsignal(s) != signal.SIG_IGN]
+            self.former = {s: signal.signal(s, self._came) for s in heard}
         return self
 
     def __exit__(self, *_: object) -> None:

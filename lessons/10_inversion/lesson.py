@@ -271,7 +271,7 @@ sound(with_care[near_seam], "Faded by decode")
 # ## Whatever is at hand
 #
 # `load_inverter` gives the GAN where you ask for it, and Griffin-Lim otherwise. The next line says whether the GAN is
-# in this page. If it is not, only Griffin-Lim can be heard below.
+# in your cache, and so in this page. If it is not, only Griffin-Lim can be heard below.
 
 # %%
 folder = hub.find(hub.SOUNDSTREAM)
