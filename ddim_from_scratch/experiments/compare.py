@@ -10,6 +10,7 @@ import numpy as np
 
 from ..audio import find_audio, load_audio, log_mel
 from ..audio.contract import FRAMES_PER_SECOND, HOP_LENGTH, N_MELS
+from ..audio.distance import WINDOWS, distances_from_recordings
 from ..audio.inverter import Inverter, add_inverter_option, load_inverter
 from ..diffusion import Sampling
 from ..fad import Embedding, Set, embed_clips, load_embedding
@@ -57,6 +58,15 @@ def distances(embedding: Embedding, background: np.ndarray, sets: dict[str, np.n
 def log_mel_error(sound: np.ndarray, log_mels: np.ndarray) -> float:
     """Mean |log_mel(sound) - log_mels|, in natural logarithms: 0.1 is 0.9 dB."""
     return float(np.mean([np.abs(log_mel(clip) - target).mean() for clip, target in zip(sound, log_mels, strict=True)]))
+
+
+def inversion_errors(sound: np.ndarray, log_mels: np.ndarray, recordings: np.ndarray) -> dict[str, float]:
+    """How far inverted log-mels are from themselves, and from the recordings that they are of. Means over the clips.
+
+    sound, recordings: (n, samples). log_mels: (n, frames, 128). Returns {"log_mel_error": `log_mel_error`'s} and what
+    `distances_from_recordings` does.
+    """
+    return {"log_mel_error": log_mel_error(sound, log_mels)} | distances_from_recordings(sound, recordings)
 
 
 def load_clips(run: Path) -> np.ndarray:
@@ -118,17 +128,18 @@ def compare(run: Path, invert: Inverter, embedding: Embedding) -> dict:
     noise = model.scaler.restore(rng.standard_normal((n, frames, N_MELS), dtype=np.float32))
     untrained_model = dataclasses.replace(model, network=init_state(config, rng)["average"])
     untrained = Composer(untrained_model, UNTRAINED, config.seed).draw(n, frames)
-    inverted = invert(others.take(other), "real music")
+    real_log_mels, real = others.take(other), others.sound(other)
+    inverted = invert(real_log_mels, "real music")
     sets = {
         "noise": invert(noise, "noise"),
         "untrained": invert(untrained, "untrained"),
         "generated": clips[:n],
         "ceiling": inverted,
-        "real": others.sound(other),
+        "real": real,
     }
     rows = np.array(read_log(run / "log.csv"))
-    metrics = distances(embedding, windows.sound(reference), sets) | {
-        "log_mel_error": log_mel_error(inverted, others.take(other)),
+    metrics = distances(embedding, windows.sound(reference), sets) | inversion_errors(inverted, real_log_mels, real)
+    metrics |= {
         "noise_loss": {"first 50 steps": rows[:50, 2].mean(), "last 50 steps": rows[-50:, 2].mean()},
         "training_seconds": rows[:, 4].sum(),
         "steps": len(rows),
@@ -151,6 +162,8 @@ def summary(metrics: dict) -> str:
         "Real music is not at 0 either, because the sets are small. The inverter changes a log-mel by "
         f"{metrics['log_mel_error']:.4f} on average (0.1 is 0.9 dB)."
     )
+    lines.append("Its sound's distance from the recordings (SC: spectral convergence, LM: log magnitudes):")
+    lines += [f"  window {w:4d}   SC {metrics[f'sc_{w}']:.3f}   LM {metrics[f'lm_{w}']:.3f}" for w in WINDOWS]
     if "noise_loss" in metrics:
         first, last = metrics["noise_loss"].values()
         lines.append(
@@ -165,6 +178,18 @@ def add_listening_options(parser: argparse.ArgumentParser) -> None:
     add_embedding_option(parser)
 
 
+def add_json_option(parser: argparse.ArgumentParser) -> None:
+    """--json, for the experiments that end with `print_summary`."""
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers to a JSON file")
+
+
+def print_summary(metrics: dict, json: Path | None) -> None:
+    """Writes the metrics to the file `json`, if there is one, and prints them in words."""
+    if json:
+        write_json(json, metrics)
+    print(summary(metrics))
+
+
 def add_command(commands: argparse._SubParsersAction) -> None:
     """experiments compare."""
     parser = commands.add_parser(
@@ -174,11 +199,12 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--run", type=Path, required=True, help="folder of a trained run with samples")
     add_listening_options(parser)
+    add_json_option(parser)
     add_threads_option(parser)
     parser.set_defaults(main=main)
 
 
 def main(args: argparse.Namespace) -> None:
     with threads(args.threads):
-        print(summary(compare(args.run, load_inverter(args.inverter), load_embedding(args.embedding))))
+        print_summary(compare(args.run, load_inverter(args.inverter), load_embedding(args.embedding)), args.json)
     print(f"Listen to {args.run}/samples/*.wav; look at {args.run}/comparison.png and {args.run}/loss.png.")

@@ -12,7 +12,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import soxr
 
-from ddim_from_scratch.audio import griffin_lim, istft, log_mel, mel_matrix, stft, synth
+from ddim_from_scratch.audio import istft, log_mel, mel_matrix, plain_griffin_lim, stft, synth
+from ddim_from_scratch.audio.griffin_lim import corrected, refine
 from ddim_from_scratch.audio.mel import hz_to_mel, mel_to_hz
 from lessons import FAST, film, show_source, sound
 
@@ -313,7 +314,9 @@ film(fig, show_iteration, len(frames), "the log-mel spectrogram of the sound, it
 # soften it.
 
 # %%
-show_source(griffin_lim)
+show_source(plain_griffin_lim)
+show_source(refine)
+show_source(corrected)
 
 
 # %%
@@ -325,7 +328,7 @@ def log_mel_error(samples, picture):
 print("iterations    momentum 0    momentum 0.99    (mean error of log-mels)")
 errors = {}
 for count in (0, 8, 64):
-    errors[count] = [log_mel_error(griffin_lim(L, count, momentum), L) for momentum in (0, 0.99)]
+    errors[count] = [log_mel_error(plain_griffin_lim(L, count, momentum), L) for momentum in (0, 0.99)]
     print(f"{count:10}{errors[count][0]:14.3f}{errors[count][1]:17.3f}")
 assert errors[0][1] > 2 * errors[8][1] > 3 * errors[64][1]
 assert errors[64][1] < 0.8 * errors[64][0]
@@ -335,7 +338,7 @@ errors = {}
 for genre in synth.GENRES:
     samples = music(genre)
     picture = log_mel(samples)
-    back = griffin_lim(picture)
+    back = plain_griffin_lim(picture)
     errors[genre] = log_mel_error(back, picture)
     sound(samples, f"{genre}: the recording")
     sound(back, f"{genre}: from its log-mel spectrogram alone, error {errors[genre]:.2f}")
@@ -361,7 +364,7 @@ assert min(errors, key=errors.get) == "organ" and max(errors.values()) < 0.25
 #
 # ## Exercises
 #
-# Write `hz_to_mel`, `mel_matrix`, `log_mel` and `griffin_lim` in `lessons/02_mel/exercise.py`, and run
+# Write `hz_to_mel`, `mel_matrix`, `log_mel` and `plain_griffin_lim` in `lessons/02_mel/exercise.py`, and run
 # `make check-02`. This is what right answers look like:
 
 # %% tags=["hide-input"]
@@ -373,6 +376,6 @@ axes[0, 1].set(title="mel_matrix(64, 8)", xlabel="mel bin i", ylabel="FFT bin k"
 glide = 0.2 * np.sin(np.pi * 4000 * np.arange(2 * sr) ** 2 / sr**2)
 draw(axes[1, 0], log_mel(glide))
 axes[1, 0].set(title="log_mel of a glide to 8000 Hz", xlabel="time (s)", ylabel="mel bin")
-draw(axes[1, 1], log_mel(griffin_lim(log_mel(glide), 16)))
-axes[1, 1].set(title="... and of griffin_lim of it", xlabel="time (s)", ylabel="mel bin")
+draw(axes[1, 1], log_mel(plain_griffin_lim(log_mel(glide), 16)))
+axes[1, 1].set(title="... and of plain_griffin_lim of it", xlabel="time (s)", ylabel="mel bin")
 plt.show()
