@@ -44,7 +44,7 @@ test-gpu: ## compare results on a CUDA device with NumPy's
 	@set -e; python=$(BIN)/python; \
 	if $(PYTHON) -c 'import cupy, pytest, ddim_from_scratch.train' 2>/dev/null; then python=$(PYTHON); \
 	else $(MAKE) .venv/.installed-gpu; fi; \
-	DDIM_TEST_GPU=1 $$python -m pytest tests/test_gpu.py
+	DDIM_TEST_GPU=1 $$python -m pytest tests/test_gpu.py tests/test_cupy_rules.py
 
 lint: .venv/.installed-test ## run ruff (checks and format) and mypy (types)
 	$(BIN)/ruff check

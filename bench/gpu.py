@@ -32,7 +32,13 @@ import numpy as np
 import torch
 
 from bench import torch_unet
+from ddim_from_scratch.diffusion import T
+from ddim_from_scratch.nn.fast.gpu import conv
+from ddim_from_scratch.runtime import tree
+from ddim_from_scratch.runtime.backend import graph_memory, to_device
 from ddim_from_scratch.spectrogram.config import PRESETS, Config
+from ddim_from_scratch.spectrogram.model import Model, init_state
+from ddim_from_scratch.spectrogram.system import Batch, Training
 
 Once = Callable[[], object]
 
@@ -60,16 +66,21 @@ class Missing(Exception):
 
 
 def ours(work: str, config: Config, x: np.ndarray, tf32: bool) -> Once:
-    """Our "train_step" or "forward" on the device, as a function to call again and again. STUB: fill in the hook.
+    """Our "train_step" or "forward" on the device, as a function to call again and again.
 
     config: config.batch_size is the batch. x: (batch, frames, mels, 1), float32, on the host. Each call of the result
     may return before the device has finished.
     """
-    try:
-        from bench.gpu_ours import prepare  # prepare(work, config, x, tf32) -> Once
-    except ImportError as error:
-        raise Missing(f"ours is left out: {error}") from None
-    return prepare(work, config, x, tf32)
+    rng = np.random.default_rng(config.seed)
+    state = tree.pack(tree.to_device(init_state(config, rng), "gpu"))
+    training, batch = Training(config, device="gpu"), Batch(x)
+    eps_model, device_x = Model(state["network"], config, None, "gpu").eps_model(), to_device(x, "gpu")
+
+    def once() -> object:
+        conv.EXACT = not tf32
+        return training.step(state, batch, 1, rng) if work == "train_step" else eps_model(device_x, T // 2)
+
+    return once
 
 
 # The device.
@@ -109,15 +120,16 @@ class Device:
             torch.cuda.empty_cache()
         if self.cupy:
             self.cupy.get_default_memory_pool().free_all_blocks()
+            graph_memory().free_all_blocks()
 
     def held(self) -> dict[str, int]:
         """Bytes in use and bytes reserved, of PyTorch and CuPy together. Only one of them works at a time."""
         if not self.gpu:
             return {"in_use": 0, "reserved": 0}
-        pool = self.cupy.get_default_memory_pool() if self.cupy else None
+        pools = [self.cupy.get_default_memory_pool(), graph_memory()] if self.cupy else []
         return {
-            "in_use": torch.cuda.memory_allocated() + (pool.used_bytes() if pool else 0),
-            "reserved": torch.cuda.memory_reserved() + (pool.total_bytes() if pool else 0),
+            "in_use": torch.cuda.memory_allocated() + sum(pool.used_bytes() for pool in pools),
+            "reserved": torch.cuda.memory_reserved() + sum(pool.total_bytes() for pool in pools),
         }
 
     def peak(self, once: Once, before: dict[str, int], calls: int) -> dict[str, int]:

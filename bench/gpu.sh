@@ -32,7 +32,7 @@ command -v nvidia-smi > /dev/null && nvidia-smi --query-gpu=name,driver_version,
 seconds "wheels installed"
 
 # A failed test is reported and does not stop the measurements, whose numbers then mean little.
-DDIM_TEST_GPU=1 timeout -k 5 "${TEST_SECONDS:-120}" "$PYTHON" -m pytest -q -p no:cacheprovider --tb=short tests/test_gpu.py \
+DDIM_TEST_GPU=1 timeout -k 5 "${TEST_SECONDS:-120}" "$PYTHON" -m pytest -q -p no:cacheprovider --tb=short tests/test_gpu.py tests/test_cupy_rules.py \
     > "$OUT/gpu_tests.txt" 2>&1
 TESTS=$?
 grep -E '^(FAILED|ERROR|E  )' "$OUT/gpu_tests.txt" | head -40

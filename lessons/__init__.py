@@ -9,6 +9,6 @@
 A lesson imports its helpers from here. `python -m lessons --help` lists the commands.
 """
 
-from .tool.display import FAST, film, show_source, sound
+from .tool.display import FAST, film, show_answer, show_source, sound
 
-__all__ = ["FAST", "film", "show_source", "sound"]
+__all__ = ["FAST", "film", "show_answer", "show_source", "sound"]

@@ -55,6 +55,7 @@ def main(argv: list[str] | None = None) -> None:
         (folder,) = percent.find(args.number)
         verdicts = check.check(folder, args.file or folder / "exercise.py")
         print(check.report(verdicts))
+        check.remember(verdicts)
         sys.exit(any(verdict.state != "passed" for verdict in verdicts.values()))
     elif args.command == "student-copy":
         grade.student_copy(args.folder)

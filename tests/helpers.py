@@ -187,6 +187,24 @@ NETWORKS = {
 }
 LAYERS |= NETWORKS
 
+# For a GPU's kernels: channels in fours, tiles that stick out of the picture, several of them, many channels.
+MOMENTS = {"mean": np.linspace(-1, 1, 8), "variance": np.linspace(0.5, 2, 8)}
+OF_FOURS: dict[str, Layer] = {
+    "conv2d 3x3": convolution(3, 2, 19, 20, 36, 8),
+    "conv2d 3x3, many outputs": convolution(3, 1, 5, 33, 4, 40),
+    "conv2d 1x1": convolution(1, 3, 5, 18, 8, 4),
+    "conv2d of one channel": convolution(1, 1, 9, 7, 1, 8),
+    "group_norm": layer("group_norm", {"x": (3, 5, 4, 24)}),
+    "batch_norm": layer("batch_norm", {"x": (3, 5, 4, 12)}),
+    "residual_block": residual(8, 12, None),
+    "residual_block, batch norm": residual(8, 8, MOMENTS),
+    "average_pool": layer("average_pool", {"x": (2, 4, 6, 8)}, cached=False),
+    "upsample": layer("upsample", {"x": (2, 3, 4, 8)}, cached=False),
+    "attention": layer("attention", {"q": (3, 150, 1), "k": (3, 130, 1), "v": (3, 130, 1)}),
+    "multi_head_attention": multi_head(4, 1, 8, 12),
+    "unet": network("lowest", widths=(4, 8, 12), norm="group"),
+}
+
 
 def sampler(name: str, eta: float = 0.0) -> Callable:
     """A registered sampler as (eps_model, x_T, alpha_bar, tau, rng) -> generator of x."""

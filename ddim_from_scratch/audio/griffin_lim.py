@@ -87,7 +87,7 @@ def refine(target: Array, spectrum: Array, iterations: int, momentum: float, kno
 
 
 def wanted_mel(log_mel: Array) -> Array:
-    """exp(log_mel) in float32, within the range of `mel.log_mel`. Raises ValueError for another shape, NaN, infinity."""
+    """exp(log_mel) in float32, within the range of `mel.log_mel`. Raises ValueError for other shapes and NaN."""
     xp = array_module(log_mel)
     if log_mel.ndim < 2 or log_mel.shape[-1] != N_MELS or 0 in log_mel.shape:
         raise ValueError(f"log_mel has shape {log_mel.shape}, not (..., frames, {N_MELS}): transpose it?")

@@ -5,13 +5,14 @@ For a Gaussian window g(t) = exp(-pi t^2 / gamma), the log magnitude of a spectr
     V(t, w) = integral of x(s) g(s - t) exp(-j w (s - t)) ds = |V| exp(j phi),  w in radians a sample.
 
 A derivative by w brings -j (s - t) under the integral. A derivative by t acts on g and on the exponential, and brings
-2 pi (s - t) / gamma + j w. Hence dV/dt = j w V + j (2 pi / gamma) dV/dw. Divide by V, where dV / V = d log|V| + j d phi.
-The real and the imaginary part are
+2 pi (s - t) / gamma + j w. Hence dV/dt = j w V + j (2 pi / gamma) dV/dw. Divide by V: dV / V is d log|V| + j d phi. The
+real and the imaginary part are
 
     d phi / dw = -gamma / (2 pi) d log|V| / dt,        d phi / dt = w + (2 pi / gamma) d log|V| / dw.
 
 So a partial turns at the frequency of its peak, and the slopes beside the peak say how far off that is. These two are
-the gradient of phi. `integrate` sums it along paths that avoid quiet bins, where log|V| is steep and the phase undefined.
+the gradient of phi. `integrate` sums it along paths that avoid quiet bins, where log|V| is steep and the phase is
+undefined.
 
 It is exact for a Gaussian window and infinitely fine steps. A Hann window is close to a Gaussian one (GAMMA), and
 frames that overlap by half make coarse differences. The result is a start for Griffin-Lim.

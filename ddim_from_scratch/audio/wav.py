@@ -7,25 +7,35 @@ from __future__ import annotations
 
 import io
 import os
-import struct
 import threading
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..runtime.errors import UserError
+from ..runtime.errors import UserError, printable, warn
 from ..runtime.files import reading, replacing
+from .container import FEW, ContainerError, Excerpt, Stream, foreign, streams
 from .contract import SR
 
-SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff"}
+# What libsndfile reads, except names that usually mean something else (mat, mpc, raw); and sound that it does not read.
+READ = """wav wave bwf rf64 w64 flac ogg oga opus mp3 mp2 mpga aif aiff aifc caf au snd
+    voc nist sph ircam sf paf pvf svx 8svx avr wve"""
+NOT_READ = """m4a m4b m4p mp4 aac adts alac wma ape wv mpc mpp tta tak ac3 eac3 dts amr awb ra rm webm mka 3gp dsf dff
+    spx gsm vox mov mkv"""
+SUFFIXES = {f".{name}" for name in READ.split()}
+FOREIGN_SUFFIXES = {f".{name}" for name in NOT_READ.split()}
 LOWEST_SR, HIGHEST_SR = 1000, 768_000  # Hz: a few samples at 1 Hz would become a huge file at 16 kHz
 LONGEST_SECONDS = 4 * 3600  # per recording: 0.9 GB at 16 kHz
-BLOCK = 1 << 20  # numbers read at once
+MOST_NUMBERS = LONGEST_SECONDS * 192_000 * 2  # to decode: 88 kB of FLAC can hold ten minutes at 655 350 Hz
+BLOCK = 1 << 16  # numbers read at once
 UNKNOWN = (1 << 63) - 1  # libsndfile's number of frames if the file does not state it
-STREAMED = 0xFFFFFFFF  # data size in a WAV file whose writer could not return to the header
+LOUD = 10  # full scale is 1: formats with loss, and mixes in floats, exceed it by a few decibels
+LOUDEST = 1e10  # beyond 32-bit integers as floats: no sound
+CANCELLED = 1e-4  # the channels' mean has less than this share of their power: -40 dB
 
 
 class AudioError(UserError):
@@ -36,42 +46,133 @@ def load_audio(path: str | Path, sr: int = SR) -> np.ndarray:
     """Reads a recording, averages its channels, and resamples it (soxr, high quality).
 
     path: WAV, FLAC, OGG, MP3, AIFF or any other format of libsndfile. sr: sampling rate of the result, Hz.
-    Returns float32 (n,), roughly in [-1, 1]: resampling and lossy formats can overshoot a little.
-    Raises AudioError if the file is missing, empty, truncated, not audio, or has no samples or non-finite ones.
+    Returns float32 (n,), roughly in [-1, 1]: resampling and lossy formats can overshoot a little. Streams that follow
+    each other in a file are joined. A wrong length in the header is corrected, and up to 1 % may be missing. Rare
+    containers (VOC, NIST, IRCAM, PAF, AVR) are read to their end, whatever length they state.
+    Warns, on stderr, of what is missing or left out, and of samples far beyond 1.
+    Raises AudioError if the file is missing, empty, truncated, not audio, has no samples or non-finite ones, or if its
+    channels cancel each other.
     """
+    name = printable(path)
+    try:
+        with reading(path) as file:
+            found = streams(file)
+            parts = [_read(file, found[0], name, sr)]
+            for i, stream in enumerate(found[1:], 2):
+                try:
+                    parts.append(_read(file, stream, name, sr))
+                except AudioError as error:
+                    warn(f"stream {i} of {len(found)} in one file is left out: {error}")
+    except FileNotFoundError:
+        raise AudioError(f"{name} does not exist: check the path") from None
+    except OSError as error:
+        raise AudioError(f"{name} cannot be opened ({error.strerror}): pass a readable file") from None
+    except ContainerError as error:
+        raise AudioError(f"{name} {error}") from None
+    samples = np.concatenate(parts)
+    if len(samples) == 0:
+        raise AudioError(f"{name} holds no samples at {sr} Hz: record it again, or leave it out")
+    return samples
+
+
+def _read(file: BinaryIO, stream: Stream, name: str, sr: int) -> np.ndarray:
+    """One stream of an open file as `load_audio` returns it."""
+    if stream.error:
+        raise AudioError(f"{name} {stream.error}")
+    excerpt = Excerpt(file, stream)
     soundfile = libsndfile()
     try:
-        if os.path.getsize(path) == 0:
-            raise AudioError(f"{path} is empty (0 bytes): copy it again")
-        check_riff_size(path)
-        with soundfile.SoundFile(path) as file:
-            rate, promised = file.samplerate, file.frames
-            if not LOWEST_SR <= rate <= HIGHEST_SR:
-                raise AudioError(f"{path} has {rate} samples a second, outside {LOWEST_SR} .. {HIGHEST_SR}: convert it")
-            if promised / rate > LONGEST_SECONDS and promised != UNKNOWN:
-                hours = f"{promised / rate / 3600:.1f} hours, more than {LONGEST_SECONDS / 3600:g}"
-                raise AudioError(f"{path} says that it lasts {hours}: cut it into pieces")
-            samples = _mono(file)
-    except FileNotFoundError:
-        raise AudioError(f"{path} does not exist: check the path") from None
-    except OSError as error:
-        raise AudioError(f"{path} cannot be opened ({error.strerror}): pass a readable file") from None
+        sound = _unseekable()(excerpt)
     except soundfile.LibsndfileError as error:
+        if kind := foreign(file):
+            raise AudioError(
+                f"{name} is not audio that can be read, but {kind}: convert it to WAV or FLAC, or leave it out"
+            ) from None
+        reason = error.error_string.rstrip(".")
+        if not reason or "pipe" in reason:  # it guesses, wrongly
+            reason = "Format not recognised"
         raise AudioError(
-            f"{path} is damaged or not audio ({error.error_string.rstrip('.')}): "
-            "replace it, or convert it to WAV or FLAC"
+            f"{name} is damaged or not audio ({reason}): replace it, or convert it to WAV or FLAC"
         ) from None
-    if len(samples) < promised:
-        raise AudioError(f"{path} is cut short ({len(samples)} of {promised} samples): copy it again")
-    if not np.isfinite(samples).all():
-        raise AudioError(f"{path} contains NaN or infinite samples: export it again, or leave it out")
-    if rate != sr:
-        import soxr
-
-        samples = soxr.resample(samples, rate, sr, quality="HQ")
-    if len(samples) == 0:
-        raise AudioError(f"{path} holds no samples at {sr} Hz: record it again, or leave it out")
+    with sound:
+        rate, promised = sound.samplerate, sound.frames
+        if not LOWEST_SR <= rate <= HIGHEST_SR:
+            raise AudioError(f"{name} has {rate} samples a second, outside {LOWEST_SR} .. {HIGHEST_SR}: convert it")
+        if promised != UNKNOWN:
+            _check_length(name, promised, sound)
+        n, samples = _mono(sound, name, sr)
+    if excerpt.failure:
+        raise excerpt.failure
+    if promised != UNKNOWN:
+        stream.expect(n, promised, "samples")
+    if stream.error:
+        raise AudioError(f"{name} {stream.error}")
+    if stream.note:
+        warn(f"{name} {stream.note}")
     return samples
+
+
+def _check_length(name: str, frames: int, sound: Any) -> None:
+    """Raises AudioError if there are more than can be a recording."""
+    seconds = frames / sound.samplerate
+    if seconds > LONGEST_SECONDS or frames * sound.channels > MOST_NUMBERS:
+        raise AudioError(
+            f"{name} lasts {seconds / 3600:.1f} hours or more, {sound.channels} x {sound.samplerate} samples a second "
+            f"(at most {LONGEST_SECONDS / 3600:g} hours are read, and 2 x 192000): cut it into pieces, or convert it"
+        )
+
+
+def _mono(sound: Any, name: str, sr: int) -> tuple[int, np.ndarray]:
+    """Number of frames read, and the mean of their channels at `sr` Hz, float32 (n,).
+
+    It reads, averages and resamples in blocks and counts, so that memory follows what is kept, and not what the header
+    says or a small file unpacks to.
+    """
+    import soxr
+
+    rate = sound.samplerate
+    resampler = soxr.ResampleStream(rate, sr, 1, dtype="float32", quality="HQ") if rate != sr else None
+    parts: list[np.ndarray] = []
+    n, peak, power, mono_power = 0, 0.0, 0.0, 0.0
+    for block in _blocks(sound, name):
+        n += len(block)
+        _check_length(name, n, sound)
+        peak = max(peak, float(np.abs(block).max()))
+        if not np.isfinite(peak) or np.isnan(block).any():
+            raise AudioError(f"{name} contains NaN or infinite samples: export it again, or leave it out")
+        if peak > LOUDEST:
+            raise AudioError(
+                f"{name} has a sample of {peak:.3g}, where full scale is 1: export it again, or leave it out"
+            )
+        mono = block.mean(axis=1)
+        power += float(np.einsum("nc,nc->", block, block, dtype=np.float64)) / sound.channels
+        mono_power += float(np.einsum("n,n->", mono, mono, dtype=np.float64))
+        parts.append(resampler.resample_chunk(mono) if resampler else mono)
+    if resampler:
+        parts.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
+    if mono_power < CANCELLED * power:
+        raise AudioError(
+            f"{name}: its {sound.channels} channels cancel each other (one is the other upside down): "
+            "keep one of them, or turn one around"
+        )
+    if peak > LOUD:
+        warn(f"{name} has samples of {peak:.6g}, where full scale is 1 (integers saved as floats?): divide them")
+    return n, np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+
+def _blocks(sound: Any, name: str) -> Iterator[np.ndarray]:
+    """float32 (frames, channels) until the end. Raises AudioError if the decoder fails before almost all is read."""
+    n, frames = 0, max(1, BLOCK // sound.channels)
+    try:
+        while len(block := sound.read(frames, dtype="float32", always_2d=True)):
+            yield block
+            n += len(block)
+    except libsndfile().LibsndfileError:
+        if n >= (1 - FEW) * sound.frames:
+            return
+        raise AudioError(
+            f"{name} is damaged or cut short after {n / sound.samplerate:.1f} s or a little later: copy it again"
+        ) from None
 
 
 _first_use = threading.Lock()
@@ -92,24 +193,27 @@ def libsndfile() -> ModuleType:
 def _soundfile() -> ModuleType:
     import soundfile
 
+    memory = io.BytesIO()
     try:
-        soundfile.SoundFile(os.devnull)
+        soundfile.SoundFile(io.BytesIO(b"no sound"))
     except soundfile.LibsndfileError as error:
         str(error)  # asks libsndfile why
-    memory = io.BytesIO()
     soundfile.write(memory, np.zeros(1, np.int16), SR, format="WAV", subtype="PCM_16")
     memory.seek(0)
     with soundfile.SoundFile(memory) as file:
-        _mono(file)
+        file.read(2, dtype="float32")
     return soundfile
 
 
-def _mono(file: Any) -> np.ndarray:
-    """Mean of the channels, float32 (n,). Reads blocks, so that a false length in the header takes no memory."""
-    parts, frames = [], max(1, BLOCK // file.channels)
-    while len(block := file.read(frames, dtype="float32", always_2d=True)):
-        parts.append(block.mean(axis=1))
-    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+@lru_cache
+def _unseekable() -> Any:
+    """soundfile.SoundFile that only reads on. It would seek after each block, which needs a known length."""
+
+    class Unseekable(libsndfile().SoundFile):  # type: ignore[misc]
+        def seekable(self) -> bool:
+            return False
+
+    return Unseekable
 
 
 def write_wav(path: str | Path, samples: np.ndarray, sr: int = SR) -> None:
@@ -120,36 +224,80 @@ def write_wav(path: str | Path, samples: np.ndarray, sr: int = SR) -> None:
     if samples.ndim != 1 or not np.isfinite(samples).all():
         raise ValueError(f"{path}: samples of shape {samples.shape} must be (n,) and finite: not written")
     pcm = np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16)
+    memory = io.BytesIO()  # an error of the disk cannot pass through C
+    libsndfile().write(memory, pcm, sr, format="WAV", subtype="PCM_16")
     with replacing(path) as file:
-        libsndfile().write(file, pcm, sr, format="WAV", subtype="PCM_16")
+        file.write(memory.getbuffer())
 
 
-def find_audio(folder: str | Path) -> list[Path]:
-    """All recordings in `folder` and its subfolders, by suffix, sorted. The list may be empty.
+LeftOut = dict[str, list[Path]]  # files or folders that are not used, by the reason
 
+
+def find_audio(folder: str | Path, left_out: LeftOut | None = None) -> list[Path]:
+    """All recordings in `folder` and its subfolders, also behind links, by suffix, sorted. The list may be empty.
+
+    left_out: takes what looks like sound and is not returned, by the reason. Without it, a warning says so.
     Raises AudioError if the folder does not exist.
     """
-    folder = Path(folder)
+    folder, reasons = Path(folder), LeftOut()
     if not folder.is_dir():
-        raise AudioError(f"{folder} is not a folder: check the path")
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        raise AudioError(f"{printable(folder)} is not a folder: check the path")
+    found = []
+    for path in _files(folder, reasons):
+        suffix = path.suffix.lower()
+        if suffix not in SUFFIXES | FOREIGN_SUFFIXES:
+            continue
+        if any(part.startswith(".") for part in path.relative_to(folder).parts):
+            reasons.setdefault("hidden", []).append(path)  # also ._x.wav, in which macOS keeps metadata
+        elif suffix in FOREIGN_SUFFIXES:
+            reasons.setdefault(f"{suffix}, which must be converted to FLAC or WAV", []).append(path)
+        elif not path.is_file():
+            reasons.setdefault("broken links or no regular files", []).append(path)
+        else:
+            found.append(path)
+    if left_out is not None:
+        left_out.update(reasons)
+    elif reasons:
+        warn(f"{printable(folder)}: {len(found)} usable, left out: {in_words(reasons)}")
+    return sorted(found)
 
 
-def check_riff_size(path: str | Path) -> None:
-    """Raises AudioError if `path` is a truncated WAV file, which libsndfile would not report.
+def _files(folder: Path, left_out: LeftOut) -> Iterator[Path]:
+    """All files below a folder. Each folder is visited once: real folders first, then those behind links."""
+    waiting, seen = [folder], set()
+    while waiting:
+        here = waiting.pop()
+        try:
+            status = here.stat()
+            entries = list(os.scandir(here))
+        except OSError:
+            left_out.setdefault("folders that cannot be opened", []).append(here)
+            continue
+        if (place := (status.st_dev, status.st_ino)) in seen:
+            continue
+        seen.add(place)
+        links = []
+        for entry in entries:
+            if not _is_folder(entry):
+                yield here / entry.name
+            elif entry.is_symlink():
+                links.append(here / entry.name)
+            else:
+                waiting.append(here / entry.name)
+        waiting[:0] = links
 
-    A WAV file is "RIFF", a size, "WAVE", and then chunks: a 4-byte name, a 4-byte size, and that many bytes.
-    """
-    with reading(path) as file:
-        end = os.fstat(file.fileno()).st_size
-        header = file.read(12)
-        if header[:4] != b"RIFF" or header[8:] != b"WAVE":
-            return
-        while len(chunk := file.read(8)) == 8:
-            name, size = struct.unpack("<4sI", chunk)
-            here = end - file.tell()
-            if name == b"data":
-                if size > here and size != STREAMED:
-                    raise AudioError(f"{path} is cut short ({here} of {size} bytes): copy it again")
-                return
-            file.seek(size + size % 2, os.SEEK_CUR)  # chunks are padded to even length
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def in_words(left_out: LeftOut) -> str:
+    """ "2 hidden (._a.wav, ._b.wav); 1 copies (c.wav)"."""
+    said = []
+    for reason, paths in left_out.items():
+        names = [printable(path.name) for path in sorted(paths)]
+        said.append(f"{reason}: {len(names)} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})")
+    return "; ".join(said)

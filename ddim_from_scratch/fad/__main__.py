@@ -18,7 +18,7 @@ from ..nn.fast import use_plain
 from ..runtime import mpi
 from ..runtime.backend import chosen_device, threads
 from ..runtime.cli import Parser, add_hardware_options, run_command
-from ..runtime.errors import UserError
+from ..runtime.errors import UserError, printable
 from ..runtime.files import write_json
 from .embeddings import NAMES, embed_files, embed_set, load_embedding
 from .musicnn import load_musicnn, tag_probabilities, top_tags
@@ -32,7 +32,7 @@ def find_recordings(path: Path) -> list[Path]:
     if path.is_dir():
         return find_audio(path)
     if not path.is_file():
-        raise UserError(f"{path} does not exist: give a folder of recordings, or statistics (.npz)")
+        raise UserError(f"{printable(path)} does not exist: give a folder of recordings, or statistics (.npz)")
     return [path]
 
 
@@ -43,7 +43,7 @@ def print_tags(path: Path) -> None:
         tags = ", ".join(
             f"{tag} {probability:.2f}" for tag, probability in top_tags(tag_probabilities(params, features))
         )
-        print(f"{name}: {tags}")
+        print(f"{printable(name)}: {tags}")
 
 
 def measure(background: Set, evaluated: Set, with_infinity: bool = False) -> dict[str, Any]:

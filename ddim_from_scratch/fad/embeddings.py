@@ -18,7 +18,7 @@ from ..audio import AudioError, load_audio, log_mel
 from ..audio.contract import FRAMES_PER_SECOND, SR
 from ..runtime import mpi, tree
 from ..runtime.backend import Array, array_module, parallel, to_device, to_host
-from ..runtime.errors import UserError
+from ..runtime.errors import UserError, printable
 from ..runtime.files import cache_folder, read_bytes
 from .musicnn import PATCH_SECONDS as MUSICNN_SECONDS
 from .musicnn import load_musicnn, musicnn, musicnn_patches
@@ -169,9 +169,9 @@ def _embed_group(embedding: Embedding, paths: list[Path]) -> list[tuple[Path, np
             found[path] = recall(entry)
             return entry, embedding.check(load_audio(path)) if found[path] is None else None
         except AudioError as error:
-            return error if str(path) in str(error) else AudioError(f"{path}: {error}")
+            return error if printable(path) in str(error) else AudioError(f"{printable(path)}: {error}")
         except OSError as error:
-            return AudioError(f"{path} cannot be read ({error.strerror})")
+            return AudioError(f"{printable(path)} cannot be read ({error.strerror})")
 
     results = dict(zip(paths, parallel(recall_or_read, paths), strict=True))
     found |= {path: result for path, result in results.items() if isinstance(result, AudioError)}

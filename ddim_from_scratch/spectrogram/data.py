@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ..audio import AudioError, load_audio, log_mel
+from ..audio import AudioError, LeftOut, in_words, load_audio, log_mel
 from ..audio.contract import FRAMES_PER_SECOND, HOP_LENGTH, MEL_MAX, MEL_MIN, N_MELS
 from ..runtime.backend import parallel
-from ..runtime.errors import UserError
+from ..runtime.errors import UserError, printable, say_once, warn
 from .config import Config
 from .datasets import hold_out, recordings
 
@@ -97,7 +96,9 @@ class Windows:
     def names(self, indices: Sequence[int] | np.ndarray) -> str:
         """Which windows these are, in words: "a.wav at 3 s, b.wav at 0 s"."""
         starts = self.starts[indices]
-        return ", ".join(f"{self.paths[track]} at {start / FRAMES_PER_SECOND:g} s" for track, start in starts)
+        return ", ".join(
+            f"{printable(self.paths[track])} at {start / FRAMES_PER_SECOND:g} s" for track, start in starts
+        )
 
     def scaler(self, standardise: str = "bin") -> Scaler:
         """Mean and standard deviation over all frames, per mel bin (default) or, "global", as single numbers."""
@@ -139,38 +140,53 @@ def _louder(log_mels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def load_windows(config: Config, held_out: bool = False) -> Windows:
     """Loads the training windows, or the held-out ones, from every readable track of `config.data`.
 
-    Tracks that cannot be read, are silent or shorter than a window are skipped with a warning on stderr.
+    Tracks that cannot be read, are silent or shorter than a window are skipped with a warning on stderr. A last line
+    says how many files and seconds are used, and what is left out.
     Raises UserError if nothing is left.
     """
-    paths = hold_out(recordings(config.data)[: config.limit], config.hold_out, config.seed)[held_out]
+    left_out = LeftOut()
+    data = printable(config.data)
+    found = recordings(config.data, left_out)
+    if config.limit and found[config.limit :]:
+        left_out["beyond --limit"] = found[config.limit :]
+    both = hold_out(found[: config.limit], config.hold_out, config.seed)
+    paths = both[held_out]
     if not paths:
-        raise UserError(f"{config.data} holds no WAV, FLAC, OGG or MP3 file: check the path")
+        reasons = f" that can be used; left out: {in_words(left_out)}" if left_out else ""
+        raise UserError(f"{data} holds no WAV, FLAC, OGG, MP3 or AIFF file{reasons}: check the path")
     frames = config.window_frames
     hop = round(config.window_hop_seconds * FRAMES_PER_SECOND)
     with tqdm(total=len(paths), desc="reading tracks", unit="track") as bar:
 
-        def read(path: Path) -> np.ndarray | AudioError:
+        def read(path: Path) -> tuple[np.ndarray, int] | AudioError:
+            """The part that is used, and the number of frames of the whole."""
             try:
                 track = log_mel(load_audio(path))
                 if len(track) < frames:
-                    raise AudioError(f"{path} lasts {len(track) / FRAMES_PER_SECOND:.2f} s, less than a window")
+                    lasts = f"{printable(path)} lasts {len(track) / FRAMES_PER_SECOND:.2f} s"
+                    raise AudioError(f"{lasts}, less than a window: leave it out, or see --window-seconds")
                 if track.max() <= LOG_MIN:
-                    raise AudioError(f"{path} is silent")
-                return track[: frames + hop * (config.windows_per_track - 1)].copy()
+                    raise AudioError(f"{printable(path)} is silent: leave it out")
+                return track[: frames + hop * (config.windows_per_track - 1)].copy(), len(track)
             except AudioError as error:
                 return error
             finally:
                 bar.update()
 
         results = parallel(read, paths)
-    for result in results:
+    for path, result in zip(paths, results, strict=True):
         if isinstance(result, AudioError):
-            print(f"warning: skipped: {result}", file=sys.stderr)
+            left_out.setdefault("unusable", []).append(path)
+            warn(f"skipped: {result}")
     usable = [i for i, result in enumerate(results) if not isinstance(result, AudioError)]
-    tracks = [results[i] for i in usable]
+    tracks = [results[i][0] for i in usable]
     if not tracks:
-        raise UserError(
-            f"{config.data}: none of its {len(paths)} tracks can be used ({results[-1]}): see --window-seconds"
-        )
+        raise UserError(f"{data}: none of its {len(paths)} tracks can be used; the last one: {results[-1]}")
+    used, there = (frames / FRAMES_PER_SECOND for frames in (sum(map(len, tracks)), sum(results[i][1] for i in usable)))
+    amount = f"{used:.0f} s" if used == there else f"the first {used:.0f} s of {there:.0f} s (see --windows-per-track)"
+    reasons = f"; left out: {in_words(left_out)}" if left_out else ""
+    others = f", {len(both[1])} held out" if both[1] and not held_out else ""
+    role = "held out" if held_out else "used"
+    say_once(f"{data}: {len(usable)} recording{'s' * (len(usable) != 1)} {role}, {amount}{others}{reasons}")
     starts = [(t, s) for t, track in enumerate(tracks) for s in range(0, len(track) - frames + 1, hop)]
     return Windows(tracks, np.array(starts), frames, [paths[i] for i in usable])

@@ -16,15 +16,16 @@ import hashlib
 import json
 import sys
 from collections import defaultdict
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..audio import find_audio
-from ..runtime.errors import UserError
-from ..runtime.files import replacing
+from ..audio import LeftOut, find_audio
+from ..runtime.errors import UserError, printable, warn
+from ..runtime.files import read_bytes, replacing
 
 
 class DataSet(NamedTuple):
@@ -60,40 +61,55 @@ GUITARSET = (
 MAESTRO_TABLES = ("maestro-v*.csv", "maestro-v*.json")
 
 
-def recordings(data: str) -> list[Path]:
+def recordings(data: str, left_out: LeftOut | None = None) -> list[Path]:
     """The recordings that `data` names, one a piece, in the order of their names: a folder's, or a data set's.
 
+    left_out: takes those that are not returned, by the reason. Without it, what a folder leaves out is a warning.
     Raises UserError if there is neither, or if the data set cannot be had.
     """
     name, _, part = data.partition(":")
     if not Path(data).is_dir() and name in SETS:
-        return without_copies(sorted(fetch(name, part)))
+        return without_copies(sorted(fetch(name, part)), left_out)
     if not Path(data).is_dir():
-        raise UserError(f"{data} is neither a folder nor one of the data sets {', '.join(SETS)}: check the path")
-    return without_copies(one_a_piece(find_audio(data)))
+        raise UserError(
+            f"{printable(data)} is neither a folder nor one of the data sets {', '.join(SETS)}: check the path"
+        )
+    return without_copies(one_a_piece(find_audio(data, left_out), left_out), left_out)
 
 
-def one_a_piece(paths: list[Path]) -> list[Path]:
+def one_a_piece(paths: list[Path], left_out: LeftOut | None = None) -> list[Path]:
     """Without the other recordings of the same piece, in the layouts of Saraga and GuitarSet."""
-    paths = [path for path in paths if ".multitrack-" not in path.name]  # Saraga: TITLE.multitrack-violin.mp3
-    takes = [folder for folder in GUITARSET if any(path.parent.name == folder for path in paths)]
-    return [path for path in paths if path.parent.name not in takes[1:]]
+    kept = [path for path in paths if ".multitrack-" not in path.name]  # Saraga: TITLE.multitrack-violin.mp3
+    takes = [folder for folder in GUITARSET if any(path.parent.name == folder for path in kept)]
+    kept = [path for path in kept if path.parent.name not in takes[1:]]
+    if left_out is not None and len(kept) < len(paths):
+        left_out["other recordings of the same piece"] = sorted(set(paths) - set(kept))
+    return kept
 
 
-def without_copies(paths: list[Path]) -> list[Path]:
-    """Without files of the same content as an earlier one, which are named on stderr."""
+def without_copies(paths: list[Path], left_out: LeftOut | None = None) -> list[Path]:
+    """Without files of the same content as an earlier one, which are named on stderr.
+
+    A file that cannot be read stays: whoever reads it says why.
+    """
     by_size: dict[int, list[Path]] = defaultdict(list)
     for path in paths:
-        by_size[path.stat().st_size].append(path)
+        with suppress(OSError):
+            by_size[path.stat().st_size].append(path)
     copies: set[Path] = set()
     first: dict[bytes, Path] = {}
     for alike in by_size.values():
         for path in alike if len(alike) > 1 else ():  # only files of one size can be the same
-            content = hashlib.sha256(path.read_bytes()).digest()
+            try:
+                content = hashlib.sha256(read_bytes(path)).digest()
+            except OSError:
+                continue
             if content in first:
-                print(f"warning: skipped: {path} is a copy of {first[content]}", file=sys.stderr)
+                warn(f"skipped: {printable(path)} is a copy of {printable(first[content])}")
                 copies.add(path)
             first.setdefault(content, path)
+    if copies and left_out is not None:
+        left_out["copies"] = sorted(copies)
     return [path for path in paths if path not in copies]
 
 

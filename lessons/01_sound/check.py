@@ -3,7 +3,7 @@
 import numpy as np
 import scipy.fft
 
-from ddim_from_scratch.audio.stft import hann, overlap_add, stft
+from ddim_from_scratch.audio.stft import hann, istft, overlap_add, stft
 from lessons.tool.check import Exercise
 
 TESTS = "tests/audio/test_stft.py::"
@@ -53,6 +53,12 @@ EXERCISES = [
             "this is the square root of the window: the sine must be squared": (
                 lambda n: np.sin(np.pi * np.arange(n) / n)
             ),
+            "this is the square of the window: the sine is squared once": lambda n: hann(n) ** 2,
+            "this has a sine inside: the cosine is even, so that the window is symmetric": (
+                lambda n: 0.5 - 0.5 * np.sin(2 * np.pi * np.arange(n) / n)
+            ),
+            "this is a triangle: the window is a raised cosine": lambda n: 1 - np.abs(2 * np.arange(n) / n - 1),
+            "the last point is missing: i runs from 0 to n - 1": lambda n: hann(n)[:-1],
         },
     ),
     Exercise(
@@ -74,6 +80,25 @@ EXERCISES = [
                 lambda frames, hop_length: (
                     overlap_add(frames, hop_length) / np.maximum(overlap_add(np.ones_like(frames), hop_length), 1)
                 )[: (len(frames) - 1) * hop_length + frames.shape[1]]
+            ),
+            "the last frame is missing: the loop ends one too early": (
+                lambda frames, hop_length: np.concatenate(
+                    [overlap_add(frames[..., :-1, :], hop_length)[..., :6], np.zeros((*frames.shape[:-2], 2))], axis=-1
+                )
+            ),
+            "the first frame is added every time: frame m is frames[..., m, :]": (
+                lambda frames, hop_length: overlap_add(
+                    np.repeat(frames[..., :1, :], frames.shape[-2], axis=-2), hop_length
+                )
+            ),
+            "every frame begins at 0: frame m begins at m * hop_length": (
+                lambda frames, hop_length: np.pad(frames.sum(axis=-2), (0, (len(frames) - 1) * hop_length))
+            ),
+            "the end is cut off: there are (count - 1) * hop_length + frame_length samples": (
+                lambda frames, hop_length: overlap_add(frames, hop_length)[..., : frames.shape[-2] * hop_length]
+            ),
+            "only one row of the batch is added up: frames may have axes before the last two": (
+                lambda frames, hop_length: overlap_add(frames if frames.ndim == 2 else frames[0], hop_length)[..., :10]
             ),
         },
     ),
@@ -112,6 +137,9 @@ EXERCISES = [
             ),
             "frames are centred on m * hop_length: here frame m begins there": (
                 lambda x, n, hop, n_fft: windowed(np.pad(x, (n // 2, 0)), hann(n), hop, n_fft, -(-len(x) // hop))
+            ),
+            "float32 samples give complex128: keep the precision, with a window of samples.dtype": (
+                lambda x, *sizes, **options: stft(x.astype(float), *sizes, **options)
             ),
             "this is the magnitude: keep the complex numbers, abs() comes later": (
                 lambda x, n, hop, n_fft: np.abs(windowed(x, hann(n), hop, n_fft, -(-len(x) // hop)))
@@ -154,6 +182,18 @@ EXERCISES = [
                     overlap_add(scipy.fft.irfft(s, n=n_fft)[:, :n], hop)
                     / np.maximum(overlap_add(np.tile(hann(n), (len(s), 1)), hop), max(floor, np.finfo(float).tiny))
                 )[: (len(s) - 1) * hop + n]
+            ),
+            "`length` is not used: cut the sound there, or add zeros": (
+                lambda s, n, hop, n_fft, length=None, floor=0.0: istft(s, n, hop, n_fft, floor=floor)
+            ),
+            "`floor` is not used: divide by no less": (
+                lambda s, n, hop, n_fft, length=None, floor=0.0: istft(s, n, hop, n_fft, length)
+            ),
+            "the frames are n_fft long: cut each to frame_length after the inverse FFT": (
+                lambda s, n, hop, n_fft: overlap_add(scipy.fft.irfft(s, n=n_fft), hop)[: (len(s) - 1) * hop + n_fft]
+            ),
+            "this is the forward transform's scale: irfft divides by n_fft already": (
+                lambda s, n, hop, n_fft, **options: istft(s, n, hop, n_fft, **options) / n_fft
             ),
         },
     ),

@@ -15,7 +15,7 @@ import soxr
 
 from ddim_from_scratch.audio import istft, stft, synth
 from ddim_from_scratch.audio.stft import hann, overlap_add, windowed_rfft
-from lessons import show_source, sound
+from lessons import show_answer, show_source, sound
 
 # %% [markdown]
 # ## A sound is a row of numbers
@@ -77,8 +77,9 @@ assert (loud + loud)[0] == 60_000 - 2**16
 #
 # $$\sin\big(2\pi (f_s - f)\, n / f_s\big) = \sin(2 \pi n - 2\pi f n / f_s) = -\sin(2 \pi f n / f_s).$$
 #
-# So 16 000 samples a second can tell tones up to 8000 Hz apart, half the rate, and no further. What lies
-# above is not lost: it comes back as a tone that was never played. This is *aliasing*.
+# So at 16 000 samples a second two tones give different samples only if both lie below 8000 Hz, half the
+# rate. A tone above that is not lost: it comes back as a lower tone that was never played. This is
+# *aliasing* ([Shannon 1949](https://doi.org/10.1109/JRPROC.1949.232969)).
 
 # %%
 seven, nine = (np.sin(2 * np.pi * f * n / sr) for f in (7000, 9000))
@@ -106,10 +107,10 @@ sweep = 0.2 * np.sin(4000 * np.pi * t**2)
 sound(sweep, "A glide from 0 to 16 000 Hz that turns round at 8000 Hz")
 
 # %% [markdown]
-# That is why a recording at 44 100 Hz must not be thinned out by taking every so-manieth sample: what lies
-# above the new half rate has to be filtered out first. The package leaves this to a library made for it
-# (soxr). Here is the music for the rest of the lesson: the package plays old tunes on simulated strings, at
-# 22 050 Hz.
+# That is why one must not lower the rate of a recording by keeping every third sample, say: everything above
+# half the new rate has to be filtered out first. The package leaves this to a library made for it,
+# [soxr](https://github.com/dofuuz/python-soxr). Here is the music for the rest of the lesson: the package
+# plays old tunes on simulated strings, at 22 050 Hz.
 
 # %%
 notes = synth.score(synth.TUNES["Ode to Joy (Beethoven)"], held=False)
@@ -159,7 +160,7 @@ print(f"bins are {sr / N:g} Hz apart; 440 Hz is bin {440 * N / sr:g}; largest {n
 # $$w[i] = \tfrac{1}{2} - \tfrac{1}{2} \cos(2 \pi i / N).$$
 
 # %%
-show_source(hann)
+show_answer(hann)
 
 # %% tags=["hide-input"]
 tone_440 = np.sin(2 * np.pi * 440 * np.arange(3 * N) / sr)
@@ -275,14 +276,16 @@ assert np.abs(S - by_hand).max() < 1e-4
 # GPU:
 
 # %%
-show_source(stft, windowed_rfft)
+show_answer(stft)
+show_source(windowed_rfft)
 
 
 # %%
 def spectrogram(ax, samples, frame_length=L, hop_length=H, n_fft=N_FFT, top_hz=4000, range_db=70):
     """Magnitudes in dB below the loudest, time to the right, frequency up."""
     level = decibels(np.abs(stft(samples, frame_length, hop_length, n_fft)))
-    extent = (0, len(level) * hop_length / sr, 0, sr / 2)
+    first = (frame_length - hop_length) / 2 / sr  # frame m is drawn around its middle, m hop + frame / 2
+    extent = (first, first + len(level) * hop_length / sr, 0, sr / 2)
     image = ax.imshow(level.T, extent=extent, vmin=-range_db, vmax=0, interpolation="nearest")
     ax.set(xlabel="time (s)", ylabel="frequency (Hz)", ylim=(0, top_hz))
     return image
@@ -333,6 +336,19 @@ axes[-1].set_xlabel("time (s)")
 plt.show()
 
 # %% [markdown]
+# (A frame is drawn around its middle. Drawn at its start, a pluck would appear half a frame early, in the last
+# picture 0.1 s. A click at 0.5 s proves it:)
+
+# %%
+click = np.zeros(sr)
+click[sr // 2] = 1
+for frame_length in (128, 640, 3200):
+    loudest = np.sum(np.abs(stft(click, frame_length, 64, 4096)) ** 2, axis=1).argmax() * 64
+    middle = loudest + frame_length / 2
+    print(f"frames of {frame_length:4}: the loudest starts at {loudest / sr:.3f} s, its middle is {middle / sr:.3f} s")
+    assert abs(middle / sr - 0.5) <= 64 / sr
+
+# %% [markdown]
 # Top: every pluck is a sharp edge, and the notes are fog. Bottom: each overtone is a thin line, and nobody
 # can say when it began. The middle, 40 ms, is the usual compromise for music and speech, and ours.
 #
@@ -363,11 +379,12 @@ ax.legend(loc="upper right", ncols=2)
 plt.show()
 
 # %%
-show_source(overlap_add)
+show_answer(overlap_add)
 
 # %% [markdown]
 # So adding would do, as long as nobody touches $S$ in between. But we will: a network will paint new ones.
-# And frames overlap, so $S$ holds about three times as many numbers as the sound has samples. Most spectra
+# And $S$ holds about three times as many numbers as the sound has samples: twice, because frames overlap by
+# half, and 1.6 times, because each frame of 640 samples has 1024 points. Most spectra
 # are therefore *not the transform of any sound at all*. The best one can do is the sound whose transform is
 # nearest. Minimise the squared distance
 #
@@ -378,8 +395,8 @@ show_source(overlap_add)
 #
 # $$x = \frac{\sum_m w\, y_m}{\sum_m w^2},$$
 #
-# both sums being overlap-adds (Griffin & Lim 1984, equation 6). For an untouched $S$ that is still the
-# recording.
+# both sums being overlap-adds ([Griffin & Lim 1984](https://doi.org/10.1109/TASSP.1984.1164317), equation 6).
+# For an untouched $S$ that is still the recording.
 
 # %%
 back = istft(S, length=len(music))
@@ -388,9 +405,9 @@ error = np.abs(back - music)
 print(f"largest error: {error[20:].max():.1e}")
 print(f"... in the first 20 samples {error[1:20].max():.1e}, at x[0] {error[0]:.1e}")
 assert error[20:].max() < 1e-5 < error[1:20].max() < error[0] == abs(music[0])
-assert 3 < 2 * S.size / len(music) < 3.3
+assert abs(2 * S.size / len(music) - L / H * N_FFT / L) < 0.02  # overlap times zero padding: 2 * 1.6
 sound(back, "There and back: the same")
-show_source(istft)
+show_answer(istft)
 
 # %% [markdown]
 # Only $x[0]$ is lost: $w[0] = 0$, so no window sees it. The next few samples are seen by the first window
@@ -399,15 +416,23 @@ show_source(istft)
 #
 # ## Paint on it
 #
-# Now the reward: sound can be edited like a picture. Wipe out all bins above 1000 Hz; or keep only the few
-# that are loud:
+# Now the reward: sound can be edited like a picture. Set all bins above 1000 Hz to 0; or keep only the few
+# that are loud. A changed $S$ is not the transform of any sound, so at the very start, where $w^2$ is nearly 0,
+# the division makes a loud click. `floor=0.1` divides by no less than 0.1:
 
 # %%
 frequencies = np.fft.rfftfreq(N_FFT, 1 / sr)
 muffled = S * (frequencies < 1000)
 level = decibels(np.abs(S))
-sound(istft(muffled, length=len(music)), "Everything above 1000 Hz removed: a string behind a door")
-sound(istft(S * (level > -30), length=len(music)), "Only bins less than 30 dB below the loudest")
+behind_a_door = istft(muffled, length=len(music), floor=0.1)
+loud_only = istft(S * (level > -30), length=len(music), floor=0.1)
+sound(music, "The recording")
+sound(behind_a_door, "Everything above 1000 Hz removed: a string behind a door")
+sound(loud_only, "Only bins less than 30 dB below the loudest")
+without = istft(muffled, length=len(music))
+with_floor, click = (np.abs(x[:20]).max() for x in (behind_a_door, without))
+print(f"largest of the first 20 samples: {with_floor:.3f}, without floor {click:.0f}")
+assert with_floor < 0.05 and click > 10
 
 kept = np.mean(level > -30)
 print(f"{100 * kept:.1f} % of the bins are kept in the second")
@@ -453,8 +478,16 @@ for name, changed in changes.items():
 # ## Exercises
 #
 # Write `hann`, `overlap_add`, `stft` and `istft` in `lessons/01_sound/exercise.py`; `make check-01` puts
-# each in the package's place, runs the package's tests on it, and says what it thinks went wrong. This is
-# what right answers look like:
+# each in the package's place, runs the package's tests on it, and says what it thinks went wrong.
+#
+# **Predict, then run.** (1) A frame of 640 samples is transformed with 4096 points in place of 1024. How far
+# apart must two tones be, now, to show as two? (2) The hop is 160 in place of 320. How many numbers does $S$
+# have for each sample? Write your answers down before you change the cells above.
+#
+# **Experiment.** Replace the Hann window by ones in the section "Paint on it". What do you hear, and why? Write
+# one sentence of conclusion and the number that supports it.
+#
+# This is what right answers to the functions look like:
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(2, 2, figsize=(6, 5))
@@ -469,3 +502,16 @@ axes[1, 0].set(title="|stft| of a small glide", xlabel="frame m", ylabel="bin k"
 axes[1, 1].plot(istft(small, 16, 4, 32, length=64))
 axes[1, 1].set(title="istft of it", xlabel="n", ylabel="x[n]")
 plt.show()
+
+# %% [markdown]
+# ## Sources
+#
+# - D. Griffin, J. Lim (1984), [Signal estimation from modified short-time Fourier
+#   transform](https://doi.org/10.1109/TASSP.1984.1164317): the least-squares inverse.
+# - F. J. Harris (1978), [On the use of windows for harmonic analysis with the discrete Fourier
+#   transform](https://doi.org/10.1109/PROC.1978.10837): the Hann window and forty others, with their side lobes.
+# - C. E. Shannon (1949), [Communication in the presence of noise](https://doi.org/10.1109/JRPROC.1949.232969):
+#   what a sampling rate can hold.
+# - W. R. Bennett (1948), [Spectra of quantized signals](https://doi.org/10.1002/j.1538-7305.1948.tb01340.x):
+#   a twelfth of the step squared.
+# - J. O. Smith, [Spectral audio signal processing](https://ccrma.stanford.edu/~jos/sasp/): the book on this lesson.

@@ -18,6 +18,13 @@ def triangles(bins, edges):
     return np.maximum(0, np.minimum(rising, falling))
 
 
+def peaks(bins, edges):
+    """`triangles` with max in the place of min."""
+    bins = bins[:, None]
+    rising, falling = (bins - edges[:-2]) / np.diff(edges)[:-1], (edges[2:] - bins) / np.diff(edges)[1:]
+    return np.maximum(0, np.maximum(rising, falling))
+
+
 def edges(n_mels, sr):
     return np.linspace(0, hz_to_mel(sr / 2), n_mels + 2)
 
@@ -71,7 +78,11 @@ EXERCISES = [
             "2595 belongs to np.log10; the natural logarithm goes with 1127": lambda hz: 2595 * np.log(1 + hz / 700),
             "the 1 + is missing, so that 0 Hz is minus infinity": lambda hz: 1127 * np.log(hz / 700),
             "this is 1 + f / 1000, another scale's: the corner is at 700 Hz": lambda hz: 1127 * np.log(1 + hz / 1000),
+            "this is the way back, from mel to Hz": to_hz,
+            "this is the logarithm to base 2: take np.log, base e": lambda hz: 1127 * np.log2(1 + hz / 700),
+            "the factor 1127 is missing": lambda hz: np.log(1 + hz / 700),
         },
+        tolerance=1e-5,  # 2595 log10(1 + f / 700) is the same scale, to five digits
     ),
     Exercise(
         "ddim_from_scratch.audio.mel.mel_matrix",
@@ -108,6 +119,15 @@ EXERCISES = [
             "rows and columns are exchanged: a row for each FFT bin": (
                 lambda n_fft, n_mels, sr=16000: triangles(hz_to_mel(bins(n_fft, sr)), edges(n_mels, sr)).T
             ),
+            "there are n_mels edges: a filter has three of them, so n_mels filters need n_mels + 2": (
+                lambda n_fft, n_mels, sr=16000: triangles(hz_to_mel(bins(n_fft, sr)), edges(n_mels - 2, sr))
+            ),
+            "f_min_hz and f_max_hz are not used: the edges run from one to the other": (
+                lambda n_fft, n_mels, sr=16000, *_: mel_matrix(n_fft, n_mels, sr)
+            ),
+            "the maximum of both slopes is taken: a triangle is below both, so take the minimum": (
+                lambda n_fft, n_mels, sr=16000: peaks(hz_to_mel(bins(n_fft, sr)), edges(n_mels, sr))
+            ),
         },
     ),
     Exercise(
@@ -135,6 +155,11 @@ EXERCISES = [
                 lambda x: (np.log(np.clip(np.abs(stft(x)), 1e-5, 1e8)) @ mel_matrix()).astype(np.float32)
             ),
             "mel bins come first: frames do": lambda x: logarithm(x).T,
+            "the sum is not clipped: silence becomes minus infinity": lambda x: logarithm(x, low=0),
+            "the clip comes after the logarithm: clip the sum, then take it": (
+                lambda x: np.clip(np.log(np.abs(stft(x)) @ mel_matrix()), 1e-5, 1e8).astype(np.float32)
+            ),
+            "the result is float64: it is float32, whatever the samples are": (lambda x: log_mel(x).astype(np.float64)),
         },
         tolerance=1e-5,
     ),

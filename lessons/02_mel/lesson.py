@@ -1,9 +1,9 @@
 # %% [markdown]
 # # The mel spectrogram, and what it forgets
 #
-# A network that draws sound should not waste its effort on what nobody hears. The log-mel spectrogram keeps
+# A network that generates sound should not spend its capacity on what nobody hears. The log-mel spectrogram keeps
 # an eighth of the numbers of lesson 01's picture and nearly all of the music. This lesson builds it, counts
-# what is lost, and then gets a sound back from it, phases and all, by an algorithm of four lines.
+# what is lost, and then gets a sound back from it, phases and all, by repeating two projections.
 #
 # You need lesson 01. The lesson runs in about ten seconds.
 
@@ -15,7 +15,7 @@ import soxr
 from ddim_from_scratch.audio import istft, log_mel, mel_matrix, plain_griffin_lim, stft, synth
 from ddim_from_scratch.audio.griffin_lim import corrected, refine
 from ddim_from_scratch.audio.mel import hz_to_mel, mel_to_hz
-from lessons import FAST, film, show_source, sound
+from lessons import FAST, film, show_answer, show_source, sound
 
 sr = 16_000
 hz = np.linspace(0, sr / 2, 513)  # of the FFT's bins
@@ -51,18 +51,24 @@ sound(tones(equal_hz), "Equal steps in Hz")
 sound(tones(equal_mel), "Equal steps in mel")
 
 # %% [markdown]
-# The *mel scale* was fitted to such judgements (Stevens, Volkmann and Newman 1937). The formula that speech
-# software has settled on, HTK's, is
+# The *mel scale* was fitted to such judgements ([Stevens, Volkmann and Newman
+# 1937](https://doi.org/10.1121/1.1915893)). The formula that speech software has settled on,
+# [HTK](https://htk.eng.cam.ac.uk/)'s, is
 #
 # $$m(f) = 1127 \ln\!\left(1 + \frac{f}{700}\right),$$
 #
-# nearly a straight line below 700 Hz, a logarithm above, and scaled so that 1000 Hz are 1000 mel.
+# steepest at 0 Hz, half as steep at 700 Hz, and close to a logarithm far above; scaled so that 1000 Hz are
+# 1000 mel. (Written with $\log_{10}$ it reads $2595 \log_{10}(1 + f / 700)$, the same to five digits.)
 
 # %%
 print(f"1000 Hz are {hz_to_mel(1000.0):.2f} mel; 8000 Hz are {hz_to_mel(8000.0):.0f} mel")
 print(f"half of all mels lie below {mel_to_hz(hz_to_mel(8000.0) / 2):.0f} Hz")
-assert abs(hz_to_mel(1000.0) - 1000) < 0.05
-show_source(hz_to_mel, mel_to_hz)
+slopes = [(hz_to_mel(f + 1e-3) - hz_to_mel(f)) / 1e-3 for f in (0.0, 700.0)]
+print(f"slope: {slopes[0]:.2f} mel a Hz at 0 Hz, {slopes[1]:.2f} at 700 Hz")
+assert abs(hz_to_mel(1000.0) - 1000) < 0.05 and abs(slopes[1] / slopes[0] - 0.5) < 1e-4
+assert abs(2595 * np.log10(1 + 8000 / 700) / hz_to_mel(8000.0) - 1) < 1e-5
+show_answer(hz_to_mel)
+show_source(mel_to_hz)
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(6, 2.8))
@@ -70,6 +76,18 @@ ax.plot(hz, hz_to_mel(hz))
 ax.axvline(700, color="#999999", linestyle=":")
 ax.set(xlabel="frequency (Hz)", ylabel="pitch (mel)", title="the mel scale; dotted: 700 Hz")
 plt.show()
+
+# %% [markdown]
+# Why mel, in a course on music, where pitches are octaves and semitones? A scale of octaves would have steps
+# of a few Hz in the bass, where a frame of 40 ms can't tell tones less than 50 Hz apart: most of its low
+# filters would hold no FFT bin. Mel is a compromise: linear where the frame limits the resolution,
+# logarithmic where the ear does. And it is the scale that the vocoders one can download were trained on.
+
+# %%
+octaves = np.geomspace(31.25, 8000, 130)  # the same number of filters, eight octaves
+empty = sum(not np.any((low < hz) & (hz < high)) for low, high in zip(octaves[:-2], octaves[2:], strict=True))
+print(f"of 128 filters spaced equally in octaves from 31 Hz, {empty} hold no FFT bin")
+assert empty > 15
 
 # %% [markdown]
 # ## The filter bank
@@ -92,18 +110,20 @@ by_hand = np.maximum(0, 1 - np.abs(pitch - edges[1:-1]) / step)  # (513, 128)
 matrix = mel_matrix()
 print(f"{matrix.shape}; largest difference to the package's: {np.abs(by_hand - matrix).max():.0e}")
 assert np.abs(by_hand - matrix).max() < 1e-9
-show_source(mel_matrix)
+show_answer(mel_matrix)
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(6, 2.8))
 fine = np.linspace(0, 8000, 8001)
-for i in range(7, 128, 12):
-    ax.plot(fine, np.maximum(0, 1 - np.abs(hz_to_mel(fine) - edges[i + 1]) / step), label=str(i))
-ax.set(xlabel="frequency (Hz)", ylabel="weight", title="every twelfth filter")
+for i in range(7, 128, 12):  # one in twelve, and below 1000 Hz they are needles
+    ax.fill_between(fine, 0, np.maximum(0, 1 - np.abs(hz_to_mel(fine) - edges[i + 1]) / step), alpha=0.6)
+ax.set(
+    xlabel="frequency (Hz, logarithmic)", ylabel="weight", title="one filter in twelve", xscale="log", xlim=(100, 8000)
+)
 plt.show()
 
 # %% [markdown]
-# Low filters are narrow, high ones wide. Three facts to know before one meets them as bugs:
+# Low filters are narrow, high ones wide. Four facts, each of which is behind a bug:
 
 # %%
 held = (matrix > 0).sum(axis=0)  # FFT bins in each filter
@@ -124,9 +144,9 @@ assert np.allclose(weights, 1) and not matrix[0].any()
 # would be zero for ever. With 128 filters from 0 Hz and 1024 points it just works out (the smallest count
 # is 1); with a shorter FFT it does not, and then there are black lines across the picture.
 #
-# Other libraries divide each triangle by its width (Slaney's normalisation) or draw it straight in Hz.
-# Those are other numbers: a network trained on one kind and heard through a vocoder for another sounds like
-# a broken radio.
+# Other libraries divide each triangle by its width (Slaney's normalisation, [librosa](https://librosa.org)'s
+# default) or draw it straight in Hz. Those are other numbers: a network trained on one kind and heard through
+# a vocoder for another gives distorted sound.
 #
 # ## The logarithm
 #
@@ -145,7 +165,7 @@ print(f"(frames, mel bins): {L.shape}; largest difference by hand: {np.abs(by_ha
 print(f"silence is {silence.max():.2f}; twice as loud is {louder.mean():+.3f}")
 assert np.abs(by_hand - L).max() < 1e-3
 assert np.allclose(silence, np.log(1e-5)) and np.allclose(louder, np.log(2), atol=1e-4)
-show_source(log_mel)
+show_answer(log_mel)
 
 
 # %%
@@ -163,7 +183,7 @@ ax.set(xlabel="time (s)", ylabel="mel bin", title="Ode to Joy on plucked strings
 plt.show()
 
 # %% [markdown]
-# This is the picture that the network of this course learns to draw. Compare it with lesson 01's: the
+# This is the picture that the network of this course learns to generate. Compare it with lesson 01's: the
 # overtones crowd together towards the top, where steps of mel are wide. And it is small:
 
 # %%
@@ -175,8 +195,8 @@ assert a_second["STFT, two numbers a bin"] / a_second["log-mel"] > 8
 # %% [markdown]
 # ## What is lost
 #
-# **Phases**: all of them. **Detail**: 128 sums cannot tell 513 magnitudes; whatever lies in the null space
-# of $M$, which has 385 dimensions, leaves no trace. Low pitches keep apart; high ones merge. Here are two
+# **Phases**: all of them. **Detail**: 128 sums do not determine 513 magnitudes; whatever lies in the null space
+# of $M$, which has 385 dimensions, leaves no trace. Low pitches stay separate; high ones merge. Here are two
 # tones, 80 Hz apart, in the STFT and in the log-mel spectrogram; once at the bottom, once further up.
 
 
@@ -233,13 +253,15 @@ plt.show()
 # - the *consistent* spectra, those of a sound. $P_C = \text{stft} \circ \text{istft}$ goes to the nearest;
 # - the spectra with the *wanted magnitudes* $A$. $P_A(S) = A\, S / |S|$ keeps the phases, which is nearest.
 #
-# What we look for lies in both. Go back and forth (Griffin and Lim 1984):
+# The spectrum that we look for lies in both. Go back and forth
+# ([Griffin and Lim 1984](https://doi.org/10.1109/TASSP.1984.1164317)):
 #
 # $$S \leftarrow P_A(P_C(S)).$$
 #
-# Each step goes to the nearest point of a set, so the distance between the two sets can never grow.
-# Momentum, that is, going on in the direction of the last change, gets further (Perraudin, Balazs and
-# Søndergaard 2013):
+# Each step goes to the nearest point of a set, so the distance between one iterate and the next can never grow:
+# it is what the error below measures. (The sets stay where they are, and so does the distance between *them*.)
+# Momentum, that is, going on in the direction of the last change, gets further
+# ([Perraudin, Balazs and Søndergaard 2013](https://doi.org/10.1109/WASPAA.2013.6701851)):
 #
 # $$C_n = P_C(S_n), \qquad S_{n+1} = P_A\big(C_n + \alpha\, (C_n - C_{n-1})\big).$$
 
@@ -314,9 +336,9 @@ film(fig, show_iteration, len(frames), "the log-mel spectrogram of the sound, it
 # soften it.
 
 # %%
-show_source(plain_griffin_lim)
-show_source(refine)
-show_source(corrected)
+show_answer(plain_griffin_lim)
+show_answer(refine)
+show_answer(corrected)
 
 
 # %%
@@ -379,3 +401,21 @@ axes[1, 0].set(title="log_mel of a glide to 8000 Hz", xlabel="time (s)", ylabel=
 draw(axes[1, 1], log_mel(plain_griffin_lim(log_mel(glide), 16)))
 axes[1, 1].set(title="... and of plain_griffin_lim of it", xlabel="time (s)", ylabel="mel bin")
 plt.show()
+
+# %% [markdown]
+# **Predict, then run.** (1) `mel_matrix(512)`: how many of its 128 filters hold no FFT bin? (2) `plain_griffin_lim`
+# with momentum 1.5: does the error fall, stall or grow? Write your answers down, then compute them.
+#
+# **Experiment.** Give `log_mel` the sum of powers in place of magnitudes, and run `plain_griffin_lim` on half of it (a
+# logarithm of powers is twice that of magnitudes). Is anything lost? Write one sentence and a number.
+#
+# ## Sources
+#
+# - S. S. Stevens, J. Volkmann, E. B. Newman (1937), [A scale for the measurement of the psychological magnitude
+#   pitch](https://doi.org/10.1121/1.1915893).
+# - D. Griffin, J. Lim (1984), [Signal estimation from modified short-time Fourier
+#   transform](https://doi.org/10.1109/TASSP.1984.1164317).
+# - N. Perraudin, P. Balazs, P. L. Søndergaard (2013), [A fast Griffin-Lim
+#   algorithm](https://doi.org/10.1109/WASPAA.2013.6701851).
+# - TensorFlow, [linear_to_mel_weight_matrix](https://www.tensorflow.org/api_docs/python/tf/signal/linear_to_mel_weight_matrix):
+#   the filter bank of this lesson, number for number.

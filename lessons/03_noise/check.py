@@ -136,6 +136,13 @@ EXERCISES = [
             "only x_t is divided: put the difference into brackets": (
                 lambda x_t, ab, eps: x_t / column(ab, x_t) ** 0.5 - (1 - column(ab, x_t)) ** 0.5 * eps
             ),
+            "this divides by the noise rate: the signal rate, sqrt(alpha_bar), is what x0 was multiplied by": (
+                lambda x_t, ab, eps: (x_t - (1 - column(ab, x_t)) ** 0.5 * eps) / (1 - column(ab, x_t)) ** 0.5
+            ),
+            "this is the way into the noise: solve it for x0": lambda x_t, ab, eps: noised(x_t, column(ab, x_t), eps),
+            "every row has the first one's noise level": (
+                lambda x_t, ab, eps: (x_t - (1 - np.ravel(ab)[0]) ** 0.5 * eps) / np.ravel(ab)[0] ** 0.5
+            ),
             "all of eps is taken away: times the noise rate": lambda x_t, ab, eps: (x_t - eps) / column(ab, x_t) ** 0.5,
         },
     ),
@@ -171,7 +178,7 @@ EXERCISES = [
             ),
             "beta is 1 - ab_t, all noise since the data: the step's own is 1 - ab_t / ab_s": (
                 lambda x0, x_t, ab_t, ab_s: (
-                    ab_s**0.5 * x0 + ab_t**0.5 * (1 - ab_s) / (1 - ab_t) * x_t,
+                    ab_s**0.5 * x0 + (ab_t / ab_s) ** 0.5 * (1 - ab_s) / (1 - ab_t) * x_t,
                     1 - ab_s,
                 )
             ),

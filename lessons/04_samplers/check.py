@@ -7,7 +7,7 @@ from lessons.tool.check import Exercise
 
 DDIM, SAMPLERS = "tests/diffusion/test_ddim.py::", "tests/diffusion/test_samplers.py::"
 ALPHA_BAR = linear_schedule(1000)
-TAU = np.array([0, 100, 500, 1000])
+TAU = np.array([0, 100, 300, 500])  # where x0 stays of the size of x
 POINTS = np.array([-1.0, 0.0, 2.0])
 
 
@@ -60,7 +60,7 @@ def walk(
     return ddim
 
 
-def try_and_take(mean=True, anew=True, at_s=True, from_x=True):
+def try_and_take(mean=True, anew=True, at_s=True, from_x=True, at_x=False, half=True):
     """heun with one thing or another done wrong."""
 
     def heun(eps_model, x_T, alpha_bar, tau):
@@ -71,8 +71,8 @@ def try_and_take(mean=True, anew=True, at_s=True, from_x=True):
             eps = first = eps_model(x, t)
             tried = q_sample(predict_x0(x, ab_t, eps), ab_s, eps)
             if s > 0:
-                second = eps_model(tried, s if at_s else t)
-                eps = (first + second) / 2 if mean else second
+                second = eps_model(x if at_x else tried, s if at_s else t)
+                eps = (first + second) * (0.5 if half else 1) if mean else second
             start, ab_start = (x, ab_t) if from_x else (tried, ab_s)
             x0 = predict_x0(start, ab_start, eps) if anew else predict_x0(x, ab_t, first)
             x = q_sample(x0, ab_s, eps)
@@ -112,6 +112,12 @@ EXERCISES = [
             "this divides by the standard deviation of x_t: divide by the variance": oracle(
                 lambda x, ab, mean, variance: line(x, ab, mean, variance) * (ab * variance + 1 - ab) ** 0.5
             ),
+            "the variance is squared: it is a variance already, not a deviation": oracle(
+                lambda x, ab, mean, variance: line(x, ab, mean, variance**2)
+            ),
+            "this is the mean of x0, given x: return that of eps": oracle(
+                lambda x, ab, mean, variance: (x - (1 - ab) ** 0.5 * line(x, ab, mean, variance)) / ab**0.5
+            ),
             "the data's variance is taken for 1": oracle(lambda x, ab, mean, variance: line(x, ab, mean, 1)),
             "the variance is not scaled: x_t has ab variance + 1 - ab": oracle(
                 lambda x, ab, mean, variance: (1 - ab) ** 0.5 * (x - ab**0.5 * mean) / (variance + 1 - ab)
@@ -149,7 +155,7 @@ EXERCISES = [
             ),
         ),
         examples={
-            "ddim(waves, [-1, 0, 2], linear_schedule(), tau = [0, 100, 500, 1000])": steps,
+            "ddim(waves, [-1, 0, 2], linear_schedule(), tau = [0, 100, 300, 500])": steps,
             "the same with eta = 0.5 and default_rng(0)": (lambda ddim: steps(ddim, 0.5, np.random.default_rng(0))),
         },
         mistakes={
@@ -242,12 +248,16 @@ EXERCISES = [
             SAMPLERS + "test_gaussian_data_come_out_with_their_mean_and_variance[heun]",
             SAMPLERS + "test_x_keeps_its_dtype_and_every_step_is_yielded[heun-float32]",
         ),
-        examples={"heun(waves, [-1, 0, 2], linear_schedule(), tau = [0, 100, 500, 1000])": steps},
+        examples={"heun(waves, [-1, 0, 2], linear_schedule(), tau = [0, 100, 300, 500])": steps},
         mistakes={
             "this is DDIM: ask again where the step ends": walk(),
             "the second slope alone is used: take the mean of both": try_and_take(mean=False),
             "the second question has the time t: x_try is at s": try_and_take(at_s=False),
             "x0 is still that of the first eps: it has to fit the mean": try_and_take(anew=False),
+            "both questions are asked at x: the second one is asked where the step ends, at x_try": try_and_take(
+                at_x=True
+            ),
+            "the two slopes are added: take their mean": try_and_take(half=False),
             "the second step starts from x_try: start from x again": try_and_take(from_x=False),
             "x_T is missing: yield it first": lambda *args: list(try_and_take()(*args))[1:],
         },

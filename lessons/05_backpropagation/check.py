@@ -70,7 +70,7 @@ def norm(mean=1.0, variance=1.0, scale=1.0, axes=PIXELS, total=np.mean):
 UP = noise(1, 6, 2, 1)
 
 
-def halved(near, far, border=True):
+def halved(near, far, border=True, axes=2):
     """The way back through upsampling along both axes, with weights for near and far pixels."""
 
     def rows(dy):
@@ -83,7 +83,7 @@ def halved(near, far, border=True):
             dx[:, -1:] += far * odd[:, -1:]
         return dx
 
-    return lambda dy: rows(rows(dy).swapaxes(1, 2)).swapaxes(1, 2)
+    return lambda dy: rows(dy) if axes == 1 else rows(rows(dy).swapaxes(1, 2)).swapaxes(1, 2)
 
 
 EXERCISES = [
@@ -157,6 +157,8 @@ EXERCISES = [
             "1 / sigma is there twice": norm(scale=2),
             "the means are over the samples only: take them over time and mel bins, too": norm(axes=(0,)),
             "the two terms are added: subtract them": norm(-1, -1),
+            "the means are over the channels, too: each channel is normalised on its own": norm(axes=(0, 1, 2, 3)),
+            "the means are over the channels only: take them over samples, time and mel bins": norm(axes=(3,)),
             "this is 0, which is right only for a dy of all ones": lambda dy, cache: np.zeros_like(dy),
         },
     ),
@@ -183,6 +185,11 @@ EXERCISES = [
                 halved(0.75, 0.25, border=False)
             ),
             "the weights 3/4 and 1/4 are exchanged": halved(0.25, 0.75),
+            "the neighbours' quarters are missing: an x is read by two outputs beside its own two": halved(
+                0.75, 0, border=False
+            ),
+            "only time is halved: the mel axis, too": halved(0.75, 0.25, axes=1),
+            "every second pixel is picked: all outputs have read x": lambda dy: dy[:, ::2, ::2],
         },
     ),
 ]

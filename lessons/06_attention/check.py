@@ -70,6 +70,31 @@ def with_untransposed(which):
     return backward
 
 
+def with_q(answer, q):
+    """An answer with another q in its cache."""
+    o, cache = answer
+    return o, (q, *cache[1:])
+
+
+def other_ds(ds_of):
+    """The backward pass with another ds, made of p, dp and q's scale."""
+
+    def backward(do, cache):
+        q, k, v_one, o, log_sum = cache
+        p = np.exp(q @ k.swapaxes(1, 2) - log_sum[:, :, None])
+        ds = ds_of(p, do @ v_one[:, :, :-1].swapaxes(1, 2), (do * o).sum(axis=2, keepdims=True))
+        return ds @ k * q.shape[2] ** -0.5, ds.swapaxes(1, 2) @ q, p.swapaxes(1, 2) @ do
+
+    return backward
+
+
+def scaled_again(do, cache):
+    """p computed with q divided by sqrt(D) once more."""
+    q, k, v_one, o, log_sum = cache
+    dq, dk, dv = wrong_backward(do, (q * q.shape[2] ** -0.5, k, v_one, o, log_sum))
+    return dq, dk * q.shape[2] ** 0.5, dv
+
+
 SMALL = noise(1, 2, 1), noise(1, 3, 1), noise(1, 3, 1)
 WIDE = noise(2, 4, 3), noise(2, 5, 3), noise(2, 5, 3)
 HUGE = 1e3 * noise(1, 3, 1), noise(1, 4, 1), noise(1, 4, 1)
@@ -149,6 +174,30 @@ EXERCISES = [
             "the sum of weights is rescaled by exp(m - m'), u is not": (
                 lambda *a: wrong_attention(*a, tile=TILE, rescale=(True, False))
             ),
+            "each tile has a softmax of its own, and the answers are added: one sum of weights for the whole row": (
+                lambda q, k, v: (
+                    sum(
+                        wrong_attention(q, k[:, i : i + TILE], v[:, i : i + TILE])[0]
+                        for i in range(0, k.shape[1], TILE)
+                    ),
+                    attention(q, k, v)[1],
+                )
+            ),
+            "each tile has a softmax of its own, and the answers are averaged: one sum of weights for the whole row": (
+                lambda q, k, v: (
+                    np.mean(
+                        [
+                            wrong_attention(q, k[:, i : i + TILE], v[:, i : i + TILE])[0]
+                            for i in range(0, k.shape[1], TILE)
+                        ],
+                        axis=0,
+                    ),
+                    attention(q, k, v)[1],
+                )
+            ),
+            "the q of the cache is not divided by sqrt(D): the backward pass expects that it is": (
+                lambda q, k, v: with_q(attention(q, k, v), q)
+            ),
         },
     ),
     Exercise(
@@ -177,6 +226,11 @@ EXERCISES = [
             "the sum of p dp over the row is do . o, not the sum of dp": (
                 lambda do, cache: wrong_backward(do, cache, dp_sum=True)
             ),
+            "p (1 - p) is the sigmoid's slope: in a softmax every weight depends on every score of its row": (
+                other_ds(lambda p, dp, taken: p * (1 - p) * dp)
+            ),
+            "p is there twice in ds": other_ds(lambda p, dp, taken: p * (p * dp - taken)),
+            "the q of the cache is divided by sqrt(D) already: p must not divide it again": scaled_again,
             "ds lacks the factor p": lambda do, cache: wrong_backward(do, cache, weights=False),
             "dq is not divided by sqrt(D)": lambda do, cache: wrong_backward(do, cache, dq_scale=False),
             "dk is divided by sqrt(D) twice: the q of the cache is divided already": (

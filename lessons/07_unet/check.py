@@ -67,7 +67,7 @@ def wrong_block(
     h = h if shortcut == "none" else h + around
     for name in after:
         h = layers[name](h)
-    return h, {}
+    return h, nn.residual_block(x, params, statistics, training)[1]
 
 
 def block_mistake(**options):
@@ -87,6 +87,11 @@ def wrong_block_backward(dy, cache, shortcut=True, through=True, skip=()):
     return dh + dx * through, grads
 
 
+def changed(dy, cache, change):
+    """The right answer with something exchanged."""
+    return change(*nn.residual_block_backward(dy, cache))
+
+
 SAME_DY, WIDER_DY = noise(2, 3, 2, 2), noise(2, 3, 2, 3)
 SAME_CACHE, WIDER_CACHE = (nn.residual_block(X, params, {}, True)[1] for params in (SAME, WIDER))
 
@@ -94,7 +99,9 @@ SAME_CACHE, WIDER_CACHE = (nn.residual_block(X, params, {}, True)[1] for params 
 # The network.
 
 
-def wrong_unet_backward(d_output, cache, layers, skips=True, queue=False, query=True, memory=True, fresh=False):
+def wrong_unet_backward(
+    d_output, cache, layers, skips=True, queue=False, query=True, memory=True, fresh=False, pool=1, up=1, first=0
+):
     """The way back with something lost: gradients over the bridges, of attention's query or of its memory."""
     levels = sum(name.startswith("down") for name in cache)
     grads = {name: {} for name in cache}
@@ -111,17 +118,18 @@ def wrong_unet_backward(d_output, cache, layers, skips=True, queue=False, query=
                 )
                 dh, d_skip = dh + d_query * query, d_skip + d_memory * memory
             d_skips.append(d_skip)
-        dh = layers.upsample_backward(dh)
+        dh = layers.upsample_backward(dh) * up
     for block in reversed(cache["bottom"]):
         dh, grads["bottom"][block] = layers.residual_block_backward(dh, cache["bottom"][block])
     for name in [f"down{level}" for level in reversed(range(levels))]:
-        dh = layers.average_pool_backward(dh)
+        dh = layers.average_pool_backward(dh) * pool
         for block in reversed(cache[name]):
             across = d_skips.pop(0 if queue else -1)
             dh, grads[name][block] = layers.residual_block_backward(
                 across if fresh else dh + across * skips, cache[name][block]
             )
-    dx, grads["input"] = layers.conv2d_backward(dh[..., : dh.shape[3] - DIMENSIONS], cache["input"])
+    channels = dh.shape[3] - DIMENSIONS
+    dx, grads["input"] = layers.conv2d_backward(dh[..., first:][..., :channels], cache["input"])
     return dx, grads
 
 
@@ -172,6 +180,13 @@ EXERCISES = [
                 lambda dy, widths: np.split(dy, widths[:-1], axis=3)
             ),
             "the parts begin at channel 0, all of them": lambda dy, widths: [dy[..., :width] for width in widths],
+            "the samples are cut: cut the channels, the last axis": lambda dy, widths: np.split(
+                dy, np.minimum(np.cumsum(widths)[:-1], len(dy)), axis=0
+            ),
+            "the parts have equal widths: part i has widths[i] channels": (
+                lambda dy, widths: np.split(dy, len(widths), axis=3)
+            ),
+            "the first part is missing: begin at channel 0": lambda dy, widths: nn.split(dy, widths)[1:],
             "the parts are in reverse order": lambda dy, widths: nn.split(dy, widths)[::-1],
         },
     ),
@@ -188,6 +203,7 @@ EXERCISES = [
             "y with training=False": lambda f: f(X, SAME, STATISTICS, False)[0],
             "y with group normalisation, statistics=None": lambda f: f(X, SAME, None, True)[0],
             "the number of caches": lambda f: len(f(X, SAME, {}, True)[1]),
+            "whether the caches are a dict (1) or not (0)": lambda f: int(isinstance(f(X, SAME, {}, True)[1], dict)),
         },
         mistakes={
             "x is not added: a block returns x and a correction": block_mistake(shortcut="none"),
@@ -199,6 +215,18 @@ EXERCISES = [
             "there is a swish after the sum: nothing follows it": block_mistake(after=("swish",)),
             "the shortcut starts behind the normalisation: it carries x itself": block_mistake(shortcut="norm"),
             "with training=False the batch's statistics are used: take those given": block_mistake(moving=True),
+            "a layer's cache is missing: keep one for norm, conv1, swish and conv2, under those names": (
+                lambda x, params, statistics, training: (
+                    nn.residual_block(x, params, statistics, training)[0],
+                    dict(list(nn.residual_block(x, params, statistics, training)[1].items())[1:]),
+                )
+            ),
+            "the caches are in a list: a dict keeps each under its layer's name": (
+                lambda x, params, statistics, training: (
+                    nn.residual_block(x, params, statistics, training)[0],
+                    list(nn.residual_block(x, params, statistics, training)[1].values()),
+                )
+            ),
         },
     ),
     Exercise(
@@ -222,6 +250,24 @@ EXERCISES = [
             "the normalisation is left out": lambda dy, cache: wrong_block_backward(dy, cache, skip=("norm",)),
             "the gradient through the shortcut's convolution is missing in dx": (
                 lambda dy, cache: wrong_block_backward(dy, cache, through=False)
+            ),
+            "dy is added twice: once, for x itself": (
+                lambda dy, cache: changed(dy, cache, lambda dx, grads: (dx + dy * (dx.shape == dy.shape), grads))
+            ),
+            "the gradients of conv1 and conv2 are exchanged": (
+                lambda dy, cache: changed(
+                    dy, cache, lambda dx, grads: (dx, grads | {"conv1": grads["conv2"], "conv2": grads["conv1"]})
+                )
+            ),
+            "conv1's gradient is computed from dy: from what the swish hands back": (
+                lambda dy, cache: changed(
+                    dy, cache, lambda dx, grads: (dx, grads | {"conv1": conv2d_backward(dy, cache["conv1"])[1]})
+                )
+            ),
+            "the shortcut's gradient is zero: dy goes both ways": (
+                lambda dy, cache: changed(
+                    dy, cache, lambda dx, grads: (dx, grads | {"shortcut": {"w": 0 * grads["shortcut"]["w"]}})
+                )
             ),
         },
     ),
@@ -263,6 +309,13 @@ EXERCISES = [
             ),
             "the gradient of attention's memory is lost: the skip goes into the block and into keys and values": (
                 unet_mistake(memory=False)
+            ),
+            "the way back through the pooling is 4 times too large: each of the four pixels has a quarter": (
+                unet_mistake(pool=4)
+            ),
+            "the way back through the upsampling is 4 times too small: gradients add up": unet_mistake(up=0.25),
+            "the gradient of the embedding goes into the input layer: the embedding's channels are the last": (
+                unet_mistake(first=-2)
             ),
         },
         tolerance=1e-5,  # the key's bias has gradient 0, and rounding

@@ -33,6 +33,7 @@ from ddim_from_scratch.diffusion import SAMPLERS
 from ddim_from_scratch.runtime.backend import available_cores
 from ddim_from_scratch.runtime.errors import UserError
 
+from .display import SOLVED
 from .percent import ROOT
 
 TIME_LIMIT = 120  # seconds for one exercise; the tests of a good answer take a few
@@ -132,8 +133,9 @@ def judge(exercise: Exercise, path: Path) -> Verdict:
         return Verdict("failed", f"{exercise.name} is imported: write it in {path.name}")
     calls = replace(original, student)
     for label, probe in exercise.examples.items():
+        given: list[tuple[str, Any, Any]] = []
         try:
-            obtained = probe(student)
+            obtained = probe(on_copies(student, given))
         except NotImplementedError:
             return Verdict("to do", "not written yet")
         except (Exception, SystemExit) as error:
@@ -143,7 +145,45 @@ def judge(exercise: Exercise, path: Path) -> Verdict:
         if difference := compare(expected[label], obtained, exercise.tolerance):
             hints = recognise(exercise, probe, expected[label], obtained)
             return Verdict("failed", "\n".join([f"{label}: {difference}", *(f"likely: {hint}" for hint in hints)]))
+        if changed := [name for name, before, after in given if not same(before, after)]:
+            advice = (
+                f"you changed {changed[0]} in place, and others still need it: compute a new array, or copy it first"
+            )
+            return Verdict("failed", f"{label}: the values are right, but {advice}")
     return run_tests(exercise, calls, path)
+
+
+def on_copies(function: Callable, given: list[tuple[str, Any, Any]]) -> Callable:
+    """`function` called with copies of its arrays. Appends (name, original, copy) of each argument to `given`.
+
+    So an answer that changes its arguments spoils no later example, and can be told so.
+    """
+    names = list(inspect.signature(function).parameters)
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        copies = [copied(arg) for arg in args]
+        given.extend(zip(names, args, copies, strict=False))  # names are fewer where the signature has *args
+        return function(*copies, **kwargs)
+
+    return called
+
+
+def copied(x: Any) -> Any:
+    """x with its arrays copied: an array, or lists, tuples and dicts of them; anything else as it is."""
+    if isinstance(x, np.ndarray):
+        return x.copy()
+    if isinstance(x, dict):
+        return {name: copied(value) for name, value in x.items()}
+    return type(x)(map(copied, x)) if type(x) in (list, tuple) else x
+
+
+def same(x: Any, y: Any) -> bool:
+    """Whether the arrays in x and in its copy y are still equal. What was taken out of a dict is not looked at."""
+    if isinstance(x, np.ndarray):
+        return x.shape == y.shape and np.array_equal(x, y, equal_nan=x.dtype.kind in "fc")
+    if isinstance(x, dict):
+        return all(same(x[name], y[name]) for name in x if name in y)
+    return all(map(same, x, y)) if type(x) in (list, tuple) and len(x) == len(y) else True
 
 
 def load(path: Path) -> ModuleType:
@@ -188,13 +228,13 @@ def compare(expected: Any, obtained: Any, tolerance: float) -> str | None:
     beside = f"\n  expected {show_array(a)}\n  obtained {show_array(b)}"
     if a.shape != b.shape:
         return f"the shape is {b.shape}, not {a.shape}"
-    if a.dtype.kind in "fc" and a.dtype != b.dtype:
-        return f"the dtype is {b.dtype}, not {a.dtype}{beside}"
     largest = np.abs(a[np.isfinite(a)]).max(initial=1e-30)
     if np.allclose(b, a, rtol=0, atol=tolerance * largest, equal_nan=True):  # a known mistake may give NaN
-        return None
+        other = a.dtype.kind in "fc" and a.dtype != b.dtype
+        return f"the values are right, but the dtype is {b.dtype}, not {a.dtype}{beside}" if other else None
     where = np.unravel_index(np.nan_to_num(np.abs(a - b), nan=np.inf).argmax(), a.shape)
     place = f", most at [{', '.join(map(str, where))}]: {b[where]:.6g}, not {a[where]:.6g}" if a.shape else ""
+    place += f"; the dtype is {b.dtype}, not {a.dtype}" * (a.dtype.kind in "fc" and b.dtype.kind != a.dtype.kind)
     return f"the values differ{place}{beside}"
 
 
@@ -208,16 +248,20 @@ def show_array(x: np.ndarray) -> str:
 
 
 def recognise(exercise: Exercise, probe: Probe, expected: Any, obtained: Any) -> list[str]:
-    """The mistakes with the student's answer to the example, or else those with the same wrong shape."""
-    same, alike = [], []
+    """The mistakes with the student's answer to the example, or else those with the same wrong shape.
+
+    None if three or more fit: then the example can't tell them apart, and most of the hints would be wrong.
+    """
+    equal, alike = [], []
     for sentence, mistaken in exercise.mistakes.items():
         with contextlib.suppress(Exception):  # a mistake need not work on every example
             answer = probe(mistaken)
             if compare(answer, obtained, exercise.tolerance) is None:
-                same.append(sentence)
+                equal.append(sentence)
             elif np.shape(answer) == np.shape(obtained) != np.shape(expected):
                 alike.append(sentence)
-    return same or alike
+    hints = equal or alike
+    return hints if len(hints) < 3 else []
 
 
 def describe(error: BaseException, path: Path) -> str:
@@ -229,6 +273,18 @@ def describe(error: BaseException, path: Path) -> str:
         return "It calls the function of the package that it replaces, and so itself: write it without."
     place = f"line {lines[-1].lineno}, `{lines[-1].line}`: " if lines else ""
     return f"{place}{type(error).__name__}: {error}"
+
+
+def in_words(error: AssertionError) -> str:
+    """A failed assertion in two lines: what the test expected, and what was obtained in its place."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if str(ROOT / "tests") in f.filename]
+    line = (frames[-1].line if frames else "") or ""
+    text = str(error).strip().removeprefix("assert ")
+    actual, _, desired = text.partition("DESIRED: ")  # numpy.testing's words
+    if desired:
+        actual = actual.rpartition("ACTUAL: ")[2]
+        return f"expected: {' '.join(desired.split())[:300]}\nobtained: {' '.join(actual.split())[:300]}\nby: {line}"
+    return f"expected: {line.removeprefix('assert ')}\nobtained: {text}"
 
 
 class Judge:
@@ -254,7 +310,8 @@ class Judge:
         elif not self.trouble:
             error, purpose = call.excinfo.value, inspect.getdoc(item.function)
             lines = [f"{item.nodeid} fails" + (f": {purpose.splitlines()[0]}" if purpose else "")]
-            self.trouble = "\n".join([*lines, "\n".join(describe(error, self.path).strip().splitlines()[:15])])
+            story = in_words(error) if isinstance(error, AssertionError) else describe(error, self.path)
+            self.trouble = "\n".join([*lines, *story.strip().splitlines()[:15]])
 
 
 def run_tests(exercise: Exercise, calls: list[None], path: Path) -> Verdict:
@@ -281,6 +338,14 @@ def report(verdicts: Mapping[str, Verdict]) -> str:
         rows += [f"{name:{width}}  {state:6}  {first}", *(" " * (width + 10) + line for line in rest)]
     passed = sum(verdict.state == "passed" for verdict in verdicts.values())
     return "\n".join([*rows, "", f"{passed} of {len(verdicts)} pass."])
+
+
+def remember(verdicts: Mapping[str, Verdict]) -> None:
+    """Adds the names of passed functions to the file that `show_answer` reads."""
+    solved = set(SOLVED.read_text(encoding="utf-8").split()) if SOLVED.exists() else set()
+    solved |= {name for name, verdict in verdicts.items() if verdict.state == "passed"}
+    SOLVED.parent.mkdir(parents=True, exist_ok=True)
+    SOLVED.write_text("\n".join(sorted(solved)) + "\n", encoding="utf-8")
 
 
 def main(folder: str, name: str, path: str, verdict: str) -> None:

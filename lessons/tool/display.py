@@ -53,6 +53,9 @@ STYLE = {
 }
 plt.rcParams.update(STYLE)
 
+LOUDNESS = 0.06  # root mean square of every sound, of a full scale of 1: plucked strings then peak at about 0.8
+
+SOLVED = ROOT / "build/lessons/solved.txt"  # names of the functions that have passed `make check-NN`
 recording: list[Any] | None = None  # items that `show` collects while a lesson runs
 
 
@@ -93,20 +96,29 @@ class Text:
 
 @dataclass
 class Source:
-    """Source code of the package."""
+    """Source code of the package. An answer, the text of a function to be written, is folded."""
 
     code: str
     place: str  # file and line
+    answer: bool = False
 
     def __str__(self) -> str:
-        return f"[{self.place}]\n{terminal.code(self.code, sys.__stdout__.isatty())}"
+        code = (
+            "(an exercise: write it, then look)" if self.answer else terminal.code(self.code, sys.__stdout__.isatty())
+        )
+        return f"[{self.place}]\n{code}"
 
     def html(self) -> str:
         name, code = html.escape(self.place), code_html(self.code)
+        if self.answer:
+            code = f"<details><summary>an exercise: write it, then look</summary>{code}</details>"
         return f'<figure class="source"><figcaption>{name}</figcaption>{code}</figure>'
 
     def _repr_markdown_(self) -> str:
-        return f"`{self.place}`\n```python\n{self.code}\n```"
+        code = f"```python\n{self.code}\n```"
+        if self.answer:
+            code = f"<details><summary>an exercise: write it, then look</summary>\n\n{code}\n\n</details>"
+        return f"`{self.place}`\n{code}"
 
 
 @dataclass
@@ -168,11 +180,33 @@ def show_source(*functions: Callable) -> None:
         show(Source("".join(lines).rstrip(), f"{place}, line {first}"))
 
 
+def show_answer(*functions: Callable) -> None:
+    """`show_source` for functions that are exercises: folded, and left out where there are no solutions to see.
+
+    A student's copy has no solutions: there a function's text appears once the student's own has passed its check.
+    """
+    solved = SOLVED.read_text(encoding="utf-8").split() if SOLVED.exists() else []
+    for function in map(inspect.unwrap, functions):
+        if any(ROOT.glob("lessons/*/solution.py")) or function.__name__ in solved:
+            lines, first = inspect.getsourcelines(function)
+            place = Path(inspect.getsourcefile(function)).resolve().relative_to(ROOT)
+            show(Source("".join(lines).rstrip(), f"{place}, line {first}", answer=True))
+        else:
+            print(f"[{function.__name__} is an exercise: its text appears here when yours has passed its check]")
+
+
 def sound(samples: np.ndarray, label: str, sr: int = SR) -> None:
-    """Shows a player for samples (n,) in [-1, 1] (others are clipped) at `sr` Hz, with a label."""
+    """Shows a player for samples (n,) at `sr` Hz, with a label.
+
+    All players are equally loud (see LOUDNESS), so that a comparison compares nothing else, and none clips.
+    """
+    samples = np.asarray(samples)
+    rms, peak = np.sqrt(np.mean(samples.astype(np.float64) ** 2)), np.abs(samples).max()
+    if rms > 0:
+        samples = samples * min(LOUDNESS / rms, 0.99 / peak)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "sound.wav")
-        write_wav(path, np.asarray(samples), sr)
+        write_wav(path, samples, sr)
         show(Sound(path.read_bytes(), len(samples) / sr, label))
 
 

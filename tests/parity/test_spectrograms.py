@@ -37,7 +37,7 @@ def test_phases_are_pghipy_s(rng):
     """In all loud bins, with a Gaussian window. pghipy counts time from the frame's first sample: half a turn a bin."""
     pghipy = reference("pghipy")
     t = np.arange(16_000) / 16_000
-    music = sum(np.sin(2 * np.pi * hz * t) * np.exp(-3 * t) for hz in (440, 554.4, 660)) + 0.01 * rng.standard_normal(
+    music = sum(np.sin(2 * np.pi * hz * t) * np.exp(-t) for hz in (440, 554.4, 660)) + 0.01 * rng.standard_normal(
         len(t)
     )
     window, gamma = pghipy.get_default_window(1024)
@@ -45,7 +45,7 @@ def test_phases_are_pghipy_s(rng):
     theirs = pghipy.pghi(magnitude, 1024, 128, gamma, QUIET)
     ours = integrate(magnitude, np.zeros(magnitude.shape), gamma=gamma, hop_length=128, n_fft=1024)
     island, loud = magnitude > QUIET * magnitude.max(), magnitude > 0.1 * magnitude.max()
-    assert island.sum() > loud.sum() > 1000
+    assert island.sum() > loud.sum() > 300
     off = np.exp(1j * (ours - theirs - np.pi * np.arange(513)))
     steps = [
         np.angle(off[1:] / off[:-1])[loud[1:] & loud[:-1]],

@@ -127,6 +127,47 @@ def test_unusable_tracks_are_skipped_and_named(recordings, capsys):
         assert sum(name in line for line in warnings) == 1
 
 
+def test_one_line_says_what_is_used_and_what_is_left_out(recordings, capsys):
+    (recordings / "empty.wav").touch()
+    (recordings / "._x.wav").write_bytes(b"\0\5\x16\7")
+    (recordings / "y.m4a").touch()
+    (recordings / "z.wav").write_bytes((recordings / "a/b/long.wav").read_bytes())
+    load_windows(config(recordings, limit=3, windows_per_track=2))
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line == (
+        f"{recordings}: 2 recordings used, the first 2 s of 4 s (see --windows-per-track); left out: "
+        "hidden: 1 (._x.wav); .m4a, which must be converted to FLAC or WAV: 1 (y.m4a); copies: 1 (z.wav); "
+        "unusable: 1 (empty.wav)"
+    )
+    load_windows(config(recordings, limit=2, hold_out=0.5))
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "1 recording used" in line and "1 held out" in line and "beyond --limit: 1 (empty.wav)" in line
+
+
+def test_an_unreadable_file_does_not_stop_the_search_for_copies(recordings, monkeypatch, capsys):
+    """As root, permissions do not hold: opening fails."""
+    whole = (recordings / "a/b/long.wav").read_bytes()
+    for name in ("locked.wav", "z.wav"):
+        (recordings / name).write_bytes(whole)
+    opened = open
+
+    def locked(path, *arguments, **options):
+        if str(path).endswith("locked.wav"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr("builtins.open", locked)
+    assert [path.name for path in load_windows(config(recordings)).paths] == ["long.wav", "short.flac"]
+    err = capsys.readouterr().err
+    assert "z.wav is a copy of" in err and "locked.wav cannot be opened (Permission denied)" in err
+
+
+def test_music_behind_a_linked_folder_is_trained_on(recordings, tmp_path_factory):
+    music = tmp_path_factory.mktemp("music")
+    (music / "album").symlink_to(recordings / "a")
+    assert len(load_windows(config(music)).tracks) == 2
+
+
 @pytest.mark.parametrize("content", ["nothing", "no audio", "silence"])
 def test_a_folder_without_music_is_an_error(tmp_path, content):
     if content == "no audio":

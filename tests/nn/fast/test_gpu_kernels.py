@@ -7,7 +7,7 @@ import fake_cupy
 import numpy as np
 import pytest
 from fake_cupy import FakeArray, launches, transfers
-from helpers import LAYERS, Layer, convolution, layer, multi_head, network, relative_error, residual, scale_of
+from helpers import LAYERS, OF_FOURS, relative_error, scale_of
 from nvrtc import compile_for
 
 from ddim_from_scratch import nn
@@ -22,24 +22,6 @@ from ddim_from_scratch.spectrogram.system import Batch, Training
 CONVOLUTIONS = [f"convolve<{k}, {m}, {exact}>" for k, m, exact in ((3, 4, "true"), (3, 2, "false"), (1, 1, "true"))]
 CONVOLUTIONS += ["filter_gradient<3, true>", "filter_gradient<1, false>"]
 FILES = {file.name: CONVOLUTIONS if file.name == "conv.cu" else [] for file in kernels.FOLDER.glob("*.cu")}
-
-MOMENTS = {"mean": np.linspace(-1, 1, 8), "variance": np.linspace(0.5, 2, 8)}
-# Channels in fours, tiles that stick out of the picture, several tiles a picture, more channels than a block has.
-OF_FOURS: dict[str, Layer] = {
-    "conv2d 3x3": convolution(3, 2, 19, 20, 36, 8),
-    "conv2d 3x3, many outputs": convolution(3, 1, 5, 33, 4, 40),
-    "conv2d 1x1": convolution(1, 3, 5, 18, 8, 4),
-    "conv2d of one channel": convolution(1, 1, 9, 7, 1, 8),
-    "group_norm": layer("group_norm", {"x": (3, 5, 4, 24)}),
-    "batch_norm": layer("batch_norm", {"x": (3, 5, 4, 12)}),
-    "residual_block": residual(8, 12, None),
-    "residual_block, batch norm": residual(8, 8, MOMENTS),
-    "average_pool": layer("average_pool", {"x": (2, 4, 6, 8)}, cached=False),
-    "upsample": layer("upsample", {"x": (2, 3, 4, 8)}, cached=False),
-    "attention": layer("attention", {"q": (3, 150, 1), "k": (3, 130, 1), "v": (3, 130, 1)}),
-    "multi_head_attention": multi_head(4, 1, 8, 12),
-    "unet": network("lowest", widths=(4, 8, 12), norm="group"),
-}
 
 
 @pytest.fixture(autouse=True)
