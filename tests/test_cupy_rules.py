@@ -277,7 +277,7 @@ def test_spectrograms_agree_with_numpy(rng):
     assert ON_DEVICE or transfers["to host"] == 0
     mel = log_mel(samples)
     assert_same(griffin_lim(put(mel), iterations=2), griffin_lim(mel, iterations=2), tolerance=1e-3)
-    assert ON_DEVICE or transfers["to host"] == 0
+    assert ON_DEVICE or transfers["to host"] == 2  # the magnitudes and the known frames: the heap is on the host
 
 
 def test_the_tagger_agrees_with_numpy(rng, monkeypatch):
