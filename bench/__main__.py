@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 from ddim_from_scratch.runtime.backend import available_cores, processor
 from ddim_from_scratch.runtime.cli import Parser, run_command
-from ddim_from_scratch.runtime.files import replacing
+from ddim_from_scratch.runtime.files import write_json
 
 OUTPUT = Path("build/bench.json")
 TURN_SECONDS = 0.5  # a turn is one call, or as many as fill this time
@@ -216,8 +216,7 @@ def main(argv: list[str] | None = None) -> None:
     print("versions:", ", ".join(f"{library} {number}" for library, number in versions.items()))
     print(json.dumps(summary(results), indent=2))
     OUTPUT.parent.mkdir(exist_ok=True)
-    with replacing(OUTPUT) as file:
-        file.write(json.dumps(report(results, rounds, args.threads), indent=2).encode())
+    write_json(OUTPUT, report(results, rounds, args.threads))
 
 
 def report(results: list[tuple[Contest, list[Entry]]], rounds: int, threads: int) -> dict[str, Any]:

@@ -62,7 +62,8 @@ def main(argv: list[str] | None = None) -> None:
         print(f"a copy without solutions: {args.folder}")
     else:
         result = grade.grade(args.folder, args.scores, args.time_limit)
-        print(f"{len(result)} submissions: {args.scores}")
+        print(grade.table(result, grade.aligned))
+        print(f"{len(result)} submissions: {args.scores} and {args.scores.with_suffix('.csv')}")
 
 
 def run_lessons(folders: list[Path], out: Path) -> list[str]:

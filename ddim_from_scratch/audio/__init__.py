@@ -14,12 +14,13 @@ from .griffin_lim import griffin_lim, plain_griffin_lim
 from .inverter import load_inverter
 from .mel import log_mel, mel_matrix
 from .stft import istft, stft
-from .wav import AudioError, LeftOut, find_audio, in_words, load_audio, write_wav
+from .wav import AudioError, LeftOut, find_audio, full_scale, in_words, load_audio, write_wav
 
 __all__ = [
     "AudioError",
     "LeftOut",
     "find_audio",
+    "full_scale",
     "griffin_lim",
     "in_words",
     "istft",

@@ -73,13 +73,15 @@ class Stream:
     """One stream of sound in a file.
 
     start, end: its bytes in the file. head: bytes to read before them. patches: corrected bytes by their offset in the
-    file. note, error: what to warn of, and why it cannot be used; "" if nothing is wrong. They complete "FILE ...".
+    file. frames: how many samples a channel the header states, where a patch hides it from libsndfile, else 0.
+    note, error: what to warn of, and why it cannot be used; "" if nothing is wrong. They complete "FILE ...".
     """
 
     start: int
     end: int
     head: bytes = b""
     patches: dict[int, bytes] = field(default_factory=dict)
+    frames: int = 0
     note: str = ""
     error: str = ""
 
@@ -91,6 +93,14 @@ class Stream:
                 self.note = f"{said}: what is there is used"
             else:
                 self.error = f"{said}: copy it again"
+
+    def more(self, size: int, rest: int, patch: tuple[int, bytes]) -> None:
+        """Notes that `rest` bytes follow the `size` bytes of sound, and reads them with `patch` if they are most."""
+        if rest > max(size, LITTLE_REST):
+            self.patches |= [patch]
+            self.note = f"states {size} bytes of sound and holds {size + rest}: all are used"
+        elif rest > LITTLE_REST:
+            self.note = f"has {rest} bytes after the sound that its header states: they are left out"
 
 
 class Excerpt(io.RawIOBase):
@@ -167,6 +177,8 @@ def foreign(file: BinaryIO) -> str:
 
 
 def _bytes(file: BinaryIO, at: int, n: int) -> bytes:
+    if not 0 <= at < 1 << 62:
+        return b""
     file.seek(at)
     return file.read(n)
 
@@ -251,12 +263,8 @@ def _data(
         yield stream
         yield from WALKS[_bytes(file, after, 4)](file, after, end)
         return
-    elif (rest := end - after) > LITTLE_REST and not any(_chunks(file, after, end, form)):
-        if rest > size:  # most of the sound is not in the header
-            stream.patches |= [patch]
-            stream.note = f"states {size} bytes of sound and holds {here}: all are used"
-        else:
-            stream.note = f"has {rest} bytes after the sound that its header states: they are left out"
+    elif not any(_chunks(file, after, end, form)):
+        stream.more(size, end - after, patch)
     yield stream
 
 
@@ -273,7 +281,9 @@ def _aiff(file: BinaryIO, start: int, end: int) -> Iterator[Stream]:
 def _w64(file: BinaryIO, start: int, end: int) -> Iterator[Stream]:
     """Wave64: chunks have a name of 16 bytes and a size of 8 that counts these 24 bytes."""
     stream, at = Stream(start, end), start + 40
-    while len(header := _bytes(file, at, 24)) == 24:
+    for _ in range(MOST_CHUNKS):
+        if len(header := _bytes(file, at, 24)) < 24:
+            break
         size = struct.unpack("<Q", header[16:])[0]
         if header[:4] == b"data":
             if size <= 24 or size >> 62:
@@ -289,7 +299,9 @@ def _w64(file: BinaryIO, start: int, end: int) -> Iterator[Stream]:
 def _caf(file: BinaryIO, start: int, end: int) -> Iterator[Stream]:
     """Core Audio: a data size of -1 means "to the end"."""
     stream, at = Stream(start, end), start + 8
-    while len(header := _bytes(file, at, 12)) == 12:
+    for _ in range(MOST_CHUNKS):
+        if len(header := _bytes(file, at, 12)) < 12:
+            break
         name, size = struct.unpack(">4sq", header)
         here = end - at - 12
         if name == b"data":
@@ -313,8 +325,9 @@ def _au(file: BinaryIO, start: int, end: int) -> Iterator[Stream]:
         here = end - start - offset
         if size == 0 or (GUESSED <= size != 0xFFFFFFFF and size > here):
             stream.patches = {start + 8: b"\xff\xff\xff\xff"}
-        elif here < size != 0xFFFFFFFF:
+        elif size != 0xFFFFFFFF:
             stream.expect(here, size)
+            stream.more(size, here - size, (start + 8, b"\xff\xff\xff\xff"))
     yield stream
 
 
@@ -326,7 +339,11 @@ def _flac(file: BinaryIO, start: int, end: int) -> Iterator[Stream]:
         at += block - 7
     begins = sorted(set(begins))
     for begin, stop in zip(begins, [*begins[1:], end], strict=True):
-        yield Stream(begin, stop)
+        stream, total = Stream(begin, stop), _bytes(file, begin + 21, 5)
+        if len(total) == 5:  # 36 bits, of which libsndfile gets 0, "unknown": then it reads to the end
+            stream.frames = int.from_bytes(total, "big") & 0xFFFFFFFFF
+            stream.patches = {begin + 21: bytes([total[0] & 0xF0, 0, 0, 0, 0])}
+        yield stream
 
 
 def _ogg(file: BinaryIO, start: int, end: int) -> Iterator[Stream]:

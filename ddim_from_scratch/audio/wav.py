@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..runtime.errors import UserError, printable, warn
+from ..runtime.errors import UserError, printable, say_once, warn
 from ..runtime.files import reading, replacing
 from .container import FEW, ContainerError, Excerpt, Stream, foreign, streams
 from .contract import SR
@@ -95,12 +95,12 @@ def _read(file: BinaryIO, stream: Stream, name: str, sr: int) -> np.ndarray:
             f"{name} is damaged or not audio ({reason}): replace it, or convert it to WAV or FLAC"
         ) from None
     with sound:
-        rate, promised = sound.samplerate, sound.frames
+        rate, promised = sound.samplerate, stream.frames or sound.frames
         if not LOWEST_SR <= rate <= HIGHEST_SR:
             raise AudioError(f"{name} has {rate} samples a second, outside {LOWEST_SR} .. {HIGHEST_SR}: convert it")
         if promised != UNKNOWN:
             _check_length(name, promised, sound)
-        n, samples = _mono(sound, name, sr)
+        n, samples = _mono(sound, promised, name, sr)
     if excerpt.failure:
         raise excerpt.failure
     if promised != UNKNOWN:
@@ -122,7 +122,7 @@ def _check_length(name: str, frames: int, sound: Any) -> None:
         )
 
 
-def _mono(sound: Any, name: str, sr: int) -> tuple[int, np.ndarray]:
+def _mono(sound: Any, promised: int, name: str, sr: int) -> tuple[int, np.ndarray]:
     """Number of frames read, and the mean of their channels at `sr` Hz, float32 (n,).
 
     It reads, averages and resamples in blocks and counts, so that memory follows what is kept, and not what the header
@@ -134,7 +134,7 @@ def _mono(sound: Any, name: str, sr: int) -> tuple[int, np.ndarray]:
     resampler = soxr.ResampleStream(rate, sr, 1, dtype="float32", quality="HQ") if rate != sr else None
     parts: list[np.ndarray] = []
     n, peak, power, mono_power = 0, 0.0, 0.0, 0.0
-    for block in _blocks(sound, name):
+    for block in _blocks(sound, promised, name):
         n += len(block)
         _check_length(name, n, sound)
         peak = max(peak, float(np.abs(block).max()))
@@ -160,15 +160,19 @@ def _mono(sound: Any, name: str, sr: int) -> tuple[int, np.ndarray]:
     return n, np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
 
-def _blocks(sound: Any, name: str) -> Iterator[np.ndarray]:
+def _blocks(sound: Any, promised: int, name: str) -> Iterator[np.ndarray]:
     """float32 (frames, channels) until the end. Raises AudioError if the decoder fails before almost all is read."""
-    n, frames = 0, max(1, BLOCK // sound.channels)
+    n, most = 0, max(1, BLOCK // sound.channels)
     try:
-        while len(block := sound.read(frames, dtype="float32", always_2d=True)):
+        while True:
+            # A block ends where the header's length does: what follows may be no sound, and make the decoder fail.
+            frames = min(most, promised - n) if n < promised else most
+            if len(block := sound.read(frames, dtype="float32", always_2d=True)) == 0:
+                return
             yield block
             n += len(block)
     except libsndfile().LibsndfileError:
-        if n >= (1 - FEW) * sound.frames:
+        if n >= (1 - FEW) * promised:
             return
         raise AudioError(
             f"{name} is damaged or cut short after {n / sound.samplerate:.1f} s or a little later: copy it again"
@@ -216,14 +220,25 @@ def _unseekable() -> Any:
     return Unseekable
 
 
+def full_scale(samples: np.ndarray) -> np.ndarray:
+    """The clip (n,), made quieter as a whole if its peak exceeds 1, which says so on stderr the first time.
+
+    Clipping every sample would distort it. What is written and what is compared is made quieter alike.
+    """
+    if (peak := float(np.abs(samples).max(initial=0))) <= 1:
+        return samples
+    say_once("note: clips whose peak exceeds full scale (1) are made quieter, each by one gain")
+    return samples / samples.dtype.type(peak)
+
+
 def write_wav(path: str | Path, samples: np.ndarray, sr: int = SR) -> None:
-    """Writes samples (n,), floats clipped to [-1, 1], as a mono 16-bit WAV file, atomically.
+    """Writes samples (n,), floats in `full_scale`, as a mono 16-bit WAV file, atomically.
 
     Raises ValueError if samples are not one-dimensional and finite.
     """
     if samples.ndim != 1 or not np.isfinite(samples).all():
         raise ValueError(f"{path}: samples of shape {samples.shape} must be (n,) and finite: not written")
-    pcm = np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16)
+    pcm = np.round(full_scale(samples) * 32767).astype(np.int16)
     memory = io.BytesIO()  # an error of the disk cannot pass through C
     libsndfile().write(memory, pcm, sr, format="WAV", subtype="PCM_16")
     with replacing(path) as file:

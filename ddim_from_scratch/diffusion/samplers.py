@@ -22,7 +22,7 @@ import numpy as np
 from ..runtime.backend import Array
 from ..runtime.errors import UserError
 from .process import EpsModel, Rng, noise_like, posterior, predict_x0, q_sample
-from .schedule import SPACINGS, T, log_snr
+from .schedule import SPACINGS, Schedule, T, log_snr
 
 
 class Sampler(NamedTuple):
@@ -228,9 +228,15 @@ class Sampling:
         if self.eta and not SAMPLERS[self.sampler].takes("eta"):
             raise UserError(f"--eta is {self.eta}, but --sampler {self.sampler} has none: leave it out")
 
-    def walk(self, eps_model: EpsModel, alpha_bar: np.ndarray, rng: Rng) -> Walk:
-        tau = SPACINGS[self.spacing](alpha_bar, self.steps)
-        return Walk(SAMPLERS[self.sampler], eps_model, alpha_bar, tau, self.eta, rng)
+    def walk(self, eps_model: Callable[[np.ndarray], EpsModel], schedule: Schedule, rng: Rng, top: int = T) -> Walk:
+        """A walk from time `top` down through the exact times, which need not be whole.
+
+        The samplers' times are integers into a table. Here the table is made for the steps: it has their levels only.
+        eps_model: makes the model of such a table, whose t is an index into it.
+        """
+        times = schedule.times(self.spacing, self.steps)
+        levels = schedule.at(np.append(times[times < top], top))
+        return Walk(SAMPLERS[self.sampler], eps_model(levels), levels, np.arange(len(levels)), self.eta, rng)
 
 
 DEFAULT_SAMPLING = Sampling()

@@ -73,6 +73,21 @@ class Schedule:
         ends = (self.min_signal_rate, self.max_signal_rate) if self.continuous else ()
         return SCHEDULES[self.name](T, *ends)
 
+    def times(self, spacing: str, steps: int) -> np.ndarray:
+        """Times to walk, spaced as a key of SPACINGS says: 0 = time_0 < ... < time_steps = T, float64.
+
+        The continuous schedule has all of them, a discrete one only whole ones, to which they are rounded.
+        """
+        times = SPACINGS[spacing](self.alpha_bar, steps)
+        return times if self.continuous else _distinct(times, T).astype(np.float64)
+
+    def at(self, times: np.ndarray) -> np.ndarray:
+        """alpha_bar at such times: the table of a schedule that has no others, with which a walk is 0, 1, 2, ..."""
+        if not self.continuous:
+            return self.alpha_bar[times.astype(int)]
+        levels = continuous_cosine_alpha_bar(times / T, self.min_signal_rate, self.max_signal_rate)
+        return np.where(times == 0, 1.0, levels)
+
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Levels to train on, float64 (n,): at times uniform in [0, 1), or, of a discrete schedule, in 1..T."""
         if self.continuous:
@@ -96,12 +111,12 @@ def uniform_tau(T: int, steps: int) -> np.ndarray:
 
     Like every walk: (steps + 1,) integers; raises ValueError unless 1 <= steps <= T.
     """
-    return _distinct(T * _indices(T, steps) / steps, T)
+    return _distinct(_uniform(T, steps), T)
 
 
 def quadratic_tau(T: int, steps: int) -> np.ndarray:
     """tau_i proportional to i^2: the steps are small near the data (Song et al. 2021, appendix D.2)."""
-    return _distinct(T * _indices(T, steps) ** 2 / steps**2, T)
+    return _distinct(_quadratic(T, steps), T)
 
 
 def log_snr_tau(alpha_bar: np.ndarray, steps: int) -> np.ndarray:
@@ -109,6 +124,18 @@ def log_snr_tau(alpha_bar: np.ndarray, steps: int) -> np.ndarray:
 
     alpha_bar: (T + 1,), above 0. Times are rounded; where several steps fall on one, they spread to its neighbours.
     """
+    return _distinct(_log_snr(alpha_bar, steps), len(alpha_bar) - 1)
+
+
+def _uniform(T: int, steps: int) -> np.ndarray:
+    return T * _indices(T, steps) / steps
+
+
+def _quadratic(T: int, steps: int) -> np.ndarray:
+    return T * _indices(T, steps) ** 2 / steps**2
+
+
+def _log_snr(alpha_bar: np.ndarray, steps: int) -> np.ndarray:
     T = len(alpha_bar) - 1
     _indices(T, steps)
     if alpha_bar[-1] <= 0:
@@ -117,13 +144,13 @@ def log_snr_tau(alpha_bar: np.ndarray, steps: int) -> np.ndarray:
         )
     levels = log_snr(alpha_bar[1:])
     wanted = np.linspace(levels[-1], levels[0], steps)[::-1]
-    return _distinct(np.concatenate([[0], np.interp(-wanted, -levels, np.arange(1, T + 1))]), T)
+    return np.concatenate([[0], np.interp(-wanted, -levels, np.arange(1, T + 1))])
 
 
-SPACINGS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {  # of (alpha_bar, steps)
-    "uniform": lambda alpha_bar, steps: uniform_tau(len(alpha_bar) - 1, steps),
-    "quadratic": lambda alpha_bar, steps: quadratic_tau(len(alpha_bar) - 1, steps),
-    "log-snr": log_snr_tau,
+SPACINGS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {  # of (alpha_bar, steps): exact times, not rounded
+    "uniform": lambda alpha_bar, steps: _uniform(len(alpha_bar) - 1, steps),
+    "quadratic": lambda alpha_bar, steps: _quadratic(len(alpha_bar) - 1, steps),
+    "log-snr": _log_snr,
 }
 
 

@@ -126,7 +126,7 @@ def compare(run: Path, invert: Inverter, embedding: Embedding) -> dict:
             "each are needed. Draw more or shorter clips: python -m ddim_from_scratch.sample --num 16"
         )
     noise = model.scaler.restore(rng.standard_normal((n, frames, N_MELS), dtype=np.float32))
-    untrained_model = dataclasses.replace(model, network=init_state(config, rng)["average"])
+    untrained_model = dataclasses.replace(model, network=init_state(config, rng)["average"], outline=None)
     untrained = Composer(untrained_model, UNTRAINED, config.seed).draw(n, frames)
     real_log_mels, real = others.take(other), others.sound(other)
     inverted = invert(real_log_mels, "real music")

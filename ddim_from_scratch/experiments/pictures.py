@@ -174,7 +174,7 @@ def film(run: Path, seconds: float | None, steps: int) -> np.ndarray:
     """Writes RUN/film.webp: one clip on its way from noise to music, by DDIM. Returns its log-mels, one per step."""
     model = read_run(run).model()
     frames = model.config.frames("--seconds", seconds or model.config.window_seconds)
-    x_T = model.noise(1, frames, stream(model.config.seed, 0))
+    x_T = model.start(frames, [stream(model.config.seed, 0)])
     walk = ddim(model.eps_model(), x_T, model.alpha_bar, uniform_tau(T, steps))
     log_mels = model.restored(np.concatenate([*tqdm(walk, total=steps + 1, desc="sampling", unit="step")]))
     save_film(run / "film.webp", log_mels)

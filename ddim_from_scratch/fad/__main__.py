@@ -47,17 +47,32 @@ def print_tags(path: Path) -> None:
 
 
 def measure(background: Set, evaluated: Set, with_infinity: bool = False) -> dict[str, Any]:
-    """Everything that the command reports on two sets."""
+    """Everything that the command reports on two sets. "notes" says in sentences why a value is None."""
+    sides = {"background": background, "eval": evaluated}
+    notes = [
+        f"all embeddings of the {name} are equal, as those of silence are: how reliable the distance is can't be told"
+        for name, side in sides.items()
+        if side.constant
+    ]
+    telling = not notes
     rngs = np.random.default_rng(0).spawn(3)  # the floor is the same with --infinity and without
-    extrapolation = infinity(background, evaluated, rngs[2]) if with_infinity else None
+    extrapolation = infinity(background, evaluated, rngs[2]) if with_infinity and telling else None
+    if with_infinity and telling and not extrapolation:
+        notes.append("there is no FAD-infinity: the evaluated set needs recordings with 4 embeddings or more")
+    if extrapolation and extrapolation.score < 0:  # of a set and itself: its subsets are not independent of it
+        notes.append(
+            f"there is no FAD-infinity: the line leads to {extrapolation.score:.3g}, and no distance is below 0"
+        )
+        extrapolation = None
     result: dict[str, Any] = {
         "fad": distance(background, evaluated),
-        "interval": interval(background, evaluated, rngs[0]),
-        "floor": floor(background, rngs[1]),
+        "interval": interval(background, evaluated, rngs[0]) if telling else None,
+        "floor": floor(background, rngs[1]) if telling else None,
         "fad_infinity": extrapolation and extrapolation._asdict(),
         "dimension": len(background.mean),
+        "notes": notes,
     }
-    for name, side in [("background", background), ("eval", evaluated)]:
+    for name, side in sides.items():
         result[f"n_{name}"] = side.n or None
         result[f"clips_{name}"] = len(side.clips) or None
         result[f"rank_{name}"] = side.rank
@@ -80,11 +95,12 @@ def summary(result: dict) -> str:
         clips, n, rank = (result[f"{key}_{name}"] for key in ("clips", "n", "rank"))
         size = "statistics" if clips is None else f"{clips} clips"
         lines.append(f"  {name:10s}  {size}, {n or 'unknown'} embeddings, rank {rank} of {result['dimension']}")
-        if rank < result["dimension"]:
+        if 0 < rank < result["dimension"]:
             lines.append(
                 f"warning: the {name}'s covariance has rank {rank} of {result['dimension']}: the distance depends "
                 "mostly on the number of embeddings. Compare only sets of the same size, or add clips"
             )
+    lines += [f"warning: {note}" for note in result["notes"]]
     if result["skipped"]:
         lines.append(f"  skipped {len(result['skipped'])} unusable recordings, named above")
     return "\n".join(lines)
@@ -121,6 +137,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the background's statistics (.npz)")
     add_hardware_options(parser)
     args = parser.parse_args(argv)
+    if args.save and args.save.suffix != ".npz":  # as a path without it, they would be taken for a recording
+        args.save = args.save.with_name(f"{args.save.name}.npz")
     for name in ("weights", "pca"):
         if getattr(args, name) and args.embedding not in (None, "vggish"):
             raise UserError(f"--{name} is for VGGish, and --embedding is {args.embedding}: leave one out")
@@ -167,6 +185,7 @@ def main(argv: list[str] | None = None) -> None:
         write_json(args.json, result)
     if args.save:
         save_statistics(args.save, background, name)
+        print(f"the background's statistics are in {args.save}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ..audio import AudioError, load_audio, log_mel
+from ..audio import AudioError, full_scale, load_audio, log_mel
 from ..audio.contract import FRAMES_PER_SECOND, SR
 from ..runtime import mpi, tree
 from ..runtime.backend import Array, array_module, parallel, to_device, to_host
@@ -134,10 +134,13 @@ def log_mel_statistics(log_mels: Array) -> Array:
 
 
 def embed_clips(embedding: Embedding, clips: Clips, label: str) -> list[np.ndarray]:
-    """`embedding.of_clips` in groups, with a progress bar. Processes share each group, and all get all embeddings."""
+    """`embedding.of_clips` in groups, with a progress bar. Processes share each group, and all get all embeddings.
+
+    Clips are heard in `full_scale`, as they would be from a file.
+    """
     found = []
     for group in groups(clips, f"{embedding.name} of {label}"):
-        mine = group[mpi.share(len(group))]
+        mine = [full_scale(clip) for clip in group[mpi.share(len(group))]]
         found += mpi.join(embedding.of_clips(mine) if len(mine) else [])
     return found
 

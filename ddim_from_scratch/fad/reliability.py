@@ -95,7 +95,7 @@ def infinity(background: Set, evaluated: Set, rng: np.random.Generator) -> Extra
     Distances of random subsets of n embeddings are linear in 1/n (Chong and Forsyth 2020), and the intercept is the
     limit. Subsets are drawn without replacement. With replacement, as fadtk draws them, the line leads to the biased
     distance of the whole set. The background's own bias remains.
-    Returns None if the evaluated set has no embeddings or fewer than 4.
+    Returns None if the evaluated set has no embeddings or fewer than 4, or if all distances are equal.
     """
     if not evaluated.clips or evaluated.n < 4:
         return None
@@ -109,6 +109,8 @@ def infinity(background: Set, evaluated: Set, rng: np.random.Generator) -> Extra
     slope, intercept = np.polyfit(1 / sizes, distances, 1)
     residual = distances - (intercept + slope / sizes)
     spread = distances - distances.mean()
+    if not spread.any():
+        return None
     return Extrapolation(float(intercept), float(slope), float(1 - residual @ residual / (spread @ spread)))
 
 

@@ -12,6 +12,7 @@ from ..runtime.errors import UserError
 from ..runtime.files import reading
 from .frechet import gaussian
 
+ROUNDING = 1e-5  # of embeddings in float32, relative to the largest
 NAMES = [(mean, covariance) for mean in ("mu", "mean") for covariance in ("sigma", "cov")]
 
 
@@ -42,6 +43,12 @@ class Set:
     def rank(self) -> int:
         """Rank of the covariance: at most n - 1 for n embeddings."""
         return int(np.linalg.matrix_rank(self.covariance, hermitian=True))
+
+    @property
+    def constant(self) -> bool:
+        """Whether all embeddings are equal but for rounding, as those of silence are: there is no distribution."""
+        spread = np.sqrt(np.abs(np.diag(self.covariance)).max())
+        return bool(spread <= ROUNDING * np.abs(self.mean).max())
 
 
 def holds_statistics(path: Path) -> bool:

@@ -72,6 +72,11 @@ def _sync_folder(folder: Path) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Writes `value` as an indented JSON file, atomically."""
+    """Writes `value` as an indented JSON file, atomically.
+
+    Raises ValueError, and leaves the old file, if a number is NaN or infinite: JSON has none, and other programs refuse
+    such a file. What has no value is None.
+    """
+    text = json.dumps(value, indent=2, allow_nan=False)
     with replacing(path) as file:
-        file.write(json.dumps(value, indent=2).encode())
+        file.write(text.encode())

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,13 @@ from tqdm import tqdm
 
 from ..audio import load_audio, log_mel
 from ..audio.contract import FRAME_LENGTH, FRAMES_PER_SECOND, HOP_LENGTH, N_MELS, SR
-from ..diffusion import DEFAULT_SAMPLING, EpsModel, Sampling, T, Walk, ddim_inversion, infill, q_sample, slerp
+from ..diffusion import DEFAULT_SAMPLING, Sampling, T, Walk, ddim_inversion, infill, q_sample, slerp
 from ..runtime.backend import CLIPS_AT_ONCE, Array, to_device, to_host
-from ..runtime.errors import UserError
+from ..runtime.errors import UserError, printable, warn
 from ..runtime.memory import require_memory
 from ..runtime.streams import stream
 from .config import Config, whole_frames
+from .data import Scaler
 from .model import Model, context_channel, in_groups
 
 CONVOLUTIONS_REACH = 4  # training windows in one piece: what looks at neighbourhoods only finds nothing new in more
@@ -44,9 +46,10 @@ def kept_shares(composed: np.ndarray) -> np.ndarray:
     return np.minimum(away / (blended + 1), 1).astype(np.float32)
 
 
-def read_log_mel(path: str | Path, needed: int = 1) -> np.ndarray:
+def read_log_mel(path: str | Path, scaler: Scaler, needed: int = 1) -> np.ndarray:
     """A recording as a log-mel spectrogram, (frames, 128), without the last frame if that looks beyond the end.
 
+    Warns, on stderr, of one that is unlike what the scaler's network was trained on.
     Raises UserError if it has fewer than the needed frames, and AudioError as `load_audio` does.
     """
     samples = load_audio(path)
@@ -56,7 +59,10 @@ def read_log_mel(path: str | Path, needed: int = 1) -> np.ndarray:
             f"{path} lasts {len(samples) / SR:.2f} s, and {seconds(needed)} are needed: give a longer recording, or "
             "lower --overlap (of --continue) or --seconds"
         )
-    return log_mel(samples)[:frames]
+    recording = log_mel(samples)[:frames]
+    if warning := scaler.unusual(recording):
+        warn(f"{printable(path)} {warning}")
+    return recording
 
 
 def seconds(frames: int) -> str:
@@ -92,12 +98,11 @@ class Composer:
         """New music, (num, frames, 128): a piece, and what continues it."""
         require_memory(3 * 4 * N_MELS * num * frames, f"{num} clips", "--num or --seconds")
         rngs, piece = self._rngs(num), min(frames, self.piece)
-        eps_model = self.model.eps_model()
         with self._bar(num, self.sampling.steps) as bar:
 
             def draw(some: slice) -> np.ndarray:
-                x_T = self.model.noise(some.stop - some.start, piece, rngs[some])
-                return self._restored(self._walk(eps_model, rngs[some])(x_T), bar)
+                x_T = self.model.start(piece, rngs[some])
+                return self._restored(self._walk(rngs[some])(x_T), bar)
 
             clips = in_groups(num, draw)
         return self._grown(clips, frames - piece, rngs)
@@ -147,15 +152,13 @@ class Composer:
         clips = np.repeat(clip[None], num, axis=0)
         if top == 0:
             return clips
-        eps_model, alpha_bar = self.model.eps_model(), self.model.alpha_bar
-        walk = self._walk(eps_model, rngs)
-        tau = np.append(walk.tau[walk.tau < top], top)
-        with self._bar(num, len(tau) - 1) as bar:
+        walk = self._walk(rngs, top=top)
+        with self._bar(num, len(walk.tau) - 1) as bar:
 
             def draw(some: slice) -> np.ndarray:
                 x0 = self.model.standardised(clips[some])
-                x = q_sample(x0, float(alpha_bar[top]), self.model.noise(len(x0), x0.shape[1], rngs[some]))
-                return self._restored(walk._replace(tau=tau, rng=rngs[some])(x), bar)
+                x = q_sample(x0, float(walk.alpha_bar[-1]), self.model.noise(len(x0), x0.shape[1], rngs[some]))
+                return self._restored(walk._replace(rng=rngs[some])(x), bar)
 
             return in_groups(num, draw)
 
@@ -167,7 +170,7 @@ class Composer:
         """
         shares = np.linspace(0, 1, num) if num > 1 else [0.5]
         plain = replace(self, sampling=replace(self.sampling, sampler="ddim", eta=0.0))
-        walk = plain._walk(self.model.eps_model(), [])
+        walk = plain._walk([])
         with self._bar(1, INVERSION_EVALUATIONS * self.sampling.steps) as bar:
             ends = self.model.standardised(np.stack([a, b]))
             steps = ddim_inversion(walk.eps_model, ends, walk.alpha_bar, walk.tau, INVERSION_EVALUATIONS)
@@ -194,8 +197,9 @@ class Composer:
     def _rngs(self, num: int) -> list[np.random.Generator]:
         return [stream(self.seed, clip) for clip in range(self.first, self.first + num)]
 
-    def _walk(self, eps_model: EpsModel, rngs: list[np.random.Generator]) -> Walk:
-        return self.sampling.walk(eps_model, self.model.alpha_bar, rngs)
+    def _walk(self, rngs: list[np.random.Generator], context: Array | None = None, top: int = T) -> Walk:
+        eps_model = partial(self.model.eps_model, context)
+        return self.sampling.walk(eps_model, self.model.config.noise_schedule, rngs, top)
 
     def _grown(self, clips: np.ndarray, frames: int, rngs: list[np.random.Generator]) -> np.ndarray:
         n, done, _ = clips.shape
@@ -228,8 +232,8 @@ class Composer:
             if model.config.context:
                 past = [model.scaler.standardise(clip) for clip in before[some]]
                 context = to_device(context_channel(past, clips.shape[1]), model.device)
-            x_T = model.noise(len(known), known.shape[1], rngs[some])
-            walk = self._walk(model.eps_model(context), rngs[some])
+            x_T = model.start(known.shape[1], rngs[some])
+            walk = self._walk(rngs[some], context)
             if not shares.any():
                 return self._restored(walk(x_T), bar)
             mask = to_device(shares[..., None], model.device)

@@ -20,6 +20,10 @@ from .datasets import hold_out, recordings
 
 LOG_MIN, LOG_MAX = np.log([MEL_MIN, MEL_MAX], dtype=np.float32)
 
+LEAST_SHARE = 1 / 3  # least deviation of a mel bin, as a share of that of all bins together
+USUAL = 6  # deviations from the mean: what the training music itself leaves by less than 0.1 % of its spectrogram
+UNUSUAL_SHARE = 0.05
+
 # What --augment does.
 GAIN = 6 * math.log(10) / 20  # 6 dB, in natural logarithms
 MIXED = 0.5  # share of the windows: music that nobody mixes has to be learnt, too
@@ -35,6 +39,17 @@ class Scaler:
     def standardise(self, log_mels: np.ndarray) -> np.ndarray:
         """(..., 128) natural logarithms to zero mean and unit variance."""
         return (log_mels - self.mean) / self.std
+
+    def unusual(self, log_mels: np.ndarray) -> str | None:
+        """A warning if more of a recording than UNUSUAL_SHARE lies outside what the network has seen, else None."""
+        x = self.standardise(log_mels)
+        share, bins = (abs(x) > USUAL).mean(), np.count_nonzero((abs(x) > USUAL).any(axis=0))
+        if share <= UNUSUAL_SHARE:
+            return None
+        return (
+            f"is unlike the training music: {share:.0%} of its spectrogram, in {bins} of {N_MELS} mel bins, lies up to "
+            f"{abs(x).max():.1f} deviations from it. The result may be noise; train on recordings like it"
+        )
 
     def restore(self, x: np.ndarray) -> np.ndarray:
         """The inverse, kept within the log-mel contract's range, which a bad sample can leave."""
@@ -101,7 +116,11 @@ class Windows:
         )
 
     def scaler(self, standardise: str = "bin") -> Scaler:
-        """Mean and standard deviation over all frames, per mel bin (default) or, "global", as single numbers."""
+        """Mean and standard deviation over all frames, per mel bin (default) or, "global", as single numbers.
+
+        A bin that hardly changes, as those above the recordings' bandwidth, counts as changing a little: another
+        recording, with sound there, would be hundreds of its deviations away. No bin of full-band music is so still.
+        """
         total, squares = np.zeros(N_MELS), np.zeros(N_MELS)
         for i in range(len(self)):
             window = self.take([i])[0].astype(np.float64)
@@ -109,9 +128,9 @@ class Windows:
             squares += (window**2).mean(axis=0)
         if standardise == "global":
             total[:], squares[:] = total.mean(), squares.mean()
-        mean = total / len(self)
-        # A bin that never changes (above the recording's bandwidth, say) would be divided by 0.
-        std = np.sqrt(np.maximum(squares / len(self) - mean**2, 1e-6))
+        mean, square = total / len(self), squares / len(self)
+        variance_of_all = square.mean() - mean.mean() ** 2
+        std = np.sqrt(np.maximum(square - mean**2, max(LEAST_SHARE**2 * variance_of_all, 1e-6)))
         return Scaler(mean.astype(np.float32), std.astype(np.float32))
 
 

@@ -20,6 +20,7 @@ from ..runtime.tree import Tree
 from ..training.checkpoint import load_checkpoint
 from .config import Config
 from .data import Scaler
+from .start import draw_outline, white_variance
 from .unet import init_unet, unet
 
 NAME = "spectrogram"
@@ -29,29 +30,31 @@ FIRST_CONTRACT = {"sr": 16000, "frame_length": 640, "hop_length": 320, "n_fft": 
 
 @dataclass(frozen=True)
 class Model:
-    """A network that draws. network: {"params", "statistics"}, on `device`."""
+    """A network that draws. network: {"params", "statistics"}, on `device`. outline: see start.py."""
 
     network: Tree
     config: Config
     scaler: Scaler
     device: str = "cpu"
+    outline: np.ndarray | None = None
 
     @property
     def alpha_bar(self) -> np.ndarray:
         """The schedule's table, (T + 1,)."""
         return self.config.noise_schedule.alpha_bar
 
-    def eps_model(self, context: Array | None = None) -> EpsModel:
-        """The network as the function eps_model(x, t) that samplers take.
+    def eps_model(self, context: Array | None = None, alpha_bar: np.ndarray | None = None) -> EpsModel:
+        """The network as the function eps_model(x, t) that samplers take, t an index into alpha_bar.
 
+        alpha_bar: the schedule's table, unless given.
         context: of a network trained with one, a `context_channel` like x, on x's device; None is no past.
         """
-        alpha_bar = self.alpha_bar
+        levels = self.alpha_bar if alpha_bar is None else alpha_bar
 
         def eps_model(x: Array, t: int) -> Array:
             seen = with_context(x, context) if self.config.context else x
-            output = self._output(seen, array_module(x).full(len(x), 1 - alpha_bar[t]))
-            return PREDICTIONS[self.config.prediction].eps(x, float(alpha_bar[t]), output.copy())
+            output = self._output(seen, array_module(x).full(len(x), 1 - levels[t]))
+            return PREDICTIONS[self.config.prediction].eps(x, float(levels[t]), output.copy())
 
         return eps_model
 
@@ -67,6 +70,16 @@ class Model:
 
     def noise(self, n: int, frames: int, rng: Rng) -> Array:
         return to_device(draw_noise((n, frames, N_MELS, 1), rng), self.device)
+
+    def start(self, frames: int, rngs: list[np.random.Generator]) -> Array:
+        """x_T as in training, (n, frames, 128, 1), a row of each generator: see start.py. Of an old run, noise."""
+        noise = draw_noise((len(rngs), frames, N_MELS, 1), rngs)
+        if self.outline is not None:
+            signal = np.stack([draw_outline(self.outline, frames, rng) for rng in rngs])[..., None]
+            alpha_bar = float(self.alpha_bar[-1])
+            noise *= (1 - alpha_bar + alpha_bar * white_variance(self.outline)) ** 0.5
+            noise += alpha_bar**0.5 * signal
+        return to_device(noise, self.device)
 
     def standardised(self, log_mels: np.ndarray) -> Array:
         """Log-mels (n, frames, 128) as the network sees them, (n, frames, 128, 1) on its device."""
@@ -86,6 +99,7 @@ class Saved:
     state: Tree = field(repr=False)
     step: int
     windows: int
+    outline: np.ndarray | None = None  # files of the first edition have none
 
     @property
     def epochs_done(self) -> int:
@@ -93,7 +107,7 @@ class Saved:
 
     def model(self, device: str = "cpu") -> Model:
         """The network of averaged weights."""
-        return Model(tree.to_device(self.state["average"], device), self.config, self.scaler, device)
+        return Model(tree.to_device(self.state["average"], device), self.config, self.scaler, device, self.outline)
 
 
 def read_run(run: Path, best: bool = False) -> Saved:
@@ -101,9 +115,11 @@ def read_run(run: Path, best: bool = False) -> Saved:
     return load_checkpoint(run, understand, best)
 
 
-def kept(scaler: Scaler, windows: int) -> Tree:
+def kept(scaler: Scaler, windows: int, outline: np.ndarray | None) -> Tree:
     """What a checkpoint holds beside the state."""
     arrays = {"mean": scaler.mean, "std": scaler.std}
+    if outline is not None:
+        arrays["outline"] = outline
     return {"scaler": arrays, "windows": np.array(windows), "contract": np.array(json.dumps(CONTRACT))}
 
 
@@ -123,7 +139,10 @@ def understand(content: Tree) -> Saved:
     scaler = Scaler(content["scaler"]["mean"], content["scaler"]["std"])
     if scaler.mean.shape != (N_MELS,) or scaler.std.shape != (N_MELS,):
         raise UserError("it is not of its own configuration (scaler)")
-    return Saved(config, scaler, state, int(content["step"]), int(content["windows"]))
+    outline = content["scaler"].get("outline")
+    if outline is not None and (outline.dtype, outline.shape[1:]) != (np.float32, (config.window_frames, N_MELS)):
+        raise UserError("it is not of its own configuration (scaler/outline)")
+    return Saved(config, scaler, state, int(content["step"]), int(content["windows"]), outline)
 
 
 def _wrong(state: Tree, config: Config) -> str | None:

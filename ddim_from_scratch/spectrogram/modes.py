@@ -48,7 +48,7 @@ def draw(args: argparse.Namespace, composer: Composer) -> Callable[[], np.ndarra
 
 def go_on(args: argparse.Namespace, composer: Composer) -> Callable[[], np.ndarray]:
     config = composer.model.config
-    recording = read_log_mel(args.recording, composer.needed)
+    recording = read_log_mel(args.recording, composer.model.scaler, composer.needed)
     prompt = recording[-max(composer.needed, config.window_frames) :]
     new = whole_frames("--seconds", length(config, args.seconds))
     return partial(composer.go_on, np.repeat(prompt[None], args.num, axis=0), new)
@@ -58,24 +58,25 @@ def infill(args: argparse.Namespace, composer: Composer) -> Callable[[], np.ndar
     if not np.isfinite(args.gap).all():
         raise UserError(f"--gap is {args.gap[0]} {args.gap[1]}: give two numbers of seconds")
     start, stop = (round(second * FRAMES_PER_SECOND) for second in args.gap)
-    return partial(composer.fill, read_log_mel(args.recording), start, stop, args.num)
+    recording = read_log_mel(args.recording, composer.model.scaler)
+    return partial(composer.fill, recording, start, stop, args.num)
 
 
 def vary(args: argparse.Namespace, composer: Composer) -> Callable[[], np.ndarray]:
     if not 0 <= args.strength <= 1:
         raise UserError(f"--strength is {args.strength}: give a number from 0 (the clip itself) to 1")
-    (clip,) = _beginnings(args, composer.model.config, args.recording)
+    (clip,) = _beginnings(args, composer.model, args.recording)
     return partial(composer.vary, clip, args.strength, args.num)
 
 
 def between(args: argparse.Namespace, composer: Composer) -> Callable[[], np.ndarray]:
-    a, b = _beginnings(args, composer.model.config, args.a, args.b)
+    a, b = _beginnings(args, composer.model, args.a, args.b)
     return partial(composer.between, a, b, args.num)
 
 
-def _beginnings(args: argparse.Namespace, config: Config, *recordings: str) -> list[np.ndarray]:
-    frames = config.frames("--seconds", length(config, args.seconds))
-    return [read_log_mel(recording, frames)[:frames] for recording in recordings]
+def _beginnings(args: argparse.Namespace, model: Model, *recordings: str) -> list[np.ndarray]:
+    frames = model.config.frames("--seconds", length(model.config, args.seconds))
+    return [read_log_mel(recording, model.scaler, frames)[:frames] for recording in recordings]
 
 
 def overlap_frames(config: Config, overlap: float | None) -> int | None:

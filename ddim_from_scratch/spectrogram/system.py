@@ -26,6 +26,7 @@ from .data import Scaler, Windows, augmented, load_windows
 from .model import NAME, Model, Saved, context_channel, init_state, kept, read_run, with_context
 from .modes import MODES, composer
 from .run import Run
+from .start import outline
 from .unet import batch_statistics, unet, unet_backward
 
 __all__ = [
@@ -67,6 +68,7 @@ class Training:
     windows: Windows = None  # type: ignore[assignment]
     scaler: Scaler = None  # type: ignore[assignment]
     device: str = "cpu"
+    outline: np.ndarray | None = None
     name = NAME
 
     @property
@@ -84,7 +86,7 @@ class Training:
 
     @property
     def kept(self) -> Tree:
-        return kept(self.scaler, len(self.windows))
+        return kept(self.scaler, len(self.windows), self.outline)
 
     def init(self, rng: np.random.Generator) -> Tree:
         return init_state(self.config, rng)
@@ -159,7 +161,7 @@ class Training:
     def measure(self, state: Packed) -> float:
         """The noise is the same at every call, and the training's random numbers are left alone."""
         embedding, background = self._heard
-        model = Model(state["average"], self.config, self.scaler, self.device)
+        model = Model(state["average"], self.config, self.scaler, self.device, self.outline)
         seconds = max(self.config.window_seconds, embedding.seconds)
         log_mels = Composer(model, PROBE, self.config.seed).draw(PROBE_CLIPS, self.config.frames_lasting(seconds))
         sound = load_inverter(GRIFFIN_LIM, self.device)(log_mels, "samples")
@@ -186,7 +188,9 @@ def training(
             f"the run was trained on {saved.windows} windows, {config.data} has {len(windows)}: give the same "
             "recordings, or begin a new run"
         )
-    system = Training(config, windows, saved.scaler if saved else windows.scaler(config.standardise), device)
+    scaler = saved.scaler if saved else windows.scaler(config.standardise)
+    start = saved.outline if saved and saved.outline is not None else outline(windows, scaler)
+    system = Training(config, windows, scaler, device, start)
     if system.batch_size < mpi.size():
         raise UserError(
             f"{mpi.size()} processes can't share a batch of {system.batch_size} windows: raise --batch-size"

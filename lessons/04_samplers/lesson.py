@@ -2,7 +2,7 @@
 # # Samplers, judged by an oracle
 #
 # If a sample is bad, is it the network's fault or the sampler's? Take the network out. For simple data the
-# best possible answer can be written down, and a sampler that asks such an oracle has no excuse. This lesson
+# best possible answer can be written down; with such an oracle every error is the sampler's. This lesson
 # watches samplers at work in one and two dimensions, measures how fast their errors vanish, and finds out
 # what noise is good for, what clipping breaks, and how to walk backwards.
 #
@@ -32,7 +32,7 @@ from ddim_from_scratch.diffusion import (
     quadratic_tau,
     uniform_tau,
 )
-from lessons import FAST, film, show_source
+from lessons import FAST, film, show_answer, show_source
 
 rng = np.random.default_rng(0)
 T = 1000
@@ -62,7 +62,7 @@ def last(steps):
 # = \frac{\sqrt{1 - \bar{\alpha}_t}}{\bar{\alpha}_t v + 1 - \bar{\alpha}_t}\, (x - \sqrt{\bar{\alpha}_t}\, m).$$
 
 # %%
-show_source(gaussian_eps_model)
+show_answer(gaussian_eps_model)
 m, v, t = 1.5, 0.25, 300
 eps = rng.standard_normal(200_000)
 x_t = q_sample(m + v**0.5 * rng.standard_normal(200_000), alpha_bar[t], eps)
@@ -75,9 +75,9 @@ print("the formula    ", *(f"{eps_star:7.3f}" for eps_star in oracle(points, t))
 assert np.allclose(oracle(points, t), slope * points + intercept, atol=0.02)
 
 # %% [markdown]
-# Even the perfect network has a loss, because $x_t$ does not tell what was noise in it. What remains is
-# the conditional variance, $\bar{\alpha}_t v / (\bar{\alpha}_t v + 1 - \bar{\alpha}_t)$: all near the data, where the
-# noise can't be seen, and nothing near the noise.
+# Even the perfect network has a loss, because $x_t$ does not tell what was noise in it. What remains is the
+# conditional variance, $\bar{\alpha}_t v / (\bar{\alpha}_t v + 1 - \bar{\alpha}_t)$: all near the data, where
+# the noise can't be seen, and nothing near the noise.
 
 # %%
 print("   t    loss of the oracle    formula")
@@ -112,9 +112,23 @@ def density(x, ab):
 
 
 # %% [markdown]
-# One more way to see it, worth remembering: $\epsilon^* = -\sqrt{1 - \bar{\alpha}_t}\; \nabla \log\, p_t(x)$. The noise
-# points *down* the density; a step against it goes uphill, to where more data are. (The gradient is called
-# the *score*.)
+# There is one more way to see it. The gradient $\nabla \log\, p_t(x)$ is called the *score*: it points
+# uphill, to where more data are. The density of $x_t$ is an average over the data, $p_t(x) =
+# \mathbb{E}_{x_0}[q(x \mid x_0)]$. Differentiate under the average, write $\nabla q = q\, \nabla \log\, q$,
+# and divide by $p_t$; by Bayes' rule $q(x \mid x_0) p(x_0) / p_t(x)$ is the chance of $x_0$ given $x$:
+#
+# $$\nabla \log\, p_t(x) = \frac{\mathbb{E}_{x_0}[q(x \mid x_0)\, \nabla \log\, q(x \mid x_0)]}{p_t(x)}
+# = \mathbb{E}\big[\nabla \log\, q(x \mid x_0)\ \big|\ x_t = x\big].$$
+#
+# $q(x \mid x_0)$ is a Gaussian around $\sqrt{\bar{\alpha}_t}\, x_0$ of variance $1 - \bar{\alpha}_t$, so the
+# gradient of its logarithm is $-(x - \sqrt{\bar{\alpha}_t}\, x_0) / (1 - \bar{\alpha}_t) = -\epsilon /
+# \sqrt{1 - \bar{\alpha}_t}$. Its mean is
+#
+# $$\nabla \log\, p_t(x) = -\frac{\epsilon^*(x, t)}{\sqrt{1 - \bar{\alpha}_t}}$$
+#
+# ([Vincent 2011](https://doi.org/10.1162/NECO_a_00142); Tweedie's formula says the same of $\mathbb{E}[x_0
+# \mid x_t]$). The noise points *down* the density, and a step against it goes uphill. Check it by
+# differences:
 
 # %%
 x, h = np.linspace(-3, 3, 601), 1e-4
@@ -126,16 +140,21 @@ for t in (50, 400):
     assert difference < 1e-4
 
 # %% [markdown]
-# Now run both samplers of lesson 03 from the same 14 noises (of DDPM's every third is shown). Behind them,
-# bright, is where the data and all their noisy versions are.
+# Now run lesson 03's `ddim` and `ddpm` from the same 14 noises (of DDPM's five are shown). Behind them, bright, is
+# where the data and all their noisy versions are.
 
 # %%
 tau = uniform_tau(T, 200)
 starts = np.linspace(-2, 2, 14)[:, None]
 paths = {
     "DDIM (eta = 0)": np.array(list(ddim(model, starts, alpha_bar, tau))),
-    "DDPM (eta = 1)": np.array(list(ddpm(model, starts, alpha_bar, rng, tau=tau))),
+    "DDPM (eta = 1)": np.array(list(ddpm(model, starts, alpha_bar, np.random.default_rng(1), tau=tau))),
 }
+
+ends = paths["DDPM (eta = 1)"][-1, :, 0]
+FEW = [*np.flatnonzero(ends < 0.25)[:2], *np.flatnonzero(ends > 0.25)[:: max(1, np.sum(ends > 0.25) // 3)][:3]]
+print(f"DDPM: {np.sum(ends > 0.25)} of 14 end in the upper cloud; shown: {np.sum(ends[FEW] > 0.25)} of {len(FEW)}")
+assert {True, False} == set(ends[FEW] > 0.25)
 
 # %% tags=["hide-input"]
 x = np.linspace(-3, 3, 241)
@@ -143,7 +162,7 @@ ground = np.array([density(x, alpha_bar[t]) for t in tau[::-1]]).T  # (x, time),
 fig, axes = plt.subplots(2, 1, figsize=(6, 6), sharex=True)
 for ax, (name, path) in zip(axes, paths.items(), strict=True):
     ax.imshow(ground**0.5, extent=(T, 0, -3, 3), cmap="viridis")
-    ax.plot(tau[::-1], path[:, :: 3 if "DDPM" in name else 1, 0], color="white", linewidth=1)
+    ax.plot(tau[::-1], path[:, FEW if "DDPM" in name else slice(None), 0], color="white", linewidth=1)
     ax.set(title=name, ylabel="$x_t$", xlim=(T, 0), ylim=(-3, 3))
 axes[-1].set_xlabel("time t (steps), running back from noise to data")
 plt.show()
@@ -242,9 +261,9 @@ assert np.argmin(np.abs(log_snr(alpha_bar[1:]))) + 1 == 259 and np.isclose(note.
 #
 # $$y_s = y_t + (u_s - u_t)\, \epsilon,$$
 #
-# Euler's rule for the differential equation $dy/du = \epsilon$ (DDIM, equation 14): go straight on in the
-# direction that holds where you are. More steps follow the curve more closely, and in the limit there is one
-# true curve through every point.
+# Euler's rule for the differential equation $dy/du = \epsilon$ ([DDIM](https://arxiv.org/abs/2010.02502),
+# equation 14): go straight on in the direction that holds where you are. More steps follow the curve more
+# closely, and in the limit there is one true curve through every point.
 
 
 # %%
@@ -315,7 +334,8 @@ plt.show()
 # two predictions of $x_0$: order 2, for one question a step.
 
 # %%
-show_source(heun, dpm_solver_pp_2m)
+show_answer(heun)
+show_source(dpm_solver_pp_2m)
 
 # %% [markdown]
 # To measure it, the steps must really halve: here they are equal in log-SNR, and end just before the data (at
@@ -421,10 +441,15 @@ assert table["DDIM", "log-SNR"][1] > table["DDIM", "uniform"][1] > table["DDIM",
 # ## What noise is good for
 #
 # If DDIM needs fewer steps, why does anybody add noise? Measure $\eta$ twice: once with everything perfect,
-# and once with a flaw, noise that starts half a standard deviation off. (A real one: the schedule's end has
-# some signal left, and the data's mean is not 0.)
+# and once with a flaw, noise that starts half a standard deviation off. (With this schedule the real offset
+# is a hundred times smaller. It is the signal left in $x_T$, $\sqrt{\bar{\alpha}_T}$ times the data's mean;
+# lesson 03 has the schedules and the data for which it is large.)
 
 # %%
+data_mean = clouds["weights"] @ clouds["means"][:, 0]
+offset = alpha_bar[T] ** 0.5 * data_mean
+print(f"true offset of x_T: {alpha_bar[T] ** 0.5:.4f} * {data_mean:.2f} = {offset:.4f}")
+assert 0.004 < offset < 0.006
 etas, counts = (0.0, 0.5, 1.0), (10, 20, 50, 100, 200)
 flaws = {"a perfect start": 0.0, "a start that is 0.5 off": 0.5}
 found = {}
@@ -464,7 +489,8 @@ plt.show()
 # If one of the two is changed, the other no longer fits, and has to be derived again:
 
 # %%
-show_source(clipped, eps_of_x0)
+show_answer(clipped)
+show_source(eps_of_x0)
 
 # %% [markdown]
 # Now spoil the oracle: it overstates all noise by a tenth. The data are two narrow clouds at ±0.8. Compare not
@@ -630,3 +656,23 @@ for rule, name in ((ddim, "ddim"), (heun, "heun")):
 axes[1, 1].set(title="eight steps", xlabel="t", ylabel="x", xlim=(T, 0))
 axes[1, 1].legend()
 plt.show()
+
+# %% [markdown]
+# **Predict, then run.** (1) With 40 questions to the network, which of the three rules has the smallest
+# error? Read it off the figure, then compute it. (2) Start DDIM from noise of variance 0.8. What is the
+# variance of its samples? The exact sampler, `exact`, tells.
+#
+# **Experiment.** Give the oracle a mistake of its own: round its answers to two digits. From how many steps
+# on is Heun no better than DDIM? Write the number, and one sentence on what it says about a trained network.
+#
+# ## Sources
+#
+# - P. Vincent (2011), [A connection between score matching and denoising
+#   autoencoders](https://doi.org/10.1162/NECO_a_00142): the score is the best denoiser's answer.
+# - Y. Song and others (2021), [Score-based generative modeling through stochastic differential
+#   equations](https://arxiv.org/abs/2011.13456): samplers as solvers.
+# - J. Song, C. Meng, S. Ermon (2021), [Denoising diffusion implicit models](https://arxiv.org/abs/2010.02502).
+# - T. Karras, M. Aittala, T. Aila, S. Laine (2022), [Elucidating the design space of diffusion-based generative
+#   models](https://arxiv.org/abs/2206.00364): Heun's rule, and noise against errors.
+# - C. Lu and others (2022), [DPM-Solver++](https://arxiv.org/abs/2211.01095).
+# - C. Saharia and others (2022), [Imagen](https://arxiv.org/abs/2205.11487): clipping with a moving limit.

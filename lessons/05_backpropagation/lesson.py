@@ -22,6 +22,8 @@ from ddim_from_scratch.nn import (
     batch_norm_backward,
     conv2d,
     conv2d_backward,
+    group_norm,
+    group_norm_backward,
     swish,
     swish_backward,
     upsample,
@@ -401,6 +403,26 @@ print("what is left of dx along a shift:", *np.round(mean(dx), 12) + 0.0)
 assert np.allclose(by_hand, dx) and np.abs(mean(dx)).max() < 1e-12
 
 # %% [markdown]
+# **Group normalisation** ([Wu and He 2018](https://arxiv.org/abs/1803.08494)), which the package also has,
+# takes the mean over other numbers: eight channels of *one* sample. Nothing in the derivation used which
+# numbers $m$ averages, so the backward pass is the same line with another mean. It has one merit: a sample
+# does not see the others of its batch, so that it is the same in training and in sampling, and with a batch
+# of one.
+
+# %%
+wide = rng.standard_normal((3, 4, 5, 16))
+others = np.concatenate([wide[:1], 5 * wide[1:]])  # the first sample in other company
+for name, layer, backward in (
+    ("batch norm", batch_norm, batch_norm_backward),
+    ("group norm", group_norm, group_norm_backward),
+):
+    moved = np.abs(layer(others)[0][0] - layer(wide)[0][0]).max()
+    norm_cache = layer(wide)[1]
+    (error,) = gradient_error(lambda x: layer(x)[0], lambda dy: [backward(dy, norm_cache)], [wide], rng)  # noqa: B023
+    print(f"{name}: gradient check {error:.0e}; in other company the first sample moves by {moved:.2f}")
+    assert error < 1e-6 and (moved > 0.5 if layer is batch_norm else moved == 0)
+
+# %% [markdown]
 # ## A check that lies
 #
 # Many gradient checks take the sum of all outputs as the loss: $dy$ is all ones. Run that check on the right
@@ -642,3 +664,21 @@ for ax, (plane, title) in zip((axes[0, 1], axes[1, 1]), planes, strict=True):
     ax.imshow(plane[0, ..., 0], origin="upper", aspect="equal", cmap="cividis")
     ax.set(title=title, xticks=[], yticks=[])
 plt.show()
+
+# %% [markdown]
+# **Predict, then run.** (1) What does the gradient check of `conv2d_backward` report if one tap of nine is
+# wrong by a thousandth? (2) Is the gradient of `b1` zero if group normalisation takes the place of batch
+# normalisation? Write your answers down first.
+#
+# **Experiment.** Forget the reversal in the input's gradient of the *second* convolution and train. How much
+# worse does the denoiser get? Write the two losses, and one sentence on why such a bug is hard to notice.
+#
+# ## Sources
+#
+# - D. Rumelhart, G. Hinton, R. Williams (1986), [Learning representations by back-propagating
+#   errors](https://doi.org/10.1038/323533a0).
+# - S. Ioffe, C. Szegedy (2015), [Batch normalization](https://arxiv.org/abs/1502.03167).
+# - Y. Wu, K. He (2018), [Group normalization](https://arxiv.org/abs/1803.08494).
+# - P. Ramachandran, B. Zoph, Q. Le (2017), [Searching for activation functions](https://arxiv.org/abs/1710.05941):
+#   swish.
+# - A. Lavin, S. Gray (2016), [Fast algorithms for convolutional neural networks](https://arxiv.org/abs/1509.09308).

@@ -2,7 +2,7 @@
 # # Attention, and how to tell a network the time
 #
 # A convolution sees its neighbours. Music repeats itself after seconds. Attention lets every position of a
-# spectrogram look at every other, at a price that seems impossible to pay: a table with a thousand million
+# spectrogram look at every other, at a price that seems impossible to pay: a table with a billion
 # entries. Here it is derived, forward and backward, computed without ever holding the table, and used. At the
 # end: how a single number, the noise level, is told to a network.
 #
@@ -24,7 +24,7 @@ from ddim_from_scratch.nn.fast.processor import attention, attention_backward, n
 from ddim_from_scratch.nn.gradcheck import gradient_error
 from ddim_from_scratch.nn.init import init_multi_head_attention
 from ddim_from_scratch.runtime import backend, tree
-from lessons import FAST, show_source, sound
+from lessons import FAST, show_answer, show_source, sound
 
 rng = np.random.default_rng(0)
 
@@ -137,7 +137,7 @@ plt.show()
 # This is more than a picture. Suppose the only music in the world were the frames $x_1, \dots, x_M$. Someone
 # picks one and adds noise: $x_t = a\, x_j + b\, \epsilon$, with $\epsilon$ from a normal distribution. Which
 # was it? By Bayes' rule the chance of each is in proportion to $e^{-|x_t - a x_j|^2 / 2 b^2}$. Multiply out
-# the square and leave away what is the same for all $j$:
+# the square and leave out the terms that are the same for all $j$:
 #
 # $$p_j = \operatorname{softmax}_j \left( \frac{a}{b^2}\, x_t \cdot x_j - \frac{a^2}{2 b^2} |x_j|^2 \right).$$
 #
@@ -186,9 +186,7 @@ plt.show()
 # %%
 positions = 256 * 128
 table = positions**2 * 4
-print(
-    f"{positions} positions: {positions**2 / 1e9:.2f} thousand million scores, {table / 1e9:.1f} GB a head in float32"
-)
+print(f"{positions} positions: {positions**2 / 1e9:.2f} billion scores, {table / 1e9:.1f} GB a head in float32")
 print(f"4 heads: {4 * table / 1e9:.0f} GB, for one spectrogram, and the backward pass wants it again")
 lowest = (positions // 16) ** 2 * 4
 print(f"in the lowest up block, at a quarter of height and width: {lowest / 1e6:.0f} MB a head")
@@ -215,9 +213,10 @@ assert positions == 32_768 and round(table / 1e9, 1) == 4.3
 # u' &= u\, e^{m - m'} + \sum_{j \in T} e^{s_j - m'}\, v_j
 # \end{align*}$$
 #
-# (Milakov and Gimelshein 2018 for $\ell$; Rabe and Staats 2021 and Dao et al. 2022, "FlashAttention", for all
-# of attention.) Watch it for one query and twelve keys in tiles of four; the scores rise, so that every tile
-# brings a new largest one:
+# ([Milakov and Gimelshein 2018](https://arxiv.org/abs/1805.02867) for $\ell$; [Rabe and Staats
+# 2021](https://arxiv.org/abs/2112.05682) and [Dao et al. 2022](https://arxiv.org/abs/2205.14135),
+# "FlashAttention", for all of attention.) Watch it for one query and twelve keys in tiles of four; the scores
+# rise, so that every tile brings a new largest one:
 
 # %%
 s, v = np.sort(3 * rng.standard_normal(12)), rng.standard_normal(12)
@@ -241,7 +240,7 @@ assert np.isclose(u / total, whole @ v / whole.sum())
 # $\ell$ together.
 
 # %%
-show_source(attention)
+show_answer(attention)
 
 
 # %%
@@ -324,7 +323,7 @@ for ours, theirs in zip(backward_by_hand(do, q, k, v), attention_backward(do, ca
 errors = gradient_error(lambda *a: attention(*a)[0], lambda do: attention_backward(do, cache), [q, k, v], rng)
 print("by hand and package agree; gradient checks of q, k, v:", *(f"{e:.0e}" for e in errors))
 assert max(errors) < 1e-6
-show_source(attention_backward)
+show_answer(attention_backward)
 
 # %% [markdown]
 # Here, too, an all-ones gradient is blind: if every $v_i$ is the same, $o$ is that value whatever the weights
@@ -401,8 +400,9 @@ assert ranks["float32"] < 20 and ranks["float64"] < 35
 
 # %% [markdown]
 # Everything that attention needs from the matrix are products with it, and those go through the thin waist:
-# $P\,[v, 1] = E\,(l\,[v, 1])$, and back with $l^T E^T$. The time is $r (L + M)$ instead of $L M$. How many points are
-# enough is known beforehand, from $\max |q|$ and the range of the keys; the package's text has the bound.
+# $P\,[v, 1] = E\,(l\,[v, 1])$, and back with $l^T E^T$. The time is $r (L + M)$ instead of $L M$. How many
+# points are enough is known beforehand, from $\max |q|$ and the range of the keys; the package's text has the
+# bound.
 
 # %%
 show_source(nodes.attention)
@@ -420,8 +420,20 @@ for name, value in seconds.items():
 assert errors["thin"] < 1e-6
 
 # %% [markdown]
-# With more than one dimension there is no such function of one number, and the tiles are needed.
-#
+# Is this special to one dimension? No: for keys of $D$ numbers the matrix is thin, too, but its rank grows
+# quickly with $D$, and polynomials in $D$ variables need many more points. The package takes the short way
+# for $D = 1$, which the network has, and tiles for all others.
+
+# %%
+rank = {}
+for D in (1, 2, 4, 8):
+    q, k = rng.standard_normal((2, 1024, D))
+    values = np.linalg.svd(np.exp(q @ k.T / np.sqrt(D)), compute_uv=False)
+    rank[D] = int((values > np.finfo(np.float32).eps * values[0]).sum())
+print("singular values above float32's rounding, of 1024:", rank)
+assert rank[1] < 25 < rank[2] < 120 < rank[4] < rank[8] <= 1024
+
+# %% [markdown]
 # One parameter of a head is idle: a bias added to all keys adds $q$ times a constant to all scores of a row, which
 # the softmax ignores. Its gradient is zero in theory, and rounding noise in practice. Do not be alarmed.
 
@@ -447,7 +459,7 @@ assert np.abs(grads["key"]["b"]).max() < 1e-12 < 1e-3 < np.abs(grads["key"]["w"]
 # for $i = 0, \dots, 15$: sixteen sines, then sixteen cosines.
 
 # %%
-show_source(sinusoidal_embedding)
+show_answer(sinusoidal_embedding)
 levels = np.linspace(0, 1, 4000)
 embedding = sinusoidal_embedding(levels)
 frequencies = 1000 ** (np.arange(16) / 15)
@@ -514,3 +526,20 @@ axes[1].plot(
 axes[1].set(title="attention(3x, x, x)", xlabel="x")
 axes[1].legend()
 plt.show()
+
+# %% [markdown]
+# **Predict, then run.** (1) Shuffle all positions of $k$ and $v$ in the same way. What happens to $o$?
+# (Attention alone does not know where a position is; the convolutions around it do.) (2) Double all queries:
+# do the weights become more even, or less?
+#
+# **Experiment.** Clean the second phrase with only every tenth frame of the first as keys and values. How
+# much does the error grow? Write the number and one sentence on what it says about memory and training data.
+#
+# ## Sources
+#
+# - A. Vaswani and others (2017), [Attention is all you need](https://arxiv.org/abs/1706.03762).
+# - M. Milakov, N. Gimelshein (2018), [Online normalizer calculation for softmax](https://arxiv.org/abs/1805.02867).
+# - M. Rabe, C. Staats (2021), [Self-attention does not need O(n^2) memory](https://arxiv.org/abs/2112.05682).
+# - T. Dao and others (2022), [FlashAttention](https://arxiv.org/abs/2205.14135).
+# - J. Alman, Z. Song (2023), [Fast attention requires bounded entries](https://arxiv.org/abs/2302.13214): when the
+#   matrix is thin.

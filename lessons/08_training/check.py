@@ -21,6 +21,14 @@ def read(of_x_t, of_v):
     return mistaken
 
 
+def by_division(x_t, alpha_bar, v):
+    """Through x0, and then a division by the signal rate."""
+    alpha_bar = np.reshape(alpha_bar, (-1,) + (1,) * (x_t.ndim - 1))
+    signal, noise = np.sqrt(alpha_bar), np.sqrt(1 - alpha_bar)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return ((v + noise * (signal * x_t - noise * v)) / signal).astype(x_t.dtype)
+
+
 def average(update_average, decay=0.9, steps=1):
     """What the average has become."""
     kept = np.array([0.0, 0, 0, 10, 10])
@@ -44,6 +52,21 @@ def steps(adamw, count=1, weight_decay=0.1, watched="params", dtype=np.float64):
         grads = np.array([2.0, 30.0, -0.1, 1.0, -0.5], dtype) / step
         adamw(params, grads, moments, step, 0.01, weight_decay)
     return params if watched == "params" else moments[watched]
+
+
+def small_gradient(adamw):
+    """The first step, of learning rate 1, for a gradient of 0.0005: to a tenth, since 1e-7 may come in two places."""
+    params, moments = np.zeros(1), {"m": np.zeros(1), "v": np.zeros(1)}
+    adamw(params, np.full(1, 5e-4), moments, 1, 1.0, 0.0)
+    return np.round(params, 1)
+
+
+def inside(p, g, moments, step, learning_rate, weight_decay):
+    """The small number under the root."""
+    m, v = moments["m"], moments["v"]
+    m[...], v[...] = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+    p *= 1 - learning_rate * weight_decay
+    p -= learning_rate * m / (1 - 0.9**step) / np.sqrt(v / (1 - 0.999**step) + 1e-7)
 
 
 def wrong(decoupled=True, correct_m=True, correct_v=True, root=True, sign=1, decay_rate=True, keep=True, before=0):
@@ -75,6 +98,7 @@ EXERCISES = [
         examples={
             "eps_of_velocity(x_t (2, 3), 0.36, v)": lambda f: f(X_T, 0.36, V),
             "eps_of_velocity(x_t (2, 3), alpha_bar (2,), v)": lambda f: f(X_T, np.array([0.36, 0.9]), V),
+            "eps_of_velocity where no signal is left, alpha_bar 0": lambda f: f(X_T, 0.0, V),
             "eps_of_velocity of float32 (2, 4, 5, 1)": lambda f: f(X32, np.array([0.36, 0.9]), V32),
         },
         mistakes={
@@ -85,7 +109,9 @@ EXERCISES = [
             "the square roots are missing: the rates are sqrt(alpha_bar) and sqrt(1 - alpha_bar)": (
                 read(lambda a, b: b**2, lambda a, b: a**2)
             ),
+            "the sign of v is wrong: solve for eps: a v + b x_t": read(lambda a, b: b, lambda a, b: -a),
             "this is x0 = a x_t - b v": read(lambda a, b: a, lambda a, b: -b),
+            "it divides by sqrt(alpha_bar), which may be 0: solve the two equations without a division": by_division,
         },
         tolerance=1e-5,  # the float32 example's rounding
     ),
@@ -107,6 +133,9 @@ EXERCISES = [
                 lambda average, current, decay: None
             ),
             "the new weights are added whole: times 1 - decay": mixed(lambda d: d, lambda d: 1),
+            "the old average is not made smaller before the new share is added": mixed(lambda d: 1, lambda d: 1 - d),
+            "both shares are decay: the new weights count 1 - decay": mixed(lambda d: d, lambda d: d),
+            "both shares are 1 - decay: the old average counts decay": mixed(lambda d: 1 - d, lambda d: 1 - d),
             "the average is a plain copy of the new weights": mixed(lambda d: 0, lambda d: 1),
         },
     ),
@@ -122,9 +151,12 @@ EXERCISES = [
             "... after three steps": lambda adamw: steps(adamw, 3),
             "the moments m after three steps": lambda adamw: steps(adamw, 3, watched="m"),
             "the moments v after three steps": lambda adamw: steps(adamw, 3, watched="v"),
+            "the first step of rate 1 for a gradient of 0.0005, to a tenth": small_gradient,
             "float32 params after three steps": lambda adamw: steps(adamw, 3, dtype=np.float32),
         },
         mistakes={
+            "1e-7 is under the root: add it to the root, sqrt(v_hat) + 1e-7": inside,
+            "the first step counts as step 0 or 2: n is 1 at the first call": wrong(before=-1),
             "the decay went into the gradient, which is Adam with L2, not AdamW: "
             "subtract learning_rate * weight_decay * p from the weight itself": wrong(decoupled=False),
             "both corrections are missing: divide m by 1 - 0.9^n and v by 1 - 0.999^n": (

@@ -90,7 +90,7 @@ EXERCISES = [
         ),
         examples={
             "quadratic_tau(100, 5)": lambda quadratic_tau: quadratic_tau(100, 5),
-            "quadratic_tau(1000, 100)": lambda quadratic_tau: quadratic_tau(1000, 100),
+            "quadratic_tau(1000, 70)": lambda quadratic_tau: quadratic_tau(1000, 70),  # nothing lies half-way
         },
         mistakes={
             "the steps are equal: i is squared": rounded(lambda T, i, steps: T * i / steps),

@@ -2,12 +2,12 @@
 # # Sound from a picture
 #
 # The network draws log-mel spectrograms, and nobody can hear a spectrogram. This lesson is about the last
-# step, its inversion: what the missing phases are, why they can't be had back and needn't be, how a trained
+# step, its inversion: what the missing phases are, why they cannot be recovered and need not be, how a trained
 # decoder finds better ones than Griffin-Lim, how a decoder of any kind is used without clicks, and how much
 # of the final score the inversion alone decides.
 #
 # You need the STFT and Griffin-Lim (lessons 01 and 02), and an idea of what a sampler makes (lesson 09). The
-# lesson runs in about half a minute.
+# lesson runs in about ten seconds on two cores.
 
 # %%
 import matplotlib.pyplot as plt
@@ -23,7 +23,7 @@ from ddim_from_scratch.experiments.ceiling import ceiling
 from ddim_from_scratch.experiments.compare import log_mel_error
 from ddim_from_scratch.fad import load_embedding
 from ddim_from_scratch.runtime import hub
-from lessons import FAST, show_source, sound
+from lessons import FAST, show_answer, sound
 from lessons.tool.percent import ROOT
 
 sr, H = 16_000, 320
@@ -42,7 +42,8 @@ plucked, organ, bells = (music(genre) for genre in ("plucked", "organ", "bells")
 # ## What a phase says
 #
 # A bin of the STFT is a complex number, $S[m, k] = A\, e^{j \varphi}$. Its size says how loud it is near
-# frequency $k f_s / N$ around the time $m H / f_s$. Its angle, the phase, says *where in its swing* the tone
+# frequency $k f_s / N$ around the time $(m + 1) H / f_s$, the middle of frame $m$ (frames are $2 H$ long).
+# Its angle, the phase, says *where in its swing* the tone
 # is just then. Between one frame and the next a tone of frequency $f$ turns on by
 #
 # $$\varphi[m + 1] - \varphi[m] = 2 \pi f H / f_s \quad \text{(up to whole turns)},$$
@@ -90,7 +91,7 @@ for name, x in candidates.items():
 assert off["upside down"] == (2, 0) and off["3 ms later"][0] > 1 > 5 * off["3 ms later"][1]
 assert off["Griffin-Lim"][0] > 1.41 and off["Griffin-Lim"][1] < 2 * off["3 ms later"][1]
 assert off["random phases"][1] > 5 * off["Griffin-Lim"][1]
-show_source(log_mel_error)
+show_answer(log_mel_error)
 
 # %%
 sound(plucked, "The recording")
@@ -181,7 +182,8 @@ sound(x[0], "Griffin-Lim of the strings, each pixel of the picture off by a rand
 
 # %% [markdown]
 # No sound has such a grainy picture, so Griffin-Lim cannot meet it either: its own error rises with the
-# drawing's, and both add up. A network that draws a little better is heard twice.
+# drawing's, and both add up. A better drawing therefore helps twice: it is nearer to the music, and Griffin-Lim
+# comes nearer to it.
 #
 # ## Phases from slopes
 #
@@ -274,7 +276,8 @@ assert 2 * errors["plucked", 64] < hum_error < errors["plucked", 0]
 # %% [markdown]
 # A glass harmonica under water: every pitch is pulled to the nearest mel bin's. The paper's decoder has the
 # same interface, and is a convolutional network of some millions of weights: **SoundStream's mel decoder**
-# (Zeghidour et al. 2021; published for Spectrogram Diffusion, Hawthorne et al. 2022). It was trained against
+# ([Zeghidour et al. 2021](https://arxiv.org/abs/2107.03312); published for Spectrogram Diffusion,
+# [Hawthorne et al. 2022](https://arxiv.org/abs/2206.05408)). It was trained against
 # critics, as a *generative adversarial network* $G$: discriminators $D_r$ look at real sound $x$ and at
 # $\hat x = G(\log\text{-mel}(x))$ at several resolutions $r$, and learn to tell them apart,
 #
@@ -285,9 +288,11 @@ assert 2 * errors["plucked", 64] < hum_error < errors["plucked", 0]
 # $$L_G = \sum_r \operatorname{E} \max(0, 1 - D_r(\hat x)) + \lambda \sum_i
 # \big| \log\text{-mel}_i(\hat x) - \log\text{-mel}_i(x) \big| + \dots$$
 #
-# (the dots are the difference of the discriminators' inner layers). The second term alone would give blur:
-# averaged over all phases that are possible, a waveform is zero. The first term makes $G$ *choose*: phases
-# that music has, attacks with all partials at once. It has heard music, and Griffin-Lim has not.
+# (the dots are the difference of the discriminators' inner layers). The second term compares log-mels, which
+# do not know the phase: with it alone, phases that do not fit each other cost nothing, as in the random phases
+# above. (A loss on the *waveform* would be worse: the mean over all possible phases is silence.) The first term
+# makes $G$ choose phases that music has: attacks with all partials at once. $G$ has heard music, and
+# Griffin-Lim has not.
 #
 # ## Ends and seams
 #
@@ -297,7 +302,7 @@ assert 2 * errors["plucked", 64] < hum_error < errors["plucked", 0]
 
 # %%
 print(f"context {CONTEXT} frames at either end, chunks of {CHUNK}, fades of {FADE} ({FADE * 20} ms)")
-show_source(decode)
+show_answer(decode)
 
 # %% [markdown]
 # Our sines begin each chunk with new phases, so they need it. A held organ chord of 12 seconds goes in as two chunks;
@@ -327,7 +332,7 @@ sound(with_care[near_seam], "Faded by decode")
 # ## Whatever is at hand
 #
 # `load_inverter` gives the GAN if it is on the machine (in TF-Hub's or Kaggle's cache), and Griffin-Lim
-# elsewhere. If this page was made with the GAN, you hear it here.
+# elsewhere. The next line says whether the GAN is in this page. If it is not, only Griffin-Lim can be heard below.
 
 # %%
 folder = hub.find(hub.SOUNDSTREAM)
@@ -436,3 +441,12 @@ for ax, x, title in ((axes[0], hard, "chunk by chunk"), (axes[1], decode(clickin
     ax.set(ylabel="what was put out", title=title, ylim=(-1, 2))
 axes[1].set_xlabel("time (s)")
 plt.show()
+
+# %% [markdown]
+# ## Sources
+#
+# - [Griffin and Lim 1984, phases that agree](https://doi.org/10.1109/TASSP.1984.1164317)
+# - [Oppenheim and Lim 1981, what phases carry](https://doi.org/10.1109/PROC.1981.12022)
+# - [Zeghidour et al. 2021, SoundStream](https://arxiv.org/abs/2107.03312)
+# - [Hawthorne et al. 2022, spectrogram diffusion and its decoder](https://arxiv.org/abs/2206.05408)
+# - [Kong et al. 2020, HiFi-GAN](https://arxiv.org/abs/2010.05646)

@@ -1,6 +1,7 @@
 """What the exercises of lesson 11 are held to, and the mistakes that are known."""
 
 import numpy as np
+import scipy.linalg
 
 from ddim_from_scratch.fad import frechet_distance, gaussian
 from ddim_from_scratch.fad.statistics import Set
@@ -10,6 +11,7 @@ FRECHET, RELIABILITY = "tests/fad/test_frechet.py::", "tests/fad/test_reliabilit
 POINTS = np.array([[0.0, 1], [2, 1], [4, 4]])
 PAIR = np.zeros(2), np.array([[2.0, 1], [1, 2]]), np.array([3.0, 4]), np.array([[5.0, 0], [0, 1]])
 FLAT = np.zeros(2), np.diag([0.0, 4]), np.zeros(2), np.diag([9.0, 0])
+FEW = tuple(part for seed in (0, 1) for part in gaussian(np.random.default_rng(seed).standard_normal((50, 128))))
 WALKS = np.cumsum(np.random.default_rng(1).standard_normal((2, 5, 128)), axis=1)
 
 # The corners of a simplex: any n of them score the same as any other n, whichever are drawn.
@@ -29,6 +31,11 @@ def general(mu_b, sigma_b, mu_e, sigma_e, shift=lambda d: d @ d, factor=2, produ
     return float(shift(mu_b - mu_e) + np.trace(sigma_b + sigma_e) - factor * root(np.maximum(values, 0)).sum())
 
 
+def raw_root(mu_b, sigma_b, mu_e, sigma_e):
+    """The formula as it is printed."""
+    return np.sum((mu_b - mu_e) ** 2) + np.trace(sigma_b + sigma_e - 2 * scipy.linalg.sqrtm(sigma_b @ sigma_e))
+
+
 def subset_scores(background, eval, rng):
     """Sizes, and the scores of subsets of eval."""
     embeddings = np.concatenate(eval.clips)
@@ -43,6 +50,21 @@ def line(background, eval, rng, of=lambda n: 1 / n, swap=False, root=False):
     slope, score = np.polyfit(of(sizes), scores, 1)
     r_squared = 1 - ((scores - score - slope * of(sizes)) ** 2).sum() / ((scores - scores.mean()) ** 2).sum()
     return slope if swap else score, score if swap else slope, r_squared**0.5 if root else r_squared
+
+
+def plain_score(background, eval, rng):
+    """The last score, in place of the line's end."""
+    _, slope, r_squared = line(background, eval, rng)
+    return distance_of_all(background, eval), slope, r_squared
+
+
+def distance_of_all(background, eval):
+    return frechet_distance(background.mean, background.covariance, *gaussian(np.concatenate(eval.clips)))
+
+
+def unexplained(background, eval, rng):
+    score, slope, r_squared = line(background, eval, rng)
+    return score, slope, 1 - r_squared
 
 
 def statistics(log_mels, axis=1, last=lambda change: change.std(axis=1), ddof=0):
@@ -97,8 +119,12 @@ EXERCISES = [
         examples={
             "frechet_distance of means 5 apart": lambda frechet_distance: frechet_distance(*PAIR),
             "frechet_distance of two singular covariances": lambda frechet_distance: frechet_distance(*FLAT),
+            "frechet_distance of 50 embeddings and 50 others, of 128 dimensions": (
+                lambda frechet_distance: frechet_distance(*FEW)
+            ),
         },
         mistakes={
+            "a general matrix root of a singular product is complex: take the root of the symmetric R S_e R": raw_root,
             "the distance of the means is not squared": lambda *a: general(*a, shift=lambda d: np.sqrt(d @ d)),
             "the means are left out": lambda *a: general(*a, shift=lambda d: 0.0),
             "the factor 2 before the root's trace is missing": lambda *a: general(*a, factor=1),
@@ -127,6 +153,8 @@ EXERCISES = [
             "the line is fitted over n: over 1/n, where the limit is at 0": lambda *a: line(*a, of=lambda n: n),
             "score and slope are swapped: polyfit returns the slope first": lambda *a: line(*a, swap=True),
             "the last is r, not r squared": lambda *a: line(*a, root=True),
+            "this is the score of all embeddings: read the line off at 1/n = 0": plain_score,
+            "r^2 is the share that the line leaves: 1 minus that": unexplained,
             "the line is fitted over 1/sqrt(n): the bias falls as 1/n": lambda *a: line(*a, of=lambda n: n**-0.5),
         },
     ),
@@ -154,6 +182,9 @@ EXERCISES = [
             ),
             "the variance is meant as standard deviation: take its root": (
                 lambda x: np.concatenate([x.mean(axis=1), x.var(axis=1), np.diff(x, axis=1).var(axis=1)], axis=1)
+            ),
+            "mean and deviation are exchanged: the mean comes first": (
+                lambda x: np.concatenate([x.std(axis=1), x.mean(axis=1), np.diff(x, axis=1).std(axis=1)], axis=1)
             ),
             "changes are taken from bin to bin: from frame to frame, axis 1": (
                 lambda x: np.concatenate(

@@ -5,7 +5,7 @@
 # network that comes along, and then makes it lie in five ways: with too few clips, with too low a rank,
 # with an extrapolation that does not extrapolate, with another resampler, and with one ReLU too many.
 #
-# You need lessons 01 and 02, means and covariances, and eigenvalues. The lesson runs in about a minute.
+# You need lessons 01 and 02, means and covariances, and eigenvalues. The lesson runs in about ten seconds on two cores.
 
 # %%
 import matplotlib.pyplot as plt
@@ -28,7 +28,7 @@ from ddim_from_scratch.fad import (
 from ddim_from_scratch.fad.reliability import distance, floor, infinity, interval
 from ddim_from_scratch.fad.statistics import Set
 from ddim_from_scratch.fad.weights import LAYERS
-from lessons import FAST, show_source, sound
+from lessons import FAST, show_answer, sound
 
 sr = 16_000
 tracks = 2 if FAST else 5  # of 30 seconds, an instrument
@@ -57,8 +57,9 @@ for genre, clips in music.items():
 # sound into a few numbers, its *embedding*. What matters to its task stays; what does not is dropped. A
 # network that tells a harp from a synthesiser has to put them in different places.
 #
-# The one that comes with this package is *musicnn* (Pons and Serra 2019), trained to write the tags that
-# people gave to recordings. Its last layer before the tags are 256 numbers for three seconds of sound.
+# The one that comes with this package is the VGG baseline of the *musicnn* package
+# ([Pons and Serra 2019](https://arxiv.org/abs/1909.06654)), trained to predict the tags that people gave to
+# recordings. Its last layer before the tags are 256 numbers for three seconds of sound.
 
 # %%
 embedding = load_embedding("musicnn")
@@ -70,10 +71,12 @@ for genre, side in sets.items():
     assert side.n == 3 * len(side.clips) and len(side.mean) == 256
 
 # %% [markdown]
-# Nobody ever told it of these synthetic instruments, and still it hears strings that are plucked or
-# struck. What does the space look like? Its two directions of largest variance:
+# The network was never trained on synthetic instruments, and its tags show it: it hears a guitar in the bells
+# and in the organ, too. Whether its embeddings tell the three apart is another question. Here are their two
+# directions of largest variance:
 
 # %% tags=["hide-input"]
+middle = {}
 together = np.concatenate([np.concatenate(side.clips) for side in sets.values()])
 plane = np.linalg.svd(together - together.mean(0), full_matrices=False)[2][:2]
 fig, ax = plt.subplots(figsize=(6, 3.6))
@@ -81,6 +84,8 @@ for (genre, side), marker in zip(sets.items(), "os^", strict=True):
     points = (np.concatenate(side.clips) - together.mean(0)) @ plane.T
     (dots,) = ax.plot(*points.T, marker, markersize=4, alpha=0.6, label=genre)
     mean, covariance = gaussian(points)
+    away = ((points - mean) @ np.linalg.inv(covariance) * (points - mean)).sum(axis=1) ** 0.5
+    middle[genre] = np.mean(away < 0.5)
     circle = np.array([np.cos(a := np.linspace(0, 2 * np.pi, 100)), np.sin(a)])
     ax.plot(*(mean[:, None] + 2 * np.linalg.cholesky(covariance) @ circle), color=dots.get_color())
 ax.set(xlabel="first direction", ylabel="second direction")
@@ -89,16 +94,28 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# Three clouds. From here on the Fréchet audio distance (Kilgour et al. 2019) knows only the ellipses:
-# the mean $\mu$ and the covariance $\Sigma$ of each cloud, taken with $n - 1$.
+# Three groups, but not three Gaussians. They fall into smaller clumps, and look at the middle of the organ's
+# ellipse:
 
 # %%
-show_source(gaussian)
+print(f"within half a sigma of the centre: a Gaussian has {100 * (1 - np.exp(-1 / 8)):.0f} % of its points")
+print(*(f"{genre} {100 * share:.0f} %" for genre, share in middle.items()), sep=", ")
+assert middle["organ"] < 0.06
+
+# %% [markdown]
+# Where a Gaussian is densest the organ has next to nothing. From here on the Fréchet audio distance
+# ([Kilgour et al. 2019](https://arxiv.org/abs/1812.08466)) knows only the ellipses: the mean $\mu$ and the
+# covariance $\Sigma$ of each cloud, taken with $n - 1$. That the clouds are Gaussian is an assumption, and for
+# the organ a false one: keep it in mind beside the five lies below.
+
+# %%
+show_answer(gaussian)
 
 # %% [markdown]
 # ### The published ear: VGGish
 #
-# Published distances, the paper's among them, use *VGGish* (Hershey et al. 2017), trained to label
+# Published distances, the paper's among them, use *VGGish* ([Hershey et al.
+# 2017](https://arxiv.org/abs/1609.09430)), trained to label
 # videos. It hears 0.96 seconds at a time, as 96 frames of 64 mel bins, in 128 numbers:
 
 # %%
@@ -120,7 +137,7 @@ print("Its weights are", "at hand." if vggish_at_hand() else "not on this machin
 # ## How far apart are two heaps?
 #
 # Think of each distribution as a heap of sand. To turn one into the other every grain must travel; the
-# squared *Wasserstein-2 distance* is the mean squared length of the ways, if they are chosen best:
+# squared *Wasserstein-2 distance* is the mean squared distance of the best pairing:
 #
 # $$W_2^2 = \min_{\text{pairings}} \mathbb{E}\, |x - y|^2.$$
 #
@@ -147,8 +164,8 @@ assert abs(formula - 5) < 1e-12 and abs(sorted_pairs - 5) < 0.1
 # - 2 \operatorname{tr} C.$$
 #
 # Only the last term depends on the pairing. Try pairing by a linear map $y = \mu_e + A (x - \mu_b)$ with
-# a symmetric $A$ without negative eigenvalues, which stretches space and turns nothing: it is the slope
-# of a bowl, and such maps, like rising ones in one dimension, are best (Brenier 1991). It must turn one
+# a symmetric $A$ without negative eigenvalues, which stretches space and turns nothing: it is the gradient
+# of a convex function, and such maps, like rising ones in one dimension, are best (Brenier 1991). It must turn one
 # covariance into the other, $A \Sigma_b A = \Sigma_e$. With $R = \Sigma_b^{1/2}$ that is
 #
 # $$(R A R)^2 = R\, \Sigma_e R, \quad\text{so}\quad R A R = (R\, \Sigma_e R)^{1/2}$$
@@ -183,7 +200,7 @@ _, best = scipy.optimize.linear_sum_assignment(lengths)
 shift = ((mu_b - mu_e) ** 2).sum()
 transport = shift + (lengths.diagonal().mean() - shift) * 120 / 119  # n - 1, as in the covariances
 F = frechet_distance(mu_b, sigma_b, mu_e, sigma_e)
-print(f"mean squared way along the map {transport:.6f}, Frechet distance {F:.6f}")
+print(f"mean squared distance along the map {transport:.6f}, Frechet distance {F:.6f}")
 print("pairs that a better pairing would change:", np.sum(best != np.arange(120)))
 assert np.isclose(transport, F) and np.all(best == np.arange(120))
 
@@ -192,7 +209,7 @@ fig, ax = plt.subplots(figsize=(6, 3.4))
 ax.plot([x[:, 0], y[:, 0]], [x[:, 1], y[:, 1]], color="#999999", linewidth=0.5)
 ax.plot(*x.T, "o", markersize=4, label="$x$, from the first Gaussian")
 ax.plot(*y.T, "^", markersize=4, label="$y = \\mu_e + A(x - \\mu_b)$")
-ax.set(xlabel="first dimension", ylabel="second dimension", title="the shortest ways: stretched, never crossed over")
+ax.set(xlabel="first dimension", ylabel="second dimension", title="the optimal map: stretched, never crossed over")
 ax.legend(loc="upper left")
 plt.show()
 
@@ -225,7 +242,7 @@ for n in (50, 200):
 # its eigenvalues are those of a symmetric matrix, which are real, and what rounding pushed below 0 is 0.
 
 # %%
-show_source(frechet_distance)
+show_answer(frechet_distance)
 
 # %% [markdown]
 # ## The music
@@ -365,7 +382,7 @@ plt.show()
 # straight line only nearly, and the background keeps a bias of its own, if it is a sample.)
 
 # %%
-show_source(infinity)
+show_answer(infinity)
 
 # %% [markdown]
 # ## Lie 4: the resampler
@@ -388,12 +405,13 @@ dull = Set.of(embedding.of_clips(dull))
 print(f"the same recordings, by the other resampler: {distance(sets['bells'], dull):.2f}, not 0")
 change = distance(sets["plucked"], dull) - distance(sets["plucked"], sets["bells"])
 print(f"plucked against bells moves by {change:+.2f}")
-paper = 3.905, 3.715  # sampled in 100 and in 500 steps: lesson 12
-assert distance(sets["bells"], dull) > paper[0] - paper[1] and abs(change) > 0.05
+part = distance(sets["bells"], dull) / floors["bells"]
+print(f"the resampler alone is {100 * part:.0f} % of what the bells' own halves are apart")
+assert part > 0.01 and abs(change) > 0.05
 
 # %% [markdown]
-# A set against itself should score 0. The paper has two rows that differ by less than our two
-# resamplers. The sounds of both sides must have come the same way: the same resampler, loudness, bits,
+# A set against itself should score 0, and not a note has changed. The sounds of both sides must have come
+# the same way: the same resampler, loudness, bits,
 # and the same mp3 encoder or none.
 #
 # ## Lie 5: a ReLU too many
@@ -450,3 +468,14 @@ random_walk = np.cumsum(rng.standard_normal((1, 50, 128)), axis=1)
 axes[1, 1].plot(log_mel_statistics(random_walk)[0])
 axes[1, 1].set(title="log_mel_statistics", xlabel="feature", ylabel="value")
 plt.show()
+
+# %% [markdown]
+# ## Sources
+#
+# - [Kilgour et al. 2019, the Fréchet audio distance](https://arxiv.org/abs/1812.08466)
+# - [Dowson and Landau 1982, the distance of two Gaussians](https://doi.org/10.1016/0047-259X(82)90077-X)
+# - [Brenier 1991, optimal maps](https://doi.org/10.1002/cpa.3160440402)
+# - [Chong and Forsyth 2020, the bias of few samples](https://arxiv.org/abs/1911.07023)
+# - [Gui et al. 2024, FAD-infinity](https://arxiv.org/abs/2311.01616)
+# - [Hershey et al. 2017, VGGish](https://arxiv.org/abs/1609.09430)
+# - [Pons and Serra 2019, musicnn](https://arxiv.org/abs/1909.06654)

@@ -67,6 +67,12 @@ EXERCISES = [
             ),
             "this is the sum of ten distances: take their mean": lambda clips, rng: 10 * halves(clips),
             "this is the root of the distance: the score is its square": lambda clips, rng: halves(clips) ** 0.5,
+            "this is half of the distance: take the mean of ten distances": lambda clips, rng: halves(clips) / 2,
+            "the means of the two halves are mixed up: give both means and both covariances": (
+                lambda clips, rng: (
+                    halves(clips) - np.sum((gaussian(clips.clips[0])[0] - gaussian(clips.clips[1])[0]) ** 2)
+                )
+            ),
             "a set is compared with itself: the second half begins where the first ends": lambda clips, rng: 0.0,
         },
     ),

@@ -28,9 +28,19 @@ def pieces(rows, count, step=None):
 def products(x, w, b=0.0, before=1, after=1):
     """The nine products, with so many rows and columns of zeros before and after."""
     _, height, width, _ = x.shape
-    padded = np.pad(x, ((0, 0), (before, after), (before, after), (0, 0)))
+    (top, left), (bottom, right) = (n if isinstance(n, tuple) else (n, n) for n in (before, after))
+    padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
     taps = [(ky, kx) for ky in range(3) for kx in range(3)]
     return b + sum(padded[:, ky : ky + height, kx : kx + width] @ w[ky, kx] for ky, kx in taps), (x, w)
+
+
+def rounded(conv2d):
+    """1 if a large row spoils its neighbours two rows away, as sums over a tile do, and nine products do not."""
+    x = X.astype(np.float32)
+    x[:, 0] *= 1e8
+    y = conv2d(x, W.astype(np.float32), B.astype(np.float32))[0][:, 2:4]
+    exact = products(x.astype(np.float64), W, B)[0][:, 2:4]
+    return float(np.abs(y - exact).max() > 1e-2)
 
 
 EXERCISES = [
@@ -59,6 +69,9 @@ EXERCISES = [
             "every thread should have a piece: at least worker_count() of them": (
                 lambda x, limit: pieces(len(x), -(-x.nbytes // limit))
             ),
+            "the rows of a piece are rounded down: up, or there is one piece too many": (
+                lambda x, limit: pieces(len(x), 4, max(1, len(x) // 4))
+            ),
             "pieces overlap: a slice ends where the next begins": (
                 lambda x, limit: [slice(part.start, min(part.stop + 1, len(x))) for part in pieces(len(x), 4)]
             ),
@@ -75,9 +88,11 @@ EXERCISES = [
                 lambda conv2d: conv2d(DOT, TAPS, np.zeros(1))[0][0, ..., 0]
             ),
             "conv2d(x (2, 6, 5, 3), w (3, 3, 3, 2), b)": lambda conv2d: conv2d(X, W, B)[0],
+            "whether rounding shows Winograd's sums: float32, one row a hundred million times as large": rounded,
             "conv2d of float32": lambda conv2d: conv2d(*(a.astype(np.float32) for a in (X, W, B)))[0],
         },
         mistakes={
+            "these are nine products: right, but the task is Winograd's, with half the multiplications": products,
             "the taps are mirrored: networks slide w as it is": lambda x, w, b: products(x, w[::-1, ::-1], b),
             "height and width of the filter are swapped": lambda x, w, b: products(x, w.swapaxes(0, 1), b),
             "all is moved by one pixel: pad a row and a column on each side, not two after": (
@@ -86,6 +101,9 @@ EXERCISES = [
             "all is moved by one pixel: pad a row and a column on each side, not two before": (
                 lambda x, w, b: products(x, w, b, 2, 0)
             ),
+            "all is moved by one row: pad one before the first row": lambda x, w, b: products(x, w, b, (0, 1), (2, 1)),
+            "all is moved by one row: pad one row before, not two": lambda x, w, b: products(x, w, b, (2, 1), (0, 1)),
+            "all is moved by one column: pad one on each side": lambda x, w, b: products(x, w, b, (1, 0), (1, 2)),
             "the bias is missing": lambda x, w, b: products(x, w),
             "the bias is subtracted": lambda x, w, b: products(x, w, -b),
         },

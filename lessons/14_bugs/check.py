@@ -50,6 +50,13 @@ def rates(x, alpha_bar):
     return np.sqrt(alpha_bar), np.sqrt(1 - alpha_bar)
 
 
+def divided(x_t, alpha_bar, v):
+    """The museum's: right, but for a division."""
+    signal, noise = rates(x_t, alpha_bar)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return ((v + noise * (signal * x_t - noise * v)) / signal).astype(x_t.dtype)
+
+
 def turned(signal=1.0, noise=1.0, swap=False):
     """Some other combination of v and x_t."""
 
@@ -132,11 +139,15 @@ EXERCISES = [
         ),
         examples={
             "eps_of_velocity(x_t (2, 2), alpha_bar [0.9, 0.1], v)": lambda eps_of_velocity: eps_of_velocity(*PAIR),
+            "eps_of_velocity where no signal is left, alpha_bar 0": (
+                lambda eps_of_velocity: eps_of_velocity(PAIR[0], np.array([0.0, 0.1]), PAIR[2])
+            ),
             "eps_of_velocity of float32": (
                 lambda f: f(PAIR[0].astype(np.float32), PAIR[1], PAIR[2].astype(np.float32))
             ),
         },
         mistakes={
+            "this is the museum's: it divides by sqrt(alpha_bar), which is 0 where no signal is left": divided,
             "the sign before x_t is wrong": turned(noise=-1.0),
             "the sign before v is wrong": turned(signal=-1.0),
             "signal and noise rate are swapped: this is x0, but for a sign": turned(swap=True),
@@ -171,6 +182,7 @@ EXERCISES = [
                 lambda a, c, decay: a + (1 - decay) * c
             ),
             "this is a copy of the current weights": mistaken(lambda a, c, decay: c),
+            "the shares add up to more than 1: decay and 1 - decay": mistaken(lambda a, c, decay: decay * (a + c)),
         },
     ),
 ]

@@ -5,7 +5,7 @@
 # measures, the test that catches it, and the moral. Hardly one of them crashes: they train, sample and
 # play, and one wonders why the music is no good.
 #
-# You need lessons 01, 03, 04, 08 and 11. The lesson runs in about twenty seconds. The buggy code is
+# You need lessons 01, 03, 04, 08 and 11. The lesson runs in about two seconds on two cores. The buggy code is
 # retold here in a few lines of our own.
 
 # %%
@@ -31,7 +31,7 @@ from ddim_from_scratch.diffusion import (
 )
 from ddim_from_scratch.fad import frechet_distance, gaussian
 from ddim_from_scratch.training.optim import adamw, update_average
-from lessons import FAST, show_source, sound
+from lessons import FAST, show_answer, sound
 
 sr = 16_000
 caught = []
@@ -172,29 +172,36 @@ def wrapped_walk(eps_model, x, S):
 
 unfinished = signed(+1)(one_tune, noise, strides(1000, 600))
 wrapped = wrapped_walk(one_tune, noise, 50)
+thirty = signed(+1)(one_tune, noise, strides(1000, 30))
+right = last(ddim(one_tune, noise, alpha_bar, uniform_tau(1000, 50)))
+off = {name: scale * np.abs(x - tune).mean() for name, x in (("50", right), ("30", thirty), ("600", unfinished))}
+print(f"log-mel off by: 50 right steps {off['50']:.2f}, 30 strides {off['30']:.2f}, 600 strides {off['600']:.2f}")
+assert off["30"] < 1.5 * off["50"] and off["600"] > 4 * off["50"]
 print(f"correlation with the tune: wrapped {np.corrcoef(wrapped.ravel(), tune.ravel())[0, 1]:+.2f}")
 assert abs(np.corrcoef(wrapped.ravel(), tune.ravel())[0, 1]) < 0.2
 listen(unfinished, "600 strides of 1000 // 600: stopped at t = 400")
 listen(wrapped, "The cousin: 50 steps down, and the last one back up into noise")
 
 # %% [markdown]
-# With $S$ = 10 nothing is wrong, and 10, 50 and 100 are what everyone tries. At 30 a faint hiss remains,
-# at 600 it drowns the music, and people concluded that more steps are worse. The cousin does 49 steps
+# With $S$ = 10 nothing is wrong, and 10, 50 and 100 are what everyone tries. At 30 the picture is hardly worse than
+# with 50 right steps, so nobody notices; at 600 every pixel is off by a random factor, the sound is rough, and people
+# concluded that more steps are worse. The cousin does 49 steps
 # well and the last one into pure noise.
 #
 # **Moral.** Write the times down as an array, $0 = \tau_0 < \dots < \tau_S = T$, and test both ends of
 # it, with numbers that do not divide.
 
 # %%
-show_source(uniform_tau)
+show_answer(uniform_tau)
 
 # %% [markdown]
 # ## x0 is clipped, eps is not told
 #
 # Data lie in $[-1, 1]$, a network's idea of $x_0$ may not, so it is clipped. Then the step combines the
 # new $x_0$ with the old $\epsilon$. But $x_t = \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 - \bar\alpha_t}\,
-# \epsilon$ ties them together: who changes one must change the other. (In one widespread library this is
-# the default, and an option derives $\epsilon$ again.)
+# \epsilon$ ties them together: who changes one must change the other. (In
+# [diffusers](https://github.com/huggingface/diffusers), `DDIMScheduler`, this is the default, and the option
+# `use_clipped_model_output` derives $\epsilon$ again.)
 
 
 # %%
@@ -248,7 +255,7 @@ for name, clip in (("eps kept", clip_only), ("eps derived again", clip_both)):
 #
 # **Moral.** Three numbers tied by an equation: test the equation after every change of one.
 #
-# ## The beta of one step in a step of ten
+# ## The beta of one step in a step of twenty
 #
 # DDPM's formulas have a $\beta_t$, the noise added between $t - 1$ and $t$. Someone shortens sampling by
 # visiting every twentieth time, with the formulas unchanged: each step then removes a twentieth of the
@@ -375,8 +382,9 @@ exhibit(test_the_distance_of_few_clips_is_a_number, with_sqrtm, frechet_distance
 #
 # ## A ReLU after the embedding
 #
-# VGGish's last dense layer has no activation. A copy in another framework ended like all its layers,
-# with one. Every score of its users is that of another embedding.
+# VGGish's last dense layer has no activation. A copy in another framework,
+# [torchvggish](https://github.com/harritaylor/torchvggish), ended like all its layers, with one. Every score
+# of its users is that of another embedding.
 
 
 # %%
@@ -400,7 +408,7 @@ exhibit(test_what_lies_below_zero_is_seen, dense_and_relu, dense)
 
 # %% [markdown]
 # **Moral.** A port is right when its numbers are, on the same input, to six digits. Compare the
-# embeddings, not the labels that come after: those forgive.
+# embeddings, not the labels that come after: labels hide small errors.
 #
 # ## Integers that wrap
 #
@@ -432,8 +440,11 @@ sound(0.3 * mix_floats(*loud) / 32768, "Strings and organ, mixed as floats")
 sound(0.3 * mix_integers(*loud) / 32768, "... as 16-bit integers")
 
 # %% [markdown]
-# A much copied pair of test values for the Fréchet distance was made from noise that wraps like this,
-# and was not seeded either: nobody can reproduce it to the last digit.
+# The much copied test values of the Fréchet audio distance come from
+# [gen_test_files.py](https://github.com/google-research/google-research/tree/master/frechet_audio_distance): sines at
+# full scale plus a very small noise, written as 16-bit integers. What passes full scale can wrap; and the
+# noise is not
+# seeded, so nobody can reproduce the values to the last digit.
 #
 # **Moral.** Integers are for files. `x / 32768` on the first line after reading, and a test at full
 # loudness.
@@ -542,3 +553,13 @@ for _ in range(40):
 axes[1, 1].plot(1 + np.arange(40), values)
 axes[1, 1].set(title="update_average, decay 0.9", xlabel="step", ylabel="average of ones", ylim=(0, 1))
 plt.show()
+
+# %% [markdown]
+# ## Sources
+#
+# - [diffusers, `DDIMScheduler`: clipping, and its option](https://github.com/huggingface/diffusers)
+# - [Nichol and Dhariwal 2021, the cosine schedule](https://arxiv.org/abs/2102.09672)
+# - [Salimans and Ho 2022, predicting v](https://arxiv.org/abs/2202.00512)
+# - [pytorch-fid: a general matrix root, and what is done about its imaginary part](https://github.com/mseitzer/pytorch-fid)
+# - [torchvggish: the last activation](https://github.com/harritaylor/torchvggish)
+# - [google-research, frechet_audio_distance: the test sounds](https://github.com/google-research/google-research/tree/master/frechet_audio_distance)

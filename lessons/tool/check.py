@@ -1,9 +1,9 @@
 """Checks a student's function: it replaces the package's, and the package's own tests run on it.
 
-A lesson's check.py lists its exercises. Each is judged in its own process, so that a wrong or endless function cannot
-affect the others. First come examples: small inputs on which the student's answer is compared with the package's, and
-known mistakes are recognised by their answers. Then the package's tests run, with the student's function in place of
-the package's.
+A lesson's check.py lists its exercises. Each is judged in its own process, and the student's file runs in another, so
+that a wrong or endless function cannot affect the others, nor decide on itself. First come examples: small inputs on
+which the student's answer is compared with the package's, and known mistakes are recognised by their answers. Then the
+package's tests run, with the student's function in place of the package's.
 """
 
 from __future__ import annotations
@@ -15,16 +15,12 @@ import importlib.util
 import inspect
 import json
 import os
-import signal
-import subprocess
 import sys
-import tempfile
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,11 +29,12 @@ from ddim_from_scratch.diffusion import SAMPLERS
 from ddim_from_scratch.runtime.backend import available_cores
 from ddim_from_scratch.runtime.errors import UserError
 
+from . import apart
+from .channel import Channel
 from .display import SOLVED
 from .percent import ROOT
 
 TIME_LIMIT = 120  # seconds for one exercise; the tests of a good answer take a few
-PRINTED = 50_000_000  # bytes that a student's code may print
 
 Probe = Callable[[Callable], Any]  # calls the function it is given, and returns what it answers
 
@@ -81,7 +78,7 @@ def exercises(folder: Path) -> list[Exercise]:
 
 def check(folder: Path, path: Path, time_limit: float = TIME_LIMIT) -> dict[str, Verdict]:
     """Judges every exercise of a lesson, as written in the file `path`, each in its own process."""
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{path} does not exist: write the exercises of {folder.name} there")
     names = [exercise.name for exercise in exercises(folder)]
     with ThreadPoolExecutor(available_cores()) as pool:
@@ -90,56 +87,36 @@ def check(folder: Path, path: Path, time_limit: float = TIME_LIMIT) -> dict[str,
 
 
 def judge_apart(folder: Path, name: str, path: Path, time_limit: float) -> Verdict:
-    """`judge` in a new process. After `time_limit` seconds it is killed, with all processes that it started."""
-    with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryFile() as printed:
-        verdict = Path(scratch, "verdict.json")
-        command = [sys.executable, "-m", __spec__.name, folder.name, name, str(path.resolve()), str(verdict)]
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=printed,
-            stderr=printed,
-            start_new_session=True,
-        )
-        try:
-            process.wait(time_limit)
-        except subprocess.TimeoutExpired:
-            return Verdict("failed", f"not done after {time_limit:g} s: does a loop never end?")
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        if verdict.is_file():
-            return Verdict(*json.loads(verdict.read_text(encoding="utf-8")))
-        printed.seek(max(0, printed.seek(0, os.SEEK_END) - 2000))
-        last = printed.read().decode(errors="replace").strip()
-        return Verdict("failed", f"Python ended before the check did (status {process.returncode}).\n{last}".strip())
+    """`judge` in a new process, and the student's file in another. Both are killed after `time_limit` seconds."""
+    return Verdict(*apart.judged(folder.name, name, path, time_limit))
 
 
-def judge(exercise: Exercise, path: Path) -> Verdict:
-    """Replaces the package's function by that of the file `path`, and runs the examples, then the tests."""
-    original = exercise.original()
+def judge(exercise: Exercise, channel: Channel, file: str) -> Verdict:
+    """Replaces the package's function by the student's in the process at the other end of `channel`.
+
+    Runs the examples, then the tests. file: the name of the student's file.
+    """
+    original, in_place = exercise.original(), changed_in_place(exercise)
     expected = {label: probe(original) for label, probe in exercise.examples.items()}
     try:
-        module = load(path)
-    except (Exception, SystemExit) as error:
-        return Verdict("failed", f"{path.name} can't be imported. {describe(error, path)}")
-    student = getattr(module, exercise.name, None)
-    if not callable(student):
-        return Verdict("failed", f"{path.name} has no function {exercise.name}: put it back")
-    if inspect.unwrap(student).__code__.co_filename != str(path):
-        return Verdict("failed", f"{exercise.name} is imported: write it in {path.name}")
+        if problem := channel.call("load"):
+            return Verdict("failed", str(problem))
+    except Exception as error:
+        return Verdict("failed", f"{file} can't be imported. {describe(error)}")
+
+    @functools.wraps(original)
+    def student(*args: Any, **kwargs: Any) -> Any:
+        return channel.call(exercise.name, *args, **kwargs)
+
     calls = replace(original, student)
     for label, probe in exercise.examples.items():
         given: list[tuple[str, Any, Any]] = []
         try:
-            obtained = probe(on_copies(student, given))
+            obtained = probe(on_copies(student, given, in_place))
         except NotImplementedError:
             return Verdict("to do", "not written yet")
-        except (Exception, SystemExit) as error:
-            return Verdict("failed", f"{label} fails. {describe(error, path)}")
+        except Exception as error:
+            return Verdict("failed", f"{label} fails. {describe(error)}")
         if obtained is None or obtained is ...:
             return Verdict("to do", f"{label} returns {obtained}")
         if difference := compare(expected[label], obtained, exercise.tolerance):
@@ -150,19 +127,35 @@ def judge(exercise: Exercise, path: Path) -> Verdict:
                 f"you changed {changed[0]} in place, and others still need it: compute a new array, or copy it first"
             )
             return Verdict("failed", f"{label}: the values are right, but {advice}")
-    return run_tests(exercise, calls, path)
+    return run_tests(exercise, calls)
 
 
-def on_copies(function: Callable, given: list[tuple[str, Any, Any]]) -> Callable:
-    """`function` called with copies of its arrays. Appends (name, original, copy) of each argument to `given`.
+def changed_in_place(exercise: Exercise) -> set[str]:
+    """The names of the arguments that the package's function is to change, seen in the examples."""
+    original, seen = exercise.original(), []
+    names = list(inspect.signature(original).parameters)
 
-    So an answer that changes its arguments spoils no later example, and can be told so.
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        seen.extend(zip(names, map(copied, args), args, strict=False))  # names are fewer where the signature has *args
+        return original(*args, **kwargs)
+
+    for probe in exercise.examples.values():
+        probe(watched)
+    return {name for name, before, after in seen if not same(before, after)}
+
+
+def on_copies(function: Callable, given: list[tuple[str, Any, Any]], in_place: Collection[str] = ()) -> Callable:
+    """`function` called with copies of its arrays, but for the arguments `in_place`, which it is to change.
+
+    Appends (name, original, copy) of each argument to `given`. So an answer that changes its arguments spoils no later
+    example, and can be told so.
     """
     names = list(inspect.signature(function).parameters)
 
     def called(*args: Any, **kwargs: Any) -> Any:
-        copies = [copied(arg) for arg in args]
-        given.extend(zip(names, args, copies, strict=False))  # names are fewer where the signature has *args
+        named = [*names, *[""] * len(args)]
+        copies = [arg if name in in_place else copied(arg) for name, arg in zip(named, args, strict=False)]
+        given.extend(zip(names, args, copies, strict=False))
         return function(*copies, **kwargs)
 
     return called
@@ -186,29 +179,20 @@ def same(x: Any, y: Any) -> bool:
     return all(map(same, x, y)) if type(x) in (list, tuple) and len(x) == len(y) else True
 
 
-def load(path: Path) -> ModuleType:
-    """Imports a file that is not on the import path."""
-    spec = importlib.util.spec_from_file_location("exercise", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["exercise"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 def replace(original: Callable, student: Callable) -> list[None]:
-    """Replaces `original` by `student` in all modules of the package and in the student's file.
+    """Replaces `original` by `student` in all modules of the package.
 
     Returns a list that gets one more element with every call of the function.
     """
     calls: list[None] = []
 
-    @functools.wraps(student)
+    @functools.wraps(original)
     def counted(*args: Any, **kwargs: Any) -> Any:
         calls.append(None)
         return student(*args, **kwargs)
 
     for place, module in list(sys.modules.items()):
-        if place.partition(".")[0] in {"ddim_from_scratch", "exercise"}:
+        if place.partition(".")[0] == "ddim_from_scratch":
             for name in [name for name, value in vars(module).items() if value is original]:
                 setattr(module, name, counted)
     for name, sampler in SAMPLERS.items():
@@ -224,7 +208,7 @@ def compare(expected: Any, obtained: Any, tolerance: float) -> str | None:
     except ValueError as error:
         return f"what it returns is no array ({error})"
     if b.dtype.kind not in "biufc":
-        return f"expected numbers, obtained {type(obtained).__name__}"
+        return f"expected numbers, obtained {getattr(obtained, 'kind', type(obtained).__name__)}"
     beside = f"\n  expected {show_array(a)}\n  obtained {show_array(b)}"
     if a.shape != b.shape:
         return f"the shape is {b.shape}, not {a.shape}"
@@ -264,15 +248,9 @@ def recognise(exercise: Exercise, probe: Probe, expected: Any, obtained: Any) ->
     return hints if len(hints) < 3 else []
 
 
-def describe(error: BaseException, path: Path) -> str:
-    """An exception in one line, with the last line of the student's file in its traceback."""
-    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    if isinstance(error, SyntaxError):
-        return f"line {error.lineno}: {error.msg}: {(error.text or '').strip()}"
-    if isinstance(error, RecursionError):
-        return "It calls the function of the package that it replaces, and so itself: write it without."
-    place = f"line {lines[-1].lineno}, `{lines[-1].line}`: " if lines else ""
-    return f"{place}{type(error).__name__}: {error}"
+def describe(error: BaseException) -> str:
+    """An error in one line. One of the student's says where it happened."""
+    return getattr(error, "sentence", "") or f"{type(error).__name__}: {error}"
 
 
 def in_words(error: AssertionError) -> str:
@@ -290,8 +268,8 @@ def in_words(error: AssertionError) -> str:
 class Judge:
     """A pytest plugin that counts passed tests and describes the first other outcome."""
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.passed, self.trouble = path, 0, ""
+    def __init__(self) -> None:
+        self.passed, self.trouble = 0, ""
 
     def pytest_collection_finish(self) -> None:
         with contextlib.suppress(ImportError):
@@ -310,15 +288,15 @@ class Judge:
         elif not self.trouble:
             error, purpose = call.excinfo.value, inspect.getdoc(item.function)
             lines = [f"{item.nodeid} fails" + (f": {purpose.splitlines()[0]}" if purpose else "")]
-            story = in_words(error) if isinstance(error, AssertionError) else describe(error, self.path)
+            story = in_words(error) if isinstance(error, AssertionError) else describe(error)
             self.trouble = "\n".join([*lines, *story.strip().splitlines()[:15]])
 
 
-def run_tests(exercise: Exercise, calls: list[None], path: Path) -> Verdict:
+def run_tests(exercise: Exercise, calls: list[None]) -> Verdict:
     """Runs the package's tests on the package as it is now."""
     import pytest
 
-    plugin = Judge(path)
+    plugin = Judge()
     calls.clear()
     options = ["-q", "-x", "-p", "no:cacheprovider", "--no-header", "--tb=no"]
     status = pytest.main([*options, *exercise.tests], plugins=[plugin])
@@ -348,14 +326,14 @@ def remember(verdicts: Mapping[str, Verdict]) -> None:
     SOLVED.write_text("\n".join(sorted(solved)) + "\n", encoding="utf-8")
 
 
-def main(folder: str, name: str, path: str, verdict: str) -> None:
-    with contextlib.suppress(ImportError, ValueError):  # not on Windows
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_FSIZE, (PRINTED, PRINTED))
+def main(folder: str, name: str, file: str, read_fd: str, write_fd: str, verdict_fd: str) -> None:
     (exercise,) = (e for e in exercises(Path(folder)) if e.name == name)
-    result = judge(exercise, Path(path))
-    Path(verdict).write_text(json.dumps(result), encoding="utf-8")
+    channel = Channel(int(read_fd), int(write_fd), {}, trusts=False)
+    result = judge(exercise, channel, file)
+    if channel.ended:
+        result = Verdict("ended", "")
+    with os.fdopen(int(verdict_fd), "w") as pipe:
+        json.dump((result.state, result.message[:8000]), pipe)
 
 
 if __name__ == "__main__":

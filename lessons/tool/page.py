@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import html
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -15,16 +17,18 @@ from pygments.formatters import HtmlFormatter
 from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.runtime.files import replacing
 
-from .display import code_html
-from .percent import Lesson
+from .display import code_html, data_uri
+from .percent import LESSONS, ROOT, Lesson
 from .run import Run
 
 HERE = Path(__file__).parent
+FRONT = (("image/webp", "film.webp"), ("audio/ogg", "demo.ogg"))  # what the index shows and plays
 OPERATOR = r"<mi>(?:sin|cos|arccos|exp|ln|log|max|min)</mi>"
 ALONE = "(?<!<msub>)(?<!<msup>)(?<!<msubsup>)"  # with an index, the operator is the first of two children
 THIN = '<mspace width="0.167em" />'  # what TeX sets around a function's name
+BEFORE_A_SIGN = r"(<mo[^>]*>(?:\(|\[|,|=|&#x0003D;|&#x00028;|&#x0002C;)</mo>(?:<mspace[^>]*/>)*)"
 # The browser enforces this: it may show what is in the file, and load nothing.
-POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
+POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; font-src data:"
 
 PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -59,9 +63,10 @@ def write_lesson(folder: Path, done: Run, lessons: list[Lesson]) -> Path:
         if cell.kind == "markdown":
             parts.append(prose_html(markdown, cell.text, headings, f"{done.lesson.path}:{cell.line}"))
         else:
-            results, code = "".join(item.html() for item in shown), code_html(cell.code) if cell.code else ""
+            results = "".join(item.html() for item in shown)
+            code = folded_imports(cell.code)
             if cell.hidden:  # folded, below its results
-                results, code = "", f"{results}<details><summary>the code of this</summary>{code}</details>"
+                results, code = "", f"{results}<details><summary>code of this figure</summary>{code}</details>"
             parts.append(f'<div class="cell">{code}{results}</div>')
     sections = "".join(f'<li><a href="#{name}">{text}</a></li>' for name, text in headings)
     place = [lesson.number for lesson in lessons].index(done.lesson.number)
@@ -73,9 +78,11 @@ def write_lesson(folder: Path, done: Run, lessons: list[Lesson]) -> Path:
     )
     body = (
         f'<header><a href="index.html">Music from noise</a><span>Lesson {done.lesson.number}</span></header>'
-        f'<div class="columns"><nav class="contents" aria-label="On this page"><ol>{sections}</ol></nav>'
-        f'<main>{"".join(parts)}<p class="time">This page was made by running the lesson: {done.time_taken}.</p>'
-        f'<nav class="turn" aria-label="Lessons">{links}</nav></main></div>'
+        f'<main class="columns"><div class="title">{parts[0]}</div>'
+        f'<nav class="contents" aria-label="On this page"><ol>{sections}</ol></nav>'
+        f'<div class="text">{"".join(parts[1:])}'
+        f'<p class="time">This page was made by running the lesson: {done.time_taken}.</p>'
+        f'<nav class="turn" aria-label="Lessons">{links}</nav></div></main>'
     )
     write(folder / f"{done.lesson.number}.html", f"{done.lesson.number} {done.lesson.title}", body)
     for lesson in lessons:  # so that no link is broken
@@ -89,25 +96,56 @@ def write_lesson(folder: Path, done: Run, lessons: list[Lesson]) -> Path:
     return folder / f"{done.lesson.number}.html"
 
 
+def folded_imports(code: str) -> str:
+    """Python as HTML. Imports at its beginning are folded if they are more than three lines."""
+    lines = code.splitlines()
+    imports = itertools.takewhile(lambda part: isinstance(part, ast.Import | ast.ImportFrom), ast.parse(code).body)
+    end = max((part.end_lineno or 0 for part in imports), default=0)
+    if end <= 3:
+        return code_html(code) if code else ""
+    rest = "\n".join(lines[end:]).strip("\n")
+    first = f"<details><summary>imports</summary>{code_html(chr(10).join(lines[:end]))}</details>"
+    return first + (code_html(rest) if rest else "")
+
+
+def facts() -> dict[str, tuple[str, str, str]]:
+    """What each lesson needs, its reading time and its difficulty, from the table in the course's README."""
+    rows = re.findall(r"^\| (\d\d) .*?\| (.*?) \| (.*?) \| (.*?) \|", (LESSONS / "README.md").read_text(), re.MULTILINE)
+    return {number: (needs, difficulty, reading) for number, needs, difficulty, reading in rows}
+
+
 def write_index(folder: Path, lessons: list[Lesson]) -> None:
-    """Writes FOLDER/index.html: the lessons in order, each with its first paragraph."""
-    items = "".join(
-        f'<li><a href="{lesson.number}.html"><span>{lesson.number}</span><strong>{prose(lesson.title)}</strong>'
-        f"<p>{prose(lesson.summary)}</p></a></li>"
-        for lesson in lessons
-    )
+    """Writes FOLDER/index.html: a film, a sound, and the lessons in order with what they need."""
+    about, items = facts(), ""
+    for lesson in lessons:
+        needs, difficulty, reading = about.get(lesson.number, ("", "", ""))
+        parts = [f"{reading} to read" if reading else "", f"{difficulty}", f"needs {needs}" if needs else ""]
+        items += (
+            f'<li><a href="{lesson.number}.html"><span>{lesson.number}</span><strong>{prose(lesson.title)}</strong>'
+            f"<p>{prose(lesson.summary)}</p><small>{' · '.join(filter(None, parts))}</small></a></li>"
+        )
     lead = (
         "How a machine learns to make music: a diffusion system in NumPy, taken apart and put together again. "
-        "Every number and every sound on these pages was computed by the code beside it."
+        "Every number and every sound in the lessons was computed by the code beside it."
     )
-    body = f'<main class="index"><h1>Music from noise</h1><p class="lead">{lead}</p><ol>{items}</ol></main>'
+    film, music = (data_uri(kind, (ROOT / "docs" / name).read_bytes()) for kind, name in FRONT)
+    body = (
+        f'<main class="index"><h1>Music from noise</h1><p class="lead">{lead}</p>'
+        f'<figure class="picture"><img src="{film}" alt="A spectrogram on its way from noise to music"></figure>'
+        f'<figure class="sound"><figcaption>Three clips that the network of lesson 08 can generate</figcaption>'
+        f'<audio controls preload="metadata" src="{music}" aria-label="Three generated clips"></audio></figure>'
+        f"<ol>{items}</ol></main>"
+    )
     write(folder / "index.html", "Music from noise", body)
 
 
 def write(path: Path, title: str, body: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     light, dark = (HtmlFormatter(style=name).get_style_defs(".code") for name in ("xcode", "github-dark"))
-    style = f"{light}\n@media screen and (prefers-color-scheme: dark) {{ {dark} }}\n{(HERE / 'style.css').read_text()}"
+    font = data_uri("font/woff2", (HERE / "lesson_math.woff2").read_bytes())
+    face = f'@font-face {{ font-family: "Lesson Math"; src: url({font}); }}'
+    own = (HERE / "style.css").read_text()
+    style = f"{light}\n@media screen and (prefers-color-scheme: dark) {{ {dark} }}\n{face}\n{own}"
     with replacing(path) as file:
         file.write(PAGE.format(policy=POLICY, title=html.escape(title), style=style, body=body).encode())
 
@@ -122,7 +160,7 @@ def markdown_renderer() -> MarkdownIt:
         return mathml(tex, options["display_mode"])
 
     return (
-        MarkdownIt("commonmark", {"highlight": fence})
+        MarkdownIt("commonmark", {"highlight": fence, "html": False})
         .enable("table")
         .use(dollarmath_plugin, renderer=math, allow_labels=False)
     )
@@ -135,6 +173,9 @@ def mathml(tex: str, block: bool = False) -> str:
         raise UserError(
             f"TeX that can't be shown: {tex.strip()!r}: write it otherwise (align* is known, aligned is not)"
         )
+    result = re.sub(
+        rf"{BEFORE_A_SIGN}<mo>(&#x02212;|−)</mo>", r'\1<mo form="prefix" lspace="0" rspace="0">\2</mo>', result
+    )
     result = re.sub(rf"(?<=</m[in]>)(?={OPERATOR})", THIN, result)
     return re.sub(rf"{ALONE}({OPERATOR})(?=<m[inf])", rf"\1{THIN}", result)
 

@@ -28,8 +28,11 @@ LESSONS = ROOT / "lessons"
 
 SETUP = f"""\
 # Makes `import lessons` work: from the repository around this notebook, or else from the one that made it.
+import os
 import sys
 from pathlib import Path
+
+os.environ.setdefault("TQDM_DISABLE", "1")  # no progress bars between the outputs
 
 places = [Path.cwd(), *Path.cwd().parents, Path({str(ROOT)!r})]
 sys.path.insert(0, next(str(folder) for folder in places if (folder / "lessons/tool").is_dir()))"""
@@ -43,8 +46,8 @@ class Cell(NamedTuple):
 
     @property
     def code(self) -> str:
-        """The code to show, without calls of `show_source`, whose output is shown instead."""
-        return re.sub(r"^show_source\(.*\)\n?", "", self.text, flags=re.MULTILINE).rstrip()
+        """The code to show, without calls of `show_source` and `show_answer`, whose output is shown instead."""
+        return re.sub(r"^show_(?:source|answer)\(.*\)\n?", "", self.text, flags=re.MULTILINE).rstrip()
 
 
 class Lesson(NamedTuple):

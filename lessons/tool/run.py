@@ -8,10 +8,12 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from functools import partialmethod
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import matplotlib.pyplot as plt
+from tqdm import tqdm
 
 from ddim_from_scratch.runtime.backend import available_cores
 
@@ -79,7 +81,7 @@ def run(lesson: Lesson) -> Run:
                     # The newlines give the traceback the line numbers of the file.
                     exec(compile("\n" * (cell.line - 1) + cell.text, str(lesson.path), "exec"), namespace)
                     display.show_figures()
-                except Exception as error:
+                except (Exception, SystemExit) as error:
                     print_traceback(error, str(lesson.path))
                     raise LessonError(lesson.path) from None
                 finally:
@@ -101,6 +103,7 @@ def recorded() -> Iterator[list[Any]]:
         patch.object(display, "recording", shown),
         patch.object(display, "print_plain", lambda text: print(text, file=out, flush=True)),
         patch.object(plt, "show", display.show_figures),
+        patch.object(tqdm, "__init__", partialmethod(tqdm.__init__, disable=True)),  # no bars between the outputs
     ):
         yield shown
 

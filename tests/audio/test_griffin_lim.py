@@ -79,3 +79,9 @@ def test_no_click_at_the_start(music):
 def test_errors_say_what_was_given(log_mel, message):
     with pytest.raises(ValueError, match=message):
         griffin_lim(log_mel)
+
+
+@pytest.mark.parametrize("momentum", [-1, -0.01, 1, np.inf, np.nan])
+def test_a_momentum_that_does_not_converge_is_refused(momentum):
+    with pytest.raises(ValueError, match=f"momentum is {momentum}"):
+        griffin_lim(np.zeros((3, 128)), momentum=momentum)

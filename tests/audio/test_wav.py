@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from ddim_from_scratch.audio import AudioError, find_audio, load_audio, log_mel, wav, write_wav
+from ddim_from_scratch.audio import AudioError, find_audio, full_scale, load_audio, log_mel, wav, write_wav
+from ddim_from_scratch.runtime import errors
 
 T = np.arange(44100) / 44100
 STEREO = np.stack([0.5 * np.sin(2 * np.pi * 440 * T), 0.3 * np.sin(2 * np.pi * 440 * T)], axis=1)
@@ -34,13 +35,24 @@ def test_no_resampling_at_the_same_rate(tmp_path):
     np.testing.assert_array_equal(load_audio(tmp_path / "x.wav"), x)
 
 
-def test_write_wav_clips_and_rounds(tmp_path):
+def test_write_wav_rounds(tmp_path):
     path = tmp_path / "x.wav"
-    write_wav(path, np.array([-3.0, -1.0, 0.0, 0.25, 1.0, 3.0]))
+    write_wav(path, np.array([-1.0, 0.0, 0.25, 1.0]))
     pcm, rate = soundfile.read(path, dtype="int16")
     assert rate == 16000
-    np.testing.assert_array_equal(pcm, [-32767, -32767, 0, 8192, 32767, 32767])
+    np.testing.assert_array_equal(pcm, [-32767, 0, 8192, 32767])
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_clip_louder_than_full_scale_gets_one_gain_and_that_is_said_once(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(errors, "_said", set())
+    loud = np.array([-3.0, 0.0, 1.5, -0.75], np.float32)
+    for _ in range(2):
+        write_wav(tmp_path / "x.wav", loud)
+        np.testing.assert_allclose(load_audio(tmp_path / "x.wav"), loud / 3, atol=1e-4)
+    assert capsys.readouterr().err.count("full scale") == 1
+    quiet = np.array([-1, 0.5], np.float32)
+    assert full_scale(quiet) is quiet and full_scale(loud).dtype == np.float32
 
 
 def test_write_wav_refuses_nan_and_keeps_the_old_file(tmp_path):
@@ -166,7 +178,8 @@ APE = bytes(100) + b"APETAGEX" + struct.pack("<4I", 2000, 132, 1, 0) + bytes(8)
         with_size("AU", b".snd", 8, b"\xff" * 4),
         without_length(sound_bytes("FLAC")),
         without_length(sound_bytes("FLAC")) + TAG,
-        ID3 + sound_bytes("FLAC"),
+        with_size("FLAC", b"fLaC", 22, struct.pack(">I", 500)),
+        ID3 + sound_bytes("FLAC") + bytes(9000),
         ID3 + ID3 + sound_bytes("MP3") + TAG,
         bytes(3000) + sound_bytes("MP3") + APE,
         with_size("MP3", b"Xing", 8, struct.pack(">I", 5)),
@@ -222,6 +235,7 @@ def test_a_cut_file_of_every_container_is_an_error(tmp_path, kind):
         (wav_bytes(len(PCM) + 16), N, "40000 of 40016 bytes"),
         (sound_bytes("AIFF")[:-10], N - 5, "of 40008 bytes"),
         (sound_bytes("CAF")[:-10], N - 5, "of 40004 bytes"),
+        (with_size("AU", b".snd", 8, struct.pack(">I", 1000)), N, "states 1000 bytes of sound and holds 40000"),
         (wav_bytes(1000), N, "states 1000 bytes of sound and holds 40000"),
         (wav_bytes(len(PCM)) + bytes(5000), N, "5000 bytes after the sound"),
     ],

@@ -5,7 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ddim_from_scratch.diffusion import SCHEDULES as REGISTRY
 from ddim_from_scratch.diffusion import (
+    SPACINGS,
+    Sampling,
+    Schedule,
+    T,
     alpha_bar_of_log_snr,
     continuous_cosine_schedule,
     cosine_schedule,
@@ -105,3 +110,53 @@ def test_more_steps_than_times_or_none_are_refused(walk, steps):
 def test_equal_steps_to_an_infinite_log_snr_are_refused():
     with pytest.raises(ValueError, match=r"alpha_bar\[2\] is 0.0"):
         log_snr_tau(np.array([1.0, 0.5, 0.0]), 2)
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+@pytest.mark.parametrize("steps", [7, 30, 250])
+def test_the_continuous_schedule_is_walked_at_exact_times(spacing, steps):
+    schedule = Schedule()
+    times = schedule.times(spacing, steps)
+    assert times.shape == (steps + 1,) and times[0] == 0 and times[-1] == T and np.all(np.diff(times) > 0)
+    if spacing == "uniform":
+        np.testing.assert_allclose(times, T * np.arange(steps + 1) / steps, rtol=1e-15)
+    if spacing == "quadratic":
+        np.testing.assert_allclose(times, T * (np.arange(steps + 1) / steps) ** 2, rtol=1e-15)
+    angle = np.arccos(0.95) + times[1:] / T * (np.arccos(0.02) - np.arccos(0.95))
+    levels = schedule.at(times)
+    assert levels[0] == 1
+    np.testing.assert_allclose(levels[1:], np.cos(angle) ** 2, rtol=1e-12)
+
+
+def test_at_whole_times_the_levels_are_the_table_s():
+    for name in REGISTRY:
+        schedule = Schedule(name)
+        np.testing.assert_array_equal(schedule.at(schedule.times("uniform", 50)), schedule.alpha_bar[::20])
+    rounded = Schedule("linear").times("uniform", 7)
+    np.testing.assert_array_equal(rounded, uniform_tau(T, 7))
+
+
+@pytest.mark.parametrize("steps", [7, 30])
+def test_ddim_at_exact_times_is_the_published_loop(steps):
+    """The paper's code: time runs from 1 down in steps of 1 / steps, its rates are those of the angle."""
+
+    def rates(time):
+        angle = np.arccos(0.95) + time * (np.arccos(0.02) - np.arccos(0.95))
+        return np.cos(angle), np.sin(angle)
+
+    def network(x, noise_rate):
+        return np.tanh(x * noise_rate)
+
+    x = x_T = np.random.default_rng(0).standard_normal((2, 5))
+    for i in range(steps):
+        signal_rate, noise_rate = rates(1 - i / steps)
+        eps = network(x, noise_rate)
+        x0 = (x - noise_rate * eps) / signal_rate
+        signal_rate, noise_rate = rates(1 - (i + 1) / steps)
+        x = signal_rate * x0 + noise_rate * eps
+
+    def eps_model(alpha_bar):
+        return lambda x, t: network(x, (1 - alpha_bar[t]) ** 0.5)
+
+    *_, found = Sampling(steps=steps).walk(eps_model, Schedule(), np.random.default_rng(0))(x_T)
+    np.testing.assert_allclose(found, x0, rtol=1e-10)  # ours ends without noise, as theirs returns the last x0

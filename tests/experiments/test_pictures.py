@@ -11,7 +11,7 @@ import pytest
 
 from ddim_from_scratch.experiments import pictures
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 FRAME = np.zeros((8, 128))
 SCORE = {"fad": 2.0, "interval": (1.0, 3.0), "floor": 0.5, "ceiling": 1.0}
 POINTS = [{"sampler": "ddim", "evaluations": n, "rms": 1 / n, "fad": 1.0, "interval": (0.5, 2.0)} for n in (1, 2)]
@@ -19,7 +19,7 @@ DRAW = {
     "log-mels": lambda path: pictures.save_log_mels(path, {"one": [FRAME, FRAME + 1], "two": [FRAME]}),
     "losses": lambda path: pictures.save_losses(path, np.arange(4), {"noise": np.ones(4)}),
     "steps": lambda path: pictures.save_step_curves(path, POINTS, ("ddim", 2)),
-    "scores": lambda path: pictures.save_scores(path, {"row": SCORE}, {"row": 2.5}),
+    "distances": lambda path: pictures.save_distances(path, {"row": SCORE}),
     "study": lambda path: pictures.save_study(path, {0: 1.0}, {0: {1: 2.0}}, {"ema": 1.0}),
 }
 

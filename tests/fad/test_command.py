@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from ddim_from_scratch.fad import embeddings, frechet_distance, gaussian, log_mel_statistics
+from ddim_from_scratch.audio import write_wav
+from ddim_from_scratch.fad import embeddings, frechet_distance, gaussian, load_embedding, log_mel_statistics
 from ddim_from_scratch.fad.__main__ import main
+from ddim_from_scratch.fad.statistics import load_statistics
 from ddim_from_scratch.runtime.errors import UserError
 
 KEYS = "fad n_background n_eval rank_background rank_eval floor interval fad_infinity embedding"
@@ -69,6 +71,50 @@ def test_musicnn_hears_that_noise_is_not_music(music, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "rank" in out and "warning" in out and "real against real" in out
     assert "3.ogg" in out
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("embedding", ["mel", "musicnn"])
+def test_silence_has_null_and_a_sentence_instead_of_nan(embedding, music, tmp_path, capsys):
+    (tmp_path / "silence").mkdir()
+    for i in range(4):
+        soundfile.write(tmp_path / f"silence/{i}.wav", np.zeros(5 * 16000), 16000)
+    options = "--embedding", embedding, "--infinity"
+    for other in (tmp_path / "silence", music / "chords"):
+        result = score(tmp_path, tmp_path / "silence", other, *options)
+        assert result["interval"] is result["floor"] is result["fad_infinity"] is None
+        assert np.isfinite(result["fad"])
+        (note, *_) = result["notes"]
+        assert note.startswith("all embeddings of the background are equal") and note in capsys.readouterr().out
+    assert score(tmp_path, music / "chords", music / "noise", *options)["interval"]
+
+
+def test_equal_sets_have_no_negative_fad_infinity(music, tmp_path, capsys):
+    result = score(tmp_path, music / "chords", music / "chords", "--embedding", "mel", "--infinity")
+    assert result["fad_infinity"] is None
+    assert "no FAD-infinity: the line leads to -" in capsys.readouterr().out
+
+
+def test_saved_statistics_can_be_read_back_with_or_without_a_count_and_a_suffix(music, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    embeddings = rng.standard_normal((500, 384))
+    np.savez(tmp_path / "uncounted.npz", mu=embeddings.mean(axis=0), sigma=np.cov(embeddings.T))
+    for background, other, n in [("uncounted.npz", "uncounted.npz", 0), (music / "chords", music / "noise", 16)]:
+        score(tmp_path, tmp_path / background, tmp_path / other, "--embedding", "mel", "--save", tmp_path / "saved")
+        assert f"statistics are in {tmp_path / 'saved.npz'}" in capsys.readouterr().out
+        assert load_statistics(tmp_path / "saved.npz", "mel").n == n
+    assert score(tmp_path, tmp_path / "saved.npz", tmp_path / "saved.npz", "--embedding", "mel")["n_background"] == 16
+
+
+def test_a_clip_is_heard_as_it_would_be_from_its_file(tmp_path, rng):
+    """Louder than full scale: every set that is compared gets the same gain, whether it comes from a file or not."""
+    loud = 2 * rng.standard_normal((2, 16000), dtype=np.float32)
+    embedding = load_embedding("mel")
+    for i, clip in enumerate(loud):
+        write_wav(tmp_path / f"{i}.wav", clip)
+    from_files = embeddings.embed_files(embedding, sorted(tmp_path.glob("*.wav")), "files").values()
+    for found, expected in zip(embeddings.embed_clips(embedding, loud, "clips"), from_files, strict=True):
+        np.testing.assert_allclose(found, expected, atol=2e-3)  # a file has 16 bits
 
 
 def test_infinity_is_reported_with_slope_and_r_squared(music, tmp_path, capsys):

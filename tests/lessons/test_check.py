@@ -1,9 +1,12 @@
 """The checks: nothing written fails, solutions pass, known mistakes are named, and no trick counts as an answer."""
 
+import csv
 import importlib
 import json
+import os
 import textwrap
 
+import psutil
 import pytest
 
 from lessons.tool.check import check, compare, exercises, judge_apart, recognise
@@ -78,13 +81,16 @@ def judged(tmp_path, text, name="hann", time_limit=60):
         ("def hann(n) return", "failed", "line 2: "),
         ("raise SystemExit(0)", "failed", "can't be imported"),
         ("import os; os._exit(0)", "failed", "Python ended before the check did (status 0)"),
+        ("class Window: ...\ndef hann(n): return Window()", "failed", "expected numbers, obtained Window"),
+        ("class Window: ...\nhann = Window()", "failed", "hann is a Window, not a function"),
+        ("from functools import partial\nhann = partial(np.hanning)", "failed", "hann is a partial, not a function"),
         ("x = 1", "failed", "has no function hann"),
         ("from ddim_from_scratch.audio.stft import hann", "failed", "hann is imported"),
         (
             "from ddim_from_scratch.audio import mel\nfrom ddim_from_scratch.audio.stft import hann as h\n"
             "def hann(n): return h(n)",
             "failed",
-            "so itself",
+            "write it without",
         ),
         (  # right on the example only
             "def hann(n): return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n) if n == 8 else np.hanning(n)",
@@ -121,35 +127,142 @@ def test_expected_and_obtained_are_printed(tmp_path):
 GOOD = "import numpy as np\n\ndef hann(n): return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)\n"
 
 
-def test_grading_survives_crashes_and_endless_loops(tmp_path):
-    submissions = {
-        "crash": "import os\nos.abort()",
-        "good": GOOD,
-        "loop": "def hann(n):\n    while True: pass",
-        "noise": GOOD + "\nwhile True: print('x' * 1_000_000)",
-        "syntax": "def",
-    }
-    for name, text in submissions.items():
-        folder = tmp_path / "in" / name / "lessons" / SOUND.name
-        folder.mkdir(parents=True)
-        (folder / "exercise.py").write_text(text)
-    (tmp_path / "in/nothing").mkdir()
-    scores = tmp_path / "scores.json"
-    result = grade(tmp_path / "in", scores, time_limit=15)
+CHEATS = {
+    "the package's function in a default argument": """
+        from ddim_from_scratch.audio.stft import hann as package
+        def hann(n, function=package): return function(n)""",
+    "the package's function in a list": """
+        from ddim_from_scratch.audio.stft import hann as package
+        kept = [package]
+        def hann(n): return kept[0](n)""",
+    "the package's module, run again": """
+        import importlib.util, sys
+        import ddim_from_scratch.audio
+        place = sys.modules["ddim_from_scratch.audio.stft"].__file__
+        spec = importlib.util.spec_from_file_location("again", place)
+        again = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(again)
+        def hann(n): return again.hann(n)""",
+    "the solution, opened": """
+        names = {}
+        exec(open("ROOT/lessons/01_sound/solution.py").read(), names)
+        def hann(n): return names["hann"](n)""",
+    "the solution, imported": """
+        import importlib.util
+        spec = importlib.util.spec_from_file_location("solved", "ROOT/lessons/01_sound/solution.py")
+        solved = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(solved)
+        def hann(n): return solved.hann(n)""",
+    "a verdict written to every descriptor": """
+        import os
+        for descriptor in range(3, 64):
+            try: os.write(descriptor, b'["passed", "well done"]')
+            except OSError: pass
+        os._exit(0)""",
+    "a verdict written at exit": """
+        import atexit, os, sys
+        atexit.register(lambda: [os.write(int(x), b'["passed", ""]') for x in sys.argv if x.isdigit()])
+        def hann(n): sys.exit(0)""",
+    "the runner's functions replaced": """
+        import sys
+        for module in list(sys.modules.values()):
+            for name in ("compare", "judge", "run_tests", "describe"):
+                if hasattr(module, name): setattr(module, name, lambda *a, **k: None)
+        def hann(n): return np.zeros(n)""",
+    "NumPy's comparison replaced": """
+        np.allclose = np.array_equal = np.isclose = lambda *a, **k: True
+        def hann(n): return np.zeros(n)""",
+    "an answer that equals everything": """
+        class Equal(np.ndarray):
+            def __eq__(self, other): return True
+            def __sub__(self, other): return np.zeros(self.shape)
+        def hann(n): return np.zeros(n).view(Equal)""",
+    "tests skipped": """
+        import pytest
+        def hann(n):
+            if n != 8: pytest.skip("not today")
+            return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)""",
+    "code in the answer": """
+        import struct, sys
+        bomb = b"cbuiltins\\nexec\\n(S'import os; os.write(5, b\\'[]\\')'\\ntR."
+        def hann(n):
+            frame = sys._getframe()
+            while frame and "self" not in frame.f_locals: frame = frame.f_back
+            channel = frame.f_locals["self"]
+            channel.write(bomb)
+            return np.zeros(n)""",
+    "a child that goes on": """
+        import os
+        if os.fork() == 0:
+            while True: pass
+        def hann(n): return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)""",
+    "memory": """
+        kept = [np.ones(1 << 28) for _ in range(4)]
+        def hann(n): return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)""",
+}
+
+
+@pytest.mark.parametrize("name", CHEATS)
+def test_no_trick_counts_as_an_answer(tmp_path, name):
+    before = {process.pid for process in psutil.process_iter()}
+    verdict = judged(tmp_path, CHEATS[name].replace("ROOT", str(ROOT)))
+    assert verdict.state == "failed" and "The check itself stopped" not in verdict.message, verdict
+    left = [process for process in psutil.process_iter() if process.pid not in before]
+    assert not [process for process in left if str(tmp_path) in " ".join(process.cmdline())]
+
+
+def submit(folder, name, text, lesson=SOUND.name):
+    path = folder / name / "lessons" / lesson / "exercise.py"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_one_submission_ends_nobody_elses_grading(tmp_path):
+    inbox, scores = tmp_path / "in", tmp_path / "scores.json"
+    submit(inbox, "crash", "import os\nos.abort()")
+    good = submit(inbox, "good", GOOD)
+    submit(inbox, "loop", "def hann(n):\n    while True: pass")
+    submit(inbox, "surrogate", "raise ValueError('\\ud800')")
+    submit(inbox, os.fsdecode(b"J\xfcrgen"), GOOD)
+    submit(inbox, "zeros", b"\x00\xff")
+    for name in ("link", "folder", "pipe", "twice"):
+        (inbox / name / SOUND.name).mkdir(parents=True)
+    (inbox / "link" / SOUND.name / "exercise.py").symlink_to(good)
+    (inbox / "folder" / SOUND.name / "exercise.py").mkdir()
+    os.mkfifo(inbox / "pipe" / SOUND.name / "exercise.py")
+    (inbox / "twice" / SOUND.name / "exercise.py").write_text(GOOD)
+    submit(inbox, "twice/old", "")
+    (inbox / "=nothing").mkdir()
+    (inbox / "me").symlink_to(inbox / "good")
+    result = grade(inbox, scores, time_limit=20)
     assert json.loads(scores.read_text()) == result
-    assert list(result) == ["crash", "good", "loop", "noise", "nothing", "syntax"]
-    assert result["nothing"] == {}
-    points = {name: lesson[SOUND.name]["points"] for name, lesson in result.items() if lesson}
-    assert points == {"crash": 0, "good": 1, "loop": 0, "noise": 0, "syntax": 0}
-    assert "never end" in result["loop"][SOUND.name]["exercises"]["hann"]["message"]
-    assert result["good"][SOUND.name]["of"] == len(exercises(SOUND))
+    points = {name: lessons[SOUND.name]["points"] for name, lessons in result.items()}
+    assert points.pop("good") == points.pop("J\\xfcrgen") == 1
+    assert points == dict.fromkeys(
+        ["=nothing", "crash", "folder", "link", "loop", "pipe", "surrogate", "twice", "zeros"], 0
+    )
+
+    def said(name):
+        return result[name][SOUND.name]["exercises"]["hann"]["message"]
+
+    assert "never end" in said("loop") and "2 copies" in said("twice") and "not a file" in said("folder")
+    assert all(lessons[SOUND.name]["of"] == len(exercises(SOUND)) for lessons in result.values())
+    rows = list(csv.reader(scores.with_suffix(".csv").read_text().splitlines()))
+    assert rows[0][:3] == ["student", "01", "02"] and rows[1][0] == "'=nothing" and len(rows) == len(result) + 2
+    assert next(row for row in rows if row[0] == "good")[:2] == ["good", "1"]
 
 
 def test_student_copy_has_no_solutions_and_can_be_worked_in(tmp_path):
-    student_copy(tmp_path / "copy")
+    (ROOT / "scores.json.left").write_text("a teacher's file")
+    try:
+        student_copy(tmp_path / "copy")
+    finally:
+        (ROOT / "scores.json.left").unlink()
     files = {path.relative_to(tmp_path / "copy").as_posix() for path in (tmp_path / "copy").rglob("*")}
     assert f"lessons/{SOUND.name}/exercise.py" in files
     assert {"Makefile", "pyproject.toml", "ddim_from_scratch/audio/stft.py", "tests/audio/test_stft.py"} <= files
+    assert "scores.json.left" not in files
     assert not [name for name in files if "solution" in name or ".git/" in name or name.startswith("build/")]
     for folder in (ROOT / "copy", tmp_path / "copy"):
         with pytest.raises(ValueError, match="name a new folder"):

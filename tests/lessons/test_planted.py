@@ -1,4 +1,4 @@
-"""Mistakes planted into the solutions of lessons 01 to 07: none passes its check, and four in five are named.
+"""Mistakes planted into the solutions of the lessons: none passes its check, and four in five are named.
 
 A mistake is an edit of the solution's text, as a student might have written it. The examples of check.py must find it
 without the package's tests; the hints are written independently of this list.
@@ -8,7 +8,7 @@ import ast
 
 import pytest
 
-from lessons.tool.check import compare, exercises, on_copies, recognise, same
+from lessons.tool.check import changed_in_place, compare, exercises, on_copies, recognise, same
 from lessons.tool.percent import find
 
 PLANTED = {
@@ -290,6 +290,197 @@ PLANTED = {
         ("dh[..., : dh.shape[3] - DIMENSIONS]", "dh[..., DIMENSIONS:]"),
     ],
 }
+PLANTED |= {  # lessons 08 to 14
+    "08 eps_of_velocity": [
+        ("+ noise_rate * x_t", "- noise_rate * x_t"),
+        ("signal_rate * v + noise_rate * x_t", "noise_rate * v + signal_rate * x_t"),
+        (
+            "np.sqrt(alpha_bar).astype(x_t.dtype), np.sqrt(1 - alpha_bar)",
+            "alpha_bar.astype(x_t.dtype), (1 - alpha_bar)",
+        ),
+        ("signal_rate * v + noise_rate * x_t", "signal_rate * x_t - noise_rate * v"),
+        ("return signal_rate * v", "return -signal_rate * v"),
+        (
+            "return signal_rate * v + noise_rate * x_t",
+            "return (v + noise_rate * (signal_rate * x_t - noise_rate * v)) / signal_rate",
+        ),
+    ],
+    "08 update_average": [
+        ("+= (1 - decay) * current", "+= current"),
+        ("average *= decay", "average = average * decay"),
+        ("average *= decay", "average *= 1 - decay"),
+        ("average *= decay\n    average += (1 - decay)", "average *= 1 - decay\n    average += decay"),
+        ("average *= decay\n", "average *= 1\n"),
+        ("+= (1 - decay) * current", "+= decay * current"),
+    ],
+    "08 adamw": [
+        ("(np.sqrt(v) + 1e-7)", "np.sqrt(v + 1e-7 * (1 - 0.999**step))"),
+        ("1 - learning_rate * weight_decay", "1 - weight_decay"),
+        ("params -= learning_rate", "params += learning_rate"),
+        ("m *= 0.9\n", "grads = grads + weight_decay * params\n    m *= 0.9\n"),
+        ("float(np.sqrt(1 - 0.999**step)) / (1 - 0.9**step) *", ""),
+        (" / (1 - 0.9**step)", ""),
+        ("float(np.sqrt(1 - 0.999**step)) /", "1 /"),
+        ("(np.sqrt(v) + 1e-7)", "(v + 1e-7)"),
+        ('m, v = moments["m"], moments["v"]', 'step += 1; m, v = moments["m"], moments["v"]'),
+    ],
+    "09 uniform_tau": [
+        ("np.arange(steps + 1) / steps", "np.arange(steps) / steps"),
+        ("np.round(T * np.arange(steps + 1) / steps)", "np.floor(T * np.arange(steps + 1) / steps)"),
+        ("np.round(T * np.arange(steps + 1) / steps)", "T // steps * np.arange(steps + 1)"),
+        ("np.arange(steps + 1)", "np.arange(1, steps + 1)"),
+        (".astype(int)", ".astype(int)[::-1]"),
+        ("T * np", "(T - 1) * np"),
+    ],
+    "09 quadratic_tau": [
+        (" ** 2 / steps**2", " / steps"),
+        ("steps**2", "steps"),
+        ("        tau[i] = max(tau[i], tau[i - 1] + 1)", "        pass"),
+        ("T * np.arange(steps + 1) ** 2 / steps**2", "T * (np.arange(steps + 1) / steps) ** 0.5"),
+        ("T * np.arange(steps + 1) ** 2 / steps**2", "T * (1 - (1 - np.arange(steps + 1) / steps) ** 2)"),
+        ("np.arange(steps + 1)", "np.arange(1, steps + 1)"),
+    ],
+    "09 ddim_inversion": [
+        ("eps_model(guess, t)", "eps_model(guess, s)"),
+        ("predict_x0(x, ab_s, eps)", "predict_x0(guess, ab_s, eps)"),
+        ("range(evaluations)", "range(1)"),
+        ("    yield x\n    for", "    for"),
+        ("q_sample(predict_x0(x, ab_s, eps), ab_t, eps)", "q_sample(predict_x0(x, ab_t, eps), ab_s, eps)"),
+        ("        x = guess\n        yield x", "        x = guess\n    yield x"),
+    ],
+    "10 log_mel_error": [
+        ("np.abs(heard - log_mels)", "heard - log_mels"),
+        ("np.mean(np.abs(heard - log_mels))", "abs(np.mean(heard - log_mels))"),
+        ("np.abs(heard - log_mels)", "(heard - log_mels) ** 2"),
+        ("np.mean(np.abs(heard - log_mels))", "np.mean((heard - log_mels) ** 2) ** 0.5"),
+        ("np.mean(", "np.sum("),
+        ("np.mean(", "20 / np.log(10) * np.mean("),
+    ],
+    "10 check_log_mels": [
+        ("if not np.isfinite(log_mels).all()", "if False"),
+        ("least < np.log(1e-5) - 1e-4 or largest > np.log(1e8) + 1e-4", "False"),
+        (" or largest > np.log(1e8) + 1e-4", ""),
+        ("- 1e-4 or largest > np.log(1e8) + 1e-4", "or largest > np.log(1e8)"),
+        ("log_mels.ndim != 3 or ", ""),
+        ("log_mels.shape[2] != 128 or ", ""),
+    ],
+    "10 decode": [
+        (":, context * 320 : -context * 320]", ":, : -2 * context * 320]"),
+        ('mode="reflect"', 'mode="constant"'),
+        ('mode="reflect"', 'mode="symmetric"'),
+        ('mode="reflect"', 'mode="edge"'),
+        ("np.linspace(0, 1, shared * 320)", "np.linspace(1, 0, shared * 320)"),
+        ("np.linspace(0, 1, shared * 320)", "np.ones(shared * 320)"),
+        ("first + length + shared, frames", "first + length, frames"),
+    ],
+    "11 gaussian": [
+        ("/ (len(x) - 1)", "/ len(x)"),
+        ("(x - mean).T @ (x - mean)", "x.T @ x"),
+        (" / (len(x) - 1)", ""),
+        ("(x - mean).T @ (x - mean) / (len(x) - 1)", "np.corrcoef(x.T)"),
+        ("(x - mean).T @ (x - mean) / (len(x) - 1)", "np.diag(x.var(0, ddof=1))"),
+        ("(x - mean).T @ (x - mean) / (len(x) - 1)", "np.sqrt(np.cov(x.T))"),
+    ],
+    "11 frechet_distance": [
+        ("((mu_b - mu_e) ** 2).sum()", "((mu_b - mu_e) ** 2).sum() ** 0.5"),
+        ("((mu_b - mu_e) ** 2).sum() + traces", "traces"),
+        ("- 2 * np.sqrt(of", "- np.sqrt(of"),
+        ("- 2 * np.sqrt(of", "+ 2 * np.sqrt(of"),
+        ("root @ sigma_e @ root", "sigma_b * sigma_e"),
+        ("root @ sigma_e @ root", "root @ sigma_e"),
+        ("np.sqrt(of_product)", "of_product"),
+    ],
+    "11 infinity": [
+        ("slope, score = ", "score, slope = "),
+        ("np.polyfit(1 / sizes", "np.polyfit(sizes"),
+        ("return Extrapolation(float(score)", "return Extrapolation(float(scores[-1])"),
+        ("rng.permutation(eval.n)[:n]", "rng.integers(eval.n, size=n)"),
+        ("1 - (residual**2)", "(residual**2)"),
+        ("np.polyfit(1 / sizes", "np.polyfit(1 / sizes**0.5"),
+    ],
+    "11 log_mel_statistics": [
+        ("np.diff(log_mels, axis=1)", "np.diff(log_mels, axis=2, append=0)"),
+        ("log_mels.std(axis=1), ", ""),
+        ("change.std(axis=1)", "change.mean(axis=1)"),
+        ("change.std(axis=1)", "change.var(axis=1)"),
+        ("log_mels.std(axis=1), change", "log_mels.std(axis=1, ddof=1), change"),
+        ("log_mels.mean(axis=1), log_mels.std(axis=1)", "log_mels.std(axis=1), log_mels.mean(axis=1)"),
+    ],
+    "12 continuous_cosine_alpha_bar": [
+        (" ** 2", ""),
+        ("np.cos(", "np.sin("),
+        ("(1 - time) * first + time * last", "time * first + (1 - time) * last"),
+        ("np.arccos(max_signal_rate), np.arccos(min_signal_rate)", "np.arccos(max_signal_rate), np.pi / 2"),
+        (
+            "np.cos((1 - time) * first + time * last) ** 2",
+            "((1 - time) * max_signal_rate + time * min_signal_rate) ** 2",
+        ),
+        (
+            "np.cos((1 - time) * first + time * last) ** 2",
+            "(1 - time) * max_signal_rate**2 + time * min_signal_rate**2",
+        ),
+    ],
+    "12 floor": [
+        ("order[half : 2 * half]", "order[: 2 * half]"),
+        ("order[half : 2 * half]", "order[:half]"),
+        ("np.mean(distances)", "np.sum(distances)"),
+        ("float(np.mean(distances))", "float(np.mean(distances)) ** 0.5"),
+        ("float(np.mean(distances))", "float(np.mean(distances)) / 2"),
+        ("a.covariance, b.mean", "a.covariance, a.mean"),
+    ],
+    "13 blocks": [
+        ("-(-x.nbytes // bytes_per_block)", "x.nbytes // bytes_per_block"),
+        ("-(-x.nbytes", "-(-x.size"),
+        ("min(backend.worker_count(), rows)", "1"),
+        ("-(-rows // pieces)", "1"),
+        ("start + step, rows", "start + step + 1, rows"),
+        ("-(-rows // pieces)", "max(1, rows // pieces)"),
+    ],
+    "13 conv2d": [
+        ("return y + b", "return y"),
+        ("return y + b", "return y - b"),
+        ("groups - height + 1), (1, 1)", "groups - height + 1), (0, 2)"),
+        ("(1, 4 * groups - height + 1)", "(0, 4 * groups - height + 2)"),
+        ("w, 1)", "w[::-1, ::-1], 1)"),
+        ("w, 1)", "w.swapaxes(0, 1), 1)"),
+        ("(1, 4 * groups - height + 1)", "(2, 4 * groups - height)"),
+    ],
+    "14 uniform_tau": [
+        ("np.round(np.arange(steps + 1) * T / steps)", "np.floor(np.arange(steps + 1) * T / steps)"),
+        ("np.arange(steps + 1) * T / steps", "T - np.arange(steps + 1)[::-1] * (T // steps)"),
+        ("np.arange(steps + 1) * T / steps", "np.arange(steps + 1) * (T // steps)"),
+        ("np.arange(steps + 1) * T / steps", "np.linspace(0, T, steps)"),
+        (".astype(int)", ".astype(int)[::-1]"),
+        ("* T /", "* (T - 1) /"),
+    ],
+    "14 clipped": [
+        ("return (x - ab**0.5 * x0) / (1 - ab) ** 0.5", "return eps_model(x, t)"),
+        ("return (x - ab**0.5 * x0) / (1 - ab) ** 0.5", "return eps_model(x, t).clip(-limit, limit)"),
+        ("return (x - ab**0.5 * x0) / (1 - ab) ** 0.5", "return x0"),
+        (".clip(-limit, limit)", ".clip(-1, 1)"),
+        ("ab**0.5 * x0) / (1 - ab) ** 0.5", "ab * x0) / (1 - ab)"),
+        ("eps_model(x, t)).clip(-limit, limit)", "eps_model(x, t))"),
+    ],
+    "14 eps_of_velocity": [
+        (" + np.sqrt(1 - ab)", " - np.sqrt(1 - ab)"),
+        ("return np.sqrt(ab)", "return -np.sqrt(ab)"),
+        ("np.sqrt(ab).astype(x_t.dtype) * v + np.sqrt(1 - ab)", "np.sqrt(1 - ab).astype(x_t.dtype) * v + np.sqrt(ab)"),
+        ("np.sqrt(ab).astype(x_t.dtype) * v + np.sqrt(1 - ab)", "ab.astype(x_t.dtype) * v + (1 - ab)"),
+        ("    if ab.ndim:", "    if False:"),
+        (
+            "return np.sqrt(ab).astype(x_t.dtype) * v + np.sqrt(1 - ab).astype(x_t.dtype) * x_t",
+            "s, n = np.sqrt(ab), np.sqrt(1 - ab); return ((v + n * (s * x_t - n * v)) / s).astype(x_t.dtype)",
+        ),
+    ],
+    "14 update_average": [
+        ("+= (1 - decay) * current", "+= current"),
+        ("average *= decay", "average = average * decay"),
+        ("average *= decay\n    average += (1 - decay)", "average *= 1 - decay\n    average += decay"),
+        ("average *= decay\n", "average *= 1\n"),
+        ("average *= decay", "average *= 0"),
+        ("+= (1 - decay) * current", "+= decay * current"),
+    ],
+}
 UNHURT = "def column(a, x):\n    return np.reshape(a, (-1,) + (1,) * (x.ndim - 1)) if np.ndim(a) else a\n"
 
 
@@ -306,10 +497,11 @@ def planted(text: str, name: str, old: str, new: str):
 
 def verdict(exercise, function):
     """(found, named) by the examples alone."""
+    in_place = changed_in_place(exercise)
     for probe in exercise.examples.values():
         right, given = probe(exercise.original()), []
         try:
-            obtained = probe(on_copies(function, given))
+            obtained = probe(on_copies(function, given, in_place))
         except Exception:
             return True, False  # the message is the exception's
         if compare(right, obtained, exercise.tolerance):

@@ -81,6 +81,18 @@ def test_an_error_names_the_lesson_and_its_line(tmp_path, capsys):
     assert "tool" not in error
 
 
+def test_a_lesson_that_leaves_early_has_failed(tmp_path, capsys):
+    with pytest.raises(LessonError):
+        run(lesson("# %% [markdown]\n# # T\n#\n# P\n\n# %%\nraise SystemExit(0)\n", tmp_path / "lesson.py"))
+    assert "SystemExit" in capsys.readouterr().err
+
+
+def test_html_in_a_lessons_text_is_text():
+    for text in ("<script>alert(1)</script>", "a <form> b", '<meta http-equiv="refresh" content="0">'):
+        shown = page.prose_html(page.markdown_renderer(), text, [], "here")
+        assert "<script" not in shown and "<form" not in shown and "<meta" not in shown and "&lt;" in shown
+
+
 def test_a_lesson_that_fails_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
     texts = {
         "01_wrong": "# %% [markdown]\n# # T\n#\n# P\n\n# %%\nassert 1 == 2\n",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ddim_from_scratch.runtime.files import replacing
+from ddim_from_scratch.runtime.files import read_json, replacing, write_json
 
 
 def test_replacing_keeps_the_old_file_after_an_error(tmp_path):
@@ -16,3 +16,11 @@ def test_replacing_keeps_the_old_file_after_an_error(tmp_path):
     with replacing(path) as file:
         file.write(b"new")
     assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_json_has_no_nan_or_infinity(number, tmp_path):
+    write_json(tmp_path / "file", {"a": None, "b": [0.1]})
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "file", {"a": [number]})
+    assert read_json(tmp_path / "file") == {"a": None, "b": [0.1]}

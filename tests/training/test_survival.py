@@ -198,11 +198,11 @@ def test_what_is_drawn_anew_for_each_step_is_drawn_again_after_a_stop(recordings
     options += ["--standardise", "global", "--learning-rate-schedule", "warmup-cosine", *OPTIONS]
     whole, run, rates, adamw = tmp_path / "whole", tmp_path / "run", [], system.adamw
 
-    def noted(params, grads, moments, at, rate, decay):
+    def noted(params, grads, moments, at, rate, *others):
         rates.append(rate)
         if len(rates) == 21 + 10:
             signal.raise_signal(signal.SIGTERM)
-        adamw(params, grads, moments, at, rate, decay)
+        adamw(params, grads, moments, at, rate, *others)
 
     monkeypatch.setattr(system, "adamw", noted)
     train.main(["--run", str(whole), *options])

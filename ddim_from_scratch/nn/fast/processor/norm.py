@@ -98,6 +98,9 @@ def _moments(x: Array) -> list[tuple[int, Array, Array]]:
     Golub and LeVeque's (1979) rule
         M2 = M2_a + M2_b + (mean_b - mean_a)^2 n_a n_b / (n_a + n_b)
     which never subtracts large numbers from each other as E[x^2] - E[x]^2 would.
+
+    A block's mean, a sum in float32, is a little off. What is left in the centred block says by how much (`rest`):
+    it corrects the mean, and M2 about the corrected mean is smaller by n rest^2.
     """
     channels = x.shape[-1]
 
@@ -106,8 +109,9 @@ def _moments(x: Array) -> list[tuple[int, Array, Array]]:
         n = block.size // channels
         mean = sum_of_pixels(block, channels) / n
         centred = np.subtract(block, row_of(mean, x), out=empty(block.shape, x))
+        rest = sum_of_pixels(centred, channels).astype(np.float64) / n
         centred *= centred
-        return n, mean.astype(np.float64), sum_of_pixels(centred, channels).astype(np.float64)
+        return n, mean + rest, np.maximum(sum_of_pixels(centred, channels) - n * rest**2, 0)
 
     pieces = _pieces(x)
     found = parallel(of_block, pieces)

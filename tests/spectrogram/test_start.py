@@ -1,0 +1,68 @@
+"""Where sampling starts: x_T has the mean and the covariance that training had at the noisiest time."""
+
+import numpy as np
+import pytest
+
+from ddim_from_scratch.diffusion import q_sample
+from ddim_from_scratch.spectrogram.config import Config
+from ddim_from_scratch.spectrogram.data import Scaler, Windows
+from ddim_from_scratch.spectrogram.model import Model
+from ddim_from_scratch.spectrogram.start import COMPONENTS, draw_outline, outline, white_variance
+
+FRAMES = 32
+CONFIG = Config(data="x", window_seconds=0.64, widths=(4, 4), min_signal_rate=0.195, max_signal_rate=0.933)
+
+
+@pytest.fixture
+def windows(rng):
+    """Windows of three outlines in varying shares, and noise."""
+    outlines = np.array([3.0, 2.0, 1.0])[:, None, None] * rng.standard_normal((3, FRAMES, 128))
+    shares = rng.standard_normal((200, 3))
+    tracks = [np.tensordot(share, outlines, 1) + 0.5 * rng.standard_normal((FRAMES, 128)) - 4 for share in shares]
+    starts = np.stack([np.arange(200), np.zeros(200, int)], axis=1)
+    return Windows([track.astype(np.float32) for track in tracks], starts, FRAMES, [])
+
+
+@pytest.fixture
+def standardised(windows):
+    return windows.scaler().standardise(windows.take(range(len(windows))))
+
+
+def rngs(n, first=0):
+    return [np.random.default_rng(seed) for seed in range(first, first + n)]
+
+
+def test_a_start_has_the_variances_of_noised_windows_along_every_direction(windows, standardised, rng):
+    kept = outline(windows, windows.scaler())
+    assert kept.shape == (1 + COMPONENTS, FRAMES, 128) and kept.dtype == np.float32
+    model = Model({}, CONFIG, windows.scaler(), outline=kept)
+    drawn = model.start(FRAMES, rngs(400)).reshape(400, -1)
+    eps = rng.standard_normal(standardised.shape, dtype=np.float32)
+    trained = q_sample(standardised, float(model.alpha_bar[-1]), eps).reshape(200, -1)
+    assert drawn.dtype == np.float32
+    assert drawn.var() == pytest.approx(trained.var(), rel=0.01)
+    directions = np.linalg.svd(standardised.reshape(200, -1), full_matrices=False)[2][:3]
+    expected, found = (np.var(x @ directions.T, axis=0) for x in (trained, drawn))
+    assert expected.min() > 10  # noise has 1
+    np.testing.assert_allclose(found, expected, rtol=0.35)  # standard errors: 7 % of 400 draws, 10 % of 200 windows
+
+
+def test_a_longer_start_is_several_outlines_side_by_side(windows):
+    kept = outline(windows, windows.scaler())
+    drawn = draw_outline(kept, 3 * FRAMES - 5, np.random.default_rng(0))
+    assert drawn.shape == (3 * FRAMES - 5, 128)
+    assert drawn.var() == pytest.approx(1 - white_variance(kept), rel=0.5)
+    assert not np.allclose(drawn[:FRAMES], drawn[FRAMES : 2 * FRAMES])
+
+
+def test_a_start_does_not_depend_on_the_others(windows):
+    model = Model({}, CONFIG, windows.scaler(), outline=outline(windows, windows.scaler()))
+    together = model.start(FRAMES, rngs(3))
+    for i in range(3):
+        np.testing.assert_array_equal(model.start(FRAMES, rngs(1, i))[0], together[i])
+
+
+def test_a_run_without_an_outline_starts_from_noise():
+    model = Model({}, CONFIG, Scaler(np.zeros(128, np.float32), np.ones(128, np.float32)))
+    noise = np.random.default_rng(0).standard_normal((FRAMES, 128, 1), dtype=np.float32)
+    np.testing.assert_array_equal(model.start(FRAMES, rngs(1))[0], noise)
