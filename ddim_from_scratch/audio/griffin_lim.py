@@ -33,15 +33,9 @@ def griffin_lim(
     """Sound whose log-mel spectrogram is close to `log_mel`: `refine`, from phases that fit the magnitudes' slopes.
 
     log_mel: (..., frames, 128), natural logarithms as returned by `mel.log_mel`. Leading axes are a batch.
-<<<<<<< HEAD
-    momentum: 0 .. 1; above 1 the iteration does not converge.
+    momentum: in [0, 1); from 1 on the iteration does not converge.
     rng: a generator, or a seed, for the phases of quiet bins and of each island's loudest bin. All clips of a batch get
         the same, so that a clip does not depend on its batch.
-=======
-    momentum: in [0, 1); from 1 on the iteration does not converge.
-    rng: a generator, or a seed, for the initial phases. All clips of a batch get the same phases, so that a clip does
-        not depend on its batch.
->>>>>>> main
     begun: (..., k * 320), the sound of the first k frames, if it is known. The frames within it keep their spectra, so
         that the result continues this sound.
     Returns float32 (..., frames * 320), 16 kHz. Values can exceed [-1, 1]: see `full_scale`.
@@ -79,6 +73,8 @@ def refine(target: Array, spectrum: Array, iterations: int, momentum: float, kno
     target: (..., frames, 128), mel magnitudes. spectrum: (..., frames, 513) complex64, the start.
     known: (..., k, 513), spectra of the first k frames, which they keep.
     """
+    if not 0 <= momentum < 1:
+        raise ValueError(f"momentum is {momentum}: give 0 or more, and less than 1")
     xp, length = array_module(target), target.shape[-2] * HOP_LENGTH
     mean, previous = mean_over_mel_bins(target), xp.zeros_like(spectrum)
     with threads(worker_count()):
@@ -99,18 +95,7 @@ def wanted_mel(log_mel: Array) -> Array:
         raise ValueError(f"log_mel has shape {log_mel.shape}, not (..., frames, {N_MELS}): transpose it?")
     if not xp.isfinite(log_mel).all():
         raise ValueError("log_mel contains NaN or infinity: the model that made it has diverged")
-<<<<<<< HEAD
     return xp.exp(xp.clip(log_mel, math.log(MEL_MIN), math.log(MEL_MAX)).astype(np.float32))
-=======
-    if not 0 <= momentum < 1:
-        raise ValueError(f"momentum is {momentum}: give 0 or more, and less than 1")
-    target = xp.exp(xp.clip(log_mel, math.log(MEL_MIN), math.log(MEL_MAX)).astype(np.float32))
-    length = log_mel.shape[-2] * HOP_LENGTH
-    matrix = mel_matrix()  # (513, 128)
-    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1e-9)  # rows sum to 1, or to 0
-    share = xp.asarray(share.T, np.float32)  # an FFT bin's factor: the mean over its mel bins
-    flat = xp.asarray((matrix / matrix.sum(axis=0)).T, np.float32)  # a mel bin, evenly over its FFT bins
->>>>>>> main
 
 
 def spread(target: Array) -> Array:
