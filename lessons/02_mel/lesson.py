@@ -403,7 +403,7 @@ axes[1, 1].set(title="... and of plain_griffin_lim of it", xlabel="time (s)", yl
 plt.show()
 
 # %% [markdown]
-# **Predict, then run.** (1) `mel_matrix(512)`: how many of its 128 filters hold no FFT bin? (2) `plain_griffin_lim`
+# **Predict, then run.** (1) `mel_matrix(512)`: how many of its 128 filters hold no FFT bin? (2) `find_phases`
 # with momentum 1.5: does the error fall, stall or grow? Write your answers down, then compute them.
 #
 # **Experiment.** Give `log_mel` the sum of powers in place of magnitudes, and run `plain_griffin_lim` on half of it (a

@@ -23,7 +23,7 @@ from ddim_from_scratch.experiments.ceiling import ceiling
 from ddim_from_scratch.experiments.compare import log_mel_error
 from ddim_from_scratch.fad import load_embedding
 from ddim_from_scratch.runtime import hub
-from lessons import FAST, show_answer, sound
+from lessons import FAST, show_answer, show_source, sound
 from lessons.tool.percent import ROOT
 
 sr, H = 16_000, 320
