@@ -342,8 +342,12 @@ def test_the_ceiling_is_the_distance_that_the_inverter_makes(recordings):
 
 
 def test_ceiling_is_a_command(recordings, tmp_path, capsys):
-    experiments.main(f"ceiling --data {recordings} --seconds 1 --embedding mel --inverter griffin-lim".split())
-    report = capsys.readouterr().out
+    written = tmp_path / "ceiling.json"
+    options = f"--seconds 1 --embedding mel --inverter griffin-lim --json {written}"
+    experiments.main(f"ceiling --data {recordings} {options}".split())
+    report, metrics = capsys.readouterr().out, json.loads(written.read_text())
+    for window in (256, 1024, 4096):
+        assert f"SC {metrics[f'sc_{window}']:.3f}   LM {metrics[f'lm_{window}']:.3f}" in report
     assert all(name in report for name in ("6 recordings (embedding mel)", "inverted", "ceiling", "real", "log-mel"))
     (tmp_path / "track.wav").write_bytes((recordings / "tone0.wav").read_bytes())
     with pytest.raises(UserError, match="2 clips of 2 s"):

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..audio import find_audio, load_audio, log_mel
 from ..audio.contract import FRAMES_PER_SECOND, HOP_LENGTH, N_MELS, SR
+from ..audio.distance import WINDOWS, distances_from_recordings
 from ..audio.inverter import Inverter, add_inverter_option, load_inverter
 from ..diffusion import Sampling, loss_of_zero
 from ..fad import Embedding, Set, embed_clips, load_embedding
@@ -62,6 +63,15 @@ def distances(embedding: Embedding, background: np.ndarray, sets: dict[str, np.n
 def log_mel_error(sound: np.ndarray, log_mels: np.ndarray) -> float:
     """Mean |log_mel(sound) - log_mels|, in natural logarithms: 0.1 is 0.9 dB."""
     return float(np.mean([np.abs(log_mel(clip) - target).mean() for clip, target in zip(sound, log_mels, strict=True)]))
+
+
+def inversion_errors(sound: np.ndarray, log_mels: np.ndarray, recordings: np.ndarray) -> dict[str, float]:
+    """How far inverted log-mels are from themselves, and from the recordings that they are of. Means over the clips.
+
+    sound, recordings: (n, samples). log_mels: (n, frames, 128). Returns {"log_mel_error": `log_mel_error`'s} and what
+    `distances_from_recordings` does.
+    """
+    return {"log_mel_error": log_mel_error(sound, log_mels)} | distances_from_recordings(sound, recordings)
 
 
 class Chosen(NamedTuple):
@@ -183,18 +193,19 @@ def compare(run: Path, invert: Inverter, embedding: Embedding, samples: Path | N
     noise = model.scaler.restore(rng.standard_normal((n, frames, N_MELS), dtype=np.float32))
     untrained_model = dataclasses.replace(model, network=init_state(config, rng)["average"], outline=None)
     untrained = Composer(untrained_model, UNTRAINED, config.seed).draw(n, frames)
-    inverted = invert(others.take(other), "real music")
+    real_log_mels, real = others.take(other), others.sound(other)
+    inverted = invert(real_log_mels, "real music")
     sets = {
         "noise": invert(noise, "noise"),
         "untrained": invert(untrained, "untrained"),
         "generated": clips[:n],
         "ceiling": inverted,
-        "real": others.sound(other),
+        "real": real,
     }
     rows = np.array(read_log(run / "log.csv", 4))
     metrics = {"samples": str(folder), "step": read_about(folder).get("step")}
-    metrics |= distances(embedding, windows.sound(reference), sets) | {
-        "log_mel_error": log_mel_error(inverted, others.take(other)),
+    metrics |= distances(embedding, windows.sound(reference), sets) | inversion_errors(inverted, real_log_mels, real)
+    metrics |= {
         "loss_of_zero": loss_of_zero(config.noise_schedule, config.prediction),
         "noise_loss": {"first 50 steps": rows[:50, 2].mean(), "last 50 steps": rows[-50:, 2].mean()},
         "training_seconds": rows[:, 4].sum(),
@@ -221,6 +232,8 @@ def summary(metrics: dict) -> str:
         "Real music is not at 0 either, because the sets are small. The inverter changes a log-mel by "
         f"{metrics['log_mel_error']:.4f} on average (0.1 is 0.9 dB)."
     )
+    lines.append("Its sound's distance from the recordings (SC: spectral convergence, LM: log magnitudes):")
+    lines += [f"  window {w:4d}   SC {metrics[f'sc_{w}']:.3f}   LM {metrics[f'lm_{w}']:.3f}" for w in WINDOWS]
     if "noise_loss" in metrics:
         first, last = metrics["noise_loss"].values()
         lines.append(
@@ -236,6 +249,18 @@ def add_listening_options(parser: argparse.ArgumentParser) -> None:
     add_embedding_option(parser)
 
 
+def add_json_option(parser: argparse.ArgumentParser) -> None:
+    """--json, for the experiments that end with `print_summary`."""
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers to a JSON file")
+
+
+def print_summary(metrics: dict, json: Path | None) -> None:
+    """Writes the metrics to the file `json`, if there is one, and prints them in words."""
+    if json:
+        write_json(json, metrics)
+    print(summary(metrics))
+
+
 def add_command(commands: argparse._SubParsersAction) -> None:
     """experiments compare."""
     parser = commands.add_parser(
@@ -248,6 +273,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         "--samples", type=Path, metavar="FOLDER", help="the clips (default: the newest set in RUN that fits)"
     )
     add_listening_options(parser)
+    add_json_option(parser)
     add_threads_option(parser)
     parser.set_defaults(main=main)
 
@@ -255,5 +281,5 @@ def add_command(commands: argparse._SubParsersAction) -> None:
 def main(args: argparse.Namespace) -> None:
     with threads(args.threads):
         metrics = compare(args.run, load_inverter(args.inverter), load_embedding(args.embedding), args.samples)
-    print(summary(metrics))
+    print_summary(metrics, args.json)
     print(f"Listen to {metrics['samples']}/*.wav; look at {args.run}/comparison.png and {args.run}/loss.png.")
