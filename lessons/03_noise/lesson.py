@@ -871,8 +871,9 @@ assert spreads["cosine"] > 0.43 and 0.2 < spreads["continuous cosine"] < 0.28 an
 
 # %% [markdown]
 # With the Keras example's schedule half of the difference between loud and quiet is lost, with the tuned one
-# nearly all, *even with a perfect network*. Hear five clips in a row, drawn from the same five noises: first
-# with cosine, then with the tuned schedule.
+# nearly all, *even with a perfect network*. Hear five clips in a row: first with cosine, then with the tuned
+# schedule. Both start from the same five noises. Their means are not drawn but set, from low to high over
+# the range in which nine of ten random ones lie, so that five clips show the whole range.
 
 
 # %%
