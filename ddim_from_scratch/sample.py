@@ -3,26 +3,30 @@
     python -m ddim_from_scratch.sample --run runs/mine --num 4 --seconds 5.12
     python -m ddim_from_scratch.sample continue song.wav --run runs/mine --seconds 20
 
-The subcommands are its system's modes (spectrogram/modes.py); without one it draws. A WAV file (16 kHz) per clip, and
-a picture of the first ones. Under mpirun the clips are shared out among the processes, and come out the same.
+The subcommands are its system's modes (spectrogram/modes.py); without one it draws. Each call writes a set of clips
+(runtime/sets.py): a WAV file per clip, a picture of the first ones, and set.json, which says how they were made. Under
+mpirun the clips are shared out among the processes, and come out the same.
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from .audio import write_wav
 from .audio.contract import FRAMES_PER_SECOND
 from .audio.inverter import add_inverter_option, load_inverter
 from .experiments.pictures import save_log_mels
 from .nn.fast import use_plain
-from .runtime import mpi
+from .runtime import mpi, tree
 from .runtime.backend import CLIPS_AT_ONCE, chosen_device, threads
-from .runtime.cli import Parser, add_hardware_options, at_least, run_command
+from .runtime.cli import Parser, add_hardware_options, at_least, counted, run_command
 from .runtime.errors import UserError
+from .runtime.sets import new_set
 from .systems import add_run_options, chosen_system
 
 PICTURED = 8
@@ -37,28 +41,42 @@ def main(argv: list[str] | None = None) -> None:
     use_plain(args.plain)
     device, mode = chosen_device(args.gpu), system.MODES[args.mode]
     use_plain(args.plain)
-    model = system.read_run(args.run, args.best).model(device)
-    draw = mode.compose(args, system.composer(args, model))
+    saved = system.read_run(args.run, args.best)
+    drawing = mode.compose(args, system.composer(args, saved.model(device)))
     invert = load_inverter(args.inverter, device)
-    out, leads = args.out or args.run / mode.folder, mpi.rank() == 0  # the leader writes the files
-    if leads:
-        out.mkdir(parents=True, exist_ok=True)
-    with threads(1 if args.gpu else args.threads):  # a GPU has its own
-        log_mels = draw()
+    folder, leads = args.out or args.run / mode.folder, mpi.rank() == 0  # the leader writes the files
+    claim = new_set(folder, about(args, saved, argv), numbered=not args.out) if leads else nullcontext(folder)
+    with claim as out, threads(1 if args.gpu else args.threads):  # a GPU has its own
+        log_mels = drawing.draw()
         for start in range(0, len(log_mels), CLIPS_AT_ONCE):  # sound takes 40 times the memory of its log-mels
-            for i, samples in enumerate(invert(log_mels[start : start + CLIPS_AT_ONCE]), start):
+            for i, samples in enumerate(invert(log_mels[start : start + CLIPS_AT_ONCE, drawing.heard]), start):
                 if leads:
-                    write_wav(out / f"sample_{i:03d}.wav", samples)
+                    drawing.write(out / f"sample_{i:03d}.wav", samples)
+        if leads:
+            save_log_mels(out / "samples.png", {"generated": log_mels[:PICTURED]}, drawing.seams)
     if leads:
-        save_log_mels(out / "samples.png", {"generated": log_mels[:PICTURED]})
-        seconds = log_mels.shape[1] / FRAMES_PER_SECOND
-        print(f"{len(log_mels)} clips of {seconds:g} s in {out}/sample_*.wav, their picture in {out}/samples.png")
+        n, seconds = counted(len(log_mels), "clip"), drawing.seconds or log_mels.shape[1] / FRAMES_PER_SECOND
+        print(f"{n} of {seconds:g} s in {out}/sample_*.wav, their picture in {out}/samples.png")
+
+
+def about(args: argparse.Namespace, saved: Any, argv: list[str]) -> dict[str, Any]:
+    """What set.json says of a set: which network drew it, and how."""
+    options = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
+    return {
+        "run": str(args.run.resolve()),
+        "step": saved.step,
+        "network": tree.digest(saved.state),
+        "mode": args.mode,
+        "seed": args.seed,
+        "options": options,
+        "command": shlex.join(["python", "-m", "ddim_from_scratch.sample", *argv]),
+    }
 
 
 def parse(argv: list[str], system: ModuleType) -> argparse.Namespace:
     parser = Parser(
         prog="python -m ddim_from_scratch.sample",
-        description="Make new music with a trained run: a WAV file (16 kHz) per clip, and a picture of them.",
+        description="Make new music with a trained run: a WAV file per clip, and a picture of them.",
         epilog="example: python -m ddim_from_scratch.sample --run runs/mine --num 4 --steps 100",
     )
     modes = parser.add_subparsers(dest="mode", metavar="MODE", parser_class=Parser)
@@ -70,7 +88,9 @@ def parse(argv: list[str], system: ModuleType) -> argparse.Namespace:
         command.add_argument("--best", action="store_true", help="use the checkpoint that train --fad-every found best")
         command.add_argument("--num", type=at_least(1), default=4, help="number of clips (default: 4)")
         command.add_argument("--seed", type=at_least(0), default=0, help="random seed (default: 0)")
-        command.add_argument("--out", type=Path, help=f"output folder (default: {mode.folder} within RUN)")
+        command.add_argument(
+            "--out", type=Path, help=f"new folder (default: {mode.folder} in RUN, or {mode.folder}-2, ...)"
+        )
         add_inverter_option(command)
         add_hardware_options(command)
     if former := [name for name in system.MODES if f"--{name}" in argv]:
@@ -81,4 +101,4 @@ def parse(argv: list[str], system: ModuleType) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, "the same command with another --out, or without it, draws a new set")

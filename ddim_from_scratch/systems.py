@@ -22,6 +22,7 @@ from .runtime.cli import Parser
 from .runtime.errors import UserError
 from .training.checkpoint import FIRST_SYSTEM, checkpoint_path, system_of
 from .training.guards import locked
+from .training.loop import sweep
 
 SYSTEMS = ("spectrogram",)
 DEFAULT = FIRST_SYSTEM
@@ -66,5 +67,6 @@ def train_run(run: str | Path, system: str = DEFAULT, gpu: bool = False, **optio
     with locked(run):
         if checkpoint_path(run).exists():
             raise UserError(f"{run} holds a trained run: choose another folder")
+        sweep(run)
         train(module.training(module.Config(**options), device=chosen_device(gpu)), run)
     return open_run(run, gpu=gpu)

@@ -3,7 +3,7 @@
     python -m ddim_from_scratch.train --data recordings/ --run runs/mine
 
 What the run folder gets is in training/loop.py, and loss.png besides. --resume continues from the checkpoint and comes
-to the same weights, bit for bit, as a run that never stopped. Ctrl-C and SIGTERM save first.
+to the same weights, bit for bit, as a run that never stopped. Ctrl-C, SIGTERM and SIGHUP save first.
 """
 
 from __future__ import annotations
@@ -49,17 +49,29 @@ def main(argv: list[str] | None = None) -> None:
         elif checkpoint_path(args.run).exists():
             raise UserError(f"{args.run} holds a trained run: add --resume to continue it, or choose another --run")
         with threads(1 if args.gpu else args.threads):  # a GPU has its own
-            train(system.training(config, saved, device), args.run, saved)
+            trained = system.training(config, saved, device)
+            if mpi.rank() == 0:
+                loop.sweep(args.run)
+            train(trained, args.run, saved)
 
 
 def train(
-    system: loop.System, run: Path, saved: Any = None, report: Callable[[int, float], None] | None = None
+    system: loop.System,
+    run: Path,
+    saved: Any = None,
+    report: Callable[[int, float], None] | None = None,
+    again: str | None = None,
 ) -> None:
     """Train as `loop.train` does, and draw loss.png: every step's loss as a dot, the mean of the last 50 as a line."""
-    loop.train(system, run, saved, report)
+    loop.train(system, run, saved, report, again)
     if mpi.rank() == 0:
-        rows = np.array(read_log(run / "log.csv"))
-        save_losses(run / "loss.png", rows[:, 0], {"noise loss": rows[:, 2], "reconstruction loss": rows[:, 3]})
+        rows = np.array(read_log(run / "log.csv", 4))
+        save_losses(
+            run / "loss.png",
+            rows[:, 0],
+            {"noise loss": rows[:, 2], "reconstruction loss": rows[:, 3]},
+            system.loss_of_nothing,
+        )
 
 
 def parse(argv: list[str] | None, system: ModuleType) -> argparse.Namespace:
@@ -68,7 +80,8 @@ def parse(argv: list[str] | None, system: ModuleType) -> argparse.Namespace:
         description="Train the denoiser on a folder of recordings: WAV, FLAC, OGG or MP3, nested as you like. "
         "Defaults are the paper's. Sample from the run with python -m ddim_from_scratch.sample --run RUN.",
         epilog="example: python -m ddim_from_scratch.train --data recordings/ --run runs/mine --epochs 50. "
-        "An untrained network has a loss of 1.0; music becomes recognisable well below 0.2.",
+        "A network that has learnt nothing has a loss of 1.0, with --prediction v of 0.4, with x0 of 1.5; music becomes"
+        " recognisable well below 0.2.",
     )
     add_run_options(parser, "folder for the run's files")
     parser.add_argument(
@@ -91,4 +104,4 @@ def resumed(saved: Any, options: dict[str, Any], run: Path) -> Any:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, "--resume continues the run from its last checkpoint, if it has one")

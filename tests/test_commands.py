@@ -16,7 +16,7 @@ from PIL import Image
 
 import ddim_from_scratch
 from ddim_from_scratch import sample, train
-from ddim_from_scratch.audio import full_scale, griffin_lim, load_audio, load_inverter, log_mel
+from ddim_from_scratch.audio import full_scale, griffin_lim, load_audio, load_inverter
 from ddim_from_scratch.diffusion import SAMPLERS, SPACINGS, Sampling
 from ddim_from_scratch.experiments import __main__ as experiments
 from ddim_from_scratch.experiments import ceiling, compare, pictures, steps
@@ -106,7 +106,7 @@ def test_every_sampler_and_spacing_goes_its_own_way(run, tmp_path, monkeypatch):
     options = [f"--sampler {name}" for name in SAMPLERS] + [f"--spacing {name}" for name in SPACINGS]
     for option in [*options, "--eta 1"]:
         monkeypatch.setattr(Composer, "draw", lambda *a, option=option: clips.setdefault(option, draw(*a)))
-        sample.main(f"--run {run} --num 1 --steps 4 --out {tmp_path} {option}".split())
+        sample.main(f"--run {run} --num 1 --steps 4 --out {tmp_path}/{len(clips)} {option}".split())
     assert all(np.isfinite(clip).all() for clip in clips.values())
     assert np.array_equal(clips["--sampler ddim"], clips["--spacing uniform"])  # the defaults
     assert len({clip.tobytes() for clip in clips.values()}) == len(clips) - 1
@@ -158,8 +158,8 @@ def test_samples_are_sound_of_the_asked_length(run, tmp_path):
     [
         ("--seconds 3", "samples", 150),  # more than four windows of 32 frames
         ("draw --seconds 3", "samples", 150),
-        ("continue {tone} --seconds 1", "continued", 32 + 50),
-        ("infill {tone} --gap 1 1.5 --sampler heun", "infilled", 199),
+        ("continue {tone} --seconds 1", "continued", 200 + 50),
+        ("infill {tone} --gap 1 1.5 --sampler heun", "infilled", 200),
         ("vary {tone} --strength 0.3 --seconds 1.28", "varied", 64),
         ("between {tone} {other}", "between", 32),
     ],
@@ -173,11 +173,6 @@ def test_music_goes_on_from_recordings(options, folder, frames, recordings, run,
     sounds = [load_audio(path) for path in sorted((run / folder).glob("*.wav"))]
     assert [len(sound) for sound in sounds] == 2 * [frames * 320]
     assert all(np.isfinite(sound).all() for sound in sounds)
-    if folder == "infilled":  # as far as Griffin-Lim can tell
-        kept = log_mel(load_audio(recordings / "tone0.wav"))
-        # An untrained network fills the gap with a burst, so that the rest is quieter: its faint part is rounded away.
-        away = (log_mel(sounds[0])[5:45] - kept[5:45])[kept[5:45] > kept.mean()]
-        assert np.abs(away - np.median(away)).mean() < 0.3 * kept.std()
 
 
 @pytest.mark.parametrize(
@@ -193,6 +188,9 @@ def test_music_goes_on_from_recordings(options, folder, frames, recordings, run,
         ("infill {tone} --gap 1 2 --seconds 3", "--seconds"),
         ("--gap 1 2", "--gap"),
         ("--continue {tone}", "--continue has become a mode"),
+        ("vary {tone} --at 3.5", r"tone0.wav lasts 4.00 s, and 0.64 s are needed from second 3.5: .* --at"),
+        ("vary {tone} --at -1", "--at is -1.0"),
+        ("between {tone} {tone} --at 1 2 3", "--at has 3 numbers"),
         ("vary {tone} --strength 1.5", r"--strength is 1\.5"),
         ("vary {tone} --strength nan", "--strength is nan"),
         ("between {tone} {tone} --sampler heun", "--sampler"),
@@ -269,8 +267,10 @@ def test_steps_measures_each_point_once_and_says_what_holds(run, tmp_path, monke
     assert said in capsys.readouterr().out
     assert (run / "steps.png").read_bytes().startswith(b"\x89PNG")
     monkeypatch.setattr(Composer, "draw", make)
-    experiments.main([*command, "2", "--spacing", "uniform"])  # other settings: nothing of the old is used
-    assert len(json.loads((run / "steps.json").read_text())["points"]) == 5
+    before = digest(run / "steps.json")
+    with pytest.raises(UserError, match="made with spacing log-snr, not uniform"):
+        experiments.main([*command, "2", "--spacing", "uniform"])
+    assert digest(run / "steps.json") == before
     with pytest.raises(UserError, match="--evaluations has 1001"):
         experiments.main([*command, "1001"])
 
@@ -321,7 +321,7 @@ def test_a_film_goes_from_noise_to_the_sample(run, tmp_path):
 
 
 def test_compare_says_when_samples_are_too_short_for_the_embedding(run):
-    with pytest.raises(UserError, match=r"0\.64 s is shorter than a patch of musicnn, 2\.98 s"):
+    with pytest.raises(UserError, match=r"0\.64 s, and a patch of musicnn lasts 2\.98 s. Draw some: .* --seconds 3"):
         experiments.main(["compare", "--run", str(run), "--embedding", "musicnn"])
 
 
@@ -342,8 +342,12 @@ def test_the_ceiling_is_the_distance_that_the_inverter_makes(recordings):
 
 
 def test_ceiling_is_a_command(recordings, tmp_path, capsys):
-    experiments.main(f"ceiling --data {recordings} --seconds 1 --embedding mel --inverter griffin-lim".split())
-    report = capsys.readouterr().out
+    written = tmp_path / "ceiling.json"
+    options = f"--seconds 1 --embedding mel --inverter griffin-lim --json {written}"
+    experiments.main(f"ceiling --data {recordings} {options}".split())
+    report, metrics = capsys.readouterr().out, json.loads(written.read_text())
+    for window in (256, 1024, 4096):
+        assert f"SC {metrics[f'sc_{window}']:.3f}   LM {metrics[f'lm_{window}']:.3f}" in report
     assert all(name in report for name in ("6 recordings (embedding mel)", "inverted", "ceiling", "real", "log-mel"))
     (tmp_path / "track.wav").write_bytes((recordings / "tone0.wav").read_bytes())
     with pytest.raises(UserError, match="2 clips of 2 s"):
@@ -521,7 +525,6 @@ def test_a_bad_training_option_is_named(arguments, named, recordings, tmp_path):
         "--sampler euler",
         "--spacing odd",
         "--seconds 0",
-        "--seconds 0.06",
         "--inverter x",
     ],
 )
@@ -539,7 +542,7 @@ def test_resuming_with_another_option_is_refused(run):
 def test_resuming_on_other_recordings_is_refused(recordings, run, tmp_path):
     (tmp_path / "fewer").mkdir()
     (tmp_path / "fewer/a.wav").write_bytes((recordings / "tone0.wav").read_bytes())
-    with pytest.raises(UserError, match="15 windows"):
+    with pytest.raises(UserError, match=r"missing: tone0.wav, tone1.wav, tone2.wav"):
         train.main(f"--run {copy(run, tmp_path)} --resume --epochs 3 --data {tmp_path / 'fewer'}".split())
 
 

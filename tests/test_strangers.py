@@ -21,15 +21,19 @@ from ddim_from_scratch import sample, train
 from ddim_from_scratch.audio import AudioError, load_audio
 from ddim_from_scratch.experiments import __main__ as experiments
 from ddim_from_scratch.fad import __main__ as fad
+from ddim_from_scratch.fad import weights
 from ddim_from_scratch.fad.statistics import load_statistics
-from ddim_from_scratch.fad.weights import _from_tensorflow
+from ddim_from_scratch.fad.weights import _from_tensorflow, load_vggish, load_vggish_pca
 from ddim_from_scratch.runtime import tree
+from ddim_from_scratch.runtime.cli import run_command
 from ddim_from_scratch.runtime.errors import UserError
+from ddim_from_scratch.spectrogram import datasets
 from ddim_from_scratch.spectrogram.config import Config
 from ddim_from_scratch.spectrogram.data import Scaler, Windows
 from ddim_from_scratch.spectrogram.model import init_state, read_run
 from ddim_from_scratch.spectrogram.system import Training
 from ddim_from_scratch.training import checkpoint, loop
+from ddim_from_scratch.training.log import read_log
 
 CASES = int(os.environ.get("DDIM_FUZZ", 100))
 fuzz = settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck))
@@ -244,3 +248,394 @@ def test_any_options(name, tmp_path, monkeypatch):
             assert error.filename is not None
 
     check()
+
+
+# What is written, and where.
+
+
+def rewritten(run, whole, **changes):
+    """The checkpoint with some leaves changed, or more of them, and a checksum that fits."""
+    path = checkpoint.checkpoint_path(run)
+    path.write_bytes(whole)
+    content = tree.flatten(tree.load(path))
+    del content["checksum"]
+    content = {name: changes.pop(name, leaf) for name, leaf in content.items()} | changes
+    content = tree.unflatten({name: np.asarray(leaf) for name, leaf in content.items()})
+    content["checksum"] = np.array(tree.digest(content))
+    tree.save(path, content)
+
+
+@pytest.fixture
+def run(whole_checkpoint, tmp_path):
+    (tmp_path / "run").mkdir()
+    checkpoint.checkpoint_path(tmp_path / "run").write_bytes(whole_checkpoint)
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize("folder", ["samples", "continued"])
+def test_nothing_is_drawn_into_a_folder_behind_a_link(folder, run, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "sample_000.wav").write_bytes(b"mine")
+    (run / folder).symlink_to(elsewhere)
+    words = ["continue", str(elsewhere / "sample_000.wav")] if folder == "continued" else []
+    if words:
+        soundfile.write(elsewhere / "sample_000.wav", np.sin(np.arange(32000) / 9), 16000)
+    before = (elsewhere / "sample_000.wav").read_bytes()
+    with pytest.raises(UserError, match="is a link"):
+        sample.main([*words, "--run", str(run), "--num", "1", "--steps", "1", "--inverter", "griffin-lim"])
+    assert (elsewhere / "sample_000.wav").read_bytes() == before
+    assert [path.name for path in elsewhere.iterdir()] == ["sample_000.wav"]
+
+
+def test_links_under_every_name_that_could_be_foreseen_are_not_written_through(run, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"mine")
+    (run / "samples").mkdir()
+    for name in ("sample_000.wav", "samples.png"):
+        for link in (name, f"{name}.{os.getpid()}.tmp", f".{name}.tmp", f"{name}.tmp"):
+            (run / "samples" / link).symlink_to(victim)
+    sample.main(["--run", str(run), "--num", "1", "--steps", "1", "--inverter", "griffin-lim"])
+    assert victim.read_bytes() == b"mine"
+    assert (run / "samples-2/sample_000.wav").stat().st_size > 1000  # the first folder is taken
+
+
+def test_a_training_that_is_refused_removes_nothing(run):
+    others = [run / "mine.tmp", run / "log.csv.1.tmp", run / f".log.csv.{'0' * 16}.tmp"]
+    for path in others:
+        path.touch()
+    with pytest.raises(UserError, match="holds a trained run"):
+        train.main(["--run", str(run), "--data", str(run)])
+    assert all(path.exists() for path in others)
+
+
+def test_a_training_removes_nothing_of_the_user_s_and_keeps_files_private(tmp_path):
+    (tmp_path / "data").mkdir()
+    soundfile.write(tmp_path / "data/a.wav", np.sin(np.arange(32000) / 9), 16000)
+    words = ["--run", str(tmp_path / "run"), "--data", str(tmp_path / "data"), "--widths", "1", "2", "--epochs"]
+    words += ["1", "--window-seconds", "0.64", "--attention", "none", "--block-depth", "1"]
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/mine.tmp").touch()
+    unfinished = tmp_path / f"run/.checkpoint.npz.{'0' * 16}.tmp"
+    unfinished.touch()
+    train.main(words)
+    assert (tmp_path / "run/mine.tmp").exists() and not unfinished.exists()
+    files = [path for path in (tmp_path / "run").iterdir() if path.name not in (".lock", "mine.tmp")]
+    for path in files:
+        path.chmod(0o600)
+    words[words.index("--epochs") + 1] = "2"
+    train.main([*words, "--resume"])
+    assert len(files) >= 4 and {path.stat().st_mode & 0o777 for path in files} == {0o600}
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "/tmp/elsewhere", "trial_000/..", "", "x", 3, None, ["trial_000"]])
+def test_a_study_names_no_other_folder(name, tmp_path):
+    reference("optuna")
+    from ddim_from_scratch import tune
+
+    class Trial:
+        number = 0
+        user_attrs = {"run": name}  # noqa: RUF012
+
+    class Study:
+        trials = ()
+
+        def get_trials(self, **_):
+            return []
+
+        def optimize(self, objective, n_trials):
+            objective(Trial())
+
+    import optuna
+
+    original, optuna.storages.fail_stale_trials = optuna.storages.fail_stale_trials, lambda _: None
+    try:
+        with pytest.raises(UserError, match="as the folder of a trial"):
+            from ddim_from_scratch.experiments.tune import tune as search
+
+            search(Study(), Config(data="x"), None, tmp_path / "out", 1)
+    finally:
+        optuna.storages.fail_stale_trials = original
+    assert tune and not list(tmp_path.iterdir())
+
+
+# What is no file.
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["checkpoint.npz", ".lock", "config.json", "log.csv", "a.npz", "mu/mu.npy", "w.npz", "pca.npz", "w.pth"],
+)
+def test_a_pipe_under_any_name_is_refused_at_once(name, whole_checkpoint, tmp_path, monkeypatch):
+    run = tmp_path
+    if name not in ("checkpoint.npz", ".lock"):
+        checkpoint.checkpoint_path(run).write_bytes(whole_checkpoint)
+    (run / name).parent.mkdir(exist_ok=True)
+    os.mkfifo(run / name)
+    here = str(run / name)
+    command = {
+        "checkpoint.npz": lambda: sample.main(["--run", str(run)]),
+        ".lock": lambda: train.main(["--run", str(run), "--data", str(run)]),
+        "config.json": lambda: train.main(["--run", str(run / "new"), "--config", here]),
+        "log.csv": lambda: read_log(run / name),
+        "a.npz": lambda: fad.main([here, here, "--embedding", "mel"]),
+        "mu/mu.npy": lambda: load_statistics(run / "mu", "mel"),
+        "w.npz": lambda: load_vggish(here),
+        "pca.npz": lambda: load_vggish_pca(here),
+        "w.pth": lambda: load_vggish(here),
+    }[name]
+    with pytest.raises(UserError, match="not a regular file"):
+        command()
+
+
+# Small files that are huge.
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_members_are_stored_or_deflated(method, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", method) as archive:
+        archive.writestr("a.npy", header((1 << 20,), "|u1") + bytes(1 << 20))
+    with pytest.raises(tree.TreeError, match="not stored or deflated"):
+        tree.load(tmp_path / "a.npz")
+
+
+def test_a_file_unpacks_to_its_own_size_or_to_little(tmp_path):
+    """As `save` writes it. 70 MB of zeros in 70 kB are no checkpoint of ours."""
+    np.savez_compressed(tmp_path / "a.npz", a=np.zeros(70 << 20, np.uint8))
+    with pytest.raises(tree.TreeError, match="more than"):
+        tree.load(tmp_path / "a.npz")
+    np.savez(tmp_path / "a.npz", a=np.zeros(70 << 20, np.uint8))
+    assert tree.load(tmp_path / "a.npz")["a"].size == 70 << 20
+
+
+@pytest.mark.parametrize("d", [0, 2049])
+def test_statistics_have_a_bounded_dimension(d, tmp_path):
+    np.savez_compressed(tmp_path / "a.npz", mu=np.zeros(d), sigma=np.zeros((d, d)))
+    with pytest.raises(UserError, match="dimensions"):
+        load_statistics(tmp_path / "a.npz", "mel")
+
+
+# Types and ranges of what is in a checkpoint; Config's are in tests/spectrogram/test_config.py.
+
+LEAVES = {
+    "step": [
+-5, 1.5, np.inf, "3", True, [3], 1j, np.datetime64("2020-01-01"), np.zeros(3, "i4,f4"), np.zeros((0,), int)],
+    "windows": [0, -1, 2.0, "4", [4, 4], np.timedelta64(3, "s")],
+    "scaler/std": [np.zeros(128, "f"), -np.ones(128, "f"), np.full(128, np.inf, "f"), np.full(128, np.nan, "f"),
+                   np.array(["1"] * 128), np.ones(128, "c8"),
+                   np.ones(128, "f4,f4"), np.ones(127, "f"), np.ones(128, "i4"),
+                   np.zeros(128, "M8[s]"), np.ones((1, 128), "f")],
+    "scaler/mean": [np.full(128, np.nan, "f"), np.full(128, 1e30, "f"), np.array(["x"] * 128), np.ones(128, bool)],
+    "scaler/other": [np.ones(128, "f")],
+    "system": [3, ["spectrogram"], "other\x1b[31m"],
+    "config": [3, ["{}"], b"{}", "[" * 100_000],
+    "contract": ["[]", "3", "{}", "[" * 100_000, '{"sr": "\\u001b[31m"}'],
+    "surprise": [1],
+    "state/network/params/output/w": [np.full((1, 1, 2, 1), np.nan, "f"), np.zeros((1, 1, 2, 1), "f8"), "x"],
+    "state/moments/v/output/b": [-np.ones(1, "f")],
+    "state/moments/w/output/b": [np.ones(1, "f")],
+}  # fmt: skip
+CHANGED = [(name, value) for name, values in LEAVES.items() for value in values]
+
+
+@pytest.mark.parametrize(("name", "value"), CHANGED, ids=[f"{n}-{i}" for i, (n, _) in enumerate(CHANGED)])
+def test_every_leaf_of_a_checkpoint_has_a_type_and_a_range(name, value, whole_checkpoint, run):
+    rewritten(run, whole_checkpoint, **{name: value})
+    with pytest.raises(UserError) as caught:
+        read_run(run)
+    assert str(checkpoint.checkpoint_path(run)) in str(caught.value)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+    for command in (sample, train):
+        with pytest.raises(UserError):
+            command.main(["--run", str(run), *(["--resume"] if command is train else [])])
+
+
+def test_a_rewritten_checkpoint_is_read(whole_checkpoint, run):
+    """So that the test above refuses what it changes."""
+    rewritten(run, whole_checkpoint, step=8)
+    assert read_run(run).step == 8
+
+
+GOOD_LOG = "step,epoch,noise_loss,reconstruction_loss,seconds\n1,1,0.5,0.5,0.1\n2,1,0.4,0.4,0.1\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "\n", "step,epoch\n1,1\n", GOOD_LOG + "3,1\n", GOOD_LOG + "3,1,1,1,1,1\n", GOOD_LOG + "2,1,0,0,0\n",
+     GOOD_LOG + "nan,1,0,0,0\n", GOOD_LOG + "3,1,inf,0,0\n", GOOD_LOG + "3,1,1e300,0,0\n", GOOD_LOG + "3.5,1,0,0,0\n",
+     GOOD_LOG + "-1,1,0,0,0\n", GOOD_LOG + "3,x,0,0,0\n", GOOD_LOG + '3,"1\n', GOOD_LOG + "\n", "\0" * 99, "\xff\xfe",
+     '"' + "x" * 200_000],
+)  # fmt: skip
+def test_a_log_is_rows_of_as_many_numbers(text, tmp_path):
+    (tmp_path / "log.csv").write_bytes(text.encode("latin-1"))
+    with pytest.raises(UserError, match=r"log\.csv is damaged") as caught:
+        read_log(tmp_path / "log.csv")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_log_of_fewer_columns_than_are_needed_is_damaged(tmp_path):
+    (tmp_path / "log.csv").write_text(GOOD_LOG)
+    assert len(read_log(tmp_path / "log.csv", 5)) == 2
+    with pytest.raises(UserError, match="damaged"):
+        read_log(tmp_path / "log.csv", 6)
+
+
+def table_folder(out, **changes):
+    """A table with one row whose metrics are there."""
+    row = {"seconds": 5.12, "epochs": 1, "steps": 2, "batch_size": 1, "paper": None, "fad": 1.0, "interval": [0, 2]}
+    row |= {"fad_infinity": {"score": 1.0}, "floor": 1.0, "ceiling": 1.0, "nearest": None, "n": 2, "n_training": 2}
+    row |= {"embeddings": 4, "dimension": 128, "training_steps": 1, "training_seconds": 1.0, "seconds_a_step": 1.0}
+    row |= {"drawing_seconds": 1.0, "noise_loss": 1.0, "hardware": "a machine", "windows": 3}
+    settings = {"data": {"gtzan": "x", "carnatic": "y"}, "scale": 1.0, "preset": "paper", "clips": 2}
+    settings |= {"inverter": "griffin-lim", "embedding": "mel"}
+    (out / "rows/gtzan-10").mkdir(parents=True)
+    for name, value in changes.items():
+        (settings if name in settings else row)[name] = value
+    (out / "rows/gtzan-10/metrics.json").write_text(json.dumps(row))
+    (out / "settings.json").write_text(json.dumps(settings))
+    return ["table", "--report", "--rows", "gtzan-10", "--out", str(out)]
+
+
+def test_a_table_is_reported(tmp_path):
+    experiments.main(table_folder(tmp_path))
+    assert (tmp_path / "table.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("fad", "1"), ("fad", None), ("fad", [1]), ("fad", True), ("fad", 10**400), ("interval", [1, "x"]), ("n", 1.5),
+     ("interval", {"a": 1}), ("interval", [1]), ("fad_infinity", {"score": None}), ("fad_infinity", 3), ("nearest", []),
+     ("hardware", 3), ("seconds", "x"), ("epochs", None), ("paper", "x"), ("embeddings", None),
+     ("training_seconds", None),
+     ("data", []), ("data", {"gtzan": 3, "carnatic": "y"}), ("data", {}), ("scale", "1"), ("scale", 0), ("scale", 1e99),
+     ("preset", "x"), ("preset", ["paper"]), ("clips", 1.5), ("embedding", None), ("other", float("inf"))],
+)  # fmt: skip
+def test_a_table_s_files_have_types(name, value, tmp_path):
+    with pytest.raises(UserError) as caught:
+        experiments.main(table_folder(tmp_path, **{name: value}))
+    assert "damaged" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("file", ["rows/gtzan-10/metrics.json", "settings.json"])
+@pytest.mark.parametrize("text", ["", "x", "[" * 100_000, "\xff", "3", "null", "NaN", "[{}]", "9" * 5000])
+def test_a_table_s_files_are_json(file, text, tmp_path):
+    words = table_folder(tmp_path)
+    (tmp_path / file).write_bytes(text.encode("latin-1"))
+    with pytest.raises(UserError, match="damaged"):
+        experiments.main(words)
+
+
+@pytest.mark.parametrize("link", ["rows", "rows/gtzan-10", "rows/gtzan-10/metrics.json", "settings.json"])
+def test_a_report_tells_nothing_that_a_link_leads_to(link, tmp_path):
+    words = table_folder(tmp_path / "out")
+    (tmp_path / "out" / link).rename(tmp_path / "private")
+    (tmp_path / "out" / link).symlink_to(tmp_path / "private")
+    with pytest.raises(UserError, match="is a link"):
+        experiments.main(words)
+    assert not (tmp_path / "out/table.json").exists()
+
+
+POINT = {"sampler": "ddim", "steps": 5, "evaluations": 5, "seconds": 1.0, "rms": 1.0, "fad": 1.0, "interval": [0, 2]}
+
+
+@pytest.mark.parametrize(
+    "points",
+    [3, {}, [3], [{}], [POINT | {"steps": "5"}], [POINT | {"fad": None}], [POINT | {"interval": ["x", 2]}], None,
+     [POINT | {"interval": None}],
+     [POINT | {"sampler": ["ddim"]}], [POINT | {"rms": 10**400}]],
+)  # fmt: skip
+def test_points_of_other_types_are_measured_again(points, tmp_path):
+    from ddim_from_scratch.experiments.steps import read_points
+
+    settings = {"clips": 2, "seconds": 0.64}
+    tree.save(tmp_path / "steps.npz", {"reference": np.zeros((2, 32, 128), np.float32)})
+    (tmp_path / "steps.json").write_text(json.dumps({"settings": settings, "points": points}))
+    assert read_points(tmp_path, settings) == ([], None)
+    (tmp_path / "steps.json").write_text(json.dumps({"settings": settings, "points": [POINT]}))
+    assert read_points(tmp_path, settings)[0] == [POINT]
+    tree.save(tmp_path / "steps.npz", {"reference": np.array(["x"])})
+    assert read_points(tmp_path, settings) == ([], None)
+
+
+@pytest.mark.parametrize("table", ["maestro-v3.0.0.json", "maestro-v2.0.0.csv"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "3", "[3]", "[[]]", "{}", '{"audio_filename": 3, "canonical_composer": {}}', "[" * 100_000, "\xff",
+     "\0,\0\n\0",
+     '{"audio_filename": {"0": 3}, "canonical_composer": {"0": "x"}}', '"' + "x" * 200_000, "a,b\n1\n1,2,3\n",
+     '{"audio_filename": {"0": "x"}, "canonical_composer": {}}', "audio_filename,canonical_composer\nx\n"],
+)  # fmt: skip
+def test_a_data_set_s_table_is_one_or_none(table, text, tmp_path):
+    (tmp_path / table).write_bytes(text.encode("latin-1"))
+    survives(lambda: datasets.composers(tmp_path))
+    (tmp_path / "A by B/T").mkdir(parents=True)
+    (tmp_path / "A by B/T/T.json").write_bytes(text.encode("latin-1"))
+    assert datasets.artist(tmp_path / "A by B/T/T.mp3.mp3") == "B"
+
+
+# Statistics that are none.
+
+
+def changed(**changes):
+    return {"mu": np.zeros(4), "sigma": np.eye(4), "n": 9} | changes
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [changed(sigma=-np.eye(4)), changed(sigma=np.eye(4) + np.eye(4, k=1)), changed(sigma=np.full((4, 4), 1.7e308)),
+     changed(mu=np.full(4, 1e300)), changed(mu=np.full(4, np.nan)), changed(sigma=np.full((4, 4), np.inf)),
+     changed(sigma=1 - np.eye(4)), changed(n=-5), changed(n=1), changed(n=2.5), changed(n="9"), changed(n=[9, 9]),
+     changed(sigma=np.eye(4, dtype=int)), changed(mu=np.zeros(4, complex)), changed(mu=np.zeros(4, "f4,f4")),
+     changed(mu=np.zeros((4, 1))), changed(sigma=np.eye(3)), changed(mu=np.zeros(4, np.longdouble)),
+     changed(embedding=3), changed(embedding="x\x1b[31m" * 99)],
+)  # fmt: skip
+def test_statistics_are_those_of_some_set(arrays, tmp_path):
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(UserError) as caught:
+        load_statistics(tmp_path / "a.npz", "mel")
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
+
+
+def test_a_covariance_of_any_rank_and_in_float32_is_one(rng, tmp_path):
+    few = rng.standard_normal((5, 128)).astype(np.float32)
+    for dtype in (np.float32, np.float64):
+        np.savez(tmp_path / "a.npz", mu=few.mean(0), sigma=np.cov(few, rowvar=False).astype(dtype), n=5)
+        assert load_statistics(tmp_path / "a.npz", "mel").n == 5
+    np.savez(tmp_path / "a.npz", mu=np.zeros(4), sigma=np.zeros((4, 4)))  # of clips that are all the same
+    assert load_statistics(tmp_path / "a.npz", "mel").n == 0
+
+
+@pytest.mark.parametrize("value", [np.nan, 0.0, np.inf, 1e30])
+def test_weights_and_pca_are_numbers(value, tmp_path, monkeypatch):
+    np.savez(tmp_path / "pca.npz", pca_eigen_vectors=np.full((128, 128), value), pca_means=np.zeros(128))
+    with pytest.raises(UserError):
+        load_vggish_pca(tmp_path / "pca.npz")
+    np.savez(tmp_path / "pca.npz", pca_eigen_vectors=np.eye(128), pca_means=np.full(128, value or np.nan))
+    with pytest.raises(UserError):
+        load_vggish_pca(tmp_path / "pca.npz")
+    narrow = {name: layer._replace(shape=(2, 3)) for name, layer in weights.LAYERS.items()}
+    monkeypatch.setattr(weights, "LAYERS", narrow)
+    good = {f"{name}/{leaf}": np.ones((2, 3)[leaf == "b" :], "f") for name in narrow for leaf in "wb"}
+    assert weights._checked(good, tmp_path)
+    with pytest.raises(UserError, match="fc2/w"):
+        weights._checked(good | {"fc2/w": np.full((2, 3), value, "f")}, tmp_path)
+
+
+def test_an_error_prints_a_name_as_one_harmless_line(capsys):
+    for error in (UserError("a\x1b[31m\nb"), OSError(2, "gone", "a\x1b[31m\nb")):
+
+        def fail(error=error):
+            raise error
+
+        with pytest.raises(SystemExit):
+            run_command(fail)
+        assert "\x1b" not in (said := capsys.readouterr().err) and said.count("\n") == 1
+
+
+def test_out_of_memory_says_so(capsys):
+    def fail():
+        raise MemoryError
+
+    with pytest.raises(SystemExit):
+        run_command(fail)
+    assert "out of memory: lower" in capsys.readouterr().err

@@ -12,12 +12,12 @@ import sys
 import warnings
 from collections.abc import Callable
 from functools import partial
-from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from ..runtime import hub, mpi
+from ..runtime import graph, hub, mpi
 from ..runtime.backend import CLIPS_AT_ONCE, parallel, to_device, to_host
 from ..runtime.errors import UserError
 from .contract import HOP_LENGTH, MEL_MAX, MEL_MIN, N_MELS
@@ -40,21 +40,16 @@ def add_inverter_option(parser: argparse.ArgumentParser) -> None:
         "--inverter",
         metavar="NAME",
         help=f"how to make sound: {SOUNDSTREAM} (the paper's GAN, downloaded if necessary), {GRIFFIN_LIM}, or "
-        f"the folder of a decoder with the GAN's interface (default: {SOUNDSTREAM} if installed, else {GRIFFIN_LIM})",
+        f"the folder of a decoder with the GAN's interface (default: {GRIFFIN_LIM})",
     )
-
-
-def default_inverter() -> str:
-    """SoundStream if it is installed, else Griffin-Lim."""
-    return SOUNDSTREAM if hub.find(hub.SOUNDSTREAM) and find_spec("tensorflow_hub") else GRIFFIN_LIM
 
 
 def load_inverter(name: str | None = None, device: str = "cpu") -> Inverter:
     """Returns the function invert(log_mels, label="to sound") of an inverter.
 
     name: "griffin-lim", "soundstream" (from the cache of TF-Hub or Kaggle, else downloaded), or the folder of a
-        SavedModel with the same interface: (batch, frames, 128) to (batch, frames * 320). None chooses soundstream if
-        it is installed, else Griffin-Lim, with a note on stderr.
+        SavedModel with the same interface: (batch, frames, 128) to (batch, frames * 320). None is Griffin-Lim, with
+        a note on stderr: a SavedModel is a program, and is loaded only where it is asked for.
     device: "cpu" or "gpu", for Griffin-Lim. TensorFlow chooses its own.
 
     invert takes log-mels (n, frames, 128) as returned by `log_mel`, on the host, shows a progress bar with its label,
@@ -63,13 +58,8 @@ def load_inverter(name: str | None = None, device: str = "cpu") -> Inverter:
     Raises UserError if there is no such decoder, or it is another model.
     """
     if name is None:
-        name = default_inverter()
-        if name == GRIFFIN_LIM:
-            print(
-                f"inverting with Griffin-Lim, because {hub.SOUNDSTREAM.name} or tensorflow_hub is not installed "
-                f"(--inverter {SOUNDSTREAM} downloads it, or says what is missing)",
-                file=sys.stderr,
-            )
+        name = GRIFFIN_LIM
+        print(f"inverting with Griffin-Lim; the paper's GAN is --inverter {SOUNDSTREAM}", file=sys.stderr)
     if name == GRIFFIN_LIM:
         return partial(_invert, partial(_griffin_lim_clips, device=device))
     if name != SOUNDSTREAM and not hub.is_saved_model(name):
@@ -77,7 +67,7 @@ def load_inverter(name: str | None = None, device: str = "cpu") -> Inverter:
             f"--inverter {name} is neither {SOUNDSTREAM}, {GRIFFIN_LIM} nor a folder with saved_model.pb: "
             "check the path"
         )
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # else it prints as errors what CUDA registers twice
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # leave the rest of a GPU to CuPy
     warnings.filterwarnings("ignore", "pkg_resources is deprecated")  # TF-Hub imports it
     folder = str(hub.download(hub.SOUNDSTREAM) if name == SOUNDSTREAM else name)
@@ -87,7 +77,8 @@ def load_inverter(name: str | None = None, device: str = "cpu") -> Inverter:
 def load_decoder(folder: str) -> Callable[[np.ndarray], np.ndarray]:
     """Loads the decoder in a SavedModel folder, float32 (batch, frames, 128) to (batch, frames * 320), and tests it.
 
-    Raises UserError without tensorflow_hub, or if the folder holds something else.
+    Its graph is read first: one that can do more than calculate is not loaded. Raises UserError then, without
+    tensorflow_hub, or if the folder holds something else.
     """
     try:
         import tensorflow_hub
@@ -97,8 +88,11 @@ def load_decoder(folder: str) -> Callable[[np.ndarray], np.ndarray]:
             f"or use --inverter {GRIFFIN_LIM}"
         ) from None
     try:
+        graph.check(Path(folder))
         model = tensorflow_hub.load(folder)
         trial = np.asarray(model(np.full((2, 9, N_MELS), np.log(MEL_MIN), np.float32)))
+    except UserError:
+        raise
     except Exception as error:  # TensorFlow raises many types, some with messages of pages
         reason = " ".join(str(error).split())[:200]
         raise UserError(

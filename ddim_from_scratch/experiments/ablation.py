@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..audio.contract import FRAMES_PER_SECOND
-from ..audio.inverter import default_inverter
+from ..audio.inverter import GRIFFIN_LIM
 from ..diffusion import SAMPLERS, T
 from ..fad import load_embedding
 from ..fad.embeddings import default_embedding
@@ -174,7 +174,7 @@ def main(args: argparse.Namespace) -> None:
     embedding = args.embedding or default_embedding()
     if args.seconds < (least := load_embedding(embedding).seconds):
         raise UserError(f"--seconds is {args.seconds:g}, but {embedding} needs clips of {least:g} s or more")
-    how = args.clips, args.seconds, args.sampler, args.steps, args.inverter or default_inverter(), embedding
+    how = args.clips, args.seconds, args.sampler, args.steps, args.inverter or GRIFFIN_LIM, embedding
     settings = Settings(json.loads(base.to_json()), *how)
     tasks = {name: settings.task(name) for name in args.changes or settings.names()}
     keep_settings(args.out, settings)

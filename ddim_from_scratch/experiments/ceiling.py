@@ -9,17 +9,17 @@ import numpy as np
 from ..audio.inverter import Inverter, load_inverter
 from ..fad import Embedding, load_embedding
 from ..runtime.backend import threads
-from ..runtime.cli import add_threads_option, at_least
+from ..runtime.cli import add_threads_option, at_least, counted
 from ..runtime.errors import UserError
 from ..spectrogram.config import Config
 from ..spectrogram.data import load_windows
-from .compare import add_listening_options, distances, log_mel_error, summary
+from .compare import add_json_option, add_listening_options, distances, inversion_errors, print_summary
 
 
 def ceiling(data: str, seconds: float, clips: int, invert: Inverter, embedding: Embedding) -> dict:
     """Distances of inverted real log-mels from real music: the best that any model heard through this inverter can do.
 
-    clips: the most in each of two sets of windows of `seconds`. Returns what `distances` does, and "log_mel_error".
+    clips: the most in each of two sets of windows of `seconds`. Returns what `distances` and `inversion_errors` do.
     """
     any_length = (1, 1)  # widths with one halving: any even number of frames will do
     windows = load_windows(Config(data=data, window_seconds=seconds, window_hop_seconds=seconds, widths=any_length))
@@ -27,13 +27,15 @@ def ceiling(data: str, seconds: float, clips: int, invert: Inverter, embedding: 
     n = min(clips, len(chosen) // 2)
     if n < 2:
         raise UserError(
-            f"{data} has {len(chosen)} clips of {seconds:g} s; 4 are needed. Add recordings or lower --seconds"
+            f"{data} has {counted(len(chosen), 'clip')} of {seconds:g} s; 4 are needed. Add recordings, or lower "
+            "--seconds"
         )
     first, second = chosen[:n], chosen[n : 2 * n]
     log_mels = windows.take(chosen[: 2 * n])
     sound = invert(log_mels, "real music")
     sets = {"ceiling": sound[n:], "real": windows.sound(second), "inverted": sound[:n]}
-    return distances(embedding, windows.sound(first), sets) | {"log_mel_error": log_mel_error(sound, log_mels)}
+    recordings = np.concatenate([windows.sound(first), sets["real"]])
+    return distances(embedding, recordings[:n], sets) | inversion_errors(sound, log_mels, recordings)
 
 
 def add_command(commands: argparse._SubParsersAction) -> None:
@@ -47,6 +49,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--seconds", type=float, default=5.12, help="length of a clip (default: 5.12, as in the paper)")
     parser.add_argument("--clips", type=at_least(2), default=50, help="most clips in each set (default: 50)")
     add_listening_options(parser)
+    add_json_option(parser)
     add_threads_option(parser)
     parser.set_defaults(main=main)
 
@@ -54,4 +57,4 @@ def add_command(commands: argparse._SubParsersAction) -> None:
 def main(args: argparse.Namespace) -> None:
     with threads(args.threads):
         inverter, embedding = load_inverter(args.inverter), load_embedding(args.embedding)
-        print(summary(ceiling(args.data, args.seconds, args.clips, inverter, embedding)))
+        print_summary(ceiling(args.data, args.seconds, args.clips, inverter, embedding), args.json)

@@ -5,24 +5,30 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from pathlib import Path
+from shlex import quote
+from typing import NamedTuple
 
 import numpy as np
 
 from ..audio import find_audio, load_audio, log_mel
-from ..audio.contract import FRAMES_PER_SECOND, HOP_LENGTH, N_MELS
+from ..audio.contract import FRAMES_PER_SECOND, HOP_LENGTH, N_MELS, SR
+from ..audio.distance import WINDOWS, distances_from_recordings
 from ..audio.inverter import Inverter, add_inverter_option, load_inverter
-from ..diffusion import Sampling
+from ..diffusion import Sampling, loss_of_zero
 from ..fad import Embedding, Set, embed_clips, load_embedding
 from ..fad.embeddings import add_embedding_option
 from ..fad.reliability import distance, interval
+from ..runtime import tree
 from ..runtime.backend import parallel, threads
-from ..runtime.cli import add_threads_option
+from ..runtime.cli import add_threads_option, counted
 from ..runtime.errors import UserError
-from ..runtime.files import write_json
+from ..runtime.files import require_writable, write_json
+from ..runtime.sets import read_about, sets_in
 from ..spectrogram.compose import Composer
 from ..spectrogram.config import Config
-from ..spectrogram.data import Windows, load_windows
-from ..spectrogram.model import init_state, read_run
+from ..spectrogram.data import Windows, load_windows, require_unchanged
+from ..spectrogram.model import Saved, init_state, read_run
+from ..training.checkpoint import BEST
 from ..training.log import read_log
 from .pictures import save_log_mels
 
@@ -59,76 +65,148 @@ def log_mel_error(sound: np.ndarray, log_mels: np.ndarray) -> float:
     return float(np.mean([np.abs(log_mel(clip) - target).mean() for clip, target in zip(sound, log_mels, strict=True)]))
 
 
-def load_clips(run: Path) -> np.ndarray:
-    """The clips in RUN/samples, (n, samples) at 16 kHz. Raises UserError if there are none or their lengths differ."""
-    folder = run / "samples"
-    clips = parallel(load_audio, find_audio(folder) if folder.is_dir() else [])
+def inversion_errors(sound: np.ndarray, log_mels: np.ndarray, recordings: np.ndarray) -> dict[str, float]:
+    """How far inverted log-mels are from themselves, and from the recordings that they are of. Means over the clips.
+
+    sound, recordings: (n, samples). log_mels: (n, frames, 128). Returns {"log_mel_error": `log_mel_error`'s} and what
+    `distances_from_recordings` does.
+    """
+    return {"log_mel_error": log_mel_error(sound, log_mels)} | distances_from_recordings(sound, recordings)
+
+
+class Chosen(NamedTuple):
+    """The set of clips that is compared, (n, samples) at 16 kHz, and the real music beside it: `choose_windows`."""
+
+    folder: Path
+    clips: np.ndarray
+    windows: Windows
+    reference: np.ndarray
+    others: Windows
+    other: np.ndarray
+
+
+class TooFewWindows(UserError):
+    """The recordings have too few windows of `frames` to compare clips with."""
+
+    def __init__(self, message: str, frames: int) -> None:
+        super().__init__(message)
+        self.frames = frames
+
+
+def load_clips(folder: Path, paths: list[Path]) -> np.ndarray:
+    """The clips of a folder, (n, samples) at 16 kHz. Raises UserError if there are none or their lengths differ."""
+    clips = parallel(load_audio, paths)
     if not clips:
-        raise UserError(
-            f"{folder} holds no clips: make some with python -m ddim_from_scratch.sample --run {run} --num 16"
-        )
-    seconds = sorted({len(clip) / HOP_LENGTH / FRAMES_PER_SECOND for clip in clips})
+        raise UserError(f"{folder} holds no clips")
+    seconds = sorted({len(clip) / SR for clip in clips})
     if len(seconds) > 1:
-        raise UserError(
-            f"{folder} holds clips of {seconds[0]:g} s and of {seconds[-1]:g} s; FAD needs one length. "
-            "Move the others to another folder"
-        )
+        raise UserError(f"{folder} holds clips of {seconds[0]:g} s and of {seconds[-1]:g} s, and one length is needed")
     return np.stack(clips)
 
 
+def choose_set(run: Path, folder: Path | None, saved: Saved, embedding: Embedding) -> Chosen:
+    """The clips in `folder`; without one, the newest set in RUN that its network drew and that can be compared.
+
+    Raises UserError if none can, with a reason for the newest ones and the command that makes one.
+    """
+    if folder:
+        return pair_up(folder, load_clips(folder, find_audio(folder)), saved, embedding)
+    config, networks, reasons = saved.config, networks_of(run, saved), []
+    least = max(config.frames_lasting(embedding.seconds), config.window_frames)
+    for one in sets_in(run / "samples"):
+        about = read_about(one)
+        if not about:
+            reasons.append(f"{one} does not say which network drew it (--samples {one} takes it nevertheless)")
+        elif not about.get("finished"):
+            reasons.append(f"{one} was not finished")
+        elif about.get("network") not in networks:
+            reasons.append(f"{one} was drawn by another network, of step {about.get('step')}")
+        else:
+            try:
+                return pair_up(one, load_clips(one, sorted(one.glob("sample_*.wav"))), saved, embedding)
+            except TooFewWindows as error:
+                if error.frames <= least:
+                    raise UserError(f"{error}: train a run on more recordings") from None
+                reasons.append(str(error))
+            except UserError as error:
+                reasons.append(str(error))
+    found = "; ".join(reasons[:3]) or f"{run / 'samples'} holds no clips"
+    length = f" --seconds {least / FRAMES_PER_SECOND:g}" if least > config.window_frames else ""
+    raise UserError(f"{found}. Draw some: python -m ddim_from_scratch.sample --run {quote(str(run))} --num 16{length}")
+
+
+def networks_of(run: Path, saved: Saved) -> set[str]:
+    """The digests of the run's last checkpoint and of its best one, as set.json has them."""
+    digests = {tree.digest(saved.state)}
+    return digests | ({tree.digest(read_run(run, best=True).state)} if (run / BEST).exists() else set())
+
+
+def pair_up(folder: Path, clips: np.ndarray, saved: Saved, embedding: Embedding) -> Chosen:
+    """The clips and as many windows of real music of their length. Raises UserError if there are fewer than 2."""
+    frames = round(clips.shape[1] / HOP_LENGTH)
+    seconds = frames / FRAMES_PER_SECOND
+    if clips.shape[1] < round(embedding.seconds * SR):
+        raise UserError(
+            f"{folder} holds clips of {seconds:g} s, and a patch of {embedding.name} lasts {embedding.seconds:.2f} s"
+        )
+    chosen = choose_windows(saved.config, len(clips), np.random.default_rng(saved.config.seed), frames)
+    if len(clips) < 2:
+        raise UserError(f"{folder} has {counted(len(clips), 'clip')}, and 2 are needed")
+    if len(chosen[1]) < 2:
+        raise TooFewWindows(f"{saved.config.data} has not 2 pairs of windows of {seconds:g} s", frames)
+    return Chosen(folder, clips, *chosen)
+
+
 def choose_windows(
-    config: Config, most: int, rng: np.random.Generator
+    config: Config, most: int, rng: np.random.Generator, frames: int
 ) -> tuple[Windows, np.ndarray, Windows, np.ndarray]:
     """Two disjoint sets of at most `most` windows that do not overlap: the reference, and other real music.
 
     With --hold-out the others are from tracks that the network never saw, else from the training music.
-    Returns (windows, indices of the reference, other windows, indices of the others).
+    frames: the length of a window. Returns (windows, indices of the reference, other windows, indices of the others).
     """
-    windows = load_windows(config)
+    windows = load_windows(config, frames=frames)
     chosen = rng.permutation(windows.apart())
     n = min(most, len(chosen) // 2)
     if not config.hold_out:
         return windows, chosen[:n], windows, chosen[n : 2 * n]
-    held_out = load_windows(config, held_out=True)
+    held_out = load_windows(config, held_out=True, frames=frames)
     others = rng.permutation(held_out.apart())
     n = min(most, len(chosen), len(others))
     return windows, chosen[:n], held_out, others[:n]
 
 
-def compare(run: Path, invert: Inverter, embedding: Embedding) -> dict:
+def compare(run: Path, invert: Inverter, embedding: Embedding, samples: Path | None = None) -> dict:
     """Frechet distances of noise, an untrained network, the run's clips and real music from the training music.
 
-    All sets have the same number of clips, because the distance depends on it. Writes metrics.json and comparison.png
-    into the run's folder, and returns the content of metrics.json.
+    samples: the folder of the clips; by default, as `choose_set` says. All sets have the same number of clips, because
+    the distance depends on it. Writes metrics.json and comparison.png into the run's folder, and returns the content of
+    metrics.json.
     """
-    model = read_run(run).model()
-    config = model.config
-    rng = np.random.default_rng(config.seed)
-    clips = load_clips(run)
-    seconds = clips.shape[1] / HOP_LENGTH / FRAMES_PER_SECOND  # as long as the clips, whatever the training windows are
-    windows, reference, others, other = choose_windows(
-        dataclasses.replace(config, window_seconds=seconds), len(clips), rng
-    )
+    saved = read_run(run)
+    require_writable(run)
+    require_unchanged(saved.config, saved.contents)
+    folder, clips, windows, reference, others, other = choose_set(run, samples, saved, embedding)
+    model, config = saved.model(), saved.config
+    rng = np.random.default_rng(config.seed + 1)
     n, frames = len(reference), windows.frames
-    if n < 2:
-        raise UserError(
-            f"{run / 'samples'} has {len(clips)} clips and {config.data} {n} pairs of windows of {seconds:g} s; 2 of "
-            "each are needed. Draw more or shorter clips: python -m ddim_from_scratch.sample --num 16"
-        )
     noise = model.scaler.restore(rng.standard_normal((n, frames, N_MELS), dtype=np.float32))
     untrained_model = dataclasses.replace(model, network=init_state(config, rng)["average"], outline=None)
     untrained = Composer(untrained_model, UNTRAINED, config.seed).draw(n, frames)
-    inverted = invert(others.take(other), "real music")
+    real_log_mels, real = others.take(other), others.sound(other)
+    inverted = invert(real_log_mels, "real music")
     sets = {
         "noise": invert(noise, "noise"),
         "untrained": invert(untrained, "untrained"),
         "generated": clips[:n],
         "ceiling": inverted,
-        "real": others.sound(other),
+        "real": real,
     }
-    rows = np.array(read_log(run / "log.csv"))
-    metrics = distances(embedding, windows.sound(reference), sets) | {
-        "log_mel_error": log_mel_error(inverted, others.take(other)),
+    rows = np.array(read_log(run / "log.csv", 4))
+    metrics = {"samples": str(folder), "step": read_about(folder).get("step")}
+    metrics |= distances(embedding, windows.sound(reference), sets) | inversion_errors(inverted, real_log_mels, real)
+    metrics |= {
+        "loss_of_zero": loss_of_zero(config.noise_schedule, config.prediction),
         "noise_loss": {"first 50 steps": rows[:50, 2].mean(), "last 50 steps": rows[-50:, 2].mean()},
         "training_seconds": rows[:, 4].sum(),
         "steps": len(rows),
@@ -144,6 +222,9 @@ def summary(metrics: dict) -> str:
     """The metrics of `compare` or `ceiling` in words."""
     n, name = metrics["clips_per_set"], metrics["embedding"]
     lines = [f"Frechet distance from {n} recordings (embedding {name}), lower is better (95 % interval):"]
+    if "samples" in metrics:
+        step = f", drawn at step {metrics['step']}" if metrics["step"] is not None else ""
+        lines.insert(0, f"The generated clips are those of {metrics['samples']}{step}.")
     for kind, value in metrics["fad"].items():
         low, high = metrics["interval"][kind]
         lines.append(f"  {kind:10s} {value:8.4g}  ({low:.4g} to {high:.4g})  {MEANING[kind]}")
@@ -151,10 +232,13 @@ def summary(metrics: dict) -> str:
         "Real music is not at 0 either, because the sets are small. The inverter changes a log-mel by "
         f"{metrics['log_mel_error']:.4f} on average (0.1 is 0.9 dB)."
     )
+    lines.append("Its sound's distance from the recordings (SC: spectral convergence, LM: log magnitudes):")
+    lines += [f"  window {w:4d}   SC {metrics[f'sc_{w}']:.3f}   LM {metrics[f'lm_{w}']:.3f}" for w in WINDOWS]
     if "noise_loss" in metrics:
         first, last = metrics["noise_loss"].values()
         lines.append(
-            f"Noise loss: {first:.3f} in the first steps, {last:.3f} in the last; an untrained network has 1.0."
+            f"Noise loss: {first:.3f} in the first steps, {last:.3f} in the last; a network that has learnt nothing "
+            f"has {metrics['loss_of_zero']:.2f}."
         )
     return "\n".join(lines)
 
@@ -165,6 +249,18 @@ def add_listening_options(parser: argparse.ArgumentParser) -> None:
     add_embedding_option(parser)
 
 
+def add_json_option(parser: argparse.ArgumentParser) -> None:
+    """--json, for the experiments that end with `print_summary`."""
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers to a JSON file")
+
+
+def print_summary(metrics: dict, json: Path | None) -> None:
+    """Writes the metrics to the file `json`, if there is one, and prints them in words."""
+    if json:
+        write_json(json, metrics)
+    print(summary(metrics))
+
+
 def add_command(commands: argparse._SubParsersAction) -> None:
     """experiments compare."""
     parser = commands.add_parser(
@@ -173,12 +269,17 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         description="Compares a run's clips with noise, an untrained network and real music, by the Frechet distance.",
     )
     parser.add_argument("--run", type=Path, required=True, help="folder of a trained run with samples")
+    parser.add_argument(
+        "--samples", type=Path, metavar="FOLDER", help="the clips (default: the newest set in RUN that fits)"
+    )
     add_listening_options(parser)
+    add_json_option(parser)
     add_threads_option(parser)
     parser.set_defaults(main=main)
 
 
 def main(args: argparse.Namespace) -> None:
     with threads(args.threads):
-        print(summary(compare(args.run, load_inverter(args.inverter), load_embedding(args.embedding))))
-    print(f"Listen to {args.run}/samples/*.wav; look at {args.run}/comparison.png and {args.run}/loss.png.")
+        metrics = compare(args.run, load_inverter(args.inverter), load_embedding(args.embedding), args.samples)
+    print_summary(metrics, args.json)
+    print(f"Listen to {metrics['samples']}/*.wav; look at {args.run}/comparison.png and {args.run}/loss.png.")

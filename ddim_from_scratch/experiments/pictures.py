@@ -20,22 +20,33 @@ from ..audio.contract import FRAMES_PER_SECOND
 from ..diffusion import T, ddim, uniform_tau
 from ..runtime.backend import threads
 from ..runtime.cli import add_threads_option, at_least
-from ..runtime.files import replacing
+from ..runtime.files import replacing, require_writable
 from ..runtime.streams import stream
+from ..spectrogram.compose import drawn_frames, halvable
 from ..spectrogram.model import read_run
 
 SMOOTHING = 50  # steps in the running mean of a loss
+LONG_SECONDS = 6  # longer clips get a row of their own, and a wider one
 MAX_FRAMES = 4096  # longer spectrograms are thinned out: a picture has far fewer pixels
 
 
-def save_log_mels(path: str | Path, rows: Mapping[str, Sequence[np.ndarray] | np.ndarray]) -> None:
-    """Draws a grid of log-mel spectrograms (frames, 128), one labelled row per key, on one colour scale."""
+def save_log_mels(
+    path: str | Path, rows: Mapping[str, Sequence[np.ndarray] | np.ndarray], seams: Sequence[float] = ()
+) -> None:
+    """Draws a grid of log-mel spectrograms (frames, 128), one labelled row per key, on one colour scale.
+
+    Long clips have a wide row each. seams: seconds at which a line is drawn in every clip.
+    """
+    longest = max(len(clip) for clips in rows.values() for clip in clips) / FRAMES_PER_SECOND
+    if longest > LONG_SECONDS:
+        rows = {f"{label} {i}": [clip] for label, clips in rows.items() for i, clip in enumerate(clips)}
+    width = 3 * float(np.clip(longest / LONG_SECONDS, 1, 2.5))
     seconds = {label: [len(clip) / FRAMES_PER_SECOND for clip in clips] for label, clips in rows.items()}
     rows = {label: [clip[:: -(-len(clip) // MAX_FRAMES)] for clip in clips] for label, clips in rows.items()}
     columns = max(len(clips) for clips in rows.values())
     values = np.concatenate([np.ravel(clip) for clips in rows.values() for clip in clips])
     low, high = np.percentile(values, [1, 99.8])
-    figure = Figure(figsize=(3 * columns + 0.6, 2.3 * len(rows) + 0.4), layout="constrained")
+    figure = Figure(figsize=(width * columns + 0.6, 2.3 * len(rows) + 0.4), layout="constrained")
     axes = figure.subplots(len(rows), columns, squeeze=False)
     for row, (label, clips) in zip(axes, rows.items(), strict=True):
         for axis in row[len(clips) :]:
@@ -52,6 +63,8 @@ def save_log_mels(path: str | Path, rows: Mapping[str, Sequence[np.ndarray] | np
                 interpolation="nearest",
             )
             axis.tick_params(labelsize=8)
+            for seam in seams:
+                axis.axvline(seam, color="white", linewidth=1, linestyle="--")
         row[0].set_ylabel(f"{label}\nmel bin", fontsize=10)
     for axis in axes[-1]:
         axis.set_xlabel("time (s)", fontsize=9)
@@ -75,8 +88,11 @@ def save_film(path: str | Path, log_mels: Sequence[np.ndarray] | np.ndarray, sec
         images[0].save(file, "webp", save_all=True, append_images=images[1:], duration=durations, loop=0, quality=40)
 
 
-def save_losses(path: str | Path, steps: np.ndarray, losses: Mapping[str, np.ndarray]) -> None:
-    """Draws each loss on a logarithmic scale: every step as a dot, the running mean as a line."""
+def save_losses(path: str | Path, steps: np.ndarray, losses: Mapping[str, np.ndarray], nothing: float) -> None:
+    """Draws each loss on a logarithmic scale: every step as a dot, the running mean as a line.
+
+    nothing: the noise loss of a network that has learnt nothing, a dashed line.
+    """
     figure = Figure(figsize=(7, 4), layout="constrained")
     axis = figure.subplots()
     for name, values in losses.items():
@@ -84,7 +100,7 @@ def save_losses(path: str | Path, steps: np.ndarray, losses: Mapping[str, np.nda
         mean = np.convolve(values, np.full(window, 1 / window), "valid")
         (line,) = axis.plot(steps[window - 1 :], mean, label=name)
         axis.plot(steps, values, ".", markersize=1.5, alpha=0.3, color=line.get_color())
-    axis.axhline(1, color="grey", linewidth=0.8, linestyle="--", label="noise loss of predicting zero")
+    axis.axhline(nothing, color="grey", linewidth=0.8, linestyle="--", label="noise loss of predicting zero")
     axis.set(xlabel="step", ylabel="mean squared error", yscale="log")
     axis.legend(frameon=False)
     _save(figure, path)
@@ -172,11 +188,12 @@ def _save(figure: Figure, path: str | Path) -> None:
 
 def film(run: Path, seconds: float | None, steps: int) -> np.ndarray:
     """Writes RUN/film.webp: one clip on its way from noise to music, by DDIM. Returns its log-mels, one per step."""
+    require_writable(run)
     model = read_run(run).model()
-    frames = model.config.frames("--seconds", seconds or model.config.window_seconds)
-    x_T = model.start(frames, [stream(model.config.seed, 0)])
+    frames = drawn_frames(model.config, seconds)
+    x_T = model.start(halvable(model.config, frames), [stream(model.config.seed, 0)])
     walk = ddim(model.eps_model(), x_T, model.alpha_bar, uniform_tau(T, steps))
-    log_mels = model.restored(np.concatenate([*tqdm(walk, total=steps + 1, desc="sampling", unit="step")]))
+    log_mels = model.restored(np.concatenate([*tqdm(walk, total=steps + 1, desc="sampling", unit="step")]))[:, :frames]
     save_film(run / "film.webp", log_mels)
     return log_mels
 

@@ -8,7 +8,7 @@ the sound from the training music, which says how audible it is.
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,20 +16,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..audio.contract import FRAMES_PER_SECOND
+from ..audio.contract import FRAMES_PER_SECOND, N_MELS
 from ..audio.inverter import Inverter, load_inverter
 from ..diffusion import SAMPLERS, SPACINGS, Sampling, T
 from ..fad import Embedding, Set, embed_clips, load_embedding
 from ..fad.reliability import distance, interval
 from ..runtime import tree
-from ..runtime.backend import threads
-from ..runtime.cli import add_threads_option, at_least
-from ..runtime.errors import UserError
-from ..runtime.files import read_json, write_json
-from ..spectrogram.compose import Composer
+from ..runtime.backend import CLIPS_AT_ONCE, threads, to_host
+from ..runtime.cli import add_threads_option, at_least, counted
+from ..runtime.errors import UserError, printable, warn
+from ..runtime.files import conforms, read_json, require_writable, write_json
+from ..runtime.streams import stream
+from ..spectrogram.compose import Composer, drawn_frames, frames_at_once, halvable
 from ..spectrogram.config import Config
-from ..spectrogram.data import load_windows
-from ..spectrogram.model import read_run
+from ..spectrogram.data import load_windows, require_unchanged
+from ..spectrogram.model import Model, read_run
 from .compare import add_listening_options
 from .pictures import save_step_curves
 
@@ -37,6 +38,9 @@ EVALUATIONS = (5, 10, 20, 50, 100, 200)
 REFERENCE = "ddim", T  # sampler, evaluations
 BACKGROUND = 100  # most clips of the training music
 CLAIMS = (("dpm++2m", 20), ("ddim", 100)), (("dpm++2m", 50), REFERENCE)  # the first is no worse than the second
+
+POINT: dict[str, Any] = {"sampler": str, "steps": int, "evaluations": int, "seconds": float, "rms": float, "fad": float}
+POINT["interval"] = [float, float]
 
 
 class Plan(NamedTuple):
@@ -63,7 +67,7 @@ def measure(run: Path, plan: Plan, invert: Inverter, embedding: Embedding) -> di
     saved = read_run(run)
     config, scaler, model = saved.config, saved.scaler, saved.model()
     shortest = max(config.window_frames, config.frames_lasting(embedding.seconds))
-    frames = config.frames("--seconds", plan.seconds) if plan.seconds else shortest
+    frames = drawn_frames(config, plan.seconds) if plan.seconds is not None else shortest
     settings: dict[str, Any] = {
         "trained_steps": saved.step,
         "clips": plan.clips,
@@ -74,7 +78,10 @@ def measure(run: Path, plan: Plan, invert: Inverter, embedding: Embedding) -> di
     done, reference = read_points(run, settings)
     missing = [point for point in plan.points() if point not in {(p["sampler"], p["steps"]) for p in done}]
     if missing:
-        background = embed_background(config, frames / FRAMES_PER_SECOND, embedding)
+        require_writable(run)
+        require_unchanged(config, saved.contents)
+        background = embed_background(config, frames, embedding)
+        print(forecast(model, missing, plan.clips, frames), file=sys.stderr)
     for sampler, steps in missing:
         started = time.perf_counter()
         log_mels = Composer(model, Sampling(sampler, steps, plan.spacing), config.seed).draw(plan.clips, frames)
@@ -100,24 +107,59 @@ def measure(run: Path, plan: Plan, invert: Inverter, embedding: Embedding) -> di
     return {"settings": settings, "points": points}
 
 
-def embed_background(config: Config, seconds: float, embedding: Embedding) -> Set:
+def embed_background(config: Config, frames: int, embedding: Embedding) -> Set:
     """Embeddings of at most BACKGROUND windows of the training music, as long as the clips and without overlap."""
-    windows = load_windows(dataclasses.replace(config, window_seconds=seconds))
+    windows = load_windows(config, frames=frames)
     chosen = np.random.default_rng(config.seed).permutation(windows.apart())[:BACKGROUND]
     if len(chosen) < 2:
-        raise UserError(f"{config.data} has one clip of {seconds:g} s; 2 are needed. Lower --seconds")
+        raise UserError(
+            f"{config.data} has one clip of {frames / FRAMES_PER_SECOND:g} s; 2 are needed. Lower --seconds"
+        )
     return Set.of(embed_clips(embedding, windows.sound(chosen), "the training music"))
 
 
+def forecast(model: Model, points: Sequence[tuple[str, int]], clips: int, frames: int) -> str:
+    """How long drawing will take, in words, from the time of one network evaluation."""
+    piece, eps_model = min(halvable(model.config, frames), frames_at_once(model.config)), model.eps_model()
+    x = model.noise(min(clips, CLIPS_AT_ONCE), piece, stream(0))
+    for _ in range(2):  # the first call also warms up
+        started = time.perf_counter()
+        to_host(eps_model(x, T))
+        seconds = (time.perf_counter() - started) * -(-clips // CLIPS_AT_ONCE) * -(-frames // piece)
+    evaluations = sum(SAMPLERS[sampler].evaluations * (steps - 1) + 1 for sampler, steps in points)
+    minutes = seconds * evaluations / 60
+    times = f"{minutes:.0f} minutes" if minutes >= 2 else f"{60 * minutes:.0f} seconds"
+    return f"drawing {counted(len(points), 'point')} of {counted(clips, 'clip')} will take about {times}"
+
+
 def read_points(run: Path, settings: dict) -> tuple[list[dict], np.ndarray | None]:
-    """The points in RUN/steps.json and the reference's log-mels, if they were made with these settings."""
+    """The points in RUN/steps.json and the reference's log-mels; none if there is no such file, or it is damaged.
+
+    Raises UserError if they were made with other settings: they are not to be lost.
+    """
+    path = run / "steps.json"
+    if not path.exists():
+        return [], None
     try:
-        saved = read_json(run / "steps.json")
-        if saved["settings"] == settings:
-            return saved["points"], tree.load(run / "steps.npz")["reference"]
-    except (OSError, ValueError, KeyError):  # missing, or damaged
-        pass
-    return [], None
+        saved = read_json(path)
+        if not conforms(saved, {"settings": {}, "points": [POINT]}):
+            raise ValueError
+        begun, points, reference = saved["settings"], saved["points"], tree.load(run / "steps.npz")["reference"]
+        shape = begun["clips"], round(begun["seconds"] * FRAMES_PER_SECOND), N_MELS
+        if not tree.is_finite(reference) or reference.shape != shape:
+            raise ValueError
+        different = [name for name in settings if begun.get(name) != settings[name]]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        warn(f"{path}, or steps.npz beside it, is damaged or missing: everything is measured again")
+        return [], None
+    if different:
+        name = different[0]
+        was = printable(begun.get(name))
+        raise UserError(
+            f"{path} was made with {name.replace('_', ' ')} {was}, not {settings[name]}: give the same options to add "
+            "to it, or move it elsewhere to begin anew"
+        )
+    return points, reference
 
 
 def rms(x: np.ndarray) -> float:

@@ -19,13 +19,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, get_origin, get_type_hints
 
 import numpy as np
 from scipy.spatial.distance import cdist
 
 from ..audio import load_audio, write_wav
-from ..audio.inverter import Inverter, default_inverter, load_inverter
+from ..audio.inverter import GRIFFIN_LIM, Inverter, load_inverter
 from ..diffusion import Sampling
 from ..fad import Embedding, Set, embed_clips, load_embedding
 from ..fad.embeddings import default_embedding
@@ -35,7 +35,7 @@ from ..runtime import tree
 from ..runtime.backend import CLIPS_AT_ONCE, available_cores, chosen_device, hardware, parallel, threads
 from ..runtime.cli import add_hardware_options, at_least
 from ..runtime.errors import UserError
-from ..runtime.files import read_json, write_json
+from ..runtime.files import below, conforms, read_json, write_json
 from ..runtime.streams import stream
 from ..spectrogram.compose import Composer
 from ..spectrogram.config import PRESETS, Config
@@ -97,6 +97,17 @@ ROWS |= {
     for batch_size in (1, 4)
     for steps in (100, 1000)
 }
+MAYBE = (float, None)
+METRICS: dict[str, Any] = {  # of a row, in metrics.json
+    **dict.fromkeys(("fad", "training_seconds", "drawing_seconds"), float),
+    **dict.fromkeys(("floor", "ceiling", "seconds_a_step", "noise_loss"), MAYBE),
+    **dict.fromkeys(("n", "n_training", "embeddings", "dimension", "training_steps", "windows"), int),
+    "interval": ([float, float], None),
+    "fad_infinity": ({"score": float}, None),
+    "nearest": ({"generated": float, "real": float}, None),
+    "hardware": str,
+}
+ROW_METRICS: dict[str, Any] = {"seconds": float, "epochs": int, "steps": int, "batch_size": int, "paper": MAYBE}
 CORPORA = {"gtzan": "gtzan:classical", "carnatic": "saraga"}  # where the recordings are, unless --data says otherwise
 
 
@@ -161,12 +172,27 @@ def keep_settings(out: Path, settings: Any) -> None:
 
 
 def read_settings(out: Path, kind: Callable[..., Kind]) -> Kind:
+    path = below(out, "settings.json")
     try:
-        return kind(**read_json(out / "settings.json"))
+        return settings_of(kind, read_json(path))
     except FileNotFoundError:
         raise UserError(f"{out} holds no table: check the path, or leave out --report to begin one") from None
+    except UserError:
+        raise
     except (ValueError, TypeError) as error:
-        raise UserError(f"{out / 'settings.json'} is damaged ({error}): choose another --out") from None
+        raise UserError(f"{out / 'settings.json'} is damaged ({str(error)[:80]}): choose another --out") from None
+
+
+def settings_of(kind: Callable[..., Kind], values: Any) -> Kind:
+    """Settings from a file, a NamedTuple `kind`. Raises ValueError for others, or of other types."""
+    types = {name: {str: str} if name == "data" else (get_origin(t) or t) for name, t in get_type_hints(kind).items()}
+    base = values.pop("base", None) if isinstance(values, dict) else None
+    if "base" in types:
+        types.pop("base")
+        Config.from_json(json.dumps(base))
+    if not conforms(values, types) or values.keys() != types.keys():
+        raise ValueError("it is not of this version")
+    return kind(**values | ({} if base is None else {"base": base}))
 
 
 def check_data(names: list[str], settings: Settings) -> None:
@@ -182,7 +208,7 @@ def check_data(names: list[str], settings: Settings) -> None:
 
 
 def row_folder(out: Path, name: str) -> Path:
-    return out / "rows" / name
+    return below(out, "rows", name)
 
 
 def finish(tasks: dict[str, Task], out: Path, settings: Any, device: str, thread_count: int | None) -> None:
@@ -193,7 +219,7 @@ def finish(tasks: dict[str, Task], out: Path, settings: Any, device: str, thread
         first = next(iter(tasks.values()))
         windows = load_windows(first.config)
         music = windows if first.music == first.config else load_windows(first.music)
-        run = out / "runs" / first.training
+        run = below(out, "runs", first.training)
         learn(first, windows, run, device)
         invert, embedding = load_inverter(settings.inverter, device), load_embedding(settings.embedding, device)
         for name, task in tasks.items():
@@ -223,7 +249,7 @@ def learn(task: Task, windows: Windows, run: Path, device: str) -> None:
         system = training(config, windows=windows)
         save_checkpoint(checkpoint_path(run), checkpoint(system, system.init(stream(config.seed)), 0))
     elif not saved or saved.epochs_done < config.epochs:
-        train(training(config, saved, device, windows), run, saved)
+        train(training(config, saved, device, windows), run, saved, again="the same command continues")
 
 
 def drawn_files(folder: Path, clips: int) -> list[Path]:
@@ -265,7 +291,7 @@ def make_audible(folder: Path, clips: int, invert: Inverter) -> None:
 def embed_music(windows: Windows, invert: Inverter, embedding: Embedding, folder: Path) -> tuple[Set, Set]:
     """Embeddings of windows, and of the same windows inverted. They are kept in `folder` for other rows."""
     identity = [str(path) for path in windows.paths], windows.starts.tolist(), windows.frames
-    path = folder / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]}.npz"
+    path = below(folder.parent, folder.name) / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]}.npz"
     if not path.exists():
         indices = range(len(windows))
         sounds = {"as it is": windows.sound(indices), "inverted": invert(windows.take(indices), "training music")}
@@ -298,7 +324,7 @@ def measure(real: Set, inverted: Set, generated: Set) -> dict[str, Any]:
 
 def cost(run: Path, folder: Path, clips: int) -> dict[str, Any]:
     """Steps, times and the last losses of a row's training, and the time its clips took."""
-    log = np.array(read_log(run / "log.csv") if (run / "log.csv").exists() else np.empty((0, 5)))
+    log = np.array(read_log(run / "log.csv", 5) if (run / "log.csv").exists() else np.empty((0, 5)))
     return {
         "training_steps": len(log),
         "training_seconds": float(log[:, 4].sum()),
@@ -399,10 +425,20 @@ class OneProcess(Executor):
         return future
 
 
-def read_metrics(out: Path, names: Iterable[str]) -> dict[str, dict]:
-    """The metrics of every row that has them."""
-    files = {name: row_folder(out, name) / "metrics.json" for name in names}
-    return {name: read_json(path) for name, path in files.items() if path.exists()}
+def read_metrics(out: Path, names: Iterable[str], kinds: dict[str, Any] = METRICS) -> dict[str, dict]:
+    """The metrics of every row that has them. Raises UserError if they are not of their kinds."""
+    files = {name: below(out, "rows", name, "metrics.json") for name in names}
+    found = {}
+    for name, path in files.items():
+        if path.exists():
+            try:
+                found[name] = read_json(path)
+                json.dumps(found[name], allow_nan=False)  # the report's JSON holds it all
+            except ValueError:
+                found[name] = {}
+            if not conforms(found[name], kinds):
+                raise UserError(f"{path} is damaged: remove it, and the row is measured again")
+    return found
 
 
 def report(out: Path, settings: Settings, rows: dict[str, dict]) -> str:
@@ -475,6 +511,8 @@ def main(args: argparse.Namespace) -> None:
     errors: list[str] = []
     if args.report:
         settings = read_settings(args.out, Settings)
+        if not (settings.preset in PRESETS and 0 < settings.scale <= 1 and settings.data.keys() == CORPORA.keys()):
+            raise UserError(f"{args.out / 'settings.json'} is damaged: choose another --out")
         unfinished = {name: found for name in args.rows if (found := progress(name, args.out, settings))}
         if unfinished:
             first, found = next(iter(unfinished.items()))
@@ -483,12 +521,12 @@ def main(args: argparse.Namespace) -> None:
                 "without --report, or name the finished --rows"
             )
     else:
-        inverter, embedding = args.inverter or default_inverter(), args.embedding or default_embedding()
+        inverter, embedding = args.inverter or GRIFFIN_LIM, args.embedding or default_embedding()
         settings = Settings(read_data(args.data), args.scale, args.preset, args.clips, inverter, embedding)
         check_data(args.rows, settings)
         keep_settings(args.out, settings)
         errors = finish_all({name: settings.task(name) for name in args.rows}, args.out, settings, args)
-    if rows := read_metrics(args.out, args.rows):
+    if rows := read_metrics(args.out, args.rows, METRICS | ROW_METRICS):
         print(report(args.out, settings, rows))
     if errors:
         raise UserError("; ".join(errors))

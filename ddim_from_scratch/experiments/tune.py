@@ -11,7 +11,9 @@ and several commands at once share one study.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
+import re
 import sys
 import time
 import warnings
@@ -22,8 +24,8 @@ from ..nn.fast import use_plain
 from ..runtime.backend import chosen_device, threads
 from ..runtime.cli import Parser, add_hardware_options, at_least, flag, run_command
 from ..runtime.errors import UserError
-from ..runtime.files import write_json
-from ..spectrogram.config import Config, add_options, given_options
+from ..runtime.files import below, conforms, reading, write_json
+from ..spectrogram.config import Config, add_options, given_options, shortened
 from ..spectrogram.data import Windows, load_windows
 from ..spectrogram.model import read_run
 from ..spectrogram.system import training
@@ -41,6 +43,7 @@ SPACE: dict[str, dict[str, Any]] = {
     "max_signal_rate": {"low": 0.89, "high": 0.98},
     "block_depth": {"choices": [2, 4]},
 }
+AGAIN = "the same command continues"
 STUDY = "tune"  # its name in the database
 HEARTBEAT_SECONDS = 20  # after three missed heartbeats another process takes over a trial
 TRIALS_BEFORE_PRUNING = 3
@@ -72,8 +75,11 @@ def open_study(out: Path, base: Config) -> Any:
     out.mkdir(parents=True, exist_ok=True)
     shared = {name: value for name, value in json.loads(base.to_json()).items() if name not in SPACE}
     about = {"space": SPACE, "options": shared}
+    database = below(out, "study.db")
     try:
-        storage = optuna.storages.RDBStorage(
+        if database.exists():
+            reading(database).close()  # SQLite would wait for a pipe
+        storage = connected(
             f"sqlite:///{out / 'study.db'}",
             engine_kwargs={"connect_args": {"timeout": 60}},  # seconds to wait for another process
             heartbeat_interval=HEARTBEAT_SECONDS,
@@ -94,6 +100,8 @@ def open_study(out: Path, base: Config) -> Any:
     except Exception as error:  # SQLAlchemy and Alembic raise many types, some with messages of pages
         reason = str(error).split("\n")[0]
         raise UserError(f"{out / 'study.db'} cannot be used as a study ({reason}): choose another --out") from None
+    if not conforms(begun, {"space": {str: {}}, "options": {}}):
+        raise UserError(f"{out / 'study.db'} is no study of ours: choose another --out")
     if other := [name for name in begun["space"].keys() | SPACE if begun["space"].get(name) != SPACE.get(name)]:
         name = min(other)
         raise UserError(
@@ -109,6 +117,20 @@ def open_study(out: Path, base: Config) -> Any:
     return study
 
 
+def connected(url: str, **settings: Any) -> Any:
+    """Optuna's storage in a database. While another process makes the tables, it waits for them."""
+    import optuna
+
+    for seconds in (0.1, 0.2, 0.4, 0.8, 1.6):
+        try:
+            return optuna.storages.RDBStorage(url, **settings)
+        except Exception as error:  # both make what neither has found
+            if not re.search("already exists|UNIQUE constraint|is locked", str(error)):
+                raise
+            time.sleep(seconds)
+    return optuna.storages.RDBStorage(url, **settings)
+
+
 def again(study: Any, trial: Any) -> None:
     """Queues a stopped trial again, with the distances it has reported."""
     import optuna
@@ -121,8 +143,13 @@ def tune(study: Any, base: Config, windows: Windows, out: Path, trials: int, dev
     import optuna
 
     def objective(trial: Any) -> float:
-        run = out / trial.user_attrs.get("run", f"trial_{trial.number:03d}")
-        trial.set_user_attr("run", run.name)  # a retried trial keeps the attributes of the first
+        name = trial.user_attrs.get("run", f"trial_{trial.number:03d}")
+        if not (isinstance(name, str) and re.fullmatch(r"trial_[0-9]{3,9}", name)):
+            raise UserError(
+                f"{out / 'study.db'} names {shortened(name)} as the folder of a trial: choose another --out"
+            )
+        run = below(out, name)
+        trial.set_user_attr("run", name)  # a retried trial keeps the attributes of the first
         config = Config(**{**vars(base), **suggest(trial)})
         saved = read_run(run) if checkpoint_path(run).exists() else None
 
@@ -133,7 +160,7 @@ def tune(study: Any, base: Config, windows: Windows, out: Path, trials: int, dev
 
         try:
             if not saved or saved.epochs_done < config.epochs:
-                train(training(config, saved, device, windows), run, saved, report)
+                train(training(config, saved, device, windows), run, saved, report, AGAIN)
         except optuna.TrialPruned:
             raise
         except UserError as error:  # a learning rate of 0.3 can diverge
@@ -157,18 +184,18 @@ def tune(study: Any, base: Config, windows: Windows, out: Path, trials: int, dev
             time.sleep(HEARTBEAT_SECONDS / 10)  # other processes run the last trials
             continue
         study.optimize(objective, n_trials=1)
-        write_results(study, out)
+        write_results(study, base, out)
 
 
-def write_results(study: Any, out: Path) -> None:
-    """Writes the best trial's options (tune-best.json), and the study's history and option importance (tune.png)."""
+def write_results(study: Any, base: Config, out: Path) -> None:
+    """Writes the best trial's configuration, tune-best.json, and the study's history and importances, tune.png."""
     import optuna
 
     trials = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     if not trials:
         return
     best = min(trials, key=lambda trial: trial.value)
-    write_json(out / "tune-best.json", best.params)
+    write_json(out / "tune-best.json", dataclasses.asdict(base) | best.params)
     importance = {}
     if len(trials) >= TRIALS_FOR_IMPORTANCE:
         evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=0.5)
@@ -190,7 +217,8 @@ def summary(study: Any, out: Path) -> str:
         result = f"{trial.value:8.4g}" if trial.state.name == "COMPLETE" else trial.state.name.lower()
         lines.append(f"  trial {trial.number:3d}  {result:>8s}  {values}")
     lines.append(
-        f"Lowest Frechet distance of each training, from a few clips. The best options are in {out}/tune-best.json."
+        "Lowest Frechet distance of each training, from a few clips. The best configuration is in "
+        f"{out}/tune-best.json."
     )
     return "\n".join(lines)
 
@@ -241,4 +269,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, AGAIN)

@@ -17,9 +17,9 @@ from ..audio import find_audio
 from ..nn.fast import use_plain
 from ..runtime import mpi
 from ..runtime.backend import chosen_device, threads
-from ..runtime.cli import Parser, add_hardware_options, run_command
+from ..runtime.cli import Parser, add_hardware_options, counted, run_command
 from ..runtime.errors import UserError, printable
-from ..runtime.files import write_json
+from ..runtime.files import require_writable, write_json
 from .embeddings import NAMES, embed_files, embed_set, load_embedding
 from .musicnn import load_musicnn, tag_probabilities, top_tags
 from .reliability import distance, floor, infinity, interval
@@ -86,14 +86,14 @@ def summary(result: dict) -> str:
         low, high = result["interval"]
         lines.append(f"  95 % interval      {low:.4g} to {high:.4g}, for other clips of the same kind")
     if result["floor"] is not None:
-        half = result["clips_background"] // 2
-        lines.append(f"  real against real  {result['floor']:.4g}, two halves of the background, {half} clips each")
+        half = counted(result["clips_background"] // 2, "clip")
+        lines.append(f"  real against real  {result['floor']:.4g}, two halves of the background, {half} each")
     if result["fad_infinity"]:
         score, slope, r_squared = result["fad_infinity"].values()
         lines.append(f"  FAD-infinity       {score:.4g}, slope {slope:.4g}, r^2 {r_squared:.3f}")
     for name in ("background", "eval"):
         clips, n, rank = (result[f"{key}_{name}"] for key in ("clips", "n", "rank"))
-        size = "statistics" if clips is None else f"{clips} clips"
+        size = "statistics" if clips is None else counted(clips, "clip")
         lines.append(f"  {name:10s}  {size}, {n or 'unknown'} embeddings, rank {rank} of {result['dimension']}")
         if 0 < rank < result["dimension"]:
             lines.append(
@@ -102,7 +102,7 @@ def summary(result: dict) -> str:
             )
     lines += [f"warning: {note}" for note in result["notes"]]
     if result["skipped"]:
-        lines.append(f"  skipped {len(result['skipped'])} unusable recordings, named above")
+        lines.append(f"  skipped {counted(len(result['skipped']), 'unusable recording')}, named above")
     return "\n".join(lines)
 
 
@@ -153,6 +153,8 @@ def main(argv: list[str] | None = None) -> None:
     name = args.embedding or "vggish"
     paths = args.background, args.eval
     sides, skipped = [], []
+    for file in filter(None, (args.json, args.save)):
+        require_writable(file.parent)
     with threads(1 if args.gpu else args.threads):
         if not all(map(holds_statistics, paths)):
             if not (args.embedding or args.weights or vggish_at_hand()):
@@ -189,4 +191,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, "the same command begins again, with the embeddings that it has cached")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +17,7 @@ from ..audio import AudioError, full_scale, load_audio, log_mel
 from ..audio.contract import FRAMES_PER_SECOND, SR
 from ..runtime import mpi, tree
 from ..runtime.backend import Array, array_module, parallel, to_device, to_host
-from ..runtime.errors import UserError, printable
+from ..runtime.errors import UserError, printable, warn
 from ..runtime.files import cache_folder, read_bytes
 from .musicnn import PATCH_SECONDS as MUSICNN_SECONDS
 from .musicnn import load_musicnn, musicnn, musicnn_patches
@@ -155,7 +154,7 @@ def embed_files(embedding: Embedding, paths: list[Path], label: str) -> dict[Pat
     for group in groups(paths, f"{embedding.name} of {label}"):
         for path, result in mpi.join(_embed_group(embedding, group[mpi.share(len(group))])):
             if isinstance(result, AudioError):
-                tqdm.write(f"warning: skipped: {result}", file=sys.stderr)
+                warn(f"skipped: {result}")
             else:
                 found[path] = result
     return found
@@ -233,4 +232,4 @@ def keep(entry: Path, embeddings: np.ndarray) -> None:
         entry.parent.mkdir(parents=True, exist_ok=True)
         tree.save(entry, {"embeddings": embeddings})
     except OSError as error:
-        tqdm.write(f"warning: not cached ({error}): set DDIM_CACHE to a folder with room", file=sys.stderr)
+        warn(f"embeddings are not cached ({error.strerror}): set DDIM_CACHE to a folder with room")

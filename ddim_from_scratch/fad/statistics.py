@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from ..runtime.errors import UserError
 from ..runtime.files import reading
 from .frechet import gaussian
 
+MOST = 2048  # dimensions of an embedding: eigenvalues take seconds
+LARGEST = 1e30  # number in statistics: distances and squares of it are finite
+COVARIANCE_ROUNDING = 1e-6  # relative, of a covariance in float32
 ROUNDING = 1e-5  # of embeddings in float32, relative to the largest
 NAMES = [(mean, covariance) for mean in ("mu", "mean") for covariance in ("sigma", "cov")]
 
@@ -63,14 +67,14 @@ def load_statistics(path: Path, embedding: str) -> Set:
     """
     try:
         if path.suffix == ".npz":
-            file = tree.load(path)
+            file = tree.load(path, limit=2 * (MOST + 1) * MOST * 8)
             pairs = [(prefix + m, prefix + c) for prefix in ("", f"{embedding}.") for m, c in NAMES]
             found = [pair for pair in pairs if pair[0] in file and pair[1] in file]
             if not found:
                 raise UserError(f"{path} has no mu and sigma, nor {embedding}.mu and {embedding}.cov")
             mean, covariance = (file[name] for name in found[0])
-            n = int(file["n"]) if "n" in file else 0
-            made_by = str(file["embedding"]) if "embedding" in file else embedding
+            n = tree.integer(file["n"], 0) if "n" in file else 0
+            made_by = tree.text(file["embedding"]) if "embedding" in file else embedding
         else:
             mean, covariance = (_load_npy(path / name) for name in ("mu.npy", "cov.npy"))
             n, made_by = 0, embedding
@@ -79,17 +83,37 @@ def load_statistics(path: Path, embedding: str) -> Set:
     except Exception as error:  # zipfile and NumPy raise many types for damaged bytes
         raise UserError(f"{path} is damaged or holds no statistics ({error}): copy it again") from None
     if made_by != embedding:
-        raise UserError(f"{path} was made with {made_by}: give --embedding {made_by}")
+        raise UserError(f"{path} was made with {made_by[:40]}: give --embedding {made_by[:40]}")
     if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)) or mean.dtype.kind + covariance.dtype.kind != "ff":
         raise UserError(f"{path}: mean {mean.shape} and covariance {covariance.shape} are no (D,) and (D, D) floats")
-    if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
-        raise UserError(f"{path} contains NaN or infinity: make it again")
+    if why := _impossible(mean, covariance, n):
+        raise UserError(f"{path} holds no statistics: {why}; make it again")
     return Set(mean.astype(np.float64), covariance.astype(np.float64), n)
+
+
+def _impossible(mean: np.ndarray, covariance: np.ndarray, n: int) -> str | None:
+    """Why no set of embeddings has these statistics; None if one can."""
+    if not 1 <= len(mean) <= MOST:
+        return f"{len(mean)} dimensions are not 1 to {MOST}"
+    if not (tree.is_finite(mean) and tree.is_finite(covariance)):
+        return "they contain NaN or infinity, or numbers of more than 64 bits"
+    covariance = covariance.astype(np.float64)
+    if (largest := max(abs(mean).max(), abs(covariance).max())) > LARGEST:
+        return f"they contain {largest:.3g}, more than {LARGEST:g}"
+    rounding = COVARIANCE_ROUNDING * abs(covariance).max()
+    if abs(covariance - covariance.T).max() > rounding:
+        return "the covariance is not symmetric"
+    if (least := np.linalg.eigvalsh(covariance)[0]) < -rounding * len(mean):
+        return f"the covariance has the eigenvalue {least:.3g}, below 0"
+    return "n is 1, and a covariance needs 2 or more" if n == 1 else None
 
 
 def _load_npy(path: Path) -> np.ndarray:
     with reading(path) as file:
-        return tree.read_array(file, path.stat().st_size, path.name)
+        size = os.fstat(file.fileno()).st_size
+        if size > (MOST + 1) * MOST * 8:
+            raise ValueError(f"{size} bytes are more than {MOST} dimensions take")
+        return tree.read_array(file, size, path.name)
 
 
 def save_statistics(path: Path, clips: Set, embedding: str) -> None:

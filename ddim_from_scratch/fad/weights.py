@@ -6,6 +6,7 @@ TensorFlow or PyTorch is imported only for the conversion.
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from ..runtime import hub, tree
 from ..runtime.errors import UserError
-from ..runtime.files import cache_folder
+from ..runtime.files import cache_folder, reading
 from ..runtime.tree import Tree
 
 
@@ -36,6 +37,9 @@ LAYERS = {
     "fc1_2": Layer((4096, 4096), "fc1/fc1_2", "embeddings.2"),
     "fc2": Layer((4096, 128), "fc2", "embeddings.4"),
 }
+LIMIT = 1 << 30  # bytes of arrays: VGGish's are 288 MB
+MOST = max(math.prod(layer.shape) for layer in LAYERS.values())  # numbers in an array
+LARGEST = 1e9  # number in an array
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"  # where a TensorFlow 2 checkpoint keeps its variables' names
 
 
@@ -52,7 +56,7 @@ def load_vggish(source: str | Path | None = None) -> Tree:
         return _load_published()
     source = Path(source)
     if source.suffix == ".npz":
-        return _checked(tree.flatten(tree.load(_existing(source))), source)
+        return _checked(tree.flatten(tree.load(_existing(source), LIMIT)), source)
     return _load_converted(source, "vggish")
 
 
@@ -69,12 +73,17 @@ def load_vggish_pca(source: str | Path) -> Tree:
     source = _existing(Path(source))
     arrays = tree.load(source) if source.suffix == ".npz" else _torch_arrays(source)
     try:
-        vectors, means = (np.asarray(arrays[f"pca_{name}"], np.float32) for name in ("eigen_vectors", "means"))
+        vectors, means = (np.asarray(arrays[f"pca_{name}"]) for name in ("eigen_vectors", "means"))
     except KeyError as error:
         raise UserError(f"{source} has no array {error}: name vggish_pca_params.npz or its PyTorch form") from None
     if vectors.shape != (128, 128) or means.size != 128:
         raise UserError(f"{source}: {vectors.shape} vectors and {means.shape} means are not VGGish's, 128 of 128")
-    return {"eigen_vectors": vectors, "means": means.reshape(128)}
+    for leaf in (vectors, means):
+        if not tree.is_finite(leaf) or abs(leaf).max() > LARGEST:
+            raise UserError(f"{source} contains {leaf.dtype} numbers that are not finite, or huge: download it again")
+    if np.linalg.matrix_rank(vectors) < 128:
+        raise UserError(f"{source}: its 128 vectors are not independent, so not VGGish's: download it again")
+    return {"eigen_vectors": vectors.astype(np.float32), "means": means.reshape(128).astype(np.float32)}
 
 
 def _load_published() -> Tree:
@@ -116,8 +125,11 @@ def _weight_files(source: Path) -> list[Path]:
             raise UserError(f"{source} is no SavedModel (no saved_model.pb in it): name the folder that has one")
         files = sorted((source / "variables").glob("variables.*"))
     else:
-        files = [source] if source.is_file() else sorted(source.parent.glob(source.name + ".*"))
-    return files or [_existing(source)]
+        files = [source] if source.exists() else sorted(source.parent.glob(source.name + ".*"))
+    files = files or [_existing(source)]
+    for file in files:
+        reading(file).close()  # TensorFlow and PyTorch would wait for a pipe
+    return files
 
 
 def _existing(path: Path) -> Path:
@@ -153,7 +165,12 @@ def _tensorflow_arrays(prefix: Path) -> dict[str, np.ndarray]:
         if OBJECT_GRAPH in keys:  # TensorFlow 2 stores a variable under its place in the program, not its name
             graph = TrackableObjectGraph.FromString(reader.get_tensor(OBJECT_GRAPH))
             keys = {a.full_name: a.checkpoint_key for node in graph.nodes for a in node.attributes}
-        return {name: reader.get_tensor(key) for name, key in keys.items() if name.endswith(("/weights", "/biases"))}
+        wanted = {key for key, shape in reader.get_variable_to_shape_map().items() if math.prod(shape) <= MOST}
+        return {
+            name: np.asarray(reader.get_tensor(key))
+            for name, key in keys.items()
+            if name.endswith(("/weights", "/biases")) and key in wanted
+        }
     except Exception as error:  # TensorFlow raises many types
         raise _damaged(prefix, error) from None
 
@@ -179,7 +196,8 @@ def _torch_arrays(source: Path) -> dict[str, np.ndarray]:
     except ImportError as error:
         raise UserError(f"{source}: reading it, once, needs PyTorch ({error}): pip install torch") from None
     try:
-        state = torch.load(source, map_location="cpu", weights_only=True)
+        with reading(source) as file:
+            state = torch.load(file, map_location="cpu", weights_only=True)
         return {name: np.asarray(value) for name, value in state.items()}
     except Exception as error:  # pickle, zipfile and PyTorch raise many types
         raise _damaged(source, error) from None
@@ -202,4 +220,8 @@ def _checked(flat: dict[str, np.ndarray], source: Path) -> Tree:
                 f"{source}: {name} is {flat[name].dtype} {flat[name].shape}, VGGish's is float32 {shape}: "
                 "these are another model's weights"
             )
+        if not tree.is_finite(flat[name]) or abs(flat[name]).max() > LARGEST:
+            raise UserError(f"{source}: {name} contains NaN, infinity or huge numbers: download it again")
+        if name.endswith("/w") and not flat[name].any():
+            raise UserError(f"{source}: {name} is zero: these are not VGGish's weights; download them again")
     return tree.unflatten({name: np.ascontiguousarray(flat[name], np.float32) for name in shapes})

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from .errors import REMEDIES, UserError
+from .errors import REMEDIES, SAVED, UserError, printable
 
 
 class Parser(argparse.ArgumentParser):
@@ -20,6 +21,11 @@ class Parser(argparse.ArgumentParser):
 def flag(name: str) -> str:
     """The command-line option of a field: "batch_size" gives "--batch-size"."""
     return "--" + name.replace("_", "-")
+
+
+def counted(n: int, name: str) -> str:
+    """ "1 clip", "2 clips"."""
+    return f"{n} {name}{'s' * (n != 1)}"
 
 
 def at_least(least: int) -> Callable[[str], int]:
@@ -45,17 +51,24 @@ def add_hardware_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plain", action="store_true", help="compute with the textbook's layers, ten times slower")
 
 
-def run_command(main: Callable[[], None]) -> None:
-    """Runs a command's `main`. Errors that the user can fix become one line on stderr and exit status 2."""
+def run_command(main: Callable[[], None], again: str = "run the same command again") -> None:
+    """Runs a command's `main`. Errors that the user can fix become one line on stderr and exit status 2.
+
+    again: how to go on after an interruption or a full disk.
+    """
+    for console in (sys.stdout, sys.stderr):
+        if isinstance(console, io.TextIOWrapper):  # one that lacks a letter of a file's name shows its number
+            console.reconfigure(errors="backslashreplace")
     try:
         main()
     except KeyboardInterrupt:
-        print("interrupted; finished files are kept. Run the same command again to continue", file=sys.stderr)
+        print(f"interrupted; finished files are kept; {again}", file=sys.stderr)
         sys.exit(130)
     except OSError as error:
-        remedy = REMEDIES.get(error.errno or 0, "files saved before are intact")
-        print(f"error: {error.filename or error}: {error.strerror or 'failed'}: {remedy}", file=sys.stderr)
+        remedy = REMEDIES.get(error.errno or 0, SAVED)
+        remedy += f"; {again}" if SAVED in remedy else ""
+        print(f"error: {printable(error.filename or error)}: {error.strerror or 'failed'}: {remedy}", file=sys.stderr)
         sys.exit(2)
     except (UserError, MemoryError) as error:
-        print(f"error: {error or 'out of memory: lower --batch-size or --widths'}", file=sys.stderr)
+        print(f"error: {printable(str(error)) or 'out of memory: lower --batch-size or --widths'}", file=sys.stderr)
         sys.exit(2)

@@ -8,7 +8,7 @@ import sys
 
 from tqdm import tqdm
 
-SAVED = "files saved before are intact, and train --resume continues the run"
+SAVED = "files saved before are intact"
 REMEDIES = {  # by the operating system's error number
     errno.ENOENT: "check the path",
     errno.EACCES: "check its permissions, or choose another folder",

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
 from .errors import UserError
+from .files import cache_folder, home
 
 
 class HubModel(NamedTuple):
@@ -36,12 +36,17 @@ SOUNDSTREAM = HubModel(
 
 def find(model: HubModel) -> Path | None:
     """The folder of `model` in the cache of TF-Hub (TFHUB_CACHE_DIR) or Kaggle, or None."""
-    cache = Path(os.environ.get("TFHUB_CACHE_DIR") or Path(tempfile.gettempdir(), "tfhub_modules"))
+    cache = tf_hub_cache()
     # TF-Hub names a folder by the SHA-1 of the address it was downloaded from.
     folders = [cache / hashlib.sha1(address.encode()).hexdigest() for address in model.addresses]
-    kaggle = os.environ.get("KAGGLEHUB_CACHE") or Path.home() / ".cache" / "kagglehub"
+    kaggle = os.environ.get("KAGGLEHUB_CACHE") or home() / ".cache" / "kagglehub"
     folders.append(Path(kaggle, "models", model.kaggle))
     return next((folder for folder in folders if is_saved_model(folder)), None)
+
+
+def tf_hub_cache() -> Path:
+    """TFHUB_CACHE_DIR, or a folder of the user's own: TF-Hub's default is one where everyone can put a model."""
+    return Path(os.environ.get("TFHUB_CACHE_DIR") or cache_folder() / "tfhub_modules")
 
 
 def is_saved_model(folder: str | Path) -> bool:
@@ -62,6 +67,7 @@ def download(model: HubModel) -> Path:
             f"{model.name} is not installed, and downloading it needs tensorflow_hub ({error}): "
             f"pip install 'ddim_from_scratch[hub]'"
         ) from None
+    os.environ["TFHUB_CACHE_DIR"] = str(tf_hub_cache())
     try:
         return Path(tensorflow_hub.resolve(model.tf_hub))
     except Exception as error:  # urllib, tarfile and TensorFlow raise many types

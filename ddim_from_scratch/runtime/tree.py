@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,7 +22,9 @@ from .errors import UserError
 from .files import reading, replacing
 
 Tree = dict[str, Any]
+PLAIN = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 LIMIT = 4 << 30  # bytes of arrays in a file: 268 million weights with their moments and moving average
+SMALL = 64 << 20  # bytes that any file may unpack to
 
 
 class TreeError(UserError):
@@ -130,17 +133,22 @@ def save(path: str | Path, tree: Tree, keep: Path | None = None) -> None:
         np.savez(file, **leaves)  # type: ignore[arg-type]
 
 
-def load(path: str | Path, limit: int = LIMIT, only: str = "") -> Tree:
+def load(path: str | Path, limit: int | None = None, only: str = "") -> Tree:
     """Reads a tree that `save` wrote, or another npz file of arrays. Never unpickles.
 
-    only: how the names of the leaves to read begin. limit: bytes that the arrays may take. All sizes are known, and
-    agree with each other, before any is read, so a small file cannot ask for much memory.
+    only: how the names of the leaves to read begin. limit: bytes that the arrays may take; without it the file's own
+    size, as `save` does not compress, or SMALL. All sizes are known, and agree with each other, before any is read, so
+    a small file cannot ask for much memory. (bz2 and lzma unpack to memory of their own: they are refused.)
     Raises FileNotFoundError, or TreeError if the file is cut short, is something else, or holds more than `limit`.
     """
     try:
         with reading(path) as file, zipfile.ZipFile(file) as archive:
+            if limit is None:
+                limit = min(max(os.fstat(file.fileno()).st_size, SMALL), LIMIT)
             names = {member.filename: member for member in archive.infolist() if member.filename.endswith(".npy")}
             members = [member for name, member in names.items() if name.startswith(only)]
+            if other := [m.compress_type for m in members if m.compress_type not in PLAIN]:
+                raise ValueError(f"it is compressed by method {other[0]}, not stored or deflated")
             if (size := sum(member.file_size for member in members)) > limit:
                 raise ValueError(f"its arrays take {size} bytes, more than {limit}")
             return unflatten({member.filename.removesuffix(".npy"): _member(archive, member) for member in members})
@@ -149,6 +157,26 @@ def load(path: str | Path, limit: int = LIMIT, only: str = "") -> Tree:
     except Exception as error:  # zipfile and NumPy raise many types for damaged bytes
         reason = " ".join(str(error).split())[:200]
         raise TreeError(f"{path} is damaged or not an npz file ({reason})") from None
+
+
+def text(leaf: Any) -> str:
+    """The text in a leaf that `save` made of a str. Raises ValueError for anything else."""
+    if not (isinstance(leaf, np.ndarray) and leaf.shape == () and leaf.dtype.kind == "U"):
+        raise ValueError("a leaf is not text")
+    return str(leaf)
+
+
+def integer(leaf: Any, least: int) -> int:
+    """The number in a leaf that `save` made of an int >= least. Raises ValueError for anything else."""
+    if not (isinstance(leaf, np.ndarray) and leaf.shape == () and leaf.dtype.kind in "iu" and leaf >= least):
+        raise ValueError(f"a leaf is not a whole number, {least} or more")
+    return int(leaf)
+
+
+def is_finite(leaf: Any) -> bool:
+    """Whether a leaf is an array of finite floating-point numbers, of 64 bits at most."""
+    sound = isinstance(leaf, np.ndarray) and leaf.dtype.kind == "f" and leaf.dtype.itemsize <= 8
+    return sound and bool(np.isfinite(leaf).all())
 
 
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:

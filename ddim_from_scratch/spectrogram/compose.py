@@ -46,19 +46,21 @@ def kept_shares(composed: np.ndarray) -> np.ndarray:
     return np.minimum(away / (blended + 1), 1).astype(np.float32)
 
 
-def read_log_mel(path: str | Path, scaler: Scaler, needed: int = 1) -> np.ndarray:
-    """A recording as a log-mel spectrogram, (frames, 128), without the last frame if that looks beyond the end.
+def read_log_mel(
+    path: str | Path, scaler: Scaler, needed: int = 1, remedy: str = "give a longer one", at: float = 0
+) -> np.ndarray:
+    """A recording from second `at` on as a log-mel, (frames, 128), without the last frame if that looks beyond the end.
 
     Warns, on stderr, of one that is unlike what the scaler's network was trained on.
-    Raises UserError if it has fewer than the needed frames, and AudioError as `load_audio` does.
+    Raises UserError, with the remedy, if it has fewer than the needed frames, and AudioError as `load_audio` does.
     """
     samples = load_audio(path)
-    frames = (len(samples) - FRAME_LENGTH) // HOP_LENGTH + 1
+    whole = len(samples) / SR
+    samples = samples[round(at * SR) :]
+    frames = max((len(samples) - FRAME_LENGTH) // HOP_LENGTH + 1, 0)
     if frames < needed:
-        raise UserError(
-            f"{path} lasts {len(samples) / SR:.2f} s, and {seconds(needed)} are needed: give a longer recording, or "
-            "lower --overlap (of --continue) or --seconds"
-        )
+        begun = f" from second {at:g}" if at else ""
+        raise UserError(f"{path} lasts {whole:.2f} s, and {seconds(needed)} are needed{begun}: {remedy}")
     recording = log_mel(samples)[:frames]
     if warning := scaler.unusual(recording):
         warn(f"{printable(path)} {warning}")
@@ -74,9 +76,13 @@ def length(config: Config, seconds: float | None) -> float:
 
 
 def drawn_frames(config: Config, seconds: float | None) -> int:
-    """A clip's length. One that is drawn in one pass must be one that the network can halve."""
-    frames = whole_frames("--seconds", length(config, seconds))
-    return frames if frames > frames_at_once(config) else config.frames("--seconds", length(config, seconds))
+    """A clip's length."""
+    return whole_frames("--seconds", length(config, seconds))
+
+
+def halvable(config: Config, frames: int) -> int:
+    """The fewest frames, `frames` or more, that the network can halve: what it draws, before the end is cut."""
+    return -(-frames // config.size_divisor) * config.size_divisor
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,7 @@ class Composer:
     def draw(self, num: int, frames: int) -> np.ndarray:
         """New music, (num, frames, 128): a piece, and what continues it."""
         require_memory(3 * 4 * N_MELS * num * frames, f"{num} clips", "--num or --seconds")
-        rngs, piece = self._rngs(num), min(frames, self.piece)
+        rngs, piece = self._rngs(num), min(halvable(self.model.config, frames), self.piece)
         with self._bar(num, self.sampling.steps) as bar:
 
             def draw(some: slice) -> np.ndarray:
@@ -105,7 +111,7 @@ class Composer:
                 return self._restored(self._walk(rngs[some])(x_T), bar)
 
             clips = in_groups(num, draw)
-        return self._grown(clips, frames - piece, rngs)
+        return self._grown(clips, frames - piece, rngs) if frames > piece else clips[:, :frames]
 
     def go_on(self, clips: np.ndarray, frames: int) -> np.ndarray:
         """The clips (n, k, 128) and `frames` more after each: (n, k + frames, 128). The clips' last frames cross-fade.
@@ -149,9 +155,9 @@ class Composer:
         the noisiest time leaves.
         """
         rngs, top = self._rngs(num), round(strength * T)
-        clips = np.repeat(clip[None], num, axis=0)
+        clips = np.repeat(self._lengthened(clip)[None], num, axis=0)
         if top == 0:
-            return clips
+            return clips[:, : len(clip)]
         walk = self._walk(rngs, top=top)
         with self._bar(num, len(walk.tau) - 1) as bar:
 
@@ -160,7 +166,7 @@ class Composer:
                 x = q_sample(x0, float(walk.alpha_bar[-1]), self.model.noise(len(x0), x0.shape[1], rngs[some]))
                 return self._restored(walk._replace(rng=rngs[some])(x), bar)
 
-            return in_groups(num, draw)
+            return in_groups(num, draw)[:, : len(clip)]
 
     def between(self, a: np.ndarray, b: np.ndarray, num: int) -> np.ndarray:
         """`num` clips (num, frames, 128) on the way from clip a to clip b, ends included; if one, the middle.
@@ -172,12 +178,13 @@ class Composer:
         plain = replace(self, sampling=replace(self.sampling, sampler="ddim", eta=0.0))
         walk = plain._walk([])
         with self._bar(1, INVERSION_EVALUATIONS * self.sampling.steps) as bar:
-            ends = self.model.standardised(np.stack([a, b]))
+            ends = self.model.standardised(np.stack([self._lengthened(clip) for clip in (a, b)]))
             steps = ddim_inversion(walk.eps_model, ends, walk.alpha_bar, walk.tau, INVERSION_EVALUATIONS)
             x = self._last(steps, bar, INVERSION_EVALUATIONS)
         noise = np.stack([to_host(slerp(x[0], x[1], float(share))) for share in shares])
         with self._bar(num, self.sampling.steps) as bar:
-            return in_groups(num, lambda some: self._restored(walk(to_device(noise[some], self.model.device)), bar))
+            clips = in_groups(num, lambda some: self._restored(walk(to_device(noise[some], self.model.device)), bar))
+        return clips[:, : len(a)]
 
     @property
     def piece(self) -> int:
@@ -193,6 +200,10 @@ class Composer:
     def needed(self) -> int:
         """Frames that a clip must have to be continued."""
         return max(self.kept, self.model.config.window_frames if self.model.config.context else 0)
+
+    def _lengthened(self, clip: np.ndarray) -> np.ndarray:
+        """The clip with its last frame repeated, until the network can halve it."""
+        return np.pad(clip, ((0, halvable(self.model.config, len(clip)) - len(clip)), (0, 0)), mode="edge")
 
     def _rngs(self, num: int) -> list[np.random.Generator]:
         return [stream(self.seed, clip) for clip in range(self.first, self.first + num)]

@@ -13,7 +13,8 @@ from typing import Any
 from ..audio.contract import FRAMES_PER_SECOND, N_MELS
 from ..diffusion import PREDICTIONS, SCHEDULES, Schedule
 from ..runtime.cli import flag
-from ..runtime.errors import UserError
+from ..runtime.errors import UserError, printable
+from ..runtime.files import read_json
 
 ATTENTIONS = ("none", "lowest", "all")
 NORMS = ("batch", "group")
@@ -21,6 +22,8 @@ STANDARDISATIONS = ("bin", "global")
 CROPS = ("fixed", "random")
 LEARNING_RATE_SCHEDULES = ("constant", "warmup-cosine")
 EMA_SCHEDULES = ("constant", "warmup")
+LARGEST, MOST, LONGEST = 1e9, 2**63 - 1, 4096  # any option's float, whole number, characters
+LONGEST_SECONDS = 4 * 3600  # as a recording
 AUGMENTATIONS = ("none", "gain", "mix", "gain+mix")
 
 
@@ -115,13 +118,16 @@ class Config:
     seed: int = _option(0, "random seed: weights, order of the windows, noise")
 
     def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):
+            if expected := _unlike(f, getattr(self, f.name)):
+                raise UserError(f"{flag(f.name)} is {shortened(getattr(self, f.name))}: give {expected}")
         if not self.data:
             raise UserError("--data is missing: name a folder of recordings")
-        for f in dataclasses.fields(self):
-            value = getattr(self, f.name)
-            if isinstance(value, float) and not math.isfinite(value):
-                raise UserError(f"{flag(f.name)} is {value}: give a finite number")
+        for name in ("window_seconds", "window_hop_seconds"):
+            _require(self, name, getattr(self, name) <= LONGEST_SECONDS, f"give {LONGEST_SECONDS} or less")
         at_least_one = ("windows_per_track", "block_depth", "epochs", "batch_size")
+        for name in ("windows_per_track", "epochs", "batch_size", "fad_every"):
+            _require(self, name, getattr(self, name) <= 10**9, "give a billion or less")
         for name in (*at_least_one, *(("limit",) if self.limit is not None else ())):
             _require(self, name, getattr(self, name) >= 1, "give 1 or more")
         for name in ("window_seconds", "window_hop_seconds", "learning_rate", "epsilon"):
@@ -199,20 +205,51 @@ class Config:
     def from_json(cls, text: str) -> Config:
         """Raises UserError for anything that `to_json` could not have written."""
         try:
-            values = PAPER | FIRST | json.loads(text)  # what is missing from an old file
-            values["widths"] = tuple(values["widths"])
-            for f in dataclasses.fields(cls):
-                value = values.get(f.name, f.default)
-                kind = f.metadata.get("type") if f.default is None else type(f.default)
-                if value != f.default and type(value) not in ((float, int) if kind is float else (kind,)):
-                    raise TypeError(f"{f.name} is {value!r}"[:80])
-            if any(type(width) is not int for width in values["widths"]):
-                raise TypeError("widths are not whole numbers")
-            return cls(**values)
-        except UserError:
-            raise
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise UserError(f"not a configuration of this version ({error})") from None
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"not a configuration of this version ({shortened(error)})") from None
+        options: dict[str, Any] = PAPER | FIRST | named(values)  # what is missing from an old file
+        return cls(**options)
+
+
+def named(values: Any) -> dict[str, Any]:
+    """The options in a JSON file's object. Raises UserError if it is none, or has other names."""
+    if not isinstance(values, dict):
+        raise UserError(f"not a configuration of this version ({shortened(values)} is no object)")
+    if other := values.keys() - Config.__dataclass_fields__.keys():
+        raise UserError(f"not a configuration of this version (it has {shortened(min(other))})")
+    widths = values.get("widths")
+    return values | ({"widths": tuple(widths)} if isinstance(widths, list) else {})
+
+
+def shortened(value: Any) -> str:
+    """A value as an error tells of it, on one short line. (Python writes no whole number of 5000 digits.)"""
+    try:
+        text = str(value) if isinstance(value, (int, float, Exception)) else repr(value)
+    except (ValueError, RecursionError):
+        text = "too long to print"
+    text = " ".join(text.split())
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _unlike(option: dataclasses.Field, value: Any) -> str | None:
+    """What to give instead of a value of another type, or beyond all sense; None if it is right."""
+    if value is None and option.default is None:
+        return None
+    kind = option.metadata.get("type", type(option.default))
+    if kind is float:
+        within = type(value) in (int, float) and abs(value) <= LARGEST  # which NaN is not
+        return None if within else f"a finite number, {LARGEST:.0e} or less"
+    if kind is tuple:
+        whole = type(value) is tuple and all(type(one) is int for one in value)
+        return None if whole else "whole numbers"
+    if type(value) is not kind:
+        return {bool: "true or false", int: "a whole number", str: "text"}[kind]
+    if kind is int and abs(value) > MOST:
+        return f"{MOST} or less"
+    if kind is str and (len(value) > LONGEST or "\0" in value):
+        return f"{LONGEST} characters or fewer, none of them 0"
+    return None
 
 
 def whole_frames(name: str, seconds: float) -> int:
@@ -273,16 +310,15 @@ def read_options(path: Path) -> dict[str, Any]:
     Raises UserError for anything else.
     """
     try:
-        options = json.loads(path.read_bytes())
-        if "widths" in options:
-            options["widths"] = tuple(options["widths"])
+        options = named(read_json(path))
         Config(**{"data": "any"} | options)
     except FileNotFoundError:
         raise UserError(f"--config {path} does not exist: check the path") from None
     except UserError as error:
         raise UserError(f"--config {path}: {error}") from None
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"--config {path} is not options of training ({error}): see a run's config.json") from None
+    except (OSError, ValueError) as error:
+        why = shortened(error)
+        raise UserError(f"--config {path} is not options of training ({why}): see a run's config.json") from None
     return options
 
 
@@ -310,4 +346,5 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def _require(config: Config, name: str, holds: bool, remedy: str) -> None:
     if not holds:
         value = getattr(config, name)
-        raise UserError(f"{flag(name)} is {' '.join(map(str, value)) if name == 'widths' else value}: {remedy}")
+        text = " ".join(map(str, value)) if name == "widths" else str(value)
+        raise UserError(f"{flag(name)} is {printable(text[:60])}: {remedy}")

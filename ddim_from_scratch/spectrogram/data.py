@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from ..audio import AudioError, LeftOut, in_words, load_audio, log_mel
 from ..audio.contract import FRAMES_PER_SECOND, HOP_LENGTH, MEL_MAX, MEL_MIN, N_MELS
 from ..runtime.backend import parallel
 from ..runtime.errors import UserError, printable, say_once, warn
+from ..runtime.files import read_bytes
 from .config import Config
 from .datasets import hold_out, recordings
 
@@ -156,24 +159,83 @@ def _louder(log_mels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.where(log_mels > LOG_MIN, log_mels + gain, -np.inf)
 
 
-def load_windows(config: Config, held_out: bool = False) -> Windows:
+Contents = dict[str, list[list[str]]]  # {"trained", "held_out"}: name and digest of each recording, in order
+
+
+def sides(config: Config, left_out: LeftOut) -> tuple[list[Path], list[Path]]:
+    """The recordings to train on, and those held out. left_out: takes the others, by the reason."""
+    found = recordings(config.data, left_out)
+    if config.limit and found[config.limit :]:
+        left_out["beyond --limit"] = found[config.limit :]
+    return hold_out(found[: config.limit], config.hold_out, config.seed)
+
+
+def contents(config: Config) -> Contents:
+    """The recordings of `config.data` by name and SHA-256, as a run keeps them."""
+    trained, held = sides(config, LeftOut())
+    common = os.path.commonpath([path.parent for path in trained + held]) if trained else ""
+
+    def digest(path: Path) -> str:
+        try:
+            return hashlib.sha256(read_bytes(path)).hexdigest()
+        except OSError:
+            return "unreadable"
+
+    def described(paths: list[Path]) -> list[list[str]]:
+        digests = zip(paths, parallel(digest, paths), strict=True)
+        return [[os.path.relpath(path, common), digest] for path, digest in digests]
+
+    return {"trained": described(trained), "held_out": described(held)}
+
+
+def require_unchanged(config: Config, known: Contents | None) -> None:
+    """Raises UserError, saying what changed, if `config.data` is not what a run was trained on: `known`, if it is.
+
+    Names don't count as long as contents and order are the same: a folder may move.
+    """
+    if known is None:  # a run of the first edition
+        return
+    now = contents(config)
+    digests = [[digest for _, digest in one[side]] for one in (known, now) for side in ("trained", "held_out")]
+    if digests[:2] == digests[2:]:
+        return
+    before, after = ({name: digest for side in one.values() for name, digest in side} for one in (known, now))
+    changes = {
+        "added": [name for name in after if name not in before],
+        "missing": [name for name in before if name not in after],
+        "changed": [name for name in after if name in before and before[name] != after[name]],
+    }
+    held = [{name for name, _ in one["held_out"]} for one in (known, now)]
+    changes["no longer held out"] = sorted(held[0] - held[1] & after.keys() - set(changes["missing"]))
+    said = "; ".join(f"{what}: {printable(listed(names))}" for what, names in changes.items() if names)
+    said = said or "the same in another order"
+    raise UserError(
+        f"{printable(config.data)} is not what the run was trained on ({said}): put back the recordings as they "
+        "were, or train a new run"
+    )
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def load_windows(config: Config, held_out: bool = False, frames: int | None = None) -> Windows:
     """Loads the training windows, or the held-out ones, from every readable track of `config.data`.
 
+    frames: the length of a window; by default the configuration's.
     Tracks that cannot be read, are silent or shorter than a window are skipped with a warning on stderr. A last line
     says how many files and seconds are used, and what is left out.
     Raises UserError if nothing is left.
     """
     left_out = LeftOut()
     data = printable(config.data)
-    found = recordings(config.data, left_out)
-    if config.limit and found[config.limit :]:
-        left_out["beyond --limit"] = found[config.limit :]
-    both = hold_out(found[: config.limit], config.hold_out, config.seed)
+    both = sides(config, left_out)
     paths = both[held_out]
     if not paths:
         reasons = f" that can be used; left out: {in_words(left_out)}" if left_out else ""
         raise UserError(f"{data} holds no WAV, FLAC, OGG, MP3 or AIFF file{reasons}: check the path")
-    frames = config.window_frames
+    frames = frames or config.window_frames
     hop = round(config.window_hop_seconds * FRAMES_PER_SECOND)
     with tqdm(total=len(paths), desc="reading tracks", unit="track") as bar:
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import csv
 import errno
 import hashlib
-import json
+import io
 import sys
 from collections import defaultdict
 from contextlib import suppress
@@ -25,7 +25,7 @@ import numpy as np
 
 from ..audio import LeftOut, find_audio
 from ..runtime.errors import UserError, printable, warn
-from ..runtime.files import read_bytes, replacing
+from ..runtime.files import LIMIT, conforms, read_bytes, read_json, replacing
 
 
 class DataSet(NamedTuple):
@@ -102,7 +102,7 @@ def without_copies(paths: list[Path], left_out: LeftOut | None = None) -> list[P
         for path in alike if len(alike) > 1 else ():  # only files of one size can be the same
             try:
                 content = hashlib.sha256(read_bytes(path)).digest()
-            except OSError:
+            except (OSError, UserError):
                 continue
             if content in first:
                 warn(f"skipped: {printable(path)} is a copy of {printable(first[content])}")
@@ -126,10 +126,12 @@ def artist(path: Path) -> str:
     concert = path.parent.parent.name
     if path.name.endswith(".mp3.mp3"):  # Saraga: CONCERT by ARTIST/TITLE/TITLE.mp3.mp3
         try:
-            description = json.loads(path.with_name(path.name.removesuffix(".mp3.mp3") + ".json").read_bytes())
-            return ", ".join(sorted(one["name"] for one in description["album_artists"])) or concert
-        except (OSError, ValueError, KeyError, TypeError):
-            return concert.rpartition(" by ")[2]
+            description = read_json(path.with_name(path.name.removesuffix(".mp3.mp3") + ".json"))
+            if conforms(description, {"album_artists": [{"name": str}]}):
+                return ", ".join(sorted(one["name"] for one in description["album_artists"])) or concert
+        except (OSError, ValueError):
+            pass
+        return concert.rpartition(" by ")[2]
     return str(path)
 
 
@@ -140,14 +142,22 @@ def composers(root: Path) -> dict[str, str]:
     if not tables:
         return {}
     try:
-        with open(tables[0], newline="", encoding="utf-8") as file:
-            rows = json.load(file) if tables[0].suffix == ".json" else list(csv.DictReader(file))
+        if tables[0].suffix == ".json":
+            rows = read_json(tables[0])
+        else:
+            rows = list(csv.DictReader(io.StringIO(read_bytes(tables[0], LIMIT).decode(), newline="")))
+        file, composer = "audio_filename", "canonical_composer"
         if isinstance(rows, dict):  # version 3 has a column each, {"0": ..., "1": ...}
-            columns = rows["audio_filename"], rows["canonical_composer"]
-            return {columns[0][row]: columns[1][row] for row in columns[0]}
-        return {row["audio_filename"]: row["canonical_composer"] for row in rows}
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{tables[0]} is not MAESTRO's table ({error}): copy it again, or remove it") from None
+            if not conforms(rows, {file: {str: str}, composer: {str: str}}):
+                raise ValueError("its columns are others")
+            return {rows[file][row]: rows[composer][row] for row in rows[file]}
+        if not conforms(rows, [{file: str, composer: str}]):
+            raise ValueError("its columns are others")
+        return {row[file]: row[composer] for row in rows}
+    except (ValueError, KeyError, csv.Error) as error:
+        raise UserError(
+            f"{tables[0]} is not MAESTRO's table ({str(error)[:80]}): copy it again, or remove it"
+        ) from None
 
 
 def hold_out(paths: list[Path], share: float, seed: int) -> tuple[list[Path], list[Path]]:

@@ -16,15 +16,19 @@ from ..nn.fast import layers_for, recorded
 from ..runtime import mpi, tree
 from ..runtime.backend import CLIPS_AT_ONCE, Array, array_module, to_device, to_host
 from ..runtime.errors import UserError
+from ..runtime.files import conforms
 from ..runtime.tree import Tree
 from ..training.checkpoint import load_checkpoint
 from .config import Config
-from .data import Scaler
+from .data import Contents, Scaler
 from .start import draw_outline, white_variance
 from .unet import init_unet, unet
 
 NAME = "spectrogram"
 CONTRACT = {"sr": SR, "frame_length": FRAME_LENGTH, "hop_length": HOP_LENGTH, "n_fft": N_FFT, "n_mels": N_MELS}
+# Names in a checkpoint, and in its scaler.
+KEYS = {"system", "config", "contract", "step", "windows", "recordings", "scaler", "state"}
+SCALER = {"mean", "std", "outline"}
 FIRST_CONTRACT = {"sr": 16000, "frame_length": 640, "hop_length": 320, "n_fft": 1024, "n_mels": 128}
 
 
@@ -92,13 +96,17 @@ class Model:
 
 @dataclass(frozen=True)
 class Saved:
-    """What a checkpoint holds. state: {"network", "average", "moments"}. windows: how many it was trained on."""
+    """What a checkpoint holds. state: {"network", "average", "moments"}. windows: how many it was trained on.
+
+    contents: the recordings that it was trained on, and those held out; None in a file of the first edition.
+    """
 
     config: Config
     scaler: Scaler
     state: Tree = field(repr=False)
     step: int
     windows: int
+    contents: Contents | None = None
     outline: np.ndarray | None = None  # files of the first edition have none
 
     @property
@@ -115,34 +123,50 @@ def read_run(run: Path, best: bool = False) -> Saved:
     return load_checkpoint(run, understand, best)
 
 
-def kept(scaler: Scaler, windows: int, outline: np.ndarray | None) -> Tree:
+def kept(scaler: Scaler, windows: int, contents: Contents | None, outline: np.ndarray | None) -> Tree:
     """What a checkpoint holds beside the state."""
-    arrays = {"mean": scaler.mean, "std": scaler.std}
-    if outline is not None:
-        arrays["outline"] = outline
-    return {"scaler": arrays, "windows": np.array(windows), "contract": np.array(json.dumps(CONTRACT))}
+    texts = {"contract": CONTRACT} | ({"recordings": contents} if contents else {})
+    scales = {"mean": scaler.mean, "std": scaler.std} | ({} if outline is None else {"outline": outline})
+    arrays = {"scaler": scales, "windows": np.array(windows)}
+    return arrays | {name: np.array(json.dumps(value)) for name, value in texts.items()}
 
 
 def understand(content: Tree) -> Saved:
-    """A checkpoint's content. Raises UserError if it is another system's, or its arrays are not its configuration's."""
-    if (name := str(content.get("system", NAME))) != NAME:
-        raise UserError(f"it is of the system {name}")
-    contract = json.loads(str(content["contract"])) if "contract" in content else FIRST_CONTRACT
+    """A checkpoint's content. Raises UserError or ValueError if it is another system's, or its arrays are not its
+    configuration's, or are not of their types and ranges."""
+    if other := content.keys() - KEYS:
+        raise UserError(f"it has {min(other)[:40]!r}, which this version does not know")
+    if "system" in content and (name := tree.text(content["system"])) != NAME:
+        raise UserError(f"it is of the system {name[:40]!r}")
+    contract = json.loads(tree.text(content["contract"])) if "contract" in content else FIRST_CONTRACT
     for key, value in CONTRACT.items():
         if contract[key] != value:
-            raise UserError(f"its spectrograms have {key} {contract[key]}, this version's {value}")
-    config, state = Config.from_json(str(content["config"])), content["state"]
+            raise UserError(f"its spectrograms have {key} {str(contract[key])[:40]!r}, this version's {value}")
+    config, state = Config.from_json(tree.text(content["config"])), content["state"]
     for part in ("network", "average"):
         state[part].setdefault("statistics", {})  # a file keeps no empty tree, which group normalisation's is
     if wrong := _wrong(state, config):
         raise UserError(f"it is not of its own configuration ({wrong})")
+    if other := content["scaler"].keys() - SCALER:
+        raise UserError(f"its scaler has {min(other)[:40]!r}, which this version does not know")
     scaler = Scaler(content["scaler"]["mean"], content["scaler"]["std"])
-    if scaler.mean.shape != (N_MELS,) or scaler.std.shape != (N_MELS,):
-        raise UserError("it is not of its own configuration (scaler)")
+    for leaf in (scaler.mean, scaler.std):
+        if not tree.is_finite(leaf) or leaf.shape != (N_MELS,) or abs(leaf).max() > 100:  # natural logarithms
+            raise UserError("it is not of its own configuration (scaler)")
+    if scaler.std.min() <= 0:
+        raise UserError(f"its scaler has a deviation of {scaler.std.min()}")
     outline = content["scaler"].get("outline")
     if outline is not None and (outline.dtype, outline.shape[1:]) != (np.float32, (config.window_frames, N_MELS)):
         raise UserError("it is not of its own configuration (scaler/outline)")
-    return Saved(config, scaler, state, int(content["step"]), int(content["windows"]), outline)
+    if outline is not None and not tree.is_finite(outline):
+        raise UserError("it is not of its own configuration (scaler/outline, which is not finite)")
+    recordings = json.loads(tree.text(content["recordings"])) if "recordings" in content else None
+    if recordings is not None and not conforms(recordings, {"trained": [[str]], "held_out": [[str]]}):
+        raise UserError("its recordings are no names and digests")
+    if recordings and any(len(one) != 2 for side in recordings.values() for one in side):
+        raise UserError("its recordings are no names and digests")
+    windows = tree.integer(content["windows"], 1)
+    return Saved(config, scaler, state, tree.integer(content["step"], 0), windows, recordings, outline)
 
 
 def _wrong(state: Tree, config: Config) -> str | None:
@@ -163,6 +187,10 @@ def _wrong(state: Tree, config: Config) -> str | None:
     for name, leaf in expected.items():
         if name not in found or (found[name].shape, found[name].dtype) != (leaf.shape, leaf.dtype):
             return name
+        if not tree.is_finite(found[name]):
+            return f"{name}, which is not finite"
+        if (name.startswith("moments/v/") or name.endswith("/variance")) and (found[name] < 0).any():
+            return f"{name}, which is negative"
     return next(iter(found.keys() - expected.keys()), None)
 
 

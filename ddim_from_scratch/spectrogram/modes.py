@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from ..audio import write_wav
 from ..audio.contract import FRAMES_PER_SECOND
+from ..audio.splice import Recording
 from ..diffusion import DEFAULT_SAMPLING, SAMPLERS, SPACINGS, Sampling, T
 from ..runtime.cli import at_least
 from ..runtime.errors import UserError
@@ -17,18 +20,34 @@ from .compose import RESAMPLINGS, Composer, drawn_frames, frames_at_once, length
 from .config import Config, whole_frames
 from .model import Model
 
+MARGIN = 50  # frames beside new music that are inverted with it, so that its seams are sound
+
+
+class Drawing(NamedTuple):
+    """What a mode is about to draw: draw() gives log-mels (num, frames, 128).
+
+    heard: the frames that become sound. write(path, samples): writes that sound (16 kHz), or a recording with it.
+    seconds: the length of the files, if not that of the log-mels. seams: where new music begins or ends, in seconds of
+    the log-mels.
+    """
+
+    draw: Callable[[], np.ndarray]
+    heard: slice = slice(None)
+    write: Callable[[Path, np.ndarray], None] = write_wav
+    seconds: float | None = None
+    seams: tuple[float, ...] = ()
+
 
 class Mode(NamedTuple):
     """A subcommand of `sample`.
 
-    compose(args, composer): reads the files, and returns a function that draws log-mels (num, frames, 128).
-    Raises UserError for what cannot be drawn.
+    compose(args, composer): reads the files. Raises UserError for what cannot be drawn.
     """
 
     help: str
     folder: str  # within the run, for its files
     add_options: Callable[[argparse.ArgumentParser], None]
-    compose: Callable[[argparse.Namespace, Composer], Callable[[], np.ndarray]]
+    compose: Callable[[argparse.Namespace, Composer], Drawing]
 
 
 def composer(args: argparse.Namespace, model: Model) -> Composer:
@@ -42,41 +61,70 @@ def sampling(args: argparse.Namespace) -> Sampling:
     return Sampling(**given)
 
 
-def draw(args: argparse.Namespace, composer: Composer) -> Callable[[], np.ndarray]:
-    return partial(composer.draw, args.num, drawn_frames(composer.model.config, args.seconds))
+def draw(args: argparse.Namespace, composer: Composer) -> Drawing:
+    return Drawing(partial(composer.draw, args.num, drawn_frames(composer.model.config, args.seconds)))
 
 
-def go_on(args: argparse.Namespace, composer: Composer) -> Callable[[], np.ndarray]:
+def go_on(args: argparse.Namespace, composer: Composer) -> Drawing:
+    """The recording itself, and new music after it. Its last frames, which look beyond its end, are drawn, too."""
     config = composer.model.config
-    recording = read_log_mel(args.recording, composer.model.scaler, composer.needed)
-    prompt = recording[-max(composer.needed, config.window_frames) :]
+    remedy = "give a longer recording" + ("" if config.context else ", or lower --overlap")
+    log_mels = read_log_mel(args.recording, composer.model.scaler, composer.needed, remedy)
+    prompt = log_mels[-max(composer.needed, config.window_frames) :]
     new = whole_frames("--seconds", length(config, args.seconds))
-    return partial(composer.go_on, np.repeat(prompt[None], args.num, axis=0), new)
+    recording = Recording.read(args.recording)
+    beyond = round(recording.seconds * FRAMES_PER_SECOND) - len(log_mels)
+    first = max(len(prompt) - MARGIN, 0)
+    begins, end = (len(log_mels) - len(prompt) + first) / FRAMES_PER_SECOND, recording.seconds
+
+    def write(path: Path, sound: np.ndarray) -> None:
+        recording.write(path, recording.spliced(sound, begins, end, end + new / FRAMES_PER_SECOND))
+
+    return Drawing(
+        partial(composer.go_on, np.repeat(prompt[None], args.num, axis=0), new + beyond + 1),
+        slice(first, None),
+        write,
+        end + new / FRAMES_PER_SECOND,
+        (len(prompt) / FRAMES_PER_SECOND,),
+    )
 
 
-def infill(args: argparse.Namespace, composer: Composer) -> Callable[[], np.ndarray]:
+def infill(args: argparse.Namespace, composer: Composer) -> Drawing:
+    """The recording itself, but for the gap."""
     if not np.isfinite(args.gap).all():
         raise UserError(f"--gap is {args.gap[0]} {args.gap[1]}: give two numbers of seconds")
     start, stop = (round(second * FRAMES_PER_SECOND) for second in args.gap)
-    recording = read_log_mel(args.recording, composer.model.scaler)
-    return partial(composer.fill, recording, start, stop, args.num)
+    log_mels = read_log_mel(args.recording, composer.model.scaler)
+    recording, first = Recording.read(args.recording), max(start - MARGIN, 0)
+
+    def write(path: Path, sound: np.ndarray) -> None:
+        recording.write(path, recording.spliced(sound, first / FRAMES_PER_SECOND, *args.gap))
+
+    draw = partial(composer.fill, log_mels, start, stop, args.num)
+    return Drawing(draw, slice(first, stop + MARGIN), write, recording.seconds, tuple(args.gap))
 
 
-def vary(args: argparse.Namespace, composer: Composer) -> Callable[[], np.ndarray]:
+def vary(args: argparse.Namespace, composer: Composer) -> Drawing:
     if not 0 <= args.strength <= 1:
         raise UserError(f"--strength is {args.strength}: give a number from 0 (the clip itself) to 1")
-    (clip,) = _beginnings(args, composer.model, args.recording)
-    return partial(composer.vary, clip, args.strength, args.num)
+    clip = _part(args, composer.model, args.recording, args.at)
+    return Drawing(partial(composer.vary, clip, args.strength, args.num))
 
 
-def between(args: argparse.Namespace, composer: Composer) -> Callable[[], np.ndarray]:
-    a, b = _beginnings(args, composer.model, args.a, args.b)
-    return partial(composer.between, a, b, args.num)
+def between(args: argparse.Namespace, composer: Composer) -> Drawing:
+    if len(args.at) > 2:
+        raise UserError(f"--at has {len(args.at)} numbers: give one, or one for each recording")
+    a, b = (_part(args, composer.model, *one) for one in zip((args.a, args.b), (*args.at, *args.at), strict=False))
+    return Drawing(partial(composer.between, a, b, args.num))
 
 
-def _beginnings(args: argparse.Namespace, model: Model, *recordings: str) -> list[np.ndarray]:
-    frames = model.config.frames("--seconds", length(model.config, args.seconds))
-    return [read_log_mel(recording, model.scaler, frames)[:frames] for recording in recordings]
+def _part(args: argparse.Namespace, model: Model, recording: str, at: float) -> np.ndarray:
+    """The log-mels of a recording from second `at` on, as long as --seconds says."""
+    if not (np.isfinite(at) and at >= 0):
+        raise UserError(f"--at is {at}: give a number of seconds, 0 or more")
+    frames = drawn_frames(model.config, args.seconds)
+    remedy = "give a longer recording, or lower --seconds" + (" or --at" if at else "")
+    return read_log_mel(recording, model.scaler, frames, remedy, at)[:frames]
 
 
 def overlap_frames(config: Config, overlap: float | None) -> int | None:
@@ -149,6 +197,12 @@ def add_resamplings(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_at(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--at", type=float, default=0.0, metavar="SECONDS", help="where in the recording to begin (default: 0)"
+    )
+
+
 def add_recording(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recording", metavar="FILE", help="the recording")
 
@@ -185,23 +239,34 @@ def add_strength(parser: argparse.ArgumentParser) -> None:
 def add_ends(parser: argparse.ArgumentParser) -> None:
     for name in "ab":
         parser.add_argument(name, metavar=name.upper(), help="a recording")
+    parser.add_argument(
+        "--at",
+        type=float,
+        nargs="+",
+        default=[0.0],
+        metavar="SECONDS",
+        help="where to begin in both recordings, or in A and in B (default: 0)",
+    )
 
 
 MODES = {
     "draw": Mode("new music from noise", "samples", _options(add_seconds, add_sampler, add_growth), draw),
     "continue": Mode(
-        "continue a recording", "continued", _options(add_recording, add_seconds, add_sampler, add_growth), go_on
+        "continue a recording: its own sound, and new music after it",
+        "continued",
+        _options(add_recording, add_seconds, add_sampler, add_growth),
+        go_on,
     ),
     "infill": Mode(
-        "regenerate a part of a recording",
+        "regenerate a part of a recording, and keep the rest as it is",
         "infilled",
         _options(add_recording, add_gap, add_sampler, add_resamplings),
         infill,
     ),
     "vary": Mode(
-        "variations of the beginning of a recording",
+        "variations of a part of a recording",
         "varied",
-        _options(add_recording, add_strength, add_seconds, add_sampler),
+        _options(add_recording, add_strength, add_at, add_seconds, add_sampler),
         vary,
     ),
     "between": Mode(

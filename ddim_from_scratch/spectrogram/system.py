@@ -16,13 +16,13 @@ from ..fad.reliability import distance
 from ..nn.fast import layers_for, recorded
 from ..runtime import mpi, tree
 from ..runtime.backend import Array, read, to_device
-from ..runtime.errors import UserError
+from ..runtime.errors import UserError, printable, say_once
 from ..runtime.tree import Packed, Tree
 from ..training.guards import first_non_finite
 from ..training.optim import adamw, clip_gradient, norm, update_average, warmup_cosine, warmup_decay
 from .compose import Composer
 from .config import Config, add_options, given_options
-from .data import Scaler, Windows, augmented, load_windows
+from .data import Contents, Scaler, Windows, augmented, contents, load_windows, require_unchanged
 from .model import NAME, Model, Saved, context_channel, init_state, kept, read_run, with_context
 from .modes import MODES, composer
 from .run import Run
@@ -68,6 +68,7 @@ class Training:
     windows: Windows = None  # type: ignore[assignment]
     scaler: Scaler = None  # type: ignore[assignment]
     device: str = "cpu"
+    contents: Contents | None = None
     outline: np.ndarray | None = None
     name = NAME
 
@@ -88,7 +89,7 @@ class Training:
 
     @property
     def kept(self) -> Tree:
-        return kept(self.scaler, len(self.windows), self.outline)
+        return kept(self.scaler, len(self.windows), self.contents, self.outline)
 
     def init(self, rng: np.random.Generator) -> Tree:
         return init_state(self.config, rng)
@@ -184,15 +185,20 @@ def training(
 
     Raises UserError if processes outnumber windows, or if a run is resumed on other recordings.
     """
+    if saved:
+        require_unchanged(config, saved.contents)
+    found = saved.contents if saved and saved.contents else contents(config)
     windows = windows or load_windows(config)
     if saved and saved.windows != len(windows):
         raise UserError(
             f"the run was trained on {saved.windows} windows, {config.data} has {len(windows)}: give the same "
             "recordings, or begin a new run"
         )
+    if found["held_out"] and mpi.rank() == 0:
+        say_once(f"held out of the training: {', '.join(printable(name) for name, _ in found['held_out'])}")
     scaler = saved.scaler if saved else windows.scaler(config.standardise)
     start = saved.outline if saved and saved.outline is not None else outline(windows, scaler)
-    system = Training(config, windows, scaler, device, start)
+    system = Training(config, windows, scaler, device, found, start)
     if system.batch_size < mpi.size():
         raise UserError(
             f"{mpi.size()} processes can't share a batch of {system.batch_size} windows: raise --batch-size"

@@ -53,15 +53,16 @@ def load_checkpoint(run: Path, understand: Callable[[Tree], Any] = dict, best: b
 
 
 def step_of(path: Path) -> int:
-    return int(tree.load(path, only="step")["step"])
+    return tree.integer(tree.load(path, only="step").get("step"), 0)
 
 
 def system_of(run: Path) -> str | None:
     """The name of the system that a run was trained by; None if it has no checkpoint that can be read."""
     for path in (checkpoint_path(run), run / PREVIOUS):
         try:
-            return str(tree.load(path, only="system").get("system", FIRST_SYSTEM))
-        except (OSError, UserError):
+            content = tree.load(path, only="system")
+            return tree.text(content["system"]) if "system" in content else FIRST_SYSTEM
+        except (OSError, ValueError):
             continue
     return None
 
@@ -72,15 +73,20 @@ def _read(path: Path, understand: Callable[[Tree], Content]) -> Content:
     except FileNotFoundError:
         if path.name == BEST:
             raise UserError(
-                f"{path} does not exist: leave out --best, or train with --fad-every, which keeps the best"
+                f"{path} does not exist: leave out --best, or continue the training with --resume "
+                "--fad-every N and more --epochs, which keeps the best"
             ) from None
         raise UserError(f"{path} does not exist: train the run first (python -m ddim_from_scratch.train)") from None
     try:
-        whole = str(content.pop("checksum")) == tree.digest(content)
+        whole = tree.text(content.pop("checksum")) == tree.digest(content)
         if whole:
             return understand(content)
     except UserError as error:
         raise UserError(f"{path}: {error}: train the run again") from None
-    except (LookupError, TypeError, ValueError, AttributeError, MemoryError) as error:
-        raise UserError(f"{path} is not a checkpoint of ours (no {error}): train the run again") from None
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, MemoryError) as error:
+        raise UserError(f"{path} is not a checkpoint of ours ({_reason(error)}): train the run again") from None
     raise UserError(f"{path} is damaged (its checksum is another): train the run again")
+
+
+def _reason(error: Exception) -> str:
+    return f"no {error}" if isinstance(error, LookupError) else str(error) or "it is too large"

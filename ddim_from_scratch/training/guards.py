@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from ..runtime import tree
 from ..runtime.errors import UserError
-from ..runtime.files import TEMPORARY
+from ..runtime.files import locking
 from ..runtime.tree import Packed, Tree
 from .optim import norm
 
@@ -22,6 +23,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 LOOK_SECONDS, FORCE_SECONDS = 0.5, 60.0
 LOCK = ".lock"  # in a run's folder; it stays, and holds nothing
 
@@ -30,24 +32,28 @@ LOCK = ".lock"  # in a run's folder; it stays, and holds nothing
 def locked(run: Path) -> Iterator[None]:
     """Within it no other process trains in the folder `run`, which is made if need be. A kill ends it, too.
 
-    What a killed process had begun to write is swept away. Raises UserError if the folder is taken.
+    Raises UserError if the folder is taken.
     """
     run.mkdir(parents=True, exist_ok=True)
-    with open(run / LOCK, "ab") as file:
+    with locking(run / LOCK) as file:
         if fcntl:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UserError(f"another process is training in {run}: wait for it, or choose another --run") from None
-        for unfinished in run.glob(f"*{TEMPORARY}"):
-            unfinished.unlink()
+            except OSError as error:  # some file systems of clusters have no locks
+                print(
+                    f"warning: {run} can't be locked ({error.strerror}): train there only once at a time",
+                    file=sys.stderr,
+                )
         yield
 
 
 class Stop:
-    """`with Stop() as stop`: SIGINT and SIGTERM wait. `stop.signal` is the one that came, for the end of a step.
+    """`with Stop() as stop`: SIGINT, SIGTERM and SIGHUP wait. `stop.signal` is what came, for a step's end.
 
-    A second one acts at once, as it would without. In any thread but the main one nothing changes.
+    A second one acts at once, as it would without. One that is ignored (nohup) stays so. In any thread but the main
+    one nothing changes.
     """
 
     signal: signal.Signals | None = None
@@ -55,7 +61,8 @@ class Stop:
     def __enter__(self) -> Stop:
         self.former = {}
         if threading.current_thread() is threading.main_thread():
-            self.former = {s: signal.signal(s, self._came) for s in (signal.SIGINT, signal.SIGTERM)}
+            heard = [s for s in STOPPING if signal.getsignal(s) != signal.SIG_IGN]
+            self.former = {s: signal.signal(s, self._came) for s in heard}
         return self
 
     def __exit__(self, *_: object) -> None:

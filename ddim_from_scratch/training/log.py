@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 
 import numpy as np
 
 from ..runtime.errors import UserError
-from ..runtime.files import replacing
+from ..runtime.files import LARGEST, LOG_LIMIT, read_bytes, replacing
 
 
 class Log:
@@ -39,10 +40,25 @@ class Log:
             file.write("\n".join([*lines, ""]).encode())
 
 
-def read_log(path: Path) -> list[tuple[float, ...]]:
-    """The rows of log.csv (step, epoch, the losses, seconds) or fad.csv (step, epoch, distance) as numbers."""
+def read_log(path: Path, columns: int = 3) -> list[tuple[float, ...]]:
+    """The rows of log.csv (step, epoch, the losses, seconds) or fad.csv (step, epoch, distance) as numbers.
+
+    columns: how many there must be, or more. Raises UserError if the file is no such log.
+    """
+    content = read_bytes(path, LOG_LIMIT)
     try:
-        with open(path, newline="") as file:
-            return [tuple(map(float, row)) for row in list(csv.reader(file))[1:]]
-    except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}): remove it") from None
+        names, *lines = csv.reader(io.StringIO(content.decode(), newline=""))
+        rows = [tuple(map(float, line)) for line in lines]
+    except (ValueError, csv.Error) as error:
+        raise UserError(f"{path} is damaged ({str(error)[:80]}): remove it") from None
+    if len(names) < columns or len(names) != len(set(names)):
+        raise UserError(f"{path} is damaged (its columns are {str(names)[:60]}): remove it")
+    last = 0.0
+    for row in rows:
+        step, epoch = row[:2] if len(row) == len(names) else (0.0, 0.0)
+        if not (step > last and step.is_integer() and epoch >= 1 and all(abs(value) <= LARGEST for value in row)):
+            raise UserError(
+                f"{path} is damaged ({len(row)} columns, {str(row[:3])[:60]}, after step {last:g}): remove it"
+            )
+        last = step
+    return rows

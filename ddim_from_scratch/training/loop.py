@@ -25,7 +25,7 @@ from tqdm import tqdm
 from ..runtime import mpi, tree
 from ..runtime.backend import memory_held
 from ..runtime.errors import UserError
-from ..runtime.files import replacing
+from ..runtime.files import replacing, sweep_unfinished
 from ..runtime.streams import stream
 from ..runtime.tree import Packed, Tree
 from .checkpoint import BEST, checkpoint_path, save_checkpoint
@@ -77,11 +77,18 @@ class System(Protocol):
         """The Frechet distance of a few clips from the training music."""
 
 
-def train(system: System, run: Path, saved: Any = None, report: Callable[[int, float], None] | None = None) -> None:
+def train(
+    system: System,
+    run: Path,
+    saved: Any = None,
+    report: Callable[[int, float], None] | None = None,
+    again: str | None = None,
+) -> None:
     """Train up to system.config.epochs, saving after every epoch.
 
     saved: the checkpoint to resume from, with its `step` and `state`; None begins with a fresh state.
     report: called with the epoch and each Frechet distance that fad_every asks for; it may raise to stop.
+    again: how to continue after a signal, if not with train --resume.
     Raises UserError if a loss or a weight becomes non-finite; the last good checkpoint stays.
     """
     config, steps = system.config, system.steps_per_epoch
@@ -127,8 +134,13 @@ def train(system: System, run: Path, saved: Any = None, report: Callable[[int, f
             if report and distance is not None:
                 report(epoch + 1, distance)
             if stopped:
-                bar.write(interrupted(run, stopped, step, total), file=sys.stderr)
+                bar.write(interrupted(run, stopped, step, total, again), file=sys.stderr)
                 sys.exit(128 + stopped)  # as a shell has it
+
+
+def sweep(run: Path) -> None:
+    """Removes what a killed training had begun to write in its folder, which must be `locked`."""
+    sweep_unfinished(run, {checkpoint_path(run).name, BEST, "config.json", "log.csv", "fad.csv", "loss.png"})
 
 
 class Files:
@@ -174,8 +186,6 @@ def learns_nothing(step: int) -> str:
     )
 
 
-def interrupted(run: Path, number: int, step: int, total: int) -> str:
-    return (
-        f"{signal.Signals(number).name}: saved at step {step} of {total}; continue with: "
-        f"python -m ddim_from_scratch.train --run {shlex.quote(str(run))} --resume"
-    )
+def interrupted(run: Path, number: int, step: int, total: int, again: str | None) -> str:
+    again = again or f"continue with: python -m ddim_from_scratch.train --run {shlex.quote(str(run))} --resume"
+    return f"{signal.Signals(number).name}: saved at step {step} of {total}; {again}"

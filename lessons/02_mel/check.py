@@ -164,7 +164,7 @@ EXERCISES = [
         tolerance=1e-5,
     ),
     Exercise(
-        "ddim_from_scratch.audio.griffin_lim.griffin_lim",
+        "ddim_from_scratch.audio.griffin_lim.plain_griffin_lim",
         tests=tuple(
             GRIFFIN_LIM + name
             for name in (
@@ -176,9 +176,9 @@ EXERCISES = [
             )
         ),
         examples={
-            "griffin_lim(picture (10, 128), iterations=0)": lambda griffin_lim: griffin_lim(PICTURE, 0),
-            "griffin_lim(picture, iterations=1, momentum=0)": lambda griffin_lim: griffin_lim(PICTURE, 1, 0.0),
-            "griffin_lim(picture, iterations=3)": lambda griffin_lim: griffin_lim(PICTURE, 3),
+            "plain_griffin_lim(picture (10, 128), iterations=0)": lambda f: f(PICTURE, 0),
+            "plain_griffin_lim(picture, iterations=1, momentum=0)": lambda f: f(PICTURE, 1, 0.0),
+            "plain_griffin_lim(picture, iterations=3)": lambda f: f(PICTURE, 3),
         },
         mistakes={
             "the first phases are all 0: draw them": lambda *a: wander(*a, random=False),

@@ -51,7 +51,7 @@ def log_mel(samples: np.ndarray) -> np.ndarray:
     raise NotImplementedError
 
 
-def griffin_lim(log_mel: np.ndarray, iterations: int = 64, momentum: float = 0.99, rng=0) -> np.ndarray:
+def plain_griffin_lim(log_mel: np.ndarray, iterations: int = 64, momentum: float = 0.99, rng=0) -> np.ndarray:
     """Sound whose log-mel spectrogram is close to `log_mel`.
 
     With M the mel matrix, T = exp(log_mel), clipped to 1e-5 .. 1e8, the wanted mel bins, and C the last

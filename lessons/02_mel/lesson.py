@@ -12,7 +12,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import soxr
 
-from ddim_from_scratch.audio import griffin_lim, istft, log_mel, mel_matrix, stft, synth
+from ddim_from_scratch.audio import istft, log_mel, mel_matrix, plain_griffin_lim, stft, synth
+from ddim_from_scratch.audio.griffin_lim import corrected, refine
 from ddim_from_scratch.audio.mel import hz_to_mel, mel_to_hz
 from lessons import FAST, film, show_answer, show_source, sound
 
@@ -335,7 +336,9 @@ film(fig, show_iteration, len(frames), "the log-mel spectrogram of the sound, it
 # soften it.
 
 # %%
-show_answer(griffin_lim)
+show_answer(plain_griffin_lim)
+show_answer(refine)
+show_answer(corrected)
 
 
 # %%
@@ -347,7 +350,7 @@ def log_mel_error(samples, picture):
 print("iterations    momentum 0    momentum 0.99    (mean error of log-mels)")
 errors = {}
 for count in (0, 8, 64):
-    errors[count] = [log_mel_error(griffin_lim(L, count, momentum), L) for momentum in (0, 0.99)]
+    errors[count] = [log_mel_error(plain_griffin_lim(L, count, momentum), L) for momentum in (0, 0.99)]
     print(f"{count:10}{errors[count][0]:14.3f}{errors[count][1]:17.3f}")
 assert errors[0][1] > 2 * errors[8][1] > 3 * errors[64][1]
 assert errors[64][1] < 0.8 * errors[64][0]
@@ -357,7 +360,7 @@ errors = {}
 for genre in synth.GENRES:
     samples = music(genre)
     picture = log_mel(samples)
-    back = griffin_lim(picture)
+    back = plain_griffin_lim(picture)
     errors[genre] = log_mel_error(back, picture)
     sound(samples, f"{genre}: the recording")
     sound(back, f"{genre}: from its log-mel spectrogram alone, error {errors[genre]:.2f}")
@@ -383,7 +386,7 @@ assert min(errors, key=errors.get) == "organ" and max(errors.values()) < 0.25
 #
 # ## Exercises
 #
-# Write `hz_to_mel`, `mel_matrix`, `log_mel` and `griffin_lim` in `lessons/02_mel/exercise.py`, and run
+# Write `hz_to_mel`, `mel_matrix`, `log_mel` and `plain_griffin_lim` in `lessons/02_mel/exercise.py`, and run
 # `make check-02`. This is what right answers look like:
 
 # %% tags=["hide-input"]
@@ -395,15 +398,15 @@ axes[0, 1].set(title="mel_matrix(64, 8)", xlabel="mel bin i", ylabel="FFT bin k"
 glide = 0.2 * np.sin(np.pi * 4000 * np.arange(2 * sr) ** 2 / sr**2)
 draw(axes[1, 0], log_mel(glide))
 axes[1, 0].set(title="log_mel of a glide to 8000 Hz", xlabel="time (s)", ylabel="mel bin")
-draw(axes[1, 1], log_mel(griffin_lim(log_mel(glide), 16)))
-axes[1, 1].set(title="... and of griffin_lim of it", xlabel="time (s)", ylabel="mel bin")
+draw(axes[1, 1], log_mel(plain_griffin_lim(log_mel(glide), 16)))
+axes[1, 1].set(title="... and of plain_griffin_lim of it", xlabel="time (s)", ylabel="mel bin")
 plt.show()
 
 # %% [markdown]
-# **Predict, then run.** (1) `mel_matrix(512)`: how many of its 128 filters hold no FFT bin? (2) `griffin_lim` with
-# momentum 1.5: does the error fall, stall or grow? Write your answers down, then compute them.
+# **Predict, then run.** (1) `mel_matrix(512)`: how many of its 128 filters hold no FFT bin? (2) `find_phases`
+# with momentum 1.5: does the error fall, stall or grow? Write your answers down, then compute them.
 #
-# **Experiment.** Give `log_mel` the sum of powers in place of magnitudes, and run `griffin_lim` on half of it (a
+# **Experiment.** Give `log_mel` the sum of powers in place of magnitudes, and run `plain_griffin_lim` on half of it (a
 # logarithm of powers is twice that of magnitudes). Is anything lost? Write one sentence and a number.
 #
 # ## Sources

@@ -27,7 +27,7 @@ def log_mel(samples: np.ndarray) -> np.ndarray:
     return np.log(np.clip(mel, 1e-5, 1e8)).astype(np.float32)
 
 
-def griffin_lim(log_mel: np.ndarray, iterations: int = 64, momentum: float = 0.99, rng=0) -> np.ndarray:
+def plain_griffin_lim(log_mel: np.ndarray, iterations: int = 64, momentum: float = 0.99, rng=0) -> np.ndarray:
     """Back and forth between the spectra of sounds and those with the wanted mel bins."""
     target = np.clip(np.exp(log_mel), 1e-5, 1e8).astype(np.float32)
     frames = log_mel.shape[-2]

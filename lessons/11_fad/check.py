@@ -145,9 +145,10 @@ EXERCISES = [
         "ddim_from_scratch.fad.reliability.infinity",
         tests=(RELIABILITY + "test_infinity_finds_the_distance_of_the_populations",),
         examples={
-            "infinity(N(0, I), the 12 corners of a simplex, rng)": (
-                lambda infinity: np.array(infinity(TRUTH, CORNERS, np.random.default_rng(0)))
+            "infinity(N(0, I), the 12 corners of a simplex, rng): score and slope": (
+                lambda infinity: np.array(infinity(TRUTH, CORNERS, np.random.default_rng(0)))[:2]
             ),
+            "... and r^2": lambda infinity: np.array(infinity(TRUTH, CORNERS, np.random.default_rng(0)))[2],
         },
         mistakes={
             "the line is fitted over n: over 1/n, where the limit is at 0": lambda *a: line(*a, of=lambda n: n),

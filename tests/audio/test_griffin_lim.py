@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soxr
 
-from ddim_from_scratch.audio import griffin_lim, log_mel
+from ddim_from_scratch.audio import griffin_lim, log_mel, plain_griffin_lim
 from ddim_from_scratch.audio.synth import GENRES, SR, TUNES, play, score
 
 
@@ -22,29 +22,37 @@ def error(target: np.ndarray, samples: np.ndarray) -> float:
 
 
 def test_error_falls_with_iterations_and_momentum_helps(music):
-    errors = [error(music, griffin_lim(music, iterations=n)) for n in (0, 8, 64)]
+    errors = [error(music, plain_griffin_lim(music, iterations=n)) for n in (0, 8, 64)]
     assert errors[0] > 2 * errors[1] > 3 * errors[2]
     assert errors[2] < 0.2
-    assert errors[2] < 0.8 * error(music, griffin_lim(music, momentum=0))
+    assert errors[2] < 0.8 * error(music, plain_griffin_lim(music, momentum=0))
+
+
+def test_integrated_phases_are_the_better_start(music):
+    for n, gain in ((0, 0.7), (64, 0.95)):
+        assert error(music, griffin_lim(music, n)) < gain * error(music, plain_griffin_lim(music, n))
 
 
 def test_batch_equals_single(music):
-    together = griffin_lim(music, iterations=3)
-    assert together.shape == (3, 100 * 320)
-    assert together.dtype == np.float32
-    for m, x in zip(music, together, strict=True):
-        np.testing.assert_allclose(griffin_lim(m, iterations=3), x, atol=1e-5)
+    for invert in (griffin_lim, plain_griffin_lim):
+        together = invert(music, iterations=3)
+        assert together.shape == (3, 100 * 320)
+        assert together.dtype == np.float32
+        for m, x in zip(music, together, strict=True):
+            np.testing.assert_allclose(invert(m, iterations=3), x, atol=1e-5)
 
 
 def test_seed_decides(music):
     m = music[0]
-    np.testing.assert_array_equal(griffin_lim(m, 2), griffin_lim(m, 2))
-    np.testing.assert_array_equal(griffin_lim(m, 2, rng=5), griffin_lim(m, 2, rng=np.random.default_rng(5)))
-    assert not np.allclose(griffin_lim(m, 2, rng=5), griffin_lim(m, 2))
+    for invert in (griffin_lim, plain_griffin_lim):
+        np.testing.assert_array_equal(invert(m, 2), invert(m, 2))
+        np.testing.assert_array_equal(invert(m, 2, rng=5), invert(m, 2, rng=np.random.default_rng(5)))
+        assert not np.allclose(invert(m, 2, rng=5), invert(m, 2))
 
 
 def test_silence_stays_silent():
-    assert np.abs(griffin_lim(np.full((20, 128), np.log(1e-5), np.float32))).max() < 1e-5
+    for invert in (griffin_lim, plain_griffin_lim):
+        assert np.abs(invert(np.full((20, 128), np.log(1e-5), np.float32))).max() < 1e-5
 
 
 @pytest.mark.parametrize("value", [-1000.0, 4.0, 1000.0])
@@ -55,7 +63,7 @@ def test_any_finite_input_gives_finite_sound(value):
 
 def test_no_click_at_the_start(music):
     """The first samples are seen by one window's first values only, ~ 0, which must not be divided by."""
-    for x in griffin_lim(music, iterations=16):
+    for x in (*griffin_lim(music, iterations=16), *plain_griffin_lim(music, iterations=16)):
         assert np.abs(x[:40]).max() < 2 * np.abs(x).max() / 3
 
 

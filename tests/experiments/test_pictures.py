@@ -17,9 +17,9 @@ SCORE = {"fad": 2.0, "interval": (1.0, 3.0), "floor": 0.5, "ceiling": 1.0}
 POINTS = [{"sampler": "ddim", "evaluations": n, "rms": 1 / n, "fad": 1.0, "interval": (0.5, 2.0)} for n in (1, 2)]
 DRAW = {
     "log-mels": lambda path: pictures.save_log_mels(path, {"one": [FRAME, FRAME + 1], "two": [FRAME]}),
-    "losses": lambda path: pictures.save_losses(path, np.arange(4), {"noise": np.ones(4)}),
+    "losses": lambda path: pictures.save_losses(path, np.arange(4), {"noise": np.ones(4)}, 1.0),
     "steps": lambda path: pictures.save_step_curves(path, POINTS, ("ddim", 2)),
-    "distances": lambda path: pictures.save_distances(path, {"row": SCORE}),
+    "distances": lambda path: pictures.save_distances(path, {"row": SCORE | {"paper": 2.5}}),
     "study": lambda path: pictures.save_study(path, {0: 1.0}, {0: {1: 2.0}}, {"ema": 1.0}),
 }
 

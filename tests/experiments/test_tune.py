@@ -72,15 +72,17 @@ def test_a_study_trains_with_what_it_tries_and_train_uses_the_best(study, record
         config = read_run(tmp_path / f"out/trial_{trial.number:03d}").config
         assert {name: getattr(config, name) for name in tune.SPACE} == trial.params
     best = json.loads((tmp_path / "out/tune-best.json").read_text())
-    assert best == done.best_trial.params
+    assert {name: best[name] for name in tune.SPACE} == done.best_trial.params
+    assert best["widths"] == [4, 4] and best["window_seconds"] == 1.28  # the whole configuration
     assert done.best_value == min(
         row[2] for row in read_log(tmp_path / f"out/trial_{done.best_trial.number:03d}/fad.csv")
     )
     assert (tmp_path / "out/tune.png").read_bytes().startswith(b"\x89PNG")
     assert "trial   3" in capsys.readouterr().out
     config = f"--config {tmp_path / 'out/tune-best.json'} --data {recordings} --run {tmp_path / 'run'} --epochs 1"
-    train.main([*TINY, *config.split(), "--fad-every", "0"])
+    train.main([*config.split(), "--fad-every", "0"])
     config = read_run(tmp_path / "run").config
+    assert config.widths == (4, 4)
     assert (config.learning_rate, config.block_depth) == (best["learning_rate"], best["block_depth"])
 
 
@@ -165,6 +167,15 @@ def test_processes_share_a_study(optuna, study, tmp_path):
     other.add_trial(first.trials[0])  # as another process would, meanwhile
     assert len(study("--trials 2").trials) == 2  # nothing is left to do
     assert len(study("--trials 3").trials) == 3
+
+
+def test_two_begin_a_study_at_once(optuna, recordings, tmp_path):
+    """Both make the tables; whoever comes second waits."""
+    begin = "import sys; from ddim_from_scratch.experiments import tune; "
+    begin += "tune.open_study(tune.Path(sys.argv[1]), tune.Config(data='x'))"
+    command = [sys.executable, "-c", begin, str(tmp_path / "out")]
+    several = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    assert [(one.communicate()[1], one.returncode) for one in several] == [("", 0)] * 4
 
 
 def test_a_study_of_another_search_space_is_refused(study, monkeypatch, tmp_path):

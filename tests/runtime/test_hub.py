@@ -1,5 +1,6 @@
 """Where pretrained models are looked for, and what is said when there are none."""
 
+import os
 import sys
 
 import pytest
@@ -26,6 +27,28 @@ def test_a_model_is_found_in_tf_hubs_cache_and_in_kaggles(tmp_path):
         assert hub.find(hub.VGGISH) == folder
         assert hub.download(hub.VGGISH) == folder
     assert hub.find(hub.SOUNDSTREAM) is None
+
+
+def test_no_model_is_looked_for_where_others_can_put_one(tmp_path, monkeypatch):
+    """TF-Hub's default cache is tfhub_modules in the shared temporary folder."""
+    monkeypatch.delenv("TFHUB_CACHE_DIR")
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "shared"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "shared"))
+    monkeypatch.setenv("DDIM_CACHE", str(tmp_path / "own"))
+    name = "tfhub_modules/a2d9c70b5c312dce4d2cde46297518f806bd50d0"
+    for folder in (tmp_path / "shared" / name, tmp_path / "own" / name):
+        assert hub.find(hub.VGGISH) is None
+        folder.mkdir(parents=True)
+        (folder / "saved_model.pb").touch()
+    assert hub.find(hub.VGGISH) == folder
+
+    class TensorflowHub:
+        @staticmethod
+        def resolve(handle):
+            return os.environ["TFHUB_CACHE_DIR"]
+
+    monkeypatch.setitem(sys.modules, "tensorflow_hub", TensorflowHub)
+    assert hub.download(hub.SOUNDSTREAM) == tmp_path / "own/tfhub_modules"
 
 
 def test_without_tensorflow_hub_the_remedy_is_named(monkeypatch):

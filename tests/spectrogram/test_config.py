@@ -82,6 +82,53 @@ def test_senseless_values_are_named(option, value):
     assert "\n" not in str(error.value)
 
 
+HUGE = 10**400
+WRONG = [
+    *[("epochs", v) for v in (True, 1.5, 1e30, "3", None, [3], HUGE, {}, float("inf"))],
+    *[("batch_size", v) for v in (1e30, 4.0, False, HUGE)],
+    *[("seed", v) for v in (0.0, 2**63, "0", True)],
+    *[("fad_every", v) for v in (1.5, True, HUGE)],
+    *[("limit", v) for v in (True, 1.0, "all", HUGE)],
+    *[("context", v) for v in (1, 0, "true", None, 1.0)],
+    *[("data", v) for v in (3, None, "a\0b", "a" * 5000, ["a"])],
+    *[("attention", v) for v in (None, 1, ["all"], "x" * 99)],
+    *[("learning_rate", v) for v in ("1", True, None, 1e30, float("inf"), HUGE, -HUGE, [1.0])],
+    *[("window_seconds", v) for v in (1e300, 20_000.0, HUGE, True)],
+    *[("window_hop_seconds", v) for v in (1.7e308, 1e9, "1")],
+    *[("widths", v) for v in ((4.5, 8), (True, True), (HUGE, 8), "32", 32, None, ((1, 2), 3), {"0": 8})],
+]
+
+
+@pytest.mark.parametrize(("option", "value"), WRONG, ids=[f"{o}-{v!r:.20}" for o, v in WRONG])
+def test_types_and_ranges_are_the_same_for_every_source(option, value, tmp_path):
+    """A call, a checkpoint's text, and a file for --config: one short line that names the option."""
+    text = json.dumps(json.loads(Config(data="x").to_json()) | {option: value})
+    (tmp_path / "a.json").write_text(text)
+    sources = (
+        lambda: Config(**{"data": "x", option: value}),
+        lambda: Config.from_json(text),
+        lambda: options("--config", tmp_path / "a.json"),
+    )
+    for source in sources:
+        with pytest.raises(UserError) as error:
+            source()
+        assert "--" + option.replace("_", "-") in str(error.value)
+        assert "\n" not in str(error.value) and len(str(error.value)) < 250 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "9" * 5000, '{"data": "x", "a\\nb": 1}', "\xff", '"x"', "1", "[[1]]"])
+def test_a_file_that_holds_no_options_is_refused_in_a_short_line(text, tmp_path):
+    (tmp_path / "a.json").write_bytes(text.encode("latin-1"))
+    for source in (lambda: Config.from_json(text), lambda: options("--config", tmp_path / "a.json")):
+        with pytest.raises(UserError) as error:
+            source()
+        assert "\n" not in str(error.value) and len(str(error.value)) < 250 + len(str(tmp_path))
+
+
+def test_whole_numbers_do_for_others():
+    assert Config.from_json('{"data": "x", "window_hop_seconds": 1, "ema": 0}').ema == 0
+
+
 def test_an_augmented_window_has_no_context():
     with pytest.raises(UserError, match="--augment is gain, which would not change what --context shows"):
         Config(data="x", augment="gain", context=True)

@@ -1,5 +1,7 @@
 """Windows of recordings: which are cut, what is skipped, and the statistics they are standardised with."""
 
+import os
+
 import numpy as np
 import pytest
 import soundfile
@@ -169,14 +171,14 @@ def test_an_unreadable_file_does_not_stop_the_search_for_copies(recordings, monk
     whole = (recordings / "a/b/long.wav").read_bytes()
     for name in ("locked.wav", "z.wav"):
         (recordings / name).write_bytes(whole)
-    opened = open
+    opened = os.open
 
     def locked(path, *arguments, **options):
         if str(path).endswith("locked.wav"):
             raise PermissionError(13, "Permission denied", str(path))
         return opened(path, *arguments, **options)
 
-    monkeypatch.setattr("builtins.open", locked)
+    monkeypatch.setattr(os, "open", locked)
     assert [path.name for path in load_windows(config(recordings)).paths] == ["long.wav", "short.flac"]
     err = capsys.readouterr().err
     assert "z.wav is a copy of" in err and "locked.wav cannot be opened (Permission denied)" in err

@@ -76,6 +76,8 @@ def assert_same_run(run, other, tmp_path):
     for folder, name in ((run, "a"), (other, "b")):
         sample.main(["--run", str(folder), "--out", str(tmp_path / name), "--num", "1", "--steps", "3"])
     assert digest(tmp_path / "a/sample_000.wav") == digest(tmp_path / "b/sample_000.wav")
+    for name in "ab":
+        shutil.rmtree(tmp_path / name)
 
 
 def test_a_run_killed_at_twenty_random_moments_is_the_run_that_was_never_killed(recordings, undisturbed, tmp_path):
