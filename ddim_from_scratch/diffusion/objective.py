@@ -67,9 +67,12 @@ def mean_squared_error(prediction: Array, target: Array) -> tuple[Array, Array]:
     return (difference * difference).mean(dtype="float64"), difference * (2 / difference.size)
 
 
-def loss_of_zero(schedule: Schedule, prediction: str) -> float:
-    """The noise loss, on average, of a network whose output is 0 whatever it sees: one that has learnt nothing."""
+def loss_of_zero(schedule: Schedule, prediction: str, variance: float = 1.0) -> float:
+    """The noise loss, on average, of a network whose output is 0 whatever it sees: one that has learnt nothing.
+
+    variance: of the data, 1 where they are standardised.
+    """
     rng = np.random.default_rng(0)
-    example = noisy(rng.standard_normal(10_000), schedule, rng)  # a data set's values are standardised, too
+    example = noisy(variance**0.5 * rng.standard_normal(10_000), schedule, rng)
     noise_loss, _, _ = losses(np.zeros_like(example.x0), example, prediction)
     return float(noise_loss)
