@@ -92,10 +92,10 @@ def test_what_is_finished_is_never_computed_again(run, monkeypatch):
 def test_a_training_that_was_cut_off_goes_on(run, monkeypatch):
     train, epochs = table.train, []
 
-    def cut(system, folder, saved):
+    def cut(system, folder, saved, **options):
         epochs.append(saved and saved.step)
         if saved:
-            return train(system, folder, saved)
+            return train(system, folder, saved, **options)
 
         def stop(*a):
             save(*a)

@@ -134,6 +134,8 @@ def test_processes_draw_the_clips_of_one(n, more, run, tmp_path):
     assert code == 0, err
     assert out.count("clips of") == 1, "every process speaks"
     for path in (tmp_path / "one").iterdir():
+        if path.name == "set.json":  # which has the command
+            continue
         assert digest(tmp_path / "several" / path.name) == digest(path), path.name
 
 
