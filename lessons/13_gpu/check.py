@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from ddim_from_scratch.runtime.backend import threads
 from lessons.tool.check import Exercise
 
 BACKEND, TWINS = "tests/runtime/test_backend.py::", "tests/nn/test_layers.py::test_twins_give_what_the_textbook_gives"
@@ -14,10 +13,9 @@ TAPS = np.arange(1.0, 10).reshape(3, 3, 1, 1)
 X, W, B = (RNG.standard_normal(shape) for shape in [(2, 6, 5, 3), (3, 3, 3, 2), (2,)])
 
 
-def cut(blocks, x, bytes_per_block, count):
-    """The starts and ends of the blocks, with so many threads."""
-    with threads(count):
-        return np.array([(block.start, block.stop) for block in blocks(x, bytes_per_block)])
+def cut(blocks, x, bytes_per_block):
+    """The starts and ends of the blocks, for a thread a core."""
+    return np.array([(block.start, block.stop) for block in blocks(x, bytes_per_block)])
 
 
 def pieces(rows, count, step=None):
@@ -48,15 +46,13 @@ EXERCISES = [
         "ddim_from_scratch.runtime.backend.blocks",
         tests=(BACKEND + "test_blocks_cover_every_row_once",),
         examples={
-            "blocks(10 rows of 16 bytes, 48 bytes a block), 2 threads: starts and ends": (
-                lambda blocks: cut(blocks, np.zeros((10, 4), np.float32), 48, 2)
+            "blocks(10 rows of 16 bytes, 48 bytes a block): starts and ends": (
+                lambda blocks: cut(blocks, np.zeros((10, 4), np.float32), 48)
             ),
-            "blocks(10 rows of 16 bytes, 1000 bytes a block), 4 threads": (
-                lambda blocks: cut(blocks, np.zeros((10, 4), np.float32), 1000, 4)
+            "blocks(10 rows of 16 bytes, 1000 bytes a block), a thread a core": (
+                lambda blocks: cut(blocks, np.zeros((10, 4), np.float32), 1000)
             ),
-            "blocks(2 rows, 1000 bytes a block), 4 threads": (
-                lambda blocks: cut(blocks, np.zeros((2, 4), np.float32), 1000, 4)
-            ),
+            "blocks(1 row, 1000 bytes a block)": lambda blocks: cut(blocks, np.zeros((1, 4), np.float32), 1000),
         },
         mistakes={
             "the number of pieces is rounded down: up, or the pieces are too large": (

@@ -248,7 +248,7 @@ class Packer(pickle.Pickler):
 
     def of_theirs(self, item: Any) -> Any:
         """From the student's side: records of the package; of anything else only the name of its type."""
-        if is_record(item) or is_record(type(item)) or any(item is kind for kind in (bool, int, float, complex)):
+        if is_record(item) or is_record(type(item)) or any(item is kind for kind in PLAIN):
             return None
         if isinstance(item, FunctionType):
             return "function", self.channel.keep(item, self.call)

@@ -89,7 +89,7 @@ PLANTED = {
         (".astype(np.float32)", ".astype(np.float32).T"),
         ("np.log(np.clip(mel, 1e-5, 1e8))", "np.clip(np.log(mel), 1e-5, 1e8)"),
     ],
-    "02 griffin_lim": [
+    "02 plain_griffin_lim": [
         ("2 * np.pi * np.random.default_rng(rng).random((frames, 513))", "np.zeros((frames, 513))"),
         ("length=frames * 320, floor=0.1))", "length=frames * 320))"),
         ("return istft(spectrum, length=frames * 320, floor=0.1)", "return istft(spectrum, length=frames * 320)"),
