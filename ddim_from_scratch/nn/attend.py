@@ -40,8 +40,8 @@ def multi_head_attention(x: Array, memory: Array, params: Tree, heads: int) -> t
     q, cache["query"] = linear(x, **params["query"])  # (N, H, W, heads D)
     k, cache["key"] = linear(memory, **params["key"])
     v, cache["value"] = linear(memory, **params["value"])
-    o, cache["attention"] = attention(*(_split_heads(a, heads) for a in (q, k, v)))
-    y, cache["output"] = linear(_merge_heads(o, q.shape), **params["output"])
+    o, cache["attention"] = attention(*(split_heads(a, heads) for a in (q, k, v)))
+    y, cache["output"] = linear(merge_heads(o, q.shape), **params["output"])
     return y, cache | {"heads": heads, "shapes": (q.shape, k.shape)}
 
 
@@ -49,20 +49,20 @@ def multi_head_attention_backward(dy: Array, cache: Tree) -> tuple[Array, Array,
     """Returns dx, dmemory and the gradients of params. memory was read twice, as keys and as values."""
     grads, (of_x, of_memory) = {}, cache["shapes"]
     do, grads["output"] = linear_backward(dy, cache["output"])
-    dq, dk, dv = attention_backward(_split_heads(do, cache["heads"]), cache["attention"])
-    dx, grads["query"] = linear_backward(_merge_heads(dq, of_x), cache["query"])
-    d_keys, grads["key"] = linear_backward(_merge_heads(dk, of_memory), cache["key"])
-    d_values, grads["value"] = linear_backward(_merge_heads(dv, of_memory), cache["value"])
+    dq, dk, dv = attention_backward(split_heads(do, cache["heads"]), cache["attention"])
+    dx, grads["query"] = linear_backward(merge_heads(dq, of_x), cache["query"])
+    d_keys, grads["key"] = linear_backward(merge_heads(dk, of_memory), cache["key"])
+    d_values, grads["value"] = linear_backward(merge_heads(dv, of_memory), cache["value"])
     return dx, d_keys + d_values, grads
 
 
-def _split_heads(a: Array, heads: int) -> Array:
+def split_heads(a: Array, heads: int) -> Array:
     """(N, H, W, heads D) to (N heads, H W, D)."""
     n, d = len(a), a.shape[3] // heads
     return a.reshape(n, -1, heads, d).swapaxes(1, 2).reshape(n * heads, -1, d)
 
 
-def _merge_heads(a: Array, shape: tuple[int, ...]) -> Array:
+def merge_heads(a: Array, shape: tuple[int, ...]) -> Array:
     """(N heads, H W, D) to `shape`, (N, H, W, heads D)."""
     n, d = shape[0], a.shape[2]
     return a.reshape(n, -1, a.shape[1], d).swapaxes(1, 2).reshape(shape)

@@ -1,3 +1,4 @@
+# ruff: noqa: F401 (the textbook's list of names says what is for others)
 """The textbook's layers made fast on a GPU: CuPy arrays, the same names, arguments and results.
 
 Few, large kernels, in CUDA C++ beside these files: convolution on tensor cores, which does a block's normalisation,
@@ -5,6 +6,7 @@ swish and sums on its way (conv, block), normalisation over all samples at once 
 scores (attend), and four channels at a time everywhere (vector.cu).
 """
 
+from .... import nn
 from ....nn import add, max_pool, swish, swish_backward
 from .attend import attention, attention_backward, multi_head_attention, multi_head_attention_backward
 from .block import residual_block, residual_block_backward
@@ -19,30 +21,4 @@ from .resize import (
     upsample_backward,
 )
 
-__all__ = [
-    "add",
-    "attention",
-    "attention_backward",
-    "average_pool",
-    "average_pool_backward",
-    "batch_norm",
-    "batch_norm_backward",
-    "batch_norm_inference",
-    "concatenate",
-    "conv2d",
-    "conv2d_backward",
-    "group_norm",
-    "group_norm_backward",
-    "linear",
-    "linear_backward",
-    "max_pool",
-    "multi_head_attention",
-    "multi_head_attention_backward",
-    "residual_block",
-    "residual_block_backward",
-    "split",
-    "swish",
-    "swish_backward",
-    "upsample",
-    "upsample_backward",
-]
+__all__ = nn.__all__

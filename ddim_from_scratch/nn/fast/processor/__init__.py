@@ -1,3 +1,4 @@
+# ruff: noqa: F401 (the textbook's list of names says what is for others)
 """The textbook's layers made fast on a processor: NumPy arrays only, the same names, arguments and results.
 
 Winograd's convolution (winograd, taps), tiles that stay in a core's cache, Python threads over them, pooled memory
@@ -5,6 +6,7 @@ Winograd's convolution (winograd, taps), tiles that stay in a core's cache, Pyth
 done while its convolutions copy their tiles (block).
 """
 
+from .... import nn
 from .activation import swish, swish_backward
 from .attend import attention, attention_backward, multi_head_attention, multi_head_attention_backward
 from .block import residual_block, residual_block_backward
@@ -14,30 +16,4 @@ from .norm import batch_norm, batch_norm_backward, batch_norm_inference, group_n
 from .resize import average_pool, average_pool_backward, max_pool, upsample, upsample_backward
 from .winograd import conv2d, conv2d_backward
 
-__all__ = [
-    "add",
-    "attention",
-    "attention_backward",
-    "average_pool",
-    "average_pool_backward",
-    "batch_norm",
-    "batch_norm_backward",
-    "batch_norm_inference",
-    "concatenate",
-    "conv2d",
-    "conv2d_backward",
-    "group_norm",
-    "group_norm_backward",
-    "linear",
-    "linear_backward",
-    "max_pool",
-    "multi_head_attention",
-    "multi_head_attention_backward",
-    "residual_block",
-    "residual_block_backward",
-    "split",
-    "swish",
-    "swish_backward",
-    "upsample",
-    "upsample_backward",
-]
+__all__ = nn.__all__
