@@ -53,7 +53,8 @@ def multi_head_attention(
     q, cache["query"] = linear(x, **params["query"])  # (N, H, W, heads D)
     k, cache["key"] = linear(memory, **params["key"])
     v, cache["value"] = linear(memory, **params["value"])
-    o, cache["attention"] = attention(*(split_heads(a, heads) for a in (q, k, v)), mask=split_mask(mask, heads))
+    split = split_heads(q, heads), split_heads(k, heads), split_heads(v, heads)
+    o, cache["attention"] = attention(*split, split_mask(mask, heads))
     y, cache["output"] = linear(merge_heads(o, q.shape), **params["output"])
     return y, cache | {"heads": heads, "shapes": (q.shape, k.shape)}
 
