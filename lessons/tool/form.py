@@ -1,4 +1,4 @@
-"""The form of a lesson's experiment: a text at the end of exercise.py, which the student fills in and a teacher reads."""
+"""The form of an experiment: a text at the end of exercise.py, which the student fills in and a teacher reads."""
 
 from __future__ import annotations
 
