@@ -23,8 +23,8 @@ from .contract import SR
 
 # Names of the containers whose lengths are checked; and of others, some of which libsndfile would read, cut or not.
 READ = "wav wave bwf rf64 w64 flac ogg oga opus mp3 mp2 mpga aif aiff aifc svx 8svx caf au snd"
-NOT_READ = """voc nist sph ircam sf paf pvf avr wve sd2 m4a m4b m4p mp4 aac adts alac wma ape wv mpc mpp tta tak ac3 eac3 dts
-    amr awb ra rm webm mka 3gp dsf dff spx gsm vox mov mkv"""
+NOT_READ = """voc nist sph ircam sf paf pvf avr wve sd2 m4a m4b m4p mp4 aac adts alac wma ape wv mpc mpp tta tak ac3
+    eac3 dts amr awb ra rm webm mka 3gp dsf dff spx gsm vox mov mkv"""
 SUFFIXES = {f".{name}" for name in READ.split()}
 FOREIGN_SUFFIXES = {f".{name}" for name in NOT_READ.split()}
 LOWEST_SR, HIGHEST_SR = 1000, 768_000  # Hz: a few samples at 1 Hz would become a huge file at 16 kHz
