@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from lessons.tool.check import check, compare, exercises, judge_apart, recognise, tasks
+from lessons.tool.form import form_report, read_form
 from lessons.tool.grade import grade, student_copy
 from lessons.tool.percent import ROOT, find
 
@@ -243,6 +244,18 @@ def test_no_trick_counts_as_an_answer(tmp_path, name):
     assert not [process for process in left if str(tmp_path) in " ".join(command_of(process))]
 
 
+def test_the_form_of_an_experiment_is_read_and_not_run(tmp_path):
+    path = tmp_path / "exercise.py"
+    for text, said in (
+        ("x = 1", "is missing"),
+        ('EXPERIMENT = """\n| 2 | ? |\n\nIs it so? ?\n"""\nraise SystemExit(1)', "2 blanks"),
+        ('EXPERIMENT = """\n| 2 | 3 |\nIs it so? Yes."""', "filled in"),
+    ):
+        path.write_text(text)
+        assert said in form_report(path)
+    assert read_form(path) == "| 2 | 3 |\nIs it so? Yes." and read_form(tmp_path) == ""
+
+
 def submit(folder, name, text, lesson=SOUND.name):
     path = folder / name / "lessons" / lesson / "exercise.py"
     path.parent.mkdir(parents=True)
@@ -253,7 +266,7 @@ def submit(folder, name, text, lesson=SOUND.name):
 def test_one_submission_ends_nobody_elses_grading(tmp_path):
     inbox, scores = tmp_path / "in", tmp_path / "scores.json"
     submit(inbox, "crash", "import os\nos.abort()")
-    good = submit(inbox, "good", GOOD)
+    good = submit(inbox, "good", GOOD + '\nEXPERIMENT = """\nTwice as loud.\n"""\n')
     submit(inbox, "loop", "def hann(n):\n    while True: pass")
     submit(inbox, "surrogate", "raise ValueError('\\ud800')")
     submit(inbox, os.fsdecode(b"J\xfcrgen"), GOOD)
@@ -280,6 +293,7 @@ def test_one_submission_ends_nobody_elses_grading(tmp_path):
 
     assert "never end" in said("loop") and "2 copies" in said("twice") and "not a file" in said("folder")
     assert all(lessons[SOUND.name]["of"] == len(tasks(SOUND)) for lessons in result.values())
+    assert scores.with_suffix(".md").read_text() == "## 01 good\n\nTwice as loud.\n"
     rows = list(csv.reader(scores.with_suffix(".csv").read_text().splitlines()))
     assert rows[0][:3] == ["student", "01", "02"] and rows[1][0] == "'=nothing" and len(rows) == len(result) + 2
     assert next(row for row in rows if row[0] == "good")[:2] == ["good", "1"]
@@ -296,6 +310,8 @@ def test_student_copy_has_no_solutions_and_can_be_worked_in(tmp_path):
     assert {"Makefile", "pyproject.toml", "ddim_from_scratch/audio/stft.py", "tests/audio/test_stft.py"} <= files
     assert "scores.json.left" not in files
     assert not [name for name in files if "solution" in name or ".git/" in name or name.startswith("build/")]
+    lessons = [path.read_text(encoding="utf-8") for path in (tmp_path / "copy").glob("lessons/*/lesson.py")]
+    assert len(lessons) == len(find()) and not [text for text in lessons if 'tags=["answer"' in text]
     for folder in (ROOT / "copy", tmp_path / "copy"):
         with pytest.raises(ValueError, match="name a new folder"):
             student_copy(folder)
