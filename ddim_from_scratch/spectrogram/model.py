@@ -12,6 +12,7 @@ import numpy as np
 
 from ..audio.contract import FRAME_LENGTH, HOP_LENGTH, N_FFT, N_MELS, SR
 from ..diffusion import PREDICTIONS, EpsModel, Rng, draw_noise
+from ..networks.unet import init_unet, unet
 from ..nn.fast import layers_for, recorded
 from ..runtime import mpi, tree
 from ..runtime.backend import CLIPS_AT_ONCE, Array, array_module, to_device, to_host
@@ -22,7 +23,6 @@ from ..training.checkpoint import load_checkpoint
 from .config import Config
 from .data import Contents, Scaler
 from .start import draw_outline, white_variance
-from .unet import init_unet, unet
 
 NAME = "spectrogram"
 CONTRACT = {"sr": SR, "frame_length": FRAME_LENGTH, "hop_length": HOP_LENGTH, "n_fft": N_FFT, "n_mels": N_MELS}

@@ -13,6 +13,7 @@ from ..audio.inverter import GRIFFIN_LIM, load_inverter
 from ..diffusion import Example, Sampling, loss_of_zero, losses, noisy
 from ..fad import Set, embed_clips, embed_set, load_embedding
 from ..fad.reliability import distance
+from ..networks.unet import batch_statistics, unet, unet_backward
 from ..nn.fast import layers_for, recorded
 from ..runtime import mpi, tree
 from ..runtime.backend import Array, read, to_device
@@ -21,21 +22,18 @@ from ..runtime.tree import Packed, Tree
 from ..training.guards import first_non_finite
 from ..training.optim import adamw, clip_gradient, norm, update_average, warmup_cosine, warmup_decay
 from .compose import Composer
-from .config import Config, add_options, given_options
+from .config import Config
 from .data import Contents, Scaler, Windows, augmented, contents, load_windows, require_unchanged
 from .model import NAME, Model, Saved, context_channel, init_state, kept, read_run, with_context
 from .modes import MODES, composer
 from .run import Run
 from .start import outline
-from .unet import batch_statistics, unet, unet_backward
 
 __all__ = [
     "MODES",
     "Config",
     "Run",
-    "add_options",
     "composer",
-    "given_options",
     "read_run",
     "training",
 ]  # see systems.py

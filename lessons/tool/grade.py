@@ -18,7 +18,7 @@ from ddim_from_scratch.runtime.files import replacing, write_json
 
 from . import apart
 from .channel import clean
-from .check import Verdict, check, exercises
+from .check import Verdict, check, tasks
 from .form import read_form
 from .percent import ROOT, find, without_answers
 
@@ -85,7 +85,7 @@ def submitted(student: Path) -> Iterator[Path]:
 
 def marks(lesson: Path, found: list[Path], student: Path, time_limit: float) -> dict:
     """One lesson of one submission: points, and the verdict on each exercise."""
-    names = [exercise.name for exercise in exercises(lesson)]
+    names = tasks(lesson)
     if len(found) == 1:
         try:
             verdicts = check(lesson, found[0], time_limit)

@@ -9,7 +9,7 @@ import textwrap
 import psutil
 import pytest
 
-from lessons.tool.check import check, compare, exercises, judge_apart, recognise
+from lessons.tool.check import check, compare, exercises, judge_apart, recognise, tasks
 from lessons.tool.form import form_report, read_form
 from lessons.tool.grade import grade, student_copy
 from lessons.tool.percent import ROOT, find
@@ -22,9 +22,9 @@ SOLVED = pytest.mark.parametrize(
 
 
 @LESSONS
-def test_two_to_four_exercises_untouched(folder):
+def test_exercises_untouched_are_to_do(folder):
     verdicts = check(folder, folder / "exercise.py")
-    assert 2 <= len(verdicts) <= 4
+    assert 2 <= len(exercises(folder)) <= 4
     assert {verdict.state for verdict in verdicts.values()} == {"to do"}
 
 
@@ -103,6 +103,31 @@ def judged(tmp_path, text, name="hann", time_limit=60):
 )
 def test_verdicts(tmp_path, text, state, message):
     verdict = judged(tmp_path, text)
+    assert verdict.state == state, verdict
+    assert message in verdict.message
+
+
+ENDS = "assert hann(8)[0] == 0 and hann(8)[4] == 1"
+
+
+@pytest.mark.parametrize(
+    ("text", "state", "message"),
+    [
+        ("def test_hann(hann): ...", "failed", "finds 0 of 9 wrong functions; not:\nthis is the symmetric window"),
+        (f"def test_hann(hann): {ENDS}", "failed", "not:\nthis is the square root"),
+        ("def test_hann(hann): assert hann(8)[0] == 1", "failed", "rejects the right hann. line 2, `def test_hann"),
+        ("calls = []\ndef test_hann(hann): calls.append(0); assert len(calls) == 10", "failed", "rejects the right"),
+        (
+            f"from ddim_from_scratch.audio.stft import hann as right\ndef test_hann(hann): {ENDS}; right(8)",
+            "failed",
+            "write it",
+        ),
+        ("def test_hann(hann): assert hann.__name__ == 'hann'", "failed", "rejects the right"),
+        ("def test_hann(hann): raise NotImplementedError", "to do", "not written yet"),
+    ],
+)
+def test_a_test_is_scored_by_the_mistakes_it_finds(tmp_path, text, state, message):
+    verdict = judged(tmp_path, text, "test_hann")
     assert verdict.state == state, verdict
     assert message in verdict.message
 
@@ -267,7 +292,7 @@ def test_one_submission_ends_nobody_elses_grading(tmp_path):
         return result[name][SOUND.name]["exercises"]["hann"]["message"]
 
     assert "never end" in said("loop") and "2 copies" in said("twice") and "not a file" in said("folder")
-    assert all(lessons[SOUND.name]["of"] == len(exercises(SOUND)) for lessons in result.values())
+    assert all(lessons[SOUND.name]["of"] == len(tasks(SOUND)) for lessons in result.values())
     assert scores.with_suffix(".md").read_text() == "## 01 good\n\nTwice as loud.\n"
     rows = list(csv.reader(scores.with_suffix(".csv").read_text().splitlines()))
     assert rows[0][:3] == ["student", "01", "02"] and rows[1][0] == "'=nothing" and len(rows) == len(result) + 2

@@ -25,9 +25,10 @@ from ..nn.embedding import DIMENSIONS, sinusoidal_embedding
 from ..nn.init import init_linear, init_multi_head_attention, init_residual_block
 from ..runtime.backend import Array, array_module
 from ..runtime.tree import Tree
-from .config import ATTENTIONS, NORMS
 
 HEADS, HEAD_DIM = 4, 1
+ATTENTIONS = ("none", "lowest", "all")
+NORMS = ("batch", "group")
 
 
 def init_unet(
