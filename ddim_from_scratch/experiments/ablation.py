@@ -23,6 +23,7 @@ from ..runtime.backend import chosen_device
 from ..runtime.cli import at_least
 from ..runtime.errors import UserError
 from ..spectrogram.config import PAPER, Config, add_options, given_options
+from .heard import MEANING
 from .reports import Report, number, write_report
 from .table import Task, add_table_options, finish_all, keep_settings, read_metrics
 
@@ -121,7 +122,7 @@ def report(out: Path, settings: Settings, rows: dict[str, dict]) -> str:
     rows = dict(sorted(rows.items(), key=lambda item: item[1]["fad"]))
     base_fad = rows["base"]["fad"] if "base" in rows else None
     rows = {name: row | {"of_base": base_fad and row["fad"] / base_fad} for name, row in rows.items()}
-    columns = ["distance", "95 %", "of base", "limit", "nearest", "noise loss", "steps", "training h"]
+    columns = ["distance", "95 %", "of base", "limit", "nearest", *MEANING, "noise loss", "steps", "training h"]
     return write_report(out, Report("ablation", "Ablation", settings._asdict(), rows, columns, facts(settings, rows)))
 
 

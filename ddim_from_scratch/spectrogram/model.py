@@ -57,18 +57,19 @@ class Model:
 
         def eps_model(x: Array, t: int) -> Array:
             seen = with_context(x, context) if self.config.context else x
-            output = self._output(seen, array_module(x).full(len(x), 1 - levels[t]))
+            told = float(self.config.noise_schedule.told(levels[t]))
+            output = self._output(seen, array_module(x).full(len(x), told))
             return PREDICTIONS[self.config.prediction].eps(x, float(levels[t]), output.copy())
 
         return eps_model
 
     @cached_property
     def _output(self) -> Callable[[Array, Array], Array]:
-        """The network's output, of what it sees and the noise variances. The next call overwrites it."""
+        """The network's output, of what it sees and is told of the noise. The next call overwrites it."""
 
-        def output(seen: Array, noise_variance: Array) -> Array:
+        def output(seen: Array, told: Array) -> Array:
             params, statistics = self.network["params"], self.network["statistics"]
-            return unet(params, statistics, seen, noise_variance, layers_for(seen))[0]
+            return unet(params, statistics, seen, told, layers_for(seen))[0]
 
         return recorded(output, self.device)
 

@@ -145,12 +145,11 @@ class Training:
 
         All of it on the device, without waiting for it.
         """
-        example, layers = Example(x0, eps, alpha_bar), layers_for(x0)
-        seen = with_context(example.x_t, context) if self.config.context else example.x_t
-        output, cache = unet(
-            network["params"], network["statistics"], seen, example.noise_variance, layers, training=True
-        )
-        noise_loss, reconstruction_loss, d_output = losses(output, example, self.config.prediction)
+        config, example, layers = self.config, Example(x0, eps, alpha_bar), layers_for(x0)
+        seen = with_context(example.x_t, context) if config.context else example.x_t
+        told = config.noise_schedule.told(alpha_bar)
+        output, cache = unet(network["params"], network["statistics"], seen, told, layers, training=True)
+        noise_loss, reconstruction_loss, d_output = losses(output, example, config.prediction)
         used = batch_statistics(cache)
         _, grads = unet_backward(weight * d_output, cache, layers)
         return noise_loss, reconstruction_loss, tree.pack(grads, like=network["params"]), used
