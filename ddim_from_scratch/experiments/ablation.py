@@ -43,6 +43,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "tuned-signal-rates": {"min_signal_rate": 0.195, "max_signal_rate": 0.933},  # found by the paper's search
     "linear-schedule": {"schedule": "linear"},
     "cosine-schedule": {"schedule": "cosine"},
+    "log-snr-schedule": {"schedule": "log-snr", "min_signal_rate": 0.003, "max_signal_rate": 0.95},
     "global-standardisation": {"standardise": "global"},
     "batch-norm": {"norm": "batch"},
     "group-norm": {"norm": "group"},
