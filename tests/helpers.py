@@ -102,6 +102,15 @@ def convolution(k: int, n: int, height: int, width: int, c: int, d: int) -> Laye
     return layer("conv2d", {"x": (n, height, width, c)}, {"w": (k, k, c, d), "b": (d,)})
 
 
+def depthwise(k: int, dilation: int, n: int, length: int, c: int) -> Layer:
+    return Layer(
+        lambda layers, params, x: layers.depthwise_conv(x, **params, dilation=dilation),
+        lambda layers, dy, cache: layers.depthwise_conv_backward(dy, cache),
+        {"x": (n, length, c)},
+        {"w": (k, c), "b": (c,)},
+    )
+
+
 def shapes_of(params: dict) -> dict:
     return {path: leaf.shape for path, leaf in tree.flatten(params).items()}
 
@@ -147,6 +156,8 @@ CONVOLUTIONS = {
 }
 LAYERS = {
     **CONVOLUTIONS,
+    "depthwise_conv": depthwise(7, 1, 2, 9, 3),
+    "depthwise_conv, wider than the sequence": depthwise(5, 4, 1, 3, 2),
     "linear": layer("linear", {"x": (2, 3, 4, 5)}, {"w": (5, 3), "b": (3,)}),
     "swish": layer("swish", {"x": (2, 3, 5, 2)}),
     "batch_norm": layer("batch_norm", {"x": (3, 5, 4, 3)}),

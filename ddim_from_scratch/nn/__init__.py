@@ -16,7 +16,7 @@ from .activation import swish, swish_backward
 from .attend import attention, attention_backward, multi_head_attention, multi_head_attention_backward
 from .block import residual_block, residual_block_backward
 from .channels import add, concatenate, split
-from .conv import conv2d, conv2d_backward
+from .conv import conv2d, conv2d_backward, depthwise_conv, depthwise_conv_backward
 from .dense import linear, linear_backward
 from .norm import batch_norm, batch_norm_backward, batch_norm_inference, group_norm, group_norm_backward
 from .resize import average_pool, average_pool_backward, max_pool, upsample, upsample_backward
@@ -33,6 +33,8 @@ __all__ = [
     "concatenate",
     "conv2d",
     "conv2d_backward",
+    "depthwise_conv",
+    "depthwise_conv_backward",
     "group_norm",
     "group_norm_backward",
     "linear",

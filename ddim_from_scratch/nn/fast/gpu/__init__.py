@@ -7,7 +7,7 @@ scores (attend), and four channels at a time everywhere (vector.cu).
 """
 
 from .... import nn
-from ....nn import add, max_pool, swish, swish_backward
+from ....nn import add, depthwise_conv, depthwise_conv_backward, max_pool, swish, swish_backward
 from .attend import attention, attention_backward, multi_head_attention, multi_head_attention_backward
 from .block import residual_block, residual_block_backward
 from .conv import conv2d, conv2d_backward, linear, linear_backward

@@ -12,6 +12,7 @@ from .attend import attention, attention_backward, multi_head_attention, multi_h
 from .block import residual_block, residual_block_backward
 from .channels import add, concatenate, split
 from .dense import linear, linear_backward
+from .depthwise import depthwise_conv, depthwise_conv_backward
 from .norm import batch_norm, batch_norm_backward, batch_norm_inference, group_norm, group_norm_backward
 from .resize import average_pool, average_pool_backward, max_pool, upsample, upsample_backward
 from .winograd import conv2d, conv2d_backward
