@@ -14,9 +14,11 @@ import pytest
 from ddim_from_scratch import nn
 from ddim_from_scratch.diffusion import SAMPLERS as REGISTRY
 from ddim_from_scratch.diffusion import Walk, ddpm
+from ddim_from_scratch.networks.frames import frames, frames_backward, init_frames
 from ddim_from_scratch.nn.fast import processor
 from ddim_from_scratch.nn.init import init_multi_head_attention, init_residual_block
 from ddim_from_scratch.runtime import tree
+from ddim_from_scratch.runtime.backend import array_module
 from ddim_from_scratch.spectrogram.unet import init_unet, unet, unet_backward
 
 
@@ -115,10 +117,21 @@ def shapes_of(params: dict) -> dict:
     return {path: leaf.shape for path, leaf in tree.flatten(params).items()}
 
 
-def multi_head(heads: int, head_dim: int, channels: int, memory_channels: int, size=(3, 4)) -> Layer:
+def hiding(k: Any) -> Any:
+    """A mask of keys (N, M, D), on their device: it hides one of the first sample's and all of the others'."""
+    xp = array_module(k)
+    sample, key = xp.arange(len(k))[:, None], xp.arange(k.shape[1])
+    return (sample == 0) & (key != 1)
+
+
+def multi_head(
+    heads: int, head_dim: int, channels: int, memory_channels: int, size: tuple[int, ...] = (3, 4), masked: bool = False
+) -> Layer:
     params = init_multi_head_attention(np.random.default_rng(0), channels, memory_channels, heads * head_dim)
     return Layer(
-        lambda layers, params, x, memory: layers.multi_head_attention(x, memory, params, heads),
+        lambda layers, params, x, memory: layers.multi_head_attention(
+            x, memory, params, heads, hiding(memory) if masked else None
+        ),
         lambda layers, dy, cache: layers.multi_head_attention_backward(dy, cache),
         {"x": (2, *size, channels), "memory": (2, *size, memory_channels)},
         shapes_of(params),
@@ -143,6 +156,16 @@ def network(
         lambda layers, params, x: unet(params, statistics, x, noise_variance, layers, training=True),
         lambda layers, dy, cache: unet_backward(dy, cache, layers),
         {"x": (n, *size, channels)},
+        shapes_of(params),
+    )
+
+
+def frame_network(width=6, blocks=4, n=2, length=5, inputs=3, outputs=2) -> Layer:
+    params, told = init_frames(np.random.default_rng(0), inputs, outputs, width, blocks), np.linspace(0.2, 0.7, n)
+    return Layer(
+        lambda layers, params, x: frames(params, x, told, layers, training=True),
+        lambda layers, dy, cache: frames_backward(dy, cache, layers),
+        {"x": (n, length, inputs)},
         shapes_of(params),
     )
 
@@ -179,7 +202,28 @@ LAYERS = {
         {"a": (2, 3, 2, 2), "b": (2, 3, 2, 2)},
         {},
     ),
+    "linear, no bias": layer("linear", {"x": (2, 4, 5)}, {"w": (5, 3)}),
+    "gelu": layer("gelu", {"x": (2, 3, 5)}),
+    "geglu": layer("geglu", {"x": (2, 3, 4)}, {"gate/w": (4, 6), "value/w": (4, 6), "output/w": (6, 4)}),
+    "film": layer("film", {"x": (2, 3, 4), "condition": (2, 5)}, {"w": (5, 8)}),
+    "layer_norm": layer("layer_norm", {"x": (2, 3, 5)}, {"scale": (5,), "centre": (5,)}),
+    "rms_norm": layer("rms_norm", {"x": (2, 3, 5)}, {"scale": (5,)}),
+    "embed": Layer(  # a token twice, another never; made on the table's device
+        lambda layers, params: layers.embed(
+            array_module(params["table"]).arange(6).reshape(2, 3) * 2 % 5, params["table"]
+        ),
+        lambda layers, dy, cache: layers.embed_backward(dy, cache),
+        {},
+        {"table": (6, 3)},
+    ),
     "attention": layer("attention", {"q": (2, 7, 3), "k": (2, 5, 3), "v": (2, 5, 3)}),
+    "attention, masked": Layer(
+        lambda layers, _, q, k, v: layers.attention(q, k, v, hiding(k)),
+        lambda layers, dy, cache: layers.attention_backward(dy, cache),
+        {"q": (2, 7, 3), "k": (2, 5, 3), "v": (2, 5, 3)},
+        {},
+    ),
+    "multi_head_attention, masked sequences": multi_head(2, 3, 4, 5, size=(5,), masked=True),
     "multi_head_attention": multi_head(heads=4, head_dim=1, channels=3, memory_channels=5),
     "multi_head_attention, wide heads": multi_head(heads=2, head_dim=3, channels=4, memory_channels=2),
     "multi_head_attention, many positions": multi_head(1, 1, channels=2, memory_channels=3, size=(12, 12)),
@@ -195,6 +239,7 @@ NETWORKS = {
     "unet, two residual blocks a block": network("all", widths=(2, 3), block_depth=2, size=(4, 2)),
     "unet, a second channel": network("lowest", channels=2),
     "unet, group norm": network("none", widths=(3, 4), size=(4, 2), norm="group"),
+    "frames": frame_network(),
 }
 LAYERS |= NETWORKS
 

@@ -6,12 +6,12 @@
 
     block:  h + MLP(FiLM(layer norm(depthwise convolution(h)), noise level))
 
-A U-Net over the (time, mel) plane looks for the same shapes at every pitch. Here every bin has weights of its own, and a
-block is two large matrix products a frame, which cost a tenth of a U-Net's convolutions. The block is ConvNeXt's (Liu et
-al. 2022) along time, with FiLM (Perez et al. 2018); the convolutions' dilations take turns, so that six blocks see 42
-frames either way. A width below 2 * 128 would have to squeeze the noise through fewer numbers than it has.
+A U-Net over the (time, mel) plane looks for the same shapes at every pitch. Here every bin has weights of its own, and
+a block is two large matrix products a frame. The block is ConvNeXt's (Liu et al. 2022) along time, with FiLM (Perez et
+al. 2018); the convolutions' dilations take turns, so that six blocks see 42 frames either way. A width below 2 * 128
+would have to squeeze the noise through fewer numbers than it has.
 
-Each backward pass stands below its forward pass; parameters, gradients and cache have the same names. See nn for layers.
+Each backward pass stands below its forward pass; parameters, gradients and cache have the same names.
 """
 
 from __future__ import annotations
@@ -52,18 +52,18 @@ def init_frames(
     return params | {"norm": _init_norm(width), "output": _zeros(width, outputs)}
 
 
-def frames(params: Tree, x: Array, told: Array, layers: ModuleType) -> tuple[Array, Tree]:
+def frames(params: Tree, x: Array, told: Array, layers: ModuleType, training: bool = False) -> tuple[Array, Tree]:
     """What the network predicts, and the cache.  x: (N, L, inputs), any L. told: the noise level, from 0 to 1, (N,).
 
-    Returns (N, L, outputs).
+    training: without it the cache is empty. Returns (N, L, outputs).
     """
-    L, cache = layers, {}
+    L, cache = layers, cache_for(training)
     embedding = array_module(x).asarray(sinusoidal_embedding(told), dtype=x.dtype)  # (N, DIMENSIONS)
     level, cache["level"] = L.linear(embedding, **params["level"])
     level, cache["swish"] = L.swish(level)
     h, cache["input"] = L.linear(x, **params["input"])
     for i in range(blocks_of(params)):
-        h, cache[f"block{i}"] = block(h, level, params[f"block{i}"], DILATIONS[i % len(DILATIONS)], L)
+        h, cache[f"block{i}"] = block(h, level, params[f"block{i}"], DILATIONS[i % len(DILATIONS)], L, training)
     h, cache["norm"] = L.layer_norm(h, **params["norm"])
     output, cache["output"] = L.linear(h, **params["output"])
     return output, cache
@@ -82,14 +82,16 @@ def frames_backward(d_output: Array, cache: Tree, layers: ModuleType) -> tuple[A
     return dx, grads
 
 
-def block(h: Array, level: Array, params: Tree, dilation: int, layers: ModuleType) -> tuple[Array, Tree]:
+def block(
+    h: Array, level: Array, params: Tree, dilation: int, layers: ModuleType, training: bool
+) -> tuple[Array, Tree]:
     """h: (N, L, C). level: (N, LEVEL)."""
-    L, cache = layers, {}
+    L, cache = layers, cache_for(training)
     y, cache["convolution"] = L.depthwise_conv(h, **params["convolution"], dilation=dilation)
     y, cache["norm"] = L.layer_norm(y, **params["norm"])
     y, cache["film"] = L.film(y, level, **params["film"])
     y, cache["expand"] = L.linear(y, **params["expand"])  # (N, L, EXPANSION C)
-    y, cache["gelu"] = L.gelu(y)
+    y, cache["swish"] = L.swish(y)
     y, cache["shrink"] = L.linear(y, **params["shrink"])
     return L.add(h, y), cache
 
@@ -98,12 +100,23 @@ def block_backward(dh: Array, cache: Tree, layers: ModuleType) -> tuple[Array, A
     """Returns the gradients of h, of level, and of params."""
     L, grads = layers, {}
     dy, grads["shrink"] = L.linear_backward(dh, cache["shrink"])
-    dy = L.gelu_backward(dy, cache["gelu"])
+    dy = L.swish_backward(dy, cache["swish"])
     dy, grads["expand"] = L.linear_backward(dy, cache["expand"])
     dy, d_level, grads["film"] = L.film_backward(dy, cache["film"])
     dy, grads["norm"] = L.layer_norm_backward(dy, cache["norm"])
     dy, grads["convolution"] = L.depthwise_conv_backward(dy, cache["convolution"])
     return L.add(dh, dy), d_level, grads
+
+
+class _Forgetful(dict):
+    """A cache that keeps nothing."""
+
+    def __setitem__(self, name: str, value: object) -> None:
+        pass
+
+
+def cache_for(training: bool) -> Tree:
+    return {} if training else _Forgetful()
 
 
 def blocks_of(tree: Tree) -> int:

@@ -7,18 +7,29 @@ A layer is a pair of functions, the backward pass below the forward pass:
 dy is the gradient of the loss by y, an array of y's shape. grads is a dict with the names of params; a layer without
 parameters returns dx alone, and one that needs to remember nothing has no cache. Only the layer itself reads its cache.
 
-Arrays are N, H, W, C: sample, height (time), width (mel bin), channel; of NumPy or CuPy; of any float dtype, which
-results keep. Nothing here is made to be fast. nn/fast/ has the same names, arguments and results for that: a network
-takes one of these namespaces as its argument `layers`.
+Arrays are N, H, W, C: sample, height (time), width (mel bin), channel; a sequence is N, L, C: sample, position,
+channel. They are of NumPy or CuPy; of any float dtype, which results keep. Nothing here is made to be fast. nn/fast/
+has the same names, arguments and results for that: a network takes one of these namespaces as its argument `layers`.
 """
 
-from .activation import swish, swish_backward
+from .activation import gelu, gelu_backward, swish, swish_backward
 from .attend import attention, attention_backward, multi_head_attention, multi_head_attention_backward
 from .block import residual_block, residual_block_backward
 from .channels import add, concatenate, split
 from .conv import conv2d, conv2d_backward, depthwise_conv, depthwise_conv_backward
-from .dense import linear, linear_backward
-from .norm import batch_norm, batch_norm_backward, batch_norm_inference, group_norm, group_norm_backward
+from .dense import film, film_backward, geglu, geglu_backward, linear, linear_backward
+from .embedding import embed, embed_backward
+from .norm import (
+    batch_norm,
+    batch_norm_backward,
+    batch_norm_inference,
+    group_norm,
+    group_norm_backward,
+    layer_norm,
+    layer_norm_backward,
+    rms_norm,
+    rms_norm_backward,
+)
 from .resize import average_pool, average_pool_backward, max_pool, upsample, upsample_backward
 
 __all__ = [
@@ -35,8 +46,18 @@ __all__ = [
     "conv2d_backward",
     "depthwise_conv",
     "depthwise_conv_backward",
+    "embed",
+    "embed_backward",
+    "film",
+    "film_backward",
+    "geglu",
+    "geglu_backward",
+    "gelu",
+    "gelu_backward",
     "group_norm",
     "group_norm_backward",
+    "layer_norm",
+    "layer_norm_backward",
     "linear",
     "linear_backward",
     "max_pool",
@@ -44,6 +65,8 @@ __all__ = [
     "multi_head_attention_backward",
     "residual_block",
     "residual_block_backward",
+    "rms_norm",
+    "rms_norm_backward",
     "split",
     "swish",
     "swish_backward",

@@ -8,39 +8,53 @@ from ..runtime.backend import Array
 from ..runtime.tree import Tree
 from .dense import linear, linear_backward
 
+NEVER = -1e9  # a score whose exp is 0 beside any other's
 
-def attention(q: Array, k: Array, v: Array) -> tuple[Array, tuple]:
+
+def attention(q: Array, k: Array, v: Array, mask: Array | None = None) -> tuple[Array, tuple]:
     """o = p v, where each row of p is the softmax of the scores q k^T / sqrt(D).
 
-    q: (B, L, D). k, v: (B, M, D). Returns (B, L, D). All L x M scores are held at once.
+    q: (B, L, D). k, v: (B, M, D). mask: bool (B, M), which keys may be looked at; None is all of them. Where there is
+    none to look at, o is 0. Returns (B, L, D). All L x M scores are held at once.
     """
     q = q / q.shape[2] ** 0.5
     scores = q @ k.swapaxes(1, 2)  # (B, L, M)
+    if mask is not None:
+        scores = np.where(mask[:, None], scores, NEVER)
     p = np.exp(scores - scores.max(axis=2, keepdims=True))  # less the largest, or exp overflows; p is the same
     p = p / p.sum(axis=2, keepdims=True)
+    if mask is not None:
+        p = p * mask[:, None]  # which matters where no key may be looked at: the softmax of equal scores is not 0
     return p @ v, (q, k, v, p)
 
 
 def attention_backward(do: Array, cache: tuple) -> tuple[Array, Array, Array]:
-    """dv = p^T do and dp = do v^T. A row of p sums to 1: ds = p (dp - p . dp). dq = ds k / sqrt(D), dk = ds^T q."""
+    """dv = p^T do and dp = do v^T. A row of p sums to 1, or is 0: ds = p (dp - p . dp).
+
+    dq = ds k / sqrt(D), dk = ds^T q.
+    """
     q, k, v, p = cache
     dp = do @ v.swapaxes(1, 2)  # (B, L, M)
     ds = p * (dp - (p * dp).sum(axis=2, keepdims=True))
     return ds @ k / q.shape[2] ** 0.5, ds.swapaxes(1, 2) @ q, p.swapaxes(1, 2) @ do
 
 
-def multi_head_attention(x: Array, memory: Array, params: Tree, heads: int) -> tuple[Array, Tree]:
+def multi_head_attention(
+    x: Array, memory: Array, params: Tree, heads: int, mask: Array | None = None
+) -> tuple[Array, Tree]:
     """Positions of x look at positions of memory, through `heads` attentions side by side.
 
-    x: (N, H, W, C). memory: (N, H', W', C'). Returns (N, H, W, C).
+    x: (N, H, W, C), or (N, L, C) for a sequence. memory: (N, H', W', C') or (N, M, C'). Returns x's shape.
+    mask: bool (N, M), which positions of memory may be looked at.
     params: {"query": {"w": (C, heads D), "b"}, "key", "value": {"w": (C', heads D), "b"},
-    "output": {"w": (heads D, C), "b"}}.
+    "output": {"w": (heads D, C), "b"}}; "b" may be left out.
     """
     cache = {}
     q, cache["query"] = linear(x, **params["query"])  # (N, H, W, heads D)
     k, cache["key"] = linear(memory, **params["key"])
     v, cache["value"] = linear(memory, **params["value"])
-    o, cache["attention"] = attention(*(split_heads(a, heads) for a in (q, k, v)))
+    split = split_heads(q, heads), split_heads(k, heads), split_heads(v, heads)
+    o, cache["attention"] = attention(*split, split_mask(mask, heads))
     y, cache["output"] = linear(merge_heads(o, q.shape), **params["output"])
     return y, cache | {"heads": heads, "shapes": (q.shape, k.shape)}
 
@@ -58,7 +72,7 @@ def multi_head_attention_backward(dy: Array, cache: Tree) -> tuple[Array, Array,
 
 def split_heads(a: Array, heads: int) -> Array:
     """(N, H, W, heads D) to (N heads, H W, D)."""
-    n, d = len(a), a.shape[3] // heads
+    n, d = len(a), a.shape[-1] // heads
     return a.reshape(n, -1, heads, d).swapaxes(1, 2).reshape(n * heads, -1, d)
 
 
@@ -66,3 +80,8 @@ def merge_heads(a: Array, shape: tuple[int, ...]) -> Array:
     """(N heads, H W, D) to `shape`, (N, H, W, heads D)."""
     n, d = shape[0], a.shape[2]
     return a.reshape(n, -1, a.shape[1], d).swapaxes(1, 2).reshape(shape)
+
+
+def split_mask(mask: Array | None, heads: int) -> Array | None:
+    """(N, M) to (N heads, M)."""
+    return None if mask is None else mask.repeat(heads, axis=0)

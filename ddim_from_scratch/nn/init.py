@@ -19,7 +19,12 @@ def glorot_uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarr
 
 def init_linear(rng: np.random.Generator, *shape: int) -> Tree:
     """w of this shape, (C, D), or (k, k, C, D) for a convolution, and b (D,)."""
-    return {"w": glorot_uniform(rng, shape), "b": np.zeros(shape[-1], np.float32)}
+    return init_projection(rng, *shape) | {"b": np.zeros(shape[-1], np.float32)}
+
+
+def init_projection(rng: np.random.Generator, *shape: int) -> Tree:
+    """A linear layer without b."""
+    return {"w": glorot_uniform(rng, shape)}
 
 
 def init_residual_block(rng: np.random.Generator, inputs: int, outputs: int) -> Tree:

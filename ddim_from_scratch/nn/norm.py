@@ -1,7 +1,8 @@
-"""Normalisation: a mean of 0 and a variance of 1, without a learnt scale and centre.
+"""Normalisation: a mean of 0 and a variance of 1.
 
-Of which set of numbers? A channel over the whole batch (batch normalisation, Ioffe and Szegedy 2015), or a group of
-channels over one sample (group normalisation, Wu and He 2018). Both are `normalise` with another mean.
+Of which set of numbers? A channel over the whole batch (batch normalisation, Ioffe and Szegedy 2015), a group of
+channels over one sample (group normalisation, Wu and He 2018), or the channels of one position (layer normalisation,
+Ba et al. 2016). All are `normalise` with another mean. The U-Net's have no learnt scale and centre, a Transformer's do.
 """
 
 from __future__ import annotations
@@ -15,16 +16,17 @@ from ..runtime.backend import Array
 from ..runtime.tree import Tree
 
 EPSILON = 1e-3  # Keras' default
+ROW_EPSILON = 1e-6  # T5's
 GROUP = 8  # channels, at most. Eight divide 32, 64, 96 ..., so that no group spans two concatenated arrays
 
 Mean = Callable[[Array], Array]  # the mean of the set that each number belongs to, in a shape that broadcasts
 
 
-def normalise(x: Array, mean_of: Mean) -> tuple[Array, Tree]:
-    """y = (x - mean) / std, where std^2 = variance + EPSILON, with the biased variance."""
+def normalise(x: Array, mean_of: Mean, epsilon: float = EPSILON) -> tuple[Array, Tree]:
+    """y = (x - mean) / std, where std^2 = variance + epsilon, with the biased variance."""
     mean = mean_of(x)
     variance = mean_of((x - mean) ** 2)
-    std = np.sqrt(variance + EPSILON)
+    std = np.sqrt(variance + epsilon)
     y = (x - mean) / std
     return y, {"y": y, "std": std, "mean_of": mean_of, "statistics": {"mean": mean, "variance": variance}}
 
@@ -63,6 +65,36 @@ def group_norm(x: Array) -> tuple[Array, Tree]:
     return normalise(x, _group_mean)
 
 
+def layer_norm(x: Array, scale: Array, centre: Array) -> tuple[Array, tuple]:
+    """Each position's channels by their own moments, then y scale + centre.  x: (..., C). scale, centre: (C,)."""
+    y, cache = normalise(x, _row_mean, ROW_EPSILON)
+    return y * scale + centre, (cache, scale)
+
+
+def layer_norm_backward(dy: Array, cache: tuple) -> tuple[Array, Tree]:
+    """Every position has met scale and centre: their gradients are sums over all."""
+    normalised, scale = cache
+    grads = {"scale": _sum_of_rows(dy * normalised["y"]), "centre": _sum_of_rows(dy)}
+    return normalise_backward(dy * scale, normalised), grads
+
+
+def rms_norm(x: Array, scale: Array) -> tuple[Array, tuple]:
+    """y = scale x / rms, where rms^2 = mean(x^2) + epsilon: layer normalisation that leaves the mean where it is.
+
+    x: (..., C). scale: (C,). (Zhang and Sennrich 2019.)
+    """
+    rms = np.sqrt(_row_mean(x * x) + ROW_EPSILON)
+    y = x / rms
+    return y * scale, (y, rms, scale)
+
+
+def rms_norm_backward(dy: Array, cache: tuple) -> tuple[Array, Tree]:
+    """As in `normalise_backward`, without the part along 1."""
+    y, rms, scale = cache
+    d = dy * scale
+    return (d - y * _row_mean(d * y)) / rms, {"scale": _sum_of_rows(dy * y)}
+
+
 def norm(x: Array, statistics: Tree | None, training: bool) -> tuple[Array, Tree]:
     """A network's choice: group norm without running statistics; with them batch norm, by the batch's own in training.
 
@@ -71,6 +103,14 @@ def norm(x: Array, statistics: Tree | None, training: bool) -> tuple[Array, Tree
     if statistics is None:
         return group_norm(x)
     return batch_norm(x) if training else (batch_norm_inference(x, statistics), {"statistics": statistics})
+
+
+def _row_mean(a: Array) -> Array:
+    return a.mean(axis=-1, keepdims=True)
+
+
+def _sum_of_rows(a: Array) -> Array:
+    return a.reshape(-1, a.shape[-1]).sum(axis=0)
 
 
 def _batch_mean(a: Array) -> Array:

@@ -16,6 +16,7 @@ from ..runtime.cli import flag
 from ..runtime.errors import UserError, printable
 from ..runtime.files import read_json
 
+NETWORKS = ("unet", "frames")
 ATTENTIONS = ("none", "lowest", "all")
 NORMS = ("batch", "group")
 STANDARDISATIONS = ("bin", "global")
@@ -66,6 +67,13 @@ class Config:
         "standardise each mel bin by its own mean and deviation, or all by common ones",
         choices=STANDARDISATIONS,
     )
+    network: str = _option(
+        "unet",
+        "the paper's U-Net, or a network of residual blocks along time that has a frame's mel bins as channels",
+        choices=NETWORKS,
+    )
+    frame_width: int = _option(256, "channels of the frame network")
+    frame_blocks: int = _option(6, "residual blocks of the frame network")
     widths: tuple[int, ...] = _option(
         (32, 64, 96, 128), "channels at each level of the U-Net; the last is the bottom's", nargs="+", metavar="C"
     )
@@ -81,15 +89,17 @@ class Config:
         choices=NORMS,
     )
     schedule: str = _option(
-        "continuous-cosine", "noise schedule: the paper's, DDPM's linear, or Nichol's cosine", choices=tuple(SCHEDULES)
+        "continuous-cosine",
+        "noise schedule: the paper's, one whose log-SNR is linear in time, DDPM's linear, or Nichol's cosine",
+        choices=tuple(SCHEDULES),
     )
     prediction: str = _option(
         "eps",
         "what the network predicts: the noise (eps), the velocity (v), or the data (x0)",
         choices=tuple(PREDICTIONS),
     )
-    min_signal_rate: float = _option(0.02, "signal left at the noisiest time (continuous-cosine)")
-    max_signal_rate: float = _option(0.95, "signal left at the cleanest time (continuous-cosine)")
+    min_signal_rate: float = _option(0.02, "signal left at the noisiest time (continuous-cosine and log-snr)")
+    max_signal_rate: float = _option(0.95, "signal left at the cleanest time (continuous-cosine and log-snr)")
     context: bool = _option(False, "show the network the preceding window as well, so that it can continue music")
     epochs: int = _option(200, "passes over the training windows")
     batch_size: int = _option(4, "windows per step")
@@ -125,7 +135,7 @@ class Config:
             raise UserError("--data is missing: name a folder of recordings")
         for name in ("window_seconds", "window_hop_seconds"):
             _require(self, name, getattr(self, name) <= LONGEST_SECONDS, f"give {LONGEST_SECONDS} or less")
-        at_least_one = ("windows_per_track", "block_depth", "epochs", "batch_size")
+        at_least_one = ("windows_per_track", "block_depth", "epochs", "batch_size", "frame_width", "frame_blocks")
         for name in ("windows_per_track", "epochs", "batch_size", "fad_every"):
             _require(self, name, getattr(self, name) <= 10**9, "give a billion or less")
         for name in (*at_least_one, *(("limit",) if self.limit is not None else ())):
@@ -140,7 +150,9 @@ class Config:
             _require(self, name, getattr(self, name) >= 0, "give 0 or more")
         _require(self, "widths", len(self.widths) >= 2 and min(self.widths) >= 1, "give two or more positive numbers")
         _require(self, "widths", max(self.widths) <= 1 << 16, "give 65536 or fewer channels")
-        _require(self, "block_depth", self.block_depth <= 100, "give 100 or fewer")
+        _require(self, "frame_width", self.frame_width <= 1 << 16, "give 65536 or fewer channels")
+        for name in ("block_depth", "frame_blocks"):
+            _require(self, name, getattr(self, name) <= 100, "give 100 or fewer")
         for f in dataclasses.fields(self):
             if choices := f.metadata.get("choices"):
                 _require(self, f.name, getattr(self, f.name) in choices, f"choose from {', '.join(choices)}")
@@ -175,7 +187,12 @@ class Config:
     @property
     def size_divisor(self) -> int:
         """What the time and mel sizes must be divisible by: 2 to the number of halvings."""
-        return 2 ** (len(self.widths) - 1)
+        return 2 ** (len(self.widths) - 1) if self.network == "unet" else 1
+
+    @property
+    def local(self) -> bool:
+        """Whether the network sees neighbourhoods only."""
+        return not self.context and (self.network == "frames" or self.attention == "none")
 
     @property
     def window_frames(self) -> int:
@@ -267,6 +284,7 @@ PAPER = {
     "crops": "fixed",
     "augment": "none",
     "standardise": "bin",
+    "network": "unet",
     "widths": (32, 64, 96, 128),
     "block_depth": 2,
     "attention": "lowest",

@@ -6,6 +6,7 @@ from helpers import LAYERS, NETWORKS, TWINS, relative_error, scale_of
 
 from ddim_from_scratch import nn
 from ddim_from_scratch.diffusion import mean_squared_error
+from ddim_from_scratch.nn.embedding import sinusoidal_positions
 from ddim_from_scratch.nn.gradcheck import gradient_error
 from ddim_from_scratch.nn.init import glorot_uniform
 from ddim_from_scratch.nn.norm import EPSILON
@@ -126,3 +127,21 @@ def test_glorot_weights_fill_their_interval(rng):
     limit = (6 / (9 * (32 + 64))) ** 0.5
     assert w.dtype == np.float32 and abs(w).max() <= limit
     assert w.var() == pytest.approx(limit**2 / 3, rel=0.02)
+
+
+@each_twin
+def test_a_hidden_key_is_as_good_as_absent_and_nothing_to_look_at_gives_zero(twin, rng):
+    q, k, v = rng.standard_normal((3, 2, 5, 3))
+    k[0, 3] *= 1e4  # which would win
+    mask = np.array([[True, False, True, False, True], [False] * 5])
+    o, _ = TWINS[twin].attention(q, k, v, mask)
+    seen = mask[0]
+    assert relative_error(o[:1], TWINS[twin].attention(q[:1], k[:1, seen], v[:1, seen])[0]) < 1e-12
+    assert not o[1].any()
+
+
+def test_positions_are_the_sinusoids_of_the_transformer():
+    """Vaswani et al. 2017, section 3.5; sines before cosines, and the last period at 10 000, as T5X lays them out."""
+    positions = sinusoidal_positions(7, 6, np.zeros(1))
+    angles = np.arange(7)[:, None] / 10_000 ** (np.arange(3) / 2)
+    np.testing.assert_allclose(positions, np.hstack([np.sin(angles), np.cos(angles)]), atol=1e-12)

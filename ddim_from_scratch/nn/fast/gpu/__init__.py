@@ -7,7 +7,26 @@ scores (attend), and four channels at a time everywhere (vector.cu).
 """
 
 from .... import nn
-from ....nn import add, depthwise_conv, depthwise_conv_backward, max_pool, swish, swish_backward
+from ....nn import (
+    add,
+    depthwise_conv,
+    depthwise_conv_backward,
+    embed,
+    embed_backward,
+    film,
+    film_backward,
+    geglu,
+    geglu_backward,
+    gelu,
+    gelu_backward,
+    layer_norm,
+    layer_norm_backward,
+    max_pool,
+    rms_norm,
+    rms_norm_backward,
+    swish,
+    swish_backward,
+)
 from .attend import attention, attention_backward, multi_head_attention, multi_head_attention_backward
 from .block import residual_block, residual_block_backward
 from .conv import conv2d, conv2d_backward, linear, linear_backward

@@ -5,17 +5,17 @@ from __future__ import annotations
 from .... import nn
 from ....runtime.backend import Array
 from ....runtime.tree import Tree
-from ...attend import merge_heads, split_heads
+from ...attend import merge_heads, split_heads, split_mask
 from .conv import linear, linear_backward
 from .kernels import contiguous, empty, kernel
 
 THREADS = 128  # as in attend.cu
 
 
-def attention(q: Array, k: Array, v: Array) -> tuple[Array, tuple]:
-    """As the textbook's, for float32 of one dimension; the rest is the textbook's own, and holds all scores."""
-    if q.dtype != "float32" or q.shape[2] > 1:
-        return nn.attention(q, k, v)
+def attention(q: Array, k: Array, v: Array, mask: Array | None = None) -> tuple[Array, tuple]:
+    """As the textbook's, for float32 of one dimension without a mask; the rest is the textbook's own."""
+    if q.dtype != "float32" or q.shape[2] > 1 or mask is not None:
+        return nn.attention(q, k, v, mask)
     q, k, v = map(contiguous, (q, k, v))
     o, log_z = empty((2, *q.shape))
     heads, length, _ = q.shape
@@ -25,7 +25,7 @@ def attention(q: Array, k: Array, v: Array) -> tuple[Array, tuple]:
 
 
 def attention_backward(do: Array, cache: tuple) -> tuple[Array, Array, Array]:
-    if do.dtype != "float32" or do.shape[2] > 1:
+    if len(cache) == 4:  # the textbook's
         return nn.attention_backward(do, cache)
     q, k, *_ = cache
     (heads, length, _), memory = q.shape, k.shape[1]
@@ -36,13 +36,16 @@ def attention_backward(do: Array, cache: tuple) -> tuple[Array, Array, Array]:
     return dq, dk, dv
 
 
-def multi_head_attention(x: Array, memory: Array, params: Tree, heads: int) -> tuple[Array, Tree]:
+def multi_head_attention(
+    x: Array, memory: Array, params: Tree, heads: int, mask: Array | None = None
+) -> tuple[Array, Tree]:
     """As the textbook's, of the layers here."""
     cache = {}
     q, cache["query"] = linear(x, **params["query"])
     k, cache["key"] = linear(memory, **params["key"])
     v, cache["value"] = linear(memory, **params["value"])
-    o, cache["attention"] = attention(*(split_heads(a, heads) for a in (q, k, v)))
+    split = split_heads(q, heads), split_heads(k, heads), split_heads(v, heads)
+    o, cache["attention"] = attention(*split, split_mask(mask, heads))
     y, cache["output"] = linear(merge_heads(o, q.shape), **params["output"])
     return y, cache | {"heads": heads, "shapes": (q.shape, k.shape)}
 

@@ -1,20 +1,44 @@
-"""The linear layer as one matrix product."""
+"""Layers that treat each position by itself: the textbook's own text, on a block of positions a thread."""
 
 from __future__ import annotations
 
-from ....runtime.backend import Array
+from collections.abc import Callable
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from .... import nn
+from ....runtime import tree
+from ....runtime.backend import Array, blocks, empty, parallel
 from ....runtime.tree import Tree
 
 
-def linear(x: Array, w: Array, b: Array) -> tuple[Array, tuple]:
-    """y = x w + b.  x: (..., C). w: (C, D). b: (D,)."""
-    y = x.reshape(-1, x.shape[-1]) @ w
-    y += b
-    return y.reshape(*x.shape[:-1], -1), (x, w)
+def by_blocks(
+    forward: Callable[..., tuple[Array, Any]], backward: Callable[[Array, Any], tuple[Array, Tree]]
+) -> tuple[Callable[..., tuple[Array, list]], Callable[[Array, list], tuple[Array, Tree]]]:
+    """A layer and its backward pass, of x (..., C) and parameters, cut into blocks of positions."""
+
+    def layer(x: Array, **params: Any) -> tuple[Array, list]:
+        rows = x.reshape(-1, x.shape[-1])
+        parts = blocks(rows)
+        done = parallel(lambda part: forward(rows[part], **params), parts)
+        y = _joined([y for y, _ in done])
+        return y.reshape(*x.shape[:-1], -1), [(part, cache) for part, (_, cache) in zip(parts, done, strict=True)]
+
+    def layer_backward(dy: Array, cache: list) -> tuple[Array, Tree]:
+        rows = dy.reshape(-1, dy.shape[-1])
+        dx, grads = zip(*parallel(lambda one: backward(rows[one[0]], one[1]), cache), strict=True)
+        return _joined(dx).reshape(*dy.shape[:-1], -1), reduce(lambda a, b: tree.map(np.add, a, b), grads)
+
+    return layer, layer_backward
 
 
-def linear_backward(dy: Array, cache: tuple) -> tuple[Array, Tree]:
-    """dx = dy w^T, dw = x^T dy, db the sum of dy's rows."""
-    x, w = cache
-    rows_x, rows_dy = x.reshape(-1, x.shape[-1]), dy.reshape(-1, w.shape[1])
-    return (rows_dy @ w.T).reshape(x.shape), {"w": rows_x.T @ rows_dy, "b": rows_dy.sum(axis=0)}
+def _joined(parts: Any) -> Array:
+    return np.concatenate(parts, out=empty((sum(map(len, parts)), parts[0].shape[1]), parts[0]))
+
+
+linear, linear_backward = by_blocks(nn.linear, nn.linear_backward)
+geglu, geglu_backward = by_blocks(nn.geglu, nn.geglu_backward)
+layer_norm, layer_norm_backward = by_blocks(nn.layer_norm, nn.layer_norm_backward)
+rms_norm, rms_norm_backward = by_blocks(nn.rms_norm, nn.rms_norm_backward)
