@@ -13,6 +13,7 @@ ROOT = Path(ddim_from_scratch.__file__).parent
 FLOORS = (
     {"runtime"},
     {"nn", "diffusion", "audio"},
+    {"networks"},
     {"fad", "training"},
     set(SYSTEMS),
     {"experiments", "systems", "train", "sample", "tune"},

@@ -1,0 +1,1 @@
+"""Denoisers, written on a namespace of layers: what a system draws with."""
