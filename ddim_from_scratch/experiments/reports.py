@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,8 +34,8 @@ def nearest_ratio(row: Row) -> float | None:
     return near and near["generated"] / max(near["real"], 1e-12)
 
 
-def heard_ratio(row: Row, name: str) -> float:
-    return row["heard"]["generated"][name] / max(row["heard"]["real"][name], 1e-12)
+def heard_ratio(name: str, row: Row) -> str:
+    return number(row["heard"]["generated"][name] / max(row["heard"]["real"][name], 1e-12))
 
 
 # The text of each column, and a note that explains it.
@@ -87,7 +88,7 @@ COLUMNS: dict[str, tuple[Callable[[Row], str], str]] = {
 }
 
 COLUMNS |= {
-    name: (lambda row, name=name: number(heard_ratio(row, name)), f"{meaning}; divided by that of real music.")
+    name: (partial(heard_ratio, name), f"{meaning}; divided by that of real music.")
     for name, meaning in MEANING.items()
 }
 

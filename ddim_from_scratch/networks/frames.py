@@ -71,14 +71,14 @@ def frames(params: Tree, x: Array, told: Array, layers: ModuleType, training: bo
 
 def frames_backward(d_output: Array, cache: Tree, layers: ModuleType) -> tuple[Array, Tree]:
     """d_output: (N, L, outputs). Returns dx and the gradients of `params`. Empties the cache, to free memory."""
-    L, grads, d_level = layers, {}, 0
+    L, grads, d_levels = layers, {}, []
     dh, grads["output"] = L.linear_backward(d_output, cache.pop("output"))
     dh, grads["norm"] = L.layer_norm_backward(dh, cache.pop("norm"))
     for name in reversed([f"block{i}" for i in range(blocks_of(cache))]):
-        dh, of_block, grads[name] = block_backward(dh, cache.pop(name), L)
-        d_level = d_level + of_block
+        dh, d_level, grads[name] = block_backward(dh, cache.pop(name), L)
+        d_levels.append(d_level)
     dx, grads["input"] = L.linear_backward(dh, cache.pop("input"))
-    _, grads["level"] = L.linear_backward(L.swish_backward(d_level, cache.pop("swish")), cache.pop("level"))
+    _, grads["level"] = L.linear_backward(L.swish_backward(sum(d_levels), cache.pop("swish")), cache.pop("level"))
     return dx, grads
 
 
