@@ -18,8 +18,8 @@ from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.runtime.files import replacing
 
 from .display import code_html, data_uri
-from .percent import LESSONS, ROOT, Lesson
-from .run import Run
+from .percent import ANSWER, LESSONS, ROOT, Lesson
+from .run import Run, Step
 
 HERE = Path(__file__).parent
 FRONT = (("image/webp", "film.webp"), ("audio/ogg", "demo.ogg"))  # what the index shows and plays
@@ -58,16 +58,22 @@ def write_lesson(folder: Path, done: Run, lessons: list[Lesson]) -> Path:
     """Writes FOLDER/NN.html for a lesson that has run. lessons: all of them, for the links."""
     headings: list[tuple[str, str]] = []  # (id, text) of the sections
     markdown = markdown_renderer()
-    parts = []
-    for cell, shown in done.steps:
+
+    def step_html(step: Step) -> str:
+        cell, shown = step
         if cell.kind == "markdown":
-            parts.append(prose_html(markdown, cell.text, headings, f"{done.lesson.path}:{cell.line}"))
-        else:
-            results = "".join(item.html() for item in shown)
-            code = folded_imports(cell.code)
-            if cell.hidden:  # folded, below its results
-                results, code = "", f"{results}<details><summary>code of this figure</summary>{code}</details>"
-            parts.append(f'<div class="cell">{code}{results}</div>')
+            return prose_html(markdown, cell.text, headings, f"{done.lesson.path}:{cell.line}")
+        results = "".join(item.html() for item in shown)
+        code = folded_imports(cell.code)
+        if cell.hidden:  # folded, below its results
+            results, code = "", f"{results}<details><summary>code of this figure</summary>{code}</details>"
+        return f'<div class="cell">{code}{results}</div>'
+
+    parts = []
+    for answer, steps in itertools.groupby(done.steps, lambda step: step.cell.answer):
+        found = [step_html(step) for step in steps]
+        folded = f'<details class="answer"><summary>{ANSWER}</summary>{"".join(found)}</details>'
+        parts += [folded] if answer else found
     sections = "".join(f'<li><a href="#{name}">{text}</a></li>' for name, text in headings)
     place = [lesson.number for lesson in lessons].index(done.lesson.number)
     before, after = lessons[place - 1 : place], lessons[place + 1 : place + 2]
