@@ -22,8 +22,7 @@ from ..fad.embeddings import default_embedding
 from ..runtime.backend import chosen_device
 from ..runtime.cli import at_least
 from ..runtime.errors import UserError
-from ..spectrogram.config import PAPER, Config, add_options, given_options
-from .heard import MEANING
+from ..spectrogram.config import PAPER, Config
 from .reports import Report, number, write_report
 from .table import Task, add_table_options, finish_all, keep_settings, read_metrics
 
@@ -43,7 +42,6 @@ CHANGES: dict[str, dict[str, Any]] = {
     "tuned-signal-rates": {"min_signal_rate": 0.195, "max_signal_rate": 0.933},  # found by the paper's search
     "linear-schedule": {"schedule": "linear"},
     "cosine-schedule": {"schedule": "cosine"},
-    "log-snr-schedule": {"schedule": "log-snr", "min_signal_rate": 0.003, "max_signal_rate": 0.95},
     "global-standardisation": {"standardise": "global"},
     "batch-norm": {"norm": "batch"},
     "group-norm": {"norm": "group"},
@@ -123,7 +121,7 @@ def report(out: Path, settings: Settings, rows: dict[str, dict]) -> str:
     rows = dict(sorted(rows.items(), key=lambda item: item[1]["fad"]))
     base_fad = rows["base"]["fad"] if "base" in rows else None
     rows = {name: row | {"of_base": base_fad and row["fad"] / base_fad} for name, row in rows.items()}
-    columns = ["distance", "95 %", "of base", "limit", "nearest", *MEANING, "noise loss", "steps", "training h"]
+    columns = ["distance", "95 %", "of base", "limit", "nearest", "noise loss", "steps", "training h"]
     return write_report(out, Report("ablation", "Ablation", settings._asdict(), rows, columns, facts(settings, rows)))
 
 
@@ -164,13 +162,13 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--seconds", type=float, default=5.12, help="length of a clip (default: 5.12)")
     parser.add_argument("--sampler", choices=SAMPLERS, default="dpm++2m", help="default: dpm++2m")
     parser.add_argument("--steps", type=at_least(1), default=20, help=f"sampling steps, up to {T} (default: 20)")
-    add_options(parser)
+    Config.add_options(parser)
     add_table_options(parser)
     parser.set_defaults(main=main)
 
 
 def main(args: argparse.Namespace) -> None:
-    base = Config(**given_options(args))
+    base = Config(**Config.given(args))
     chosen_device(args.gpu)
     base.frames("--seconds", args.seconds)
     embedding = args.embedding or default_embedding()

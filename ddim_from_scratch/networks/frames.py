@@ -24,6 +24,7 @@ from ..nn.embedding import DIMENSIONS, sinusoidal_embedding
 from ..nn.init import init_linear, init_projection
 from ..runtime.backend import Array, array_module
 from ..runtime.tree import Tree
+from .cache import cache_for
 
 TAPS, DILATIONS = 7, (1, 2, 4)
 LEVEL = 128  # dimensions of what the blocks are told of the noise level
@@ -106,17 +107,6 @@ def block_backward(dh: Array, cache: Tree, layers: ModuleType) -> tuple[Array, A
     dy, grads["norm"] = L.layer_norm_backward(dy, cache["norm"])
     dy, grads["convolution"] = L.depthwise_conv_backward(dy, cache["convolution"])
     return L.add(dh, dy), d_level, grads
-
-
-class _Forgetful(dict):
-    """A cache that keeps nothing."""
-
-    def __setitem__(self, name: str, value: object) -> None:
-        pass
-
-
-def cache_for(training: bool) -> Tree:
-    return {} if training else _Forgetful()
 
 
 def blocks_of(tree: Tree) -> int:

@@ -11,10 +11,10 @@ import numpy as np
 
 from ..audio.contract import N_MELS
 from ..networks.frames import blocks_of, frames, frames_backward, init_frames
+from ..networks.unet import batch_statistics, init_unet, unet, unet_backward
 from ..runtime.backend import Array
 from ..runtime.tree import Tree
 from .config import Config
-from .unet import batch_statistics, init_unet, unet, unet_backward
 
 
 def init(config: Config, rng: np.random.Generator) -> Tree:

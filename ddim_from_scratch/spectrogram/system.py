@@ -22,7 +22,7 @@ from ..training.guards import first_non_finite
 from ..training.optim import adamw, clip_gradient, norm, update_average, warmup_cosine, warmup_decay
 from . import network as networks
 from .compose import Composer
-from .config import Config, add_options, given_options
+from .config import Config
 from .data import Contents, Scaler, Windows, augmented, contents, load_windows, require_unchanged
 from .model import NAME, Model, Saved, context_channel, init_state, kept, read_run, with_context
 from .modes import MODES, composer
@@ -33,9 +33,7 @@ __all__ = [
     "MODES",
     "Config",
     "Run",
-    "add_options",
     "composer",
-    "given_options",
     "read_run",
     "training",
 ]  # see systems.py
