@@ -101,7 +101,8 @@ def unet(
 
     x: (N, time, mel, in_channels); time and mel divisible by `size_divisor(params)`. noise_variance: (N,), what
     `Schedule.told` says of each sample's level, 1 - alpha_bar by default. training: batch normalisation takes the
-    moments of the batch; without it the cache is empty, so that memory is free again at once. Returns (N, time, mel, 1).
+    moments of the batch; without it the cache is empty, so that memory is free again at once.
+    Returns (N, time, mel, 1).
     """
     divisor = size_divisor(params)
     if x.shape[1] % divisor or x.shape[2] % divisor:
