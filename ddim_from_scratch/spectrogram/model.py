@@ -58,19 +58,20 @@ class Model:
         def eps_model(x: Array, t: int) -> Array:
             seen = with_context(x, context) if self.config.context else x
             output = self._output(seen, array_module(x).full(len(x), 1 - levels[t]))
-            return PREDICTIONS[self.config.prediction].eps(x, float(levels[t]), output.copy())
+            return PREDICTIONS[self.config.prediction].eps(x, float(levels[t]), output)
 
         return eps_model
 
     @cached_property
     def _output(self) -> Callable[[Array, Array], Array]:
-        """The network's output, of what it sees and the noise variances. The next call overwrites it."""
+        """The network's output, of what it sees and the noise variances."""
 
         def output(seen: Array, noise_variance: Array) -> Array:
             params, statistics = self.network["params"], self.network["statistics"]
             return unet(params, statistics, seen, noise_variance, layers_for(seen))[0]
 
-        return recorded(output, self.device)
+        graph = recorded(output, self.device)
+        return output if graph is output else lambda *arrays: graph(*arrays).copy()  # which the next call overwrites
 
     def noise(self, n: int, frames: int, rng: Rng) -> Array:
         return to_device(draw_noise((n, frames, N_MELS, 1), rng), self.device)
