@@ -14,7 +14,7 @@ has the same names, arguments and results for that: a network takes one of these
 
 from .attend import attention, attention_backward, multi_head_attention, multi_head_attention_backward
 from .block import residual_block, residual_block_backward
-from .conv import conv2d, conv2d_backward
+from .conv import conv2d, conv2d_backward, depthwise_conv, depthwise_conv_backward
 from .dense import (
     film,
     film_backward,
@@ -62,6 +62,8 @@ __all__ = [
     "concatenate",
     "conv2d",
     "conv2d_backward",
+    "depthwise_conv",
+    "depthwise_conv_backward",
     "embed",
     "embed_backward",
     "film",

@@ -12,6 +12,8 @@ from functools import partial
 from .... import nn
 from ....nn import (
     add,
+    depthwise_conv,
+    depthwise_conv_backward,
     embed,
     embed_backward,
     film,

@@ -24,6 +24,7 @@ from .dense import (
     swish,
     swish_backward,
 )
+from .depthwise import depthwise_conv, depthwise_conv_backward
 from .embedding import embed_backward
 from .nodes import attention, attention_backward
 from .norm import batch_norm, batch_norm_backward, batch_norm_inference, group_norm, group_norm_backward
