@@ -202,5 +202,5 @@ class _Forgetful(dict):
 
 
 def cache_for(training: bool) -> Tree:
-    """What a network's forward pass keeps, a tree, still empty; without training it stays so, to free memory at once."""
+    """What a forward pass keeps, a tree, still empty. Without training it stays so, and memory is free at once."""
     return {} if training else _Forgetful()
