@@ -20,9 +20,8 @@ from tqdm import tqdm
 from ..audio import load_audio, log_mel
 from ..audio.contract import FRAME_LENGTH, FRAMES_PER_SECOND, HOP_LENGTH, N_MELS, SR
 from ..diffusion import DEFAULT_SAMPLING, Sampling, T, Walk, ddim_inversion, infill, q_sample, slerp
-from ..runtime.backend import CLIPS_AT_ONCE, Array, to_device, to_host
+from ..runtime.backend import CLIPS_AT_ONCE, Array, require_memory, to_device, to_host
 from ..runtime.errors import UserError, printable, warn
-from ..runtime.memory import require_memory
 from ..runtime.streams import stream
 from .config import Config, whole_frames
 from .data import Scaler
@@ -36,7 +35,7 @@ RESAMPLINGS = 2
 
 def frames_at_once(config: Config) -> int:
     """Longest piece, in frames, drawn in one pass. With attention or a context one window: they have seen no more."""
-    return config.window_frames * (1 if config.context or config.attention != "none" else CONVOLUTIONS_REACH)
+    return config.window_frames * (CONVOLUTIONS_REACH if config.local else 1)
 
 
 def kept_shares(composed: np.ndarray) -> np.ndarray:
