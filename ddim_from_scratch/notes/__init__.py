@@ -1,1 +1,1 @@
-"""Notes into music, after Hawthorne et al. (2022), "Multi-instrument music synthesis with spectrogram diffusion"."""
+"""Notes into music: spectrogram diffusion (Hawthorne et al. 2022)."""

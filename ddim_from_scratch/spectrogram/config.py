@@ -11,12 +11,16 @@ from ..networks.unet import ATTENTIONS, NORMS
 from ..runtime.errors import UserError
 from ..training.options import Denoising, Learning, Recordings, option
 
+NETWORKS = ("unet", "frames")
 STANDARDISATIONS = ("bin", "global")
 CROPS = ("fixed", "random")
 LONGEST_SECONDS = 4 * 3600  # as a recording
 AUGMENTATIONS = ("none", "gain", "mix", "gain+mix")
 
-# The paper's recipe, with what its authors' code adds; and the values that its six trials of tuning found best.
+# The paper's recipe, with what its authors' code adds; and the values that its six trials of tuning found best. Three
+# things in their pipeline are otherwise: each window is transformed by itself, so that its last frame sees zeros; batch
+# normalisation's moving variance is n / (n - 1) times the batch's; GuitarSet is read at 44.1 kHz with the constants of
+# 16 kHz.
 PAPER = {
     "window_seconds": 5.12,
     "window_hop_seconds": 1.0,
@@ -24,6 +28,7 @@ PAPER = {
     "crops": "fixed",
     "augment": "none",
     "standardise": "bin",
+    "network": "unet",
     "widths": (32, 64, 96, 128),
     "block_depth": 2,
     "attention": "lowest",
@@ -34,7 +39,7 @@ PAPER = {
     "max_signal_rate": 0.95,
     "learning_rate": 3e-4,
     "learning_rate_schedule": "constant",
-    # TensorFlow Addons' AdamW takes 1e-4 of each weight at every step; ours multiplies by the learning rate.
+    # TensorFlow Addons' AdamW takes 1e-4 of each weight at every step; ours multiplies by the learning rate. So below.
     "weight_decay": 1e-4 / 3e-4,
     # The authors' loss is a sum over the plane, so that epsilon is small beside its gradient; ours is a mean.
     "epsilon": 1e-7 / (256 * 128),
@@ -44,7 +49,7 @@ PAPER = {
 FIRST = {"epsilon": 1e-7}  # of every run from before it was an option, whatever the paper's
 TUNED = {
     "learning_rate": 3.310677931449062e-5,
-    "weight_decay": 0.06881110177645029,
+    "weight_decay": 0.06881110177645029 / 3.310677931449062e-5,
     "min_signal_rate": 0.1952300533099572,
     "max_signal_rate": 0.9326085838636291,
     "block_depth": 4,
@@ -76,6 +81,13 @@ class Shape(Recordings):
         "standardise each mel bin by its own mean and deviation, or all by common ones",
         choices=STANDARDISATIONS,
     )
+    network: str = option(
+        "unet",
+        "the paper's U-Net, or residual blocks along time that have a frame's mel bins as channels",
+        choices=NETWORKS,
+    )
+    frame_width: int = option(256, "channels of the frame network")
+    frame_blocks: int = option(6, "residual blocks of the frame network")
     widths: tuple[int, ...] = option(
         (32, 64, 96, 128), "channels at each level of the U-Net; the last is the bottom's", nargs="+", metavar="C"
     )
@@ -96,10 +108,12 @@ class Shape(Recordings):
         for name in ("window_seconds", "window_hop_seconds"):
             self.require(name, getattr(self, name) > 0, "give a positive number")
             self.require(name, getattr(self, name) <= LONGEST_SECONDS, f"give {LONGEST_SECONDS} or less")
-        self.require_counts("windows_per_track", "block_depth")
+        self.require_counts("windows_per_track", "block_depth", "frame_width", "frame_blocks")
         self.require("widths", len(self.widths) >= 2 and min(self.widths) >= 1, "give two or more positive numbers")
         self.require("widths", max(self.widths) <= 1 << 16, "give 65536 or fewer channels")
-        self.require("block_depth", self.block_depth <= 100, "give 100 or fewer")
+        self.require("frame_width", self.frame_width <= 1 << 16, "give 65536 or fewer channels")
+        for name in ("block_depth", "frame_blocks"):
+            self.require(name, getattr(self, name) <= 100, "give 100 or fewer")
         if self.context and self.augment != "none":
             raise UserError(f"--augment is {self.augment}, which would not change what --context shows: leave one out")
         if round(self.window_hop_seconds * FRAMES_PER_SECOND) < 1:
@@ -117,7 +131,12 @@ class Shape(Recordings):
     @property
     def size_divisor(self) -> int:
         """What the time and mel sizes must be divisible by: 2 to the number of halvings."""
-        return 2 ** (len(self.widths) - 1)
+        return 2 ** (len(self.widths) - 1) if self.network == "unet" else 1
+
+    @property
+    def local(self) -> bool:
+        """Whether the network sees neighbourhoods only."""
+        return not self.context and (self.network == "frames" or self.attention == "none")
 
     @property
     def window_frames(self) -> int:

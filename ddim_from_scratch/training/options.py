@@ -162,15 +162,17 @@ class Denoising(Options):
     """How much noise there is, and what the network says of it."""
 
     schedule: str = option(
-        "continuous-cosine", "noise schedule: the paper's, DDPM's linear, or Nichol's cosine", choices=tuple(SCHEDULES)
+        "continuous-cosine",
+        "noise schedule: the paper's, one whose log-SNR is linear in time, DDPM's linear, or Nichol's cosine",
+        choices=tuple(SCHEDULES),
     )
     prediction: str = option(
         "eps",
         "what the network predicts: the noise (eps), the velocity (v), or the data (x0)",
         choices=tuple(PREDICTIONS),
     )
-    min_signal_rate: float = option(0.02, "signal left at the noisiest time (continuous-cosine)")
-    max_signal_rate: float = option(0.95, "signal left at the cleanest time (continuous-cosine)")
+    min_signal_rate: float = option(0.02, "signal left at the noisiest time (continuous-cosine and log-snr)")
+    max_signal_rate: float = option(0.95, "signal left at the cleanest time (continuous-cosine and log-snr)")
 
     def check(self) -> None:
         if not 0 < self.min_signal_rate < self.max_signal_rate < 1:
