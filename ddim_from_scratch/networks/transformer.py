@@ -29,8 +29,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..nn.dense import init_projection
 from ..nn.embedding import sinusoidal_embedding, sinusoidal_positions
-from ..nn.init import init_projection
 from ..runtime.backend import Array, array_module
 from ..runtime.tree import Tree
 

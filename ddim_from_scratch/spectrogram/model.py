@@ -58,18 +58,19 @@ class Model:
         def eps_model(x: Array, t: int) -> Array:
             told = float(self.config.noise_schedule.told(levels[t]))
             output = self._output(x, array_module(x).full(len(x), told), *conditions)
-            return PREDICTIONS[self.config.prediction].eps(x, float(levels[t]), output.copy())
+            return PREDICTIONS[self.config.prediction].eps(x, float(levels[t]), output)
 
         return eps_model
 
     @cached_property
     def _output(self) -> Callable[..., Array]:
-        """The network's output, of x, what it is told of the noise, and the conditions. The next call overwrites it."""
+        """The network's output, of x, what it is told of the noise, and the conditions."""
 
         def output(x: Array, told: Array, *conditions: Array) -> Array:
             return network.output(self.config, self.network, x, told, conditions, layers_for(x))[0]
 
-        return recorded(output, self.device)
+        graph = recorded(output, self.device)
+        return output if graph is output else lambda *arrays: graph(*arrays).copy()  # which the next call overwrites
 
     def noise(self, n: int, frames: int, rng: Rng) -> Array:
         return to_device(draw_noise((n, frames, N_MELS, 1), rng), self.device)

@@ -116,7 +116,7 @@ class Training:
         conditions = [to_device(array[part], self.device) for array in batch.conditions]
         if "gradient" not in state.recorded:
             state.recorded["gradient"] = recorded(partial(self.gradient, network, weight), self.device)
-        *found, gradient, used = state.recorded["gradient"](*example, *conditions)
+        *found, gradient, used = state.recorded["gradient"](example.x0, example.eps, example.alpha_bar, *conditions)
         mpi.add_up(gradient.flat)
 
         *found, length = read(*found, norm(gradient.flat))  # the only wait for the device
