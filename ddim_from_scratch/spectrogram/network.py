@@ -12,7 +12,7 @@ import numpy as np
 from ..audio.contract import N_MELS
 from ..networks.frames import blocks_of, frames, frames_backward, init_frames
 from ..networks.unet import batch_statistics, init_unet, unet, unet_backward
-from ..nn.init import init_linear
+from ..nn.dense import init_linear
 from ..runtime.backend import Array, array_module
 from ..runtime.tree import Tree
 from .config import Config
