@@ -14,6 +14,7 @@ import pytest
 from ddim_from_scratch import nn
 from ddim_from_scratch.diffusion import SAMPLERS as REGISTRY
 from ddim_from_scratch.diffusion import Walk, ddpm
+from ddim_from_scratch.networks.frames import frames, frames_backward, init_frames
 from ddim_from_scratch.networks.transformer import Condition, init_transformer, transformer, transformer_backward
 from ddim_from_scratch.nn.fast import processor
 from ddim_from_scratch.nn.init import init_multi_head_attention, init_residual_block
@@ -174,6 +175,17 @@ def told(vocabulary: int = 0, features: int = 0, depth: int = 1, frames: int = 3
     )
 
 
+def along_time(beside: int = 0, length: int = 9, mels: int = 5) -> Layer:
+    params = init_frames(np.random.default_rng(0), beside, 8, 4, mels)
+    noise_variance = np.array([0.2, 0.7])
+    return Layer(
+        lambda layers, params, x: frames(params, x, noise_variance, condition_like(x, 0, beside).roll, layers),
+        lambda layers, dy, cache: frames_backward(dy, cache, layers),
+        {"x": (2, length, mels, 1)},
+        shapes_of(params),
+    )
+
+
 CONVOLUTIONS = {
     "conv2d 1x1": convolution(1, 2, 5, 7, 3, 4),
     "conv2d 3x3": convolution(3, 2, 9, 7, 3, 4),
@@ -183,6 +195,13 @@ CONVOLUTIONS = {
 }
 LAYERS = {
     **CONVOLUTIONS,
+    "depthwise_conv": layer("depthwise_conv", {"x": (2, 5, 4)}, {"w": (3, 4), "b": (4,)}),
+    "depthwise_conv, dilated, longer than x": Layer(
+        lambda layers, params, x: layers.depthwise_conv(x, **params, dilation=4),
+        lambda layers, dy, cache: layers.depthwise_conv_backward(dy, cache),
+        {"x": (2, 5, 3)},
+        {"w": (5, 3), "b": (3,)},
+    ),
     "linear": layer("linear", {"x": (2, 3, 4, 5)}, {"w": (5, 3), "b": (3,)}),
     "swish": layer("swish", {"x": (2, 3, 5, 2)}),
     "batch_norm": layer("batch_norm", {"x": (3, 5, 4, 3)}),
@@ -241,6 +260,8 @@ NETWORKS = {
     "unet, two residual blocks a block": network("all", widths=(2, 3), block_depth=2, size=(4, 2)),
     "unet, a second channel": network("lowest", channels=2),
     "unet, group norm": network("none", widths=(3, 4), size=(4, 2), norm="group"),
+    "frames": along_time(),
+    "frames, told": along_time(beside=3),
     "transformer, tokens": told(vocabulary=5),
     "transformer, roll": told(features=3),
     "transformer, both, two blocks": told(vocabulary=5, features=2, depth=2),

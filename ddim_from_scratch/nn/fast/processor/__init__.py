@@ -7,7 +7,7 @@ done while its convolutions copy their tiles (block).
 """
 
 from .... import nn
-from ....nn import embed, film, film_backward, gelu, gelu_backward
+from ....nn import depthwise_conv, depthwise_conv_backward, embed, film, film_backward, gelu, gelu_backward
 from .activation import swish, swish_backward
 from .attend import attention, attention_backward, multi_head_attention, multi_head_attention_backward
 from .block import residual_block, residual_block_backward
