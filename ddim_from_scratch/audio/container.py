@@ -1,7 +1,8 @@
 """Where the sound is in a file: its streams, corrected where a header is wrong, and what is missing at the end.
 
 libsndfile believes headers. Recorders, pipes and web servers write headers with a length that is a guess, zero, too
-short or too long, and files with several streams one after the other. So we walk through each container ourselves.
+short or too long, and files with several streams one after the other. So we walk through each container ourselves,
+and read no other containers.
 Sources: RIFF and RF64 (EBU Tech 3306), AIFF-C, Sony Wave64, Apple CAF, Sun AU, RFC 9639 (FLAC), RFC 3533 (Ogg), ISO
 11172-3 (MP3) with the Xing, Info and VBRI headers of its encoders.
 """
@@ -14,12 +15,11 @@ import os
 import re
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
-GUESSED = (
-    0x7FFF0000  # a WAV file's data size from here on was written before the sound was there, if the file is shorter
-)
+GUESSED = 0x7FFF0000  # a size from here on was written before the sound was there, if the file is shorter
 MOST_STREAMS = 100  # a file with more is damaged
 MOST_JUNK = 1 << 16  # bytes to search for the next MP3 frame
 FEW = 0.01  # share of a stream that may be missing
@@ -62,6 +62,7 @@ FOREIGN = (  # (offset, first bytes, what such a file is)
     (0, b"\xff\xf9", "an AAC stream (ADTS)"),
     (0, b"version https://git-lfs", "a Git LFS pointer, not the sound itself (run git lfs pull)"),
 )
+KNOWN = "WAV, AIFF, CAF, AU, Wave64, FLAC, Ogg or MP3"
 
 
 class ContainerError(ValueError):
@@ -93,14 +94,6 @@ class Stream:
                 self.note = f"{said}: what is there is used"
             else:
                 self.error = f"{said}: copy it again"
-
-    def more(self, size: int, rest: int, patch: tuple[int, bytes]) -> None:
-        """Notes that `rest` bytes follow the `size` bytes of sound, and reads them with `patch` if they are most."""
-        if rest > max(size, LITTLE_REST):
-            self.patches |= [patch]
-            self.note = f"states {size} bytes of sound and holds {size + rest}: all are used"
-        elif rest > LITTLE_REST:
-            self.note = f"has {rest} bytes after the sound that its header states: they are left out"
 
 
 class Excerpt(io.RawIOBase):
@@ -144,36 +137,43 @@ def streams(file: BinaryIO) -> list[Stream]:
     if end == 0:
         raise ContainerError("is empty (0 bytes): copy it again")
     start = _after_id3(file, 0)
-    magic = _bytes(file, start, 16)
-    first = _next_frame(file, start, end)
-    padding = _bytes(file, start, max(first - start, 0))
-    otherwise = _mp3 if first >= 0 and not padding.strip(b"\0") else _unknown
-    walk = next((walk for mark, walk in WALKS.items() if magic.startswith(mark)), otherwise)
+    walk = _walk_of(file, start)
+    if (
+        not walk
+        and (first := _next_frame(file, start, end)) >= 0
+        and not _bytes(file, start, first - start).strip(b"\0")
+    ):
+        walk = _mp3
+    if not walk:
+        return [Stream(start, end, error=_foreign(file, start))]
     found: list[Stream] = []
     for stream in walk(file, start, _before_tags(file, start, end) if walk in (_mp3, _flac) else end):
         found.append(stream)
         if len(found) > MOST_STREAMS:
             raise ContainerError(f"is damaged (more than {MOST_STREAMS} pieces of sound with gaps): replace it")
-    return found or [Stream(0, end)]
+    return found
 
 
-def foreign(file: BinaryIO) -> str:
-    """What a file is that is no sound file, or "" if that cannot be told."""
-    start = _after_id3(file, 0)
+def _walk_of(file: BinaryIO, at: int) -> Walk | None:
+    magic = _bytes(file, at, 8)
+    return next((walk for mark, walk in WALKS.items() if magic.startswith(mark)), None)
+
+
+def _foreign(file: BinaryIO, start: int) -> str:
+    """The error of a file without sound. It says what the file is, as far as its first bytes tell."""
     begin = _bytes(file, start, 4096)
-    for offset, magic, kind in FOREIGN:
-        if begin[offset:].startswith(magic):
-            return kind
+    kind = next((kind for offset, magic, kind in FOREIGN if begin[offset:].startswith(magic)), "")
     if begin.lstrip()[:64].lower().startswith((b"<!doctype html", b"<html")):
-        return "a web page (HTML), perhaps a server's error message"
-    if not begin.strip(b"\0"):
-        return "nothing but zeros"
-    try:
+        kind = "a web page (HTML), perhaps a server's error message"
+    elif not begin.strip(b"\0"):
+        kind = "nothing but zeros"
+    with suppress(UnicodeDecodeError):
         encoding = "utf-16" if begin[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
         text = codecs.getincrementaldecoder(encoding)().decode(begin)  # the last character may be incomplete
-    except UnicodeDecodeError:
-        return ""
-    return "text" if all(char.isprintable() or char.isspace() for char in text) else ""
+        kind = kind or ("text" if all(char.isprintable() or char.isspace() for char in text) else "")
+    if not kind:
+        return f"is damaged, or no {KNOWN} file: replace it, or convert it to WAV or FLAC"
+    return f"is not audio that can be read, but {kind}: convert it to WAV or FLAC, or leave it out"
 
 
 def _bytes(file: BinaryIO, at: int, n: int) -> bytes:
@@ -202,133 +202,108 @@ def _before_tags(file: BinaryIO, start: int, end: int) -> int:
     return end
 
 
-def _unknown(file: BinaryIO, start: int, end: int) -> Iterator[Stream]:
-    yield Stream(0, end)  # libsndfile decides
+class Chunks(NamedTuple):
+    """How a container writes its chunks. header: struct's form of a chunk's name and size.
+
+    first: position of the first chunk. align: a chunk's length is a multiple. counted: bytes of the header in the size.
+    """
+
+    header: str
+    first: int = 12
+    align: int = 2
+    counted: int = 0
+
+    def walk(self, file: BinaryIO, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+        """(name, body's position, stated size) of the chunks from `at` on."""
+        length = struct.calcsize(self.header)
+        for _ in range(MOST_CHUNKS):
+            if at + length > end:
+                return
+            name, size = struct.unpack(self.header, _bytes(file, at, length))
+            if not re.match(rb"[\w .()\xa9-]{4}", name):
+                return
+            yield name, at + length, size - self.counted
+            at = self.after(at + length, size - self.counted)
+
+    def after(self, body: int, size: int) -> int:
+        """The position of the next chunk."""
+        return body + max(size + -size % self.align, 0)
+
+    def fill(self, file: BinaryIO, at: int, end: int) -> bool:
+        """Whether chunks, and no sound, fill the file from `at` on."""
+        for _, body, size in self.walk(file, at, end):
+            at = self.after(body, size)
+        return end <= at < end + self.align
 
 
-def _chunks(file: BinaryIO, at: int, end: int, form: str) -> Iterator[tuple[bytes, int, int, int]]:
-    """(name, header's position, body's position, stated size) of the chunks from `at` on. form: of name and size."""
-    length = struct.calcsize(form)
-    for _ in range(MOST_CHUNKS):
-        if len(header := _bytes(file, at, length)) < length or at + length > end:
-            return
-        name, size = struct.unpack(form, header)
-        if not re.match(rb"[\w .()\xa9-]{4}", name):
-            return
-        yield name, at, at + length, size
-        at += length + size + size % 2  # padded to even length
+CHUNKS = {
+    b"RIFF": Chunks("<4sI"),
+    b"RIFX": Chunks(">4sI"),
+    b"RF64": Chunks("<4sI"),  # its sizes are in a chunk "ds64"
+    b"BW64": Chunks("<4sI"),
+    b"FORM": Chunks(">4sI"),
+    b"caff": Chunks(">4sq", first=8, align=1),
+    b"riff": Chunks("<4s12xQ", first=40, align=8, counted=24),
+}
 
 
-def _is_chunks(file: BinaryIO, at: int, end: int, form: str) -> bool:
-    """Whether chunks, and no sound, fill the file from `at` on."""
-    for _, _, body, size in _chunks(file, at, end, form):
-        at = body + size + size % 2
-    return at in (end, end + 1)
-
-
-def _riff(file: BinaryIO, start: int, end: int) -> Iterator[Stream]:
-    """WAV: RIFF, big-endian RIFX, and RF64 or BW64, whose sizes are in a chunk "ds64"."""
-    order = ">" if _bytes(file, start, 4) == b"RIFX" else "<"
-    form, where = order + "4sI", (0, b"")
-    stream = Stream(start, end)
-    if _bytes(file, start, 4) == b"BW64":  # the same, but libsndfile does not know its name
+def _chunked(file: BinaryIO, start: int, end: int) -> Iterator[Stream]:
+    """WAV, AIFF (and Amiga's IFF, whose sound is named BODY), CAF and Wave64."""
+    mark = _bytes(file, start, 4)
+    form, stream, ds64 = CHUNKS[mark], Stream(start, end), (0, b"")
+    if mark == b"BW64":  # RF64, but libsndfile does not know the name
         stream.patches = {start: b"RF64"}
-    for name, at, body, size in _chunks(file, start + 12, end, form):
+    for name, body, size in form.walk(file, start + form.first, end):
         if name == b"ds64" and size >= 16:
-            where = body + 8, _bytes(file, body + 8, 8)
-        if name == b"data":
-            here = end - body
-            place, packed = at + 4, struct.pack(order + "I", min(here, 0xFFFFFFFE))
-            if size == 0xFFFFFFFF and len(where[1]) == 8:
-                size = struct.unpack("<Q", where[1])[0]
-                place, packed = where[0], struct.pack("<Q", here)
-            yield from _data(file, stream, body, size, (place, packed), form)
+            ds64 = body + 8, _bytes(file, body + 8, 8)
+        if name in (b"data", b"SSND", b"BODY"):
+            number = form.header[0] + form.header[-1]
+            most = 0xFFFFFFFE if number[1] == "I" else 1 << 62
+            patch = body - struct.calcsize(number), struct.pack(number, min(end - body + form.counted, most))
+            if size == 0xFFFFFFFF and len(ds64[1]) == 8:
+                size = struct.unpack("<Q", ds64[1])[0]
+                patch = ds64[0], struct.pack("<Q", end - body)
+            before = 8 if name == b"SSND" else 4 if mark == b"caff" else 0  # bytes of a chunk without sound
+            yield from _sound(file, stream, form, body, size, patch, before)
             return
-    yield stream
+    yield Stream(start, end, error=_foreign(file, start))
 
 
-def _data(
-    file: BinaryIO, stream: Stream, body: int, size: int, patch: tuple[int, bytes], form: str
+def _sound(
+    file: BinaryIO, stream: Stream, form: Chunks, body: int, size: int, patch: tuple[int, bytes], before: int = 0
 ) -> Iterator[Stream]:
-    """A WAV or AIFF file's stream, given its sound's position and stated size, and then those that follow it."""
-    end = stream.end
-    here = end - body
-    after = body + size + size % 2
-    if (size >= GUESSED and size > here) or (size == 0 and not _is_chunks(file, body, end, form)):
+    """A stream, given its sound's position and stated size, and then the streams of files that were appended."""
+    end, here, after = stream.end, stream.end - body, form.after(body, size)
+    if (size >= GUESSED and size > here) or (size <= before and not form.fill(file, after, end)):
         stream.patches |= [patch]
-    elif size > here:
-        stream.expect(here, size)
-    elif _bytes(file, after, 4) in (b"RIFF", b"FORM", b"RF64", b"RIFX"):
-        stream.end = after
         yield stream
-        yield from WALKS[_bytes(file, after, 4)](file, after, end)
         return
-    elif not any(_chunks(file, after, end, form)):
-        stream.more(size, end - after, patch)
-    yield stream
-
-
-def _aiff(file: BinaryIO, start: int, end: int) -> Iterator[Stream]:
-    for name, at, body, size in _chunks(file, start + 12, end, ">4sI"):
-        if name in (b"SSND", b"BODY"):  # BODY: Amiga's IFF. In SSND, 8 bytes come before the sound
-            unknown = size <= (8 if name == b"SSND" else 0)
-            patch = at + 4, struct.pack(">I", end - body)
-            yield from _data(file, Stream(start, end), body, 0 if unknown else size, patch, ">4sI")
+    others = list(form.walk(file, after, end))
+    for _, other, _ in others:
+        at = other - struct.calcsize(form.header)
+        if walk := _walk_of(file, at):
+            stream.end = at
+            yield stream
+            yield from walk(file, at, end)
             return
-    yield Stream(start, end)
-
-
-def _w64(file: BinaryIO, start: int, end: int) -> Iterator[Stream]:
-    """Wave64: chunks have a name of 16 bytes and a size of 8 that counts these 24 bytes."""
-    stream, at = Stream(start, end), start + 40
-    for _ in range(MOST_CHUNKS):
-        if len(header := _bytes(file, at, 24)) < 24:
-            break
-        size = struct.unpack("<Q", header[16:])[0]
-        if header[:4] == b"data":
-            if size <= 24 or size >> 62:
-                stream.patches = {at + 16: struct.pack("<Q", end - at)}
-            else:
-                stream.expect(end - at, size)
-                stream.end = min(at + size, end)  # libsndfile would play the chunks after it
-            break
-        at += max(24, -(-size // 8) * 8)
-    yield stream
-
-
-def _caf(file: BinaryIO, start: int, end: int) -> Iterator[Stream]:
-    """Core Audio: a data size of -1 means "to the end"."""
-    stream, at = Stream(start, end), start + 8
-    for _ in range(MOST_CHUNKS):
-        if len(header := _bytes(file, at, 12)) < 12:
-            break
-        name, size = struct.unpack(">4sq", header)
-        here = end - at - 12
-        if name == b"data":
-            if size <= 4:
-                stream.patches = {at + 4: struct.pack(">q", here)}
-            elif size > here:
-                stream.expect(here, size)
-                stream.patches = {at + 4: struct.pack(">q", here)}
-            break
-        if size < 0:
-            break
-        at += 12 + size
+    if size > here:
+        stream.patches |= [patch]
+        stream.expect(here, size)
+    elif not others and here - size > max(size, LITTLE_REST):
+        stream.patches |= [patch]
+        stream.note = f"states {size} bytes of sound and holds {here}: all are used"
+    else:
+        if not others and here - size > LITTLE_REST:
+            stream.note = f"has {here - size} bytes after the sound that its header states: they are left out"
+        if form.counted:
+            stream.end = min(after, end)  # libsndfile would play Wave64's chunks after it
     yield stream
 
 
 def _au(file: BinaryIO, start: int, end: int) -> Iterator[Stream]:
     form = ">II" if _bytes(file, start, 4) == b".snd" else "<II"
-    stream, header = Stream(start, end), _bytes(file, start + 4, 8)
-    if len(header) == 8:
-        offset, size = struct.unpack(form, header)
-        here = end - start - offset
-        if size == 0 or (GUESSED <= size != 0xFFFFFFFF and size > here):
-            stream.patches = {start + 8: b"\xff\xff\xff\xff"}
-        elif size != 0xFFFFFFFF:
-            stream.expect(here, size)
-            stream.more(size, here - size, (start + 8, b"\xff\xff\xff\xff"))
-    yield stream
+    offset, size = struct.unpack(form, _bytes(file, start + 4, 8).ljust(8, b"\0"))
+    yield from _sound(file, Stream(start, end), Chunks(">4sI", align=1), start + offset, size, (start + 8, b"\xff" * 4))
 
 
 def _flac(file: BinaryIO, start: int, end: int) -> Iterator[Stream]:
@@ -494,14 +469,9 @@ def _next_frame(file: BinaryIO, at: int, end: int) -> int:
     return -1
 
 
-WALKS: dict[bytes, Callable[[BinaryIO, int, int], Iterator[Stream]]] = {
-    b"RIFF": _riff,
-    b"RIFX": _riff,
-    b"RF64": _riff,
-    b"BW64": _riff,
-    b"FORM": _aiff,
-    b"riff\x2e\x91\xcf\x11": _w64,
-    b"caff": _caf,
+Walk = Callable[[BinaryIO, int, int], Iterator[Stream]]
+WALKS: dict[bytes, Walk] = {
+    **dict.fromkeys(CHUNKS, _chunked),
     b".snd": _au,
     b"dns.": _au,
     b"fLaC": _flac,

@@ -18,14 +18,13 @@ import numpy as np
 
 from ..runtime.errors import UserError, printable, say_once, warn
 from ..runtime.files import reading, replacing
-from .container import FEW, ContainerError, Excerpt, Stream, foreign, streams
+from .container import FEW, ContainerError, Excerpt, Stream, streams
 from .contract import SR
 
-# What libsndfile reads, except names that usually mean something else (mat, mpc, raw); and sound that it does not read.
-READ = """wav wave bwf rf64 w64 flac ogg oga opus mp3 mp2 mpga aif aiff aifc caf au snd
-    voc nist sph ircam sf paf pvf svx 8svx avr wve"""
-NOT_READ = """m4a m4b m4p mp4 aac adts alac wma ape wv mpc mpp tta tak ac3 eac3 dts amr awb ra rm webm mka 3gp dsf dff
-    spx gsm vox mov mkv"""
+# Names of the containers whose lengths are checked; and of others, some of which libsndfile would read, cut or not.
+READ = "wav wave bwf rf64 w64 flac ogg oga opus mp3 mp2 mpga aif aiff aifc svx 8svx caf au snd"
+NOT_READ = """voc nist sph ircam sf paf pvf avr wve sd2 m4a m4b m4p mp4 aac adts alac wma ape wv mpc mpp tta tak ac3
+    eac3 dts amr awb ra rm webm mka 3gp dsf dff spx gsm vox mov mkv"""
 SUFFIXES = {f".{name}" for name in READ.split()}
 FOREIGN_SUFFIXES = {f".{name}" for name in NOT_READ.split()}
 LOWEST_SR, HIGHEST_SR = 1000, 768_000  # Hz: a few samples at 1 Hz would become a huge file at 16 kHz
@@ -45,10 +44,9 @@ class AudioError(UserError):
 def load_audio(path: str | Path, sr: int = SR) -> np.ndarray:
     """Reads a recording, averages its channels, and resamples it (soxr, high quality).
 
-    path: WAV, FLAC, OGG, MP3, AIFF or any other format of libsndfile. sr: sampling rate of the result, Hz.
+    path: a WAV (RF64, BW64), AIFF, CAF, AU, Wave64, FLAC, Ogg or MP3 file. sr: sampling rate of the result, Hz.
     Returns float32 (n,), roughly in [-1, 1]: resampling and lossy formats can overshoot a little. Streams that follow
-    each other in a file are joined. A wrong length in the header is corrected, and up to 1 % may be missing. Rare
-    containers (VOC, NIST, IRCAM, PAF, AVR) are read to their end, whatever length they state.
+    each other in a file are joined. A wrong length in the header is corrected, and up to 1 % may be missing.
     Warns, on stderr, of what is missing or left out, and of samples far beyond 1.
     Raises AudioError if the file is missing, empty, truncated, not audio, has no samples or non-finite ones, or if its
     channels cancel each other.
@@ -84,10 +82,6 @@ def _read(file: BinaryIO, stream: Stream, name: str, sr: int) -> np.ndarray:
     try:
         sound = _unseekable()(excerpt)
     except soundfile.LibsndfileError as error:
-        if kind := foreign(file):
-            raise AudioError(
-                f"{name} is not audio that can be read, but {kind}: convert it to WAV or FLAC, or leave it out"
-            ) from None
         reason = error.error_string.rstrip(".")
         if not reason or "pipe" in reason:  # it guesses, wrongly
             reason = "Format not recognised"

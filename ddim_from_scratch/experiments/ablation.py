@@ -22,7 +22,7 @@ from ..fad.embeddings import default_embedding
 from ..runtime.backend import chosen_device
 from ..runtime.cli import at_least
 from ..runtime.errors import UserError
-from ..spectrogram.config import PAPER, Config, add_options, given_options
+from ..spectrogram.config import PAPER, Config
 from .reports import Report, number, write_report
 from .table import Task, add_table_options, finish_all, keep_settings, read_metrics
 
@@ -162,13 +162,13 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--seconds", type=float, default=5.12, help="length of a clip (default: 5.12)")
     parser.add_argument("--sampler", choices=SAMPLERS, default="dpm++2m", help="default: dpm++2m")
     parser.add_argument("--steps", type=at_least(1), default=20, help=f"sampling steps, up to {T} (default: 20)")
-    add_options(parser)
+    Config.add_options(parser)
     add_table_options(parser)
     parser.set_defaults(main=main)
 
 
 def main(args: argparse.Namespace) -> None:
-    base = Config(**given_options(args))
+    base = Config(**Config.given(args))
     chosen_device(args.gpu)
     base.frames("--seconds", args.seconds)
     embedding = args.embedding or default_embedding()

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, get_origin, get_type_hints
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from ..audio import load_audio, write_wav
 from ..audio.inverter import GRIFFIN_LIM, Inverter, load_inverter
@@ -49,6 +48,7 @@ from ..training.guards import end_with_parent
 from ..training.log import read_log
 from ..training.loop import checkpoint
 from .compare import add_listening_options
+from .heard import MEANING, heard, nearest
 from .pictures import save_log_mels
 from .reports import Report, write_report
 
@@ -105,6 +105,7 @@ METRICS: dict[str, Any] = {  # of a row, in metrics.json
     "interval": ([float, float], None),
     "fad_infinity": ({"score": float}, None),
     "nearest": ({"generated": float, "real": float}, None),
+    "heard": {side: dict.fromkeys(MEANING, float) for side in ("generated", "real")},
     "hardware": str,
 }
 ROW_METRICS: dict[str, Any] = {"seconds": float, "epochs": int, "steps": int, "batch_size": int, "paper": MAYBE}
@@ -228,12 +229,15 @@ def finish(tasks: dict[str, Task], out: Path, settings: Any, device: str, thread
             draw(run, task, settings.clips, folder, device)
             make_audible(folder, settings.clips, invert)
             if not (folder / "metrics.json").exists():
-                real, inverted = embed_music(music.some(music.apart()), invert, embedding, out / "music")
+                apart, scaler = music.some(music.apart()), read_run(run).scaler
+                real, inverted = embed_music(apart, invert, embedding, out / "music")
                 clips = parallel(load_audio, sound_files(folder, settings.clips))
                 generated = Set.of(embed_clips(embedding, clips, "generated clips"))
                 metrics = task.about | {"windows": len(windows), "hardware": hardware(device)}
                 metrics |= measure(real, inverted, generated) | cost(run, folder, settings.clips)
-                metrics["nearest"] = nearest(real.clips, music.starts[music.apart(), 0], generated.clips)
+                metrics["nearest"] = nearest(real.clips, apart.starts[:, 0], generated.clips)
+                both = {"generated": read_drawn(folder, settings.clips)[0], "real": apart.take(range(len(apart)))}
+                metrics["heard"] = {side: heard(log_mels, scaler) for side, log_mels in both.items()}
                 write_json(folder / "metrics.json", metrics)
                 picture(folder, music, settings.clips)
 
@@ -341,23 +345,6 @@ def picture(folder: Path, music: Windows, clips: int) -> None:
     save_log_mels(
         folder / "spectrograms.png", {"training": training, "generated": read_drawn(folder, clips)[0][:PICTURED]}
     )
-
-
-def nearest(music: list[np.ndarray], tracks: np.ndarray, clips: list[np.ndarray]) -> dict[str, float] | None:
-    """Distances from generated clips to the nearest training clip, and from training clips to another track's nearest.
-
-    music, clips: embeddings (patches, D) of each clip, which are averaged over the patches. tracks: the track of each
-    training clip. Returns the median of either distance, or None if there is only one track. A generated median far
-    below the real one means that the network memorises.
-    """
-    real, generated = (np.stack([clip.mean(axis=0) for clip in side]) for side in (music, clips))
-    if len(set(tracks)) < 2:
-        return None
-    between = np.where(tracks[:, None] == tracks, np.inf, cdist(real, real))
-    return {
-        "generated": float(np.median(cdist(generated, real).min(axis=1))),
-        "real": float(np.median(between.min(axis=1))),
-    }
 
 
 def progress(name: str, out: Path, settings: Settings) -> str | None:

@@ -25,13 +25,14 @@ from ..runtime.backend import chosen_device, threads
 from ..runtime.cli import Parser, add_hardware_options, at_least, flag, run_command
 from ..runtime.errors import UserError
 from ..runtime.files import below, conforms, reading, write_json
-from ..spectrogram.config import Config, add_options, given_options, shortened
+from ..spectrogram.config import Config
 from ..spectrogram.data import Windows, load_windows
 from ..spectrogram.model import read_run
 from ..spectrogram.system import training
 from ..train import train
 from ..training.checkpoint import checkpoint_path
 from ..training.log import read_log
+from ..training.options import shortened
 from .pictures import save_study
 
 # The search space of the paper's authors. (Their code drew a learning rate and a weight decay, but did not use them.)
@@ -237,14 +238,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         default=6,
         help="total number of trials, counted over all processes (default: 6, as in the paper)",
     )
-    add_options(parser)
+    Config.add_options(parser)
     add_hardware_options(parser)
     return parser.parse_args(argv)
 
 
 def base_options(args: argparse.Namespace) -> Config:
     """The options that all trials share. Unless --fad-every is given, each training is measured five times."""
-    options = given_options(args)
+    options = Config.given(args)
     for name in SPACE:
         if name in vars(args):
             raise UserError(f"{flag(name)} is {getattr(args, name)}, but it is searched for: leave it out")

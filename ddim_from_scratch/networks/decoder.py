@@ -1,12 +1,11 @@
-"""A decoder over frames: the channels of a position are a frame's mel bins, and a stack of blocks denoises them.
+"""A Transformer's decoder over frames: a frame's mel bins are its channels, and blocks of a stack denoise them.
 
-    x_t --- linear (+ linear of what stands beside each frame) --- stack --- norm, film, linear --(+)--> eps
-     |                                                               |               |             |
-     |            noise level: sinusoids, linear, swish, linear, swish --------------+----------- film
-     '-------------------------------------------------------------------------------------------'
+    x_t --- linear (+ linear of a roll) --- stack --- film, linear --(+)--> what is predicted
+     |                                        |         |             |
+     |       noise level: sinusoids, linear, swish, linear, swish -- film
+     '----------------------------------------------------------------'
 
-The path around the stack lets the noise through, which has as many numbers a frame as the stack is wide, or nearly: a
-stack that has to carry it learns three times as slowly. frames.py and transformer.py are such decoders.
+The path around the stack is for the noise, which has more numbers a frame than a narrow stack can carry beside its own.
 """
 
 from __future__ import annotations
@@ -19,68 +18,57 @@ from ..nn.embedding import sinusoidal_embedding
 from ..nn.init import init_projection
 from ..runtime.backend import Array, array_module
 from ..runtime.tree import Tree
-from .stack import Seen, init_stack, stack, stack_backward
+from .stack import PARTS, Seen, init_stack, stack, stack_backward
 
 
-def init_decoder(
-    rng: np.random.Generator, width: int, depth: int, parts: tuple[str, ...], beside: int, mels: int, convolve: bool
-) -> Tree:
-    """Parameters of a fresh decoder, whose output is x. beside: numbers beside each frame, 0 for none."""
-    zeros = {name: {"w": np.zeros(shape, np.float32)} for name, shape in _outputs(width, mels).items()}
+def init_decoder(rng: np.random.Generator, width: int, depth: int, roll_features: int, mels: int) -> Tree:
+    """Parameters of a fresh decoder, whose output is x. roll_features: numbers of a frame's roll, 0 for none."""
+    outputs = {"film": (width, 2 * width), "linear": (width, mels), "around": (width, 2 * mels)}
     return {
         "level": {f"linear{i}": init_projection(rng, width, width) for i in range(2)},
         "input": init_projection(rng, mels, width),
-        **({"beside": init_projection(rng, beside, width)} if beside else {}),
-        "stack": init_stack(rng, width, depth, parts, film=True, convolve=convolve),
-        "output": zeros,
+        **({"roll": init_projection(rng, roll_features, width)} if roll_features else {}),
+        "stack": init_stack(rng, width, depth, PARTS, film=True),
+        "output": {name: {"w": np.zeros(shape, np.float32)} for name, shape in outputs.items()},
     }
 
 
-def _outputs(width: int, mels: int) -> dict[str, tuple[int, int]]:
-    return {"film": (width, 2 * width), "linear": (width, mels), "around": (width, 2 * mels)}
-
-
 def decode(
-    params: Tree,
-    x: Array,
-    noise_variance: Array,
-    layers: ModuleType,
-    beside: Array | None = None,
-    seen: Seen = Seen(),  # noqa: B008
+    params: Tree, x: Array, told: Array, seen: Seen, roll: Array | None, layers: ModuleType
 ) -> tuple[Array, Tree]:
-    """The network's output, for example the predicted noise, and the cache.
+    """What the network predicts, and the cache.
 
-    x: (N, frames, mels, 1). noise_variance: (N,), 1 - alpha_bar of each sample. beside: (N, frames, numbers), for a
-    decoder that has it. seen: what blocks with cross-attention look at. Returns (N, frames, mels, 1).
+    x: (N, frames, mels). told: the noise level, from 0 to 1, (N,). seen: what cross-attention looks at. roll: (N,
+    frames, features), for a decoder that has one. Returns (N, frames, mels).
     """
     L, cache = layers, {}
-    level, cache["level"] = noise_level(noise_variance, params["level"], x, L)
-    h, cache["input"] = L.linear(x[..., 0], **params["input"])
-    if "beside" in params:
-        told, cache["beside"] = L.linear(beside, **params["beside"])
-        h = h + told
+    level, cache["level"] = noise_level(told, params["level"], x, L)
+    h, cache["input"] = L.linear(x, **params["input"])
+    if "roll" in params:
+        of_roll, cache["roll"] = L.linear(roll, **params["roll"])
+        h = L.add(h, of_roll)
     h, cache["stack"] = stack(h, params["stack"], seen._replace(level=level), L)
-    output, cache["output"] = read_out(h, x[..., 0], level, params["output"], L)
-    return output[..., None], cache
+    output, cache["output"] = read_out(h, x, level, params["output"], L)
+    return output, cache
 
 
 def decode_backward(d_output: Array, cache: Tree, layers: ModuleType) -> tuple[Array, Array, Tree]:
-    """d_output: (N, frames, mels, 1). Returns dx, d_memory (0 without cross-attention) and the gradients of params."""
+    """d_output: (N, frames, mels). Returns dx, d_memory and the gradients of params."""
     L, grads = layers, {}
-    dh, dx_around, d_level_out, grads["output"] = read_out_backward(d_output[..., 0], cache["output"], L)
+    dh, dx_around, d_level_out, grads["output"] = read_out_backward(d_output, cache["output"], L)
     dh, d_level, d_memory, grads["stack"] = stack_backward(dh, cache["stack"], L)
-    if "beside" in cache:
-        _, grads["beside"] = L.linear_backward(dh, cache["beside"])
+    if "roll" in cache:
+        _, grads["roll"] = L.linear_backward(dh, cache["roll"])
     dx, grads["input"] = L.linear_backward(dh, cache["input"])
     grads["level"] = noise_level_backward(d_level + d_level_out, cache["level"], L)
-    return (dx + dx_around)[..., None], d_memory, grads
+    return dx + dx_around, d_memory, grads
 
 
-def noise_level(noise_variance: Array, params: Tree, like: Array, layers: ModuleType) -> tuple[Array, Tree]:
-    """The features (N, E) by which FiLM modulates. The angle, unlike the variance, tells levels near 1 apart."""
-    L, cache, width = layers, {}, len(params["linear0"]["w"])
-    angle = np.arcsin(noise_variance**0.5) / (np.pi / 2)  # 0 for data, 1 for noise
-    h = array_module(like).asarray(sinusoidal_embedding(angle, width), dtype=like.dtype)
+def noise_level(told: Array, params: Tree, like: Array, layers: ModuleType) -> tuple[Array, Tree]:
+    """The features (N, E) by which FiLM modulates."""
+    L, cache = layers, {}
+    embedding = sinusoidal_embedding(told, len(params["linear0"]["w"]))
+    h = array_module(like).asarray(embedding, dtype=like.dtype)
     for i in range(2):
         h, cache[f"linear{i}"] = L.linear(h, **params[f"linear{i}"])
         h, cache[f"swish{i}"] = L.swish(h)

@@ -2,10 +2,10 @@
 
     h + attention(film(norm(h)))                   positions look at each other
     h + cross(norm(h))                             they look at memory
-    h + geglu(convolution(film(norm(h))))          each by itself, or with its neighbours
+    h + geglu(film(norm(h)))                       each by itself
 
-A block has those of the parts that its parameters have, and a part has FiLM, or a convolution, if it has parameters
-for it. Linear layers have no bias. The text is written on `layers`, a namespace of them. Parameters are nested dicts,
+A block has those of the parts that its parameters have, and a part has FiLM if it has parameters for it. Linear layers
+have no bias. The text is written on `layers`, a namespace of them. Parameters are nested dicts,
 params["block0"]["mlp"]["film"]["w"]; the cache and the gradients have the same paths.
 """
 
@@ -17,13 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..nn.embedding import sinusoidal_positions
-from ..nn.init import glorot_uniform, init_projection
+from ..nn.init import init_projection
 from ..runtime.backend import Array
 from ..runtime.tree import Tree
 
 HEADS = 4
 PARTS = "attention", "cross", "mlp"  # of a block, in this order
-TAPS, DILATIONS = 7, (1, 2, 4)  # of the convolutions, block after block
 
 
 class Seen(NamedTuple):
@@ -38,9 +37,7 @@ class Seen(NamedTuple):
     memory_mask: Array | None = None
 
 
-def init_stack(
-    rng: np.random.Generator, width: int, depth: int, parts: tuple[str, ...], film: bool = False, convolve: bool = False
-) -> Tree:
+def init_stack(rng: np.random.Generator, width: int, depth: int, parts: tuple[str, ...], film: bool = False) -> Tree:
     """Blocks of these parts, and the last norm. film: modulated by a level (N, width), but for cross; at first not."""
 
     def part(name: str) -> Tree:
@@ -50,8 +47,6 @@ def init_stack(
         if name != "mlp":
             names = "query", "key", "value", "output"
             return params | {"layer": {each: init_projection(rng, width, width) for each in names}}
-        if convolve:
-            params["convolution"] = {"w": glorot_uniform(rng, (TAPS, width)), "b": np.zeros(width, np.float32)}
         shapes = {"gate": (width, 2 * width), "value": (width, 2 * width), "output": (2 * width, width)}
         return params | {"layer": {each: init_projection(rng, *shape) for each, shape in shapes.items()}}
 
@@ -60,12 +55,11 @@ def init_stack(
 
 
 def stack(h: Array, params: Tree, seen: Seen, layers: ModuleType) -> tuple[Array, Tree]:
-    """Blocks, and a norm; before them positions, where there is attention.  h: (N, L, C). Returns the same shape."""
+    """Positions, blocks, and a norm.  h: (N, L, C). Returns the same shape."""
     cache: Tree = {}
-    if "attention" in params["block0"]:
-        h = h + sinusoidal_positions(h.shape[1], h.shape[2], h)
-    for i, name in enumerate(_blocks(params)):
-        h, cache[name] = block(h, params[name], seen, layers, DILATIONS[i % len(DILATIONS)])
+    h = h + sinusoidal_positions(h.shape[1], h.shape[2], h)
+    for name in _blocks(params):
+        h, cache[name] = block(h, params[name], seen, layers)
     h, cache["norm"] = layers.rms_norm(h, **params["norm"])
     return h, cache
 
@@ -82,7 +76,7 @@ def stack_backward(dh: Array, cache: Tree, layers: ModuleType) -> tuple[Array, A
     return dh, d_level, d_memory, grads
 
 
-def block(h: Array, params: Tree, seen: Seen, layers: ModuleType, dilation: int) -> tuple[Array, Tree]:
+def block(h: Array, params: Tree, seen: Seen, layers: ModuleType) -> tuple[Array, Tree]:
     """h + attention, + cross, + mlp: each of the norm of what is there so far."""
     L, cache = layers, {}
     for name in (name for name in PARTS if name in params):
@@ -90,8 +84,6 @@ def block(h: Array, params: Tree, seen: Seen, layers: ModuleType, dilation: int)
         a, kept["norm"] = L.rms_norm(h, **part["norm"])
         if "film" in part:
             a, kept["film"] = L.film(a, seen.level, **part["film"])
-        if "convolution" in part:
-            a, kept["convolution"] = L.depthwise_conv(a, **part["convolution"], dilation=dilation)
         if name == "mlp":
             a, kept["layer"] = L.geglu(a, **part["layer"])
         else:
@@ -116,8 +108,6 @@ def block_backward(dh: Array, cache: Tree, layers: ModuleType) -> tuple[Array, A
                 da = da + of_memory
             else:
                 d_memory = of_memory
-        if "convolution" in kept:
-            da, part["convolution"] = L.depthwise_conv_backward(da, kept["convolution"])
         if "film" in kept:
             da, of_level, part["film"] = L.film_backward(da, kept["film"])
             d_level = d_level + of_level

@@ -19,7 +19,7 @@ from ..nn.init import init_projection
 from ..runtime.backend import Array
 from ..runtime.tree import Tree
 from .decoder import decode, decode_backward, init_decoder
-from .stack import PARTS, Seen, init_stack, stack, stack_backward
+from .stack import Seen, init_stack, stack, stack_backward
 
 PAD = 0  # the token that stands for none
 
@@ -58,24 +58,19 @@ def init_transformer(
     return {
         **({"notes": encoder(table)} if vocabulary else {}),
         "context": encoder(init_projection(rng, mels, width)),
-        "decoder": init_decoder(rng, width, decoder_depth, PARTS, roll_features, mels, convolve=False),
+        "decoder": init_decoder(rng, width, decoder_depth, roll_features, mels),
     }
 
 
-def transformer(
-    params: Tree, x: Array, noise_variance: Array, condition: Condition, layers: ModuleType
-) -> tuple[Array, Tree]:
-    """The network's output, for example the predicted noise, and the cache.
-
-    x: (N, frames, mels, 1). noise_variance: (N,), 1 - alpha_bar of each sample. Returns (N, frames, mels, 1).
-    """
+def transformer(params: Tree, x: Array, told: Array, condition: Condition, layers: ModuleType) -> tuple[Array, Tree]:
+    """What the network predicts, and the cache.  x: (N, frames, mels). told: the noise level, from 0 to 1, (N,)."""
     seen, cache = encode(params, condition, layers)
-    output, cache["decoder"] = decode(params["decoder"], x, noise_variance, layers, condition.roll, seen)
+    output, cache["decoder"] = decode(params["decoder"], x, told, seen, condition.roll, layers)
     return output, cache
 
 
 def transformer_backward(d_output: Array, cache: Tree, layers: ModuleType) -> tuple[Array, Tree]:
-    """d_output: (N, frames, mels, 1). Returns dx and the gradients of params."""
+    """d_output: (N, frames, mels). Returns dx and the gradients of params."""
     dx, d_memory, of_decoder = decode_backward(d_output, cache["decoder"], layers)
     return dx, encode_backward(d_memory, cache, layers) | {"decoder": of_decoder}
 

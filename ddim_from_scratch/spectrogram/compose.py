@@ -36,7 +36,7 @@ RESAMPLINGS = 2
 
 def frames_at_once(config: Config) -> int:
     """Longest piece, in frames, drawn in one pass. With attention or a context one window: they have seen no more."""
-    return config.window_frames * (1 if config.context or config.attention != "none" else CONVOLUTIONS_REACH)
+    return config.window_frames * (CONVOLUTIONS_REACH if config.local else 1)
 
 
 def kept_shares(composed: np.ndarray) -> np.ndarray:

@@ -214,7 +214,7 @@ def test_an_mp3_of_variable_bit_rate_is_as_long_as_its_frames(tmp_path, header):
     assert x[100_000:150_000].std() == pytest.approx(0.3 / np.sqrt(2), rel=0.01)
 
 
-@pytest.mark.parametrize("kind", ["WAV", "RF64", "AIFF", "FLAC", "OGG", "MP3"])
+@pytest.mark.parametrize("kind", ["WAV", "RF64", "W64", "AIFF", "CAF", "AU", "FLAC", "OGG", "MP3"])
 def test_streams_that_follow_each_other_are_all_read(tmp_path, kind):
     (tmp_path / "x").write_bytes(sound_bytes(kind) + sound_bytes(kind, X.repeat(3), 48_000))
     x = load_audio(tmp_path / "x")
@@ -246,6 +246,19 @@ def test_a_few_missing_bytes_and_bytes_too_many_are_warned_of_once(tmp_path, dat
     assert len(load_audio(tmp_path / "x")) == len(load_audio(tmp_path / "x")) == n
     err = capsys.readouterr().err
     assert err.count("warning") == 1 and str(tmp_path / "x") in err and said in err
+
+
+@pytest.mark.parametrize("kind", ["VOC", "NIST", "IRCAM", "PAF", "AVR", "MAT5", "PVF", "SD2"])
+def test_a_container_whose_end_is_not_checked_is_refused(tmp_path, kind):
+    (tmp_path / "x.wav").write_bytes(sound_bytes(kind) if kind != "SD2" else bytes(range(256)) * 50)
+    with pytest.raises(AudioError, match=r"x\.wav .*(no WAV, AIFF, .*|text): (replace it, or )?convert it to WAV"):
+        load_audio(tmp_path / "x.wav")
+
+
+def test_junk_after_a_joined_header_keeps_the_first_stream(tmp_path, capsys):
+    (tmp_path / "x.wav").write_bytes(sound_bytes("WAV") + b"RIFF\0\0\0\0AVI ")
+    assert len(load_audio(tmp_path / "x.wav")) == N
+    assert "stream 2 of 2 in one file is left out: " in capsys.readouterr().err
 
 
 def test_floats_of_the_size_of_integers_are_named(tmp_path, capsys):

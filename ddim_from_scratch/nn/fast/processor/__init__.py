@@ -7,7 +7,7 @@ done while its convolutions copy their tiles (block).
 """
 
 from .... import nn
-from ....nn import depthwise_conv, depthwise_conv_backward, embed, film, film_backward, gelu, gelu_backward
+from ....nn import embed, film, film_backward, gelu, gelu_backward
 from .activation import swish, swish_backward
 from .attend import attention, attention_backward, multi_head_attention, multi_head_attention_backward
 from .block import residual_block, residual_block_backward
@@ -22,6 +22,7 @@ from .dense import (
     rms_norm,
     rms_norm_backward,
 )
+from .depthwise import depthwise_conv, depthwise_conv_backward
 from .embedding import embed_backward
 from .norm import batch_norm, batch_norm_backward, batch_norm_inference, group_norm, group_norm_backward
 from .resize import average_pool, average_pool_backward, max_pool, upsample, upsample_backward
