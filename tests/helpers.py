@@ -17,8 +17,9 @@ from ddim_from_scratch.diffusion import Walk, ddpm
 from ddim_from_scratch.networks.frames import frames, frames_backward, init_frames
 from ddim_from_scratch.networks.transformer import Condition, init_transformer, transformer, transformer_backward
 from ddim_from_scratch.networks.unet import init_unet, unet, unet_backward
+from ddim_from_scratch.nn.attend import init_multi_head_attention
+from ddim_from_scratch.nn.block import init_residual_block
 from ddim_from_scratch.nn.fast import processor
-from ddim_from_scratch.nn.init import init_multi_head_attention, init_residual_block
 from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.backend import array_module
 

@@ -14,8 +14,8 @@ from types import ModuleType
 
 import numpy as np
 
+from ..nn.dense import init_projection
 from ..nn.embedding import sinusoidal_embedding
-from ..nn.init import init_projection
 from ..runtime.backend import Array, array_module
 from ..runtime.tree import Tree
 from .stack import PARTS, Seen, init_stack, stack, stack_backward

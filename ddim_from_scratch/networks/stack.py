@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..nn.dense import init_projection
 from ..nn.embedding import sinusoidal_positions
-from ..nn.init import init_projection
 from ..runtime.backend import Array
 from ..runtime.tree import Tree
 

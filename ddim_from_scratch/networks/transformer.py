@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..nn.init import init_projection
+from ..nn.dense import init_projection
 from ..runtime.backend import Array
 from ..runtime.tree import Tree
 from .decoder import decode, decode_backward, init_decoder

@@ -20,9 +20,8 @@ from tqdm import tqdm
 from ..audio import load_audio, log_mel
 from ..audio.contract import FRAME_LENGTH, FRAMES_PER_SECOND, HOP_LENGTH, N_MELS, SR
 from ..diffusion import DEFAULT_SAMPLING, Sampling, T, Walk, ddim_inversion, infill, q_sample, slerp
-from ..runtime.backend import CLIPS_AT_ONCE, Array, to_device, to_host
+from ..runtime.backend import CLIPS_AT_ONCE, Array, require_memory, to_device, to_host
 from ..runtime.errors import UserError, printable, warn
-from ..runtime.memory import require_memory
 from ..runtime.streams import stream
 from .config import Config, whole_frames
 from .data import Scaler

@@ -59,18 +59,19 @@ class Model:
             seen = with_context(x, context) if self.config.context else x
             told = float(self.config.noise_schedule.told(levels[t]))
             output = self._output(seen, array_module(x).full(len(x), told))
-            return PREDICTIONS[self.config.prediction].eps(x, float(levels[t]), output.copy())
+            return PREDICTIONS[self.config.prediction].eps(x, float(levels[t]), output)
 
         return eps_model
 
     @cached_property
     def _output(self) -> Callable[[Array, Array], Array]:
-        """The network's output, of what it sees and is told of the noise. The next call overwrites it."""
+        """The network's output, of what it sees and is told of the noise."""
 
         def output(seen: Array, told: Array) -> Array:
             return network.output(self.config, self.network, seen, told, layers_for(seen))[0]
 
-        return recorded(output, self.device)
+        graph = recorded(output, self.device)
+        return output if graph is output else lambda *arrays: graph(*arrays).copy()  # which the next call overwrites
 
     def noise(self, n: int, frames: int, rng: Rng) -> Array:
         return to_device(draw_noise((n, frames, N_MELS, 1), rng), self.device)

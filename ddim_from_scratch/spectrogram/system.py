@@ -113,7 +113,7 @@ class Training:
         context = [] if batch.context is None else [to_device(batch.context[part], self.device)]
         if "gradient" not in state.recorded:
             state.recorded["gradient"] = recorded(partial(self.gradient, network, weight), self.device)
-        *found, gradient, used = state.recorded["gradient"](*example, *context)
+        *found, gradient, used = state.recorded["gradient"](example.x0, example.eps, example.alpha_bar, *context)
         mpi.add_up(gradient.flat)
 
         *found, length = read(*found, norm(gradient.flat))  # the only wait for the device
