@@ -19,7 +19,7 @@ from ..runtime.errors import UserError
 from ..runtime.files import conforms
 from ..runtime.tree import Tree
 from ..training.checkpoint import load_checkpoint
-from . import network
+from . import denoiser
 from .config import Config
 from .data import Contents, Scaler
 from .start import draw_outline, white_variance
@@ -68,7 +68,7 @@ class Model:
         """The network's output, of what it sees and is told of the noise. The next call overwrites it."""
 
         def output(seen: Array, told: Array) -> Array:
-            return network.output(self.config, self.network, seen, told, layers_for(seen))[0]
+            return denoiser.output(self.config, self.network, seen, told, layers_for(seen))[0]
 
         return recorded(output, self.device)
 
@@ -174,7 +174,7 @@ def _wrong(state: Tree, config: Config) -> str | None:
 
     The size is compared first: then a fresh network to compare with takes no more memory than the file.
     """
-    if other := network.other_size(config, state["network"]["params"]):
+    if other := denoiser.other_size(config, state["network"]["params"]):
         return other
     expected, found = (tree.flatten(each) for each in (init_state(config, np.random.default_rng(0)), state))
     for name, leaf in expected.items():
@@ -189,7 +189,7 @@ def _wrong(state: Tree, config: Config) -> str | None:
 
 def init_state(config: Config, rng: np.random.Generator) -> Tree:
     """All that training changes: network {"params", "statistics"}, average (the same again) and moments."""
-    fresh = network.init(config, rng)
+    fresh = denoiser.init(config, rng)
     moments = {name: tree.map(np.zeros_like, fresh["params"]) for name in ("m", "v")}
     return {"network": fresh, "average": tree.map(np.copy, fresh), "moments": moments}
 
