@@ -22,11 +22,10 @@ from types import ModuleType
 
 import numpy as np
 
+from ..nn.dense import init_linear, init_projection
 from ..nn.embedding import DIMENSIONS, sinusoidal_embedding
-from ..nn.init import init_linear, init_projection
 from ..runtime.backend import Array, array_module
-from ..runtime.tree import Tree
-from .cache import cache_for
+from ..runtime.tree import Tree, cache_for
 
 TAPS, DILATIONS = 7, (1, 2, 4)
 LEVEL = 128  # dimensions of what the blocks are told of the noise level

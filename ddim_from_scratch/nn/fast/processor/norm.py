@@ -16,8 +16,7 @@ from ....runtime import mpi
 from ....runtime.backend import Array, blocks, empty, parallel
 from ....runtime.tree import Tree
 from ...norm import EPSILON, GROUP
-from .rows import as_rows, row_of, sum_of_pixels
-from .taps import Prologue, after
+from .taps import Prologue, after, as_rows, row_of, sum_of_pixels
 
 
 def batch_norm(x: Array) -> tuple[Array, Tree]:

@@ -23,7 +23,6 @@ import numpy as np
 
 from ....runtime.backend import Array, blocks, cache_bytes, empty, parallel, rows, worker_count
 from ....runtime.tree import Tree
-from .rows import as_rows, row_of, sum_of_pixels
 
 TILE_PIXELS = cache_bytes() // 2 // (32 * 4)  # half of the cache at 32 channels: 4096 for one of 1 MB
 
@@ -183,3 +182,21 @@ def _tiles(x: Array, k: int) -> list[tuple[int, int, int]]:
     per_thread = -(-n_samples * height // worker_count())
     rows = max(1, min(height, per_thread, TILE_PIXELS // (width + k // 2)))
     return [(n, top, min(top + rows, height)) for n in range(n_samples) for top in range(0, height, rows)]
+
+
+# Numbers of channels beside pixels, a whole row of pixels at a time: loops over a few channels are short, and slow.
+
+
+def as_rows(x: Array) -> Array:
+    """(N, H, W, C) as (N H, W C)."""
+    return x.reshape(-1, x.shape[-2] * x.shape[-1])
+
+
+def row_of(channels: Array, x: Array) -> Array:
+    """(..., C) as a row of x: (N, H, W, C), which is (..., W C): the channels again and again."""
+    return np.tile(channels, x.shape[-2])
+
+
+def sum_of_pixels(rows: Array, channels: int) -> Array:
+    """(n, W C) to (C,). A sum over rows is a product with a vector of ones."""
+    return (np.ones(len(rows), rows.dtype) @ rows).reshape(-1, channels).sum(axis=0)

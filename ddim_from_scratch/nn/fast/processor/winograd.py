@@ -29,8 +29,7 @@ from numpy.lib.stride_tricks import as_strided
 from ....runtime.backend import Array, empty, parallel, worker_count
 from ....runtime.tree import Tree
 from . import taps
-from .rows import as_rows, sum_of_pixels
-from .taps import TILE_PIXELS, Prologue, cache_of, copy, padded_rows
+from .taps import TILE_PIXELS, Prologue, as_rows, cache_of, copy, padded_rows, sum_of_pixels
 
 POINTS = (0, 1, -1, 2, -2)  # and infinity
 GROUP = 4  # rows of output from a window of 6 rows of input
