@@ -285,6 +285,7 @@ OF_FOURS: dict[str, Layer] = {
     "attention": layer("attention", {"q": (3, 150, 1), "k": (3, 130, 1), "v": (3, 130, 1)}),
     "multi_head_attention": multi_head(4, 1, 8, 12),
     "unet": network("lowest", widths=(4, 8, 12), norm="group"),
+    "frames": frame_network(width=8, blocks=3, inputs=8, outputs=4),
 }
 
 

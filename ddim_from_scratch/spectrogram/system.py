@@ -20,7 +20,7 @@ from ..runtime.errors import UserError, printable, say_once
 from ..runtime.tree import Packed, Tree
 from ..training.guards import first_non_finite
 from ..training.optim import adamw, clip_gradient, norm, update_average, warmup_cosine, warmup_decay
-from . import network as networks
+from . import denoiser
 from .compose import Composer
 from .config import Config
 from .data import Contents, Scaler, Windows, augmented, contents, load_windows, require_unchanged
@@ -148,10 +148,10 @@ class Training:
         """
         config, example, layers = self.config, Example(x0, eps, alpha_bar), layers_for(x0)
         told = config.noise_schedule.told(alpha_bar)
-        output, cache = networks.output(config, network, example.x_t, told, conditions, layers, training=True)
+        output, cache = denoiser.output(config, network, example.x_t, told, conditions, layers, training=True)
         noise_loss, reconstruction_loss, d_output = losses(output, example, config.prediction)
-        used = networks.statistics(config, cache)
-        grads = networks.gradient(config, weight * d_output, cache, layers)
+        used = denoiser.statistics(config, cache)
+        grads = denoiser.gradient(config, weight * d_output, cache, layers)
         return noise_loss, reconstruction_loss, tree.pack(grads, like=network["params"]), used
 
     def learning_rate(self, step: int) -> float:
