@@ -34,7 +34,7 @@ from ..nn.fast import use_plain
 from ..runtime import tree
 from ..runtime.backend import CLIPS_AT_ONCE, available_cores, chosen_device, hardware, parallel, threads
 from ..runtime.cli import add_hardware_options, at_least
-from ..runtime.errors import UserError
+from ..runtime.errors import UserError, line, why
 from ..runtime.files import below, conforms, read_json, write_json
 from ..runtime.streams import stream
 from ..spectrogram.compose import Composer
@@ -177,10 +177,8 @@ def read_settings(out: Path, kind: Callable[..., Kind]) -> Kind:
         return settings_of(kind, read_json(path))
     except FileNotFoundError:
         raise UserError(f"{out} holds no table: check the path, or leave out --report to begin one") from None
-    except UserError:
-        raise
     except (ValueError, TypeError) as error:
-        raise UserError(f"{out / 'settings.json'} is damaged ({str(error)[:80]}): choose another --out") from None
+        raise UserError(f"{out / 'settings.json'} is damaged ({why(error)}): choose another --out") from None
 
 
 def settings_of(kind: Callable[..., Kind], values: Any) -> Kind:
@@ -191,7 +189,7 @@ def settings_of(kind: Callable[..., Kind], values: Any) -> Kind:
         types.pop("base")
         Config.from_json(json.dumps(base))
     if not conforms(values, types) or values.keys() != types.keys():
-        raise ValueError("it is not of this version")
+        raise UserError("it is not of this version")
     return kind(**values | ({} if base is None else {"base": base}))
 
 
@@ -401,7 +399,7 @@ def finish_all(tasks: dict[str, Task], out: Path, settings: Any, args: argparse.
             try:
                 future.result()
             except (UserError, OSError, MemoryError) as error:
-                errors.append(f"{names}: {error}")
+                errors.append(f"{names}: {line(error)}")
             except BrokenExecutor:
                 errors.append(f"{names}: a process was killed, perhaps for lack of memory: try fewer --jobs")
     return errors
