@@ -1,9 +1,7 @@
 """The systems that `train` and `sample` know, by name.
 
 A system is a folder of this package. To add one, write its folder, and its name into SYSTEMS. Its system.py has
-    Config                      its options: a dataclass with epochs, seed, fad_every, `free`, and to_json()
-    add_options(parser)         train's options, and
-    given_options(args)         those that were given, by the names of Config's fields
+    Config                      its options: see training/options.py
     training(config, saved, device)   what `training.loop` trains
     read_run(run, best)         a run's checkpoint: config, state, step
     Run.open(run, ...)          a trained run in Python

@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     system = chosen_system(argv)
     args = parse(argv, system)
     use_plain(args.plain)
-    options, device = system.given_options(args), chosen_device(args.gpu)
+    options, device = system.Config.given(args), chosen_device(args.gpu)
     use_plain(args.plain)
     config = None if args.resume else system.Config(**options)
     if args.resume and not args.run.is_dir():
@@ -87,7 +87,7 @@ def parse(argv: list[str] | None, system: ModuleType) -> argparse.Namespace:
     parser.add_argument(
         "--resume", action="store_true", help="continue the run; only --epochs, --data and --fad-every may differ"
     )
-    system.add_options(parser)
+    system.Config.add_options(parser)
     add_hardware_options(parser)
     return parser.parse_args(argv)
 

@@ -10,6 +10,7 @@ from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.runtime.files import replacing
 
 from .tool import check, grade, page, percent
+from .tool.form import form_report
 from .tool.run import LessonError, run
 
 BUILD = percent.ROOT / "build/lessons"
@@ -53,8 +54,9 @@ def main(argv: list[str] | None = None) -> None:
         print(f"notebook: {path}")
     elif args.command == "check":
         (folder,) = percent.find(args.number)
-        verdicts = check.check(folder, args.file or folder / "exercise.py")
-        print(check.report(verdicts))
+        path = args.file or folder / "exercise.py"
+        verdicts = check.check(folder, path)
+        print(f"{check.report(verdicts)}\n{form_report(path)}")
         check.remember(verdicts)
         sys.exit(any(verdict.state != "passed" for verdict in verdicts.values()))
     elif args.command == "student-copy":
@@ -63,7 +65,7 @@ def main(argv: list[str] | None = None) -> None:
     else:
         result = grade.grade(args.folder, args.scores, args.time_limit)
         print(grade.table(result, grade.aligned))
-        print(f"{len(result)} submissions: {args.scores} and {args.scores.with_suffix('.csv')}")
+        print(f"{len(result)} submissions: {args.scores}, and beside it the points (.csv) and the experiments (.md)")
 
 
 def run_lessons(folders: list[Path], out: Path) -> list[str]:

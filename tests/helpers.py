@@ -14,12 +14,13 @@ import pytest
 from ddim_from_scratch import nn
 from ddim_from_scratch.diffusion import SAMPLERS as REGISTRY
 from ddim_from_scratch.diffusion import Walk, ddpm
+from ddim_from_scratch.networks.frames import frames, frames_backward, init_frames
 from ddim_from_scratch.networks.transformer import Condition, init_transformer, transformer, transformer_backward
+from ddim_from_scratch.networks.unet import init_unet, unet, unet_backward
 from ddim_from_scratch.nn.fast import processor
 from ddim_from_scratch.nn.init import init_multi_head_attention, init_residual_block
 from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.backend import array_module
-from ddim_from_scratch.spectrogram.unet import init_unet, unet, unet_backward
 
 
 def reference(name: str):
@@ -104,6 +105,15 @@ def convolution(k: int, n: int, height: int, width: int, c: int, d: int) -> Laye
     return layer("conv2d", {"x": (n, height, width, c)}, {"w": (k, k, c, d), "b": (d,)})
 
 
+def depthwise(k: int, dilation: int, n: int, length: int, c: int) -> Layer:
+    return Layer(
+        lambda layers, params, x: layers.depthwise_conv(x, **params, dilation=dilation),
+        lambda layers, dy, cache: layers.depthwise_conv_backward(dy, cache),
+        {"x": (n, length, c)},
+        {"w": (k, c), "b": (c,)},
+    )
+
+
 def shapes_of(params: dict) -> dict:
     return {path: leaf.shape for path, leaf in tree.flatten(params).items()}
 
@@ -151,6 +161,16 @@ def network(
     )
 
 
+def frame_network(width=6, blocks=4, n=2, length=5, inputs=3, outputs=2) -> Layer:
+    params, told = init_frames(np.random.default_rng(0), inputs, outputs, width, blocks), np.linspace(0.2, 0.7, n)
+    return Layer(
+        lambda layers, params, x: frames(params, x, told, layers, training=True),
+        lambda layers, dy, cache: frames_backward(dy, cache, layers),
+        {"x": (n, length, inputs)},
+        shapes_of(params),
+    )
+
+
 def condition_like(x: Any, vocabulary: int = 0, features: int = 0) -> Condition:
     """A condition for x (2, frames, mels, 1), on its device: the first sample's whole but for its ends, no second."""
     xp = array_module(x)
@@ -183,6 +203,8 @@ CONVOLUTIONS = {
 }
 LAYERS = {
     **CONVOLUTIONS,
+    "depthwise_conv": depthwise(7, 1, 2, 9, 3),
+    "depthwise_conv, wider than the sequence": depthwise(5, 4, 1, 3, 2),
     "linear": layer("linear", {"x": (2, 3, 4, 5)}, {"w": (5, 3), "b": (3,)}),
     "swish": layer("swish", {"x": (2, 3, 5, 2)}),
     "batch_norm": layer("batch_norm", {"x": (3, 5, 4, 3)}),
@@ -241,6 +263,7 @@ NETWORKS = {
     "unet, two residual blocks a block": network("all", widths=(2, 3), block_depth=2, size=(4, 2)),
     "unet, a second channel": network("lowest", channels=2),
     "unet, group norm": network("none", widths=(3, 4), size=(4, 2), norm="group"),
+    "frames": frame_network(),
     "transformer, tokens": told(vocabulary=5),
     "transformer, roll": told(features=3),
     "transformer, both, two blocks": told(vocabulary=5, features=2, depth=2),

@@ -32,12 +32,12 @@ from ddim_from_scratch.diffusion import (
     velocity,
 )
 from ddim_from_scratch.fad import load_musicnn, musicnn, musicnn_patches, postprocess, vggish, vggish_examples
+from ddim_from_scratch.networks.unet import batch_statistics, init_unet, unet, unet_backward
 from ddim_from_scratch.nn import fast
 from ddim_from_scratch.runtime import backend, tree
 from ddim_from_scratch.spectrogram.config import Config
 from ddim_from_scratch.spectrogram.model import init_state
 from ddim_from_scratch.spectrogram.system import Batch, Training
-from ddim_from_scratch.spectrogram.unet import batch_statistics, init_unet, unet, unet_backward
 from ddim_from_scratch.training.optim import adamw, update_average
 
 ON_DEVICE = bool(os.environ.get("DDIM_TEST_GPU"))

@@ -15,7 +15,7 @@ FLOORS = (
     {"nn", "diffusion", "audio"},
     {"networks"},
     {"fad", "training"},
-    set(SYSTEMS),
+    {*SYSTEMS, "notes"},
     {"experiments", "systems", "train", "sample", "tune"},
 )
 FRAMEWORKS = {"tensorflow", "tensorflow_hub", "tf_keras", "keras", "torch", "torchaudio", "diffusers", "jax"}

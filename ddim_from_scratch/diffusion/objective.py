@@ -27,11 +27,6 @@ class Example(NamedTuple):
         """What the network sees."""
         return q_sample(self.x0, self.alpha_bar, self.eps)
 
-    @property
-    def noise_variance(self) -> Array:
-        """What it is told, (N,)."""
-        return 1 - self.alpha_bar
-
     def rows(self, part: slice) -> Example:
         return Example(*(array[part] for array in self))
 

@@ -26,7 +26,7 @@ from ..runtime.backend import chosen_device, threads
 from ..runtime.cli import Parser, add_hardware_options, at_least, flag, run_command
 from ..runtime.errors import UserError, line, warn, why
 from ..runtime.files import below, conforms, locking, write_json
-from ..spectrogram.config import Config, add_options, given_options, shortened
+from ..spectrogram.config import Config
 from ..spectrogram.data import Windows, load_windows
 from ..spectrogram.model import read_run
 from ..spectrogram.system import training
@@ -34,6 +34,7 @@ from ..train import train
 from ..training.checkpoint import checkpoint_path
 from ..training.guards import no_locks
 from ..training.log import read_log
+from ..training.options import shortened
 from .pictures import save_study
 
 # The search space of the paper's authors. (Their code drew a learning rate and a weight decay, but did not use them.)
@@ -77,10 +78,10 @@ def open_study(out: Path, base: Config) -> Any:
     out.mkdir(parents=True, exist_ok=True)
     shared = {name: value for name, value in json.loads(base.to_json()).items() if name not in SPACE}
     about = {"space": SPACE, "options": shared}
-    url = address(below(out, "study.db"))
+    database = below(out, "study.db")
     try:
         storage = connected(
-            url,
+            address(database),
             engine_kwargs={"connect_args": {"timeout": 60}},  # seconds to wait for another process
             heartbeat_interval=HEARTBEAT_SECONDS,
             grace_period=3 * HEARTBEAT_SECONDS,
@@ -247,14 +248,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         default=6,
         help="total number of trials, counted over all processes (default: 6, as in the paper)",
     )
-    add_options(parser)
+    Config.add_options(parser)
     add_hardware_options(parser)
     return parser.parse_args(argv)
 
 
 def base_options(args: argparse.Namespace) -> Config:
     """The options that all trials share. Unless --fad-every is given, each training is measured five times."""
-    options = given_options(args)
+    options = Config.given(args)
     for name in SPACE:
         if name in vars(args):
             raise UserError(f"{flag(name)} is {getattr(args, name)}, but it is searched for: leave it out")

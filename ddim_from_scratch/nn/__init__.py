@@ -16,7 +16,7 @@ from .activation import gelu, gelu_backward, swish, swish_backward
 from .attend import attention, attention_backward, multi_head_attention, multi_head_attention_backward
 from .block import residual_block, residual_block_backward
 from .channels import add, concatenate, split
-from .conv import conv2d, conv2d_backward
+from .conv import conv2d, conv2d_backward, depthwise_conv, depthwise_conv_backward
 from .dense import film, film_backward, geglu, geglu_backward, linear, linear_backward
 from .embedding import embed, embed_backward
 from .norm import (
@@ -44,6 +44,8 @@ __all__ = [
     "concatenate",
     "conv2d",
     "conv2d_backward",
+    "depthwise_conv",
+    "depthwise_conv_backward",
     "embed",
     "embed_backward",
     "film",

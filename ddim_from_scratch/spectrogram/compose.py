@@ -21,6 +21,7 @@ from ..audio import load_audio, log_mel
 from ..audio.contract import FRAME_LENGTH, FRAMES_PER_SECOND, HOP_LENGTH, N_MELS, SR
 from ..diffusion import DEFAULT_SAMPLING, Sampling, T, Walk, ddim_inversion, infill, q_sample, slerp
 from ..runtime.backend import CLIPS_AT_ONCE, Array, to_device, to_host
+from ..runtime.cli import counted
 from ..runtime.errors import UserError, printable, warn
 from ..runtime.memory import require_memory
 from ..runtime.streams import stream
@@ -36,7 +37,7 @@ RESAMPLINGS = 2
 
 def frames_at_once(config: Config) -> int:
     """Longest piece, in frames, drawn in one pass. With attention or a context one window: they have seen no more."""
-    return config.window_frames * (1 if config.context or config.attention != "none" else CONVOLUTIONS_REACH)
+    return config.window_frames * (CONVOLUTIONS_REACH if config.local else 1)
 
 
 def kept_shares(composed: np.ndarray) -> np.ndarray:
@@ -102,7 +103,7 @@ class Composer:
 
     def draw(self, num: int, frames: int) -> np.ndarray:
         """New music, (num, frames, 128): a piece, and what continues it."""
-        require_memory(3 * 4 * N_MELS * num * frames, f"{num} clips", "--num or --seconds")
+        require_memory(3 * 4 * N_MELS * num * frames, counted(num, "clip"), "--num or --seconds")
         rngs, piece = self._rngs(num), min(halvable(self.model.config, frames), self.piece)
         with self._bar(num, self.sampling.steps) as bar:
 

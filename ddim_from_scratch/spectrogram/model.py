@@ -19,10 +19,10 @@ from ..runtime.errors import UserError
 from ..runtime.files import conforms
 from ..runtime.tree import Tree
 from ..training.checkpoint import load_checkpoint
+from . import network
 from .config import Config
 from .data import Contents, Scaler
 from .start import draw_outline, white_variance
-from .unet import init_unet, unet
 
 NAME = "spectrogram"
 CONTRACT = {"sr": SR, "frame_length": FRAME_LENGTH, "hop_length": HOP_LENGTH, "n_fft": N_FFT, "n_mels": N_MELS}
@@ -57,18 +57,18 @@ class Model:
 
         def eps_model(x: Array, t: int) -> Array:
             seen = with_context(x, context) if self.config.context else x
-            output = self._output(seen, array_module(x).full(len(x), 1 - levels[t]))
+            told = float(self.config.noise_schedule.told(levels[t]))
+            output = self._output(seen, array_module(x).full(len(x), told))
             return PREDICTIONS[self.config.prediction].eps(x, float(levels[t]), output.copy())
 
         return eps_model
 
     @cached_property
     def _output(self) -> Callable[[Array, Array], Array]:
-        """The network's output, of what it sees and the noise variances. The next call overwrites it."""
+        """The network's output, of what it sees and is told of the noise. The next call overwrites it."""
 
-        def output(seen: Array, noise_variance: Array) -> Array:
-            params, statistics = self.network["params"], self.network["statistics"]
-            return unet(params, statistics, seen, noise_variance, layers_for(seen))[0]
+        def output(seen: Array, told: Array) -> Array:
+            return network.output(self.config, self.network, seen, told, layers_for(seen))[0]
 
         return recorded(output, self.device)
 
@@ -172,17 +172,10 @@ def understand(content: Tree) -> Saved:
 def _wrong(state: Tree, config: Config) -> str | None:
     """The name of an array that a state of this configuration has in another shape, or not at all; None if it is one.
 
-    Widths and depth are compared first: then a fresh network to compare with takes no more memory than the file.
+    The size is compared first: then a fresh network to compare with takes no more memory than the file.
     """
-    params = state["network"]["params"]
-    halvings = range(len(config.widths) - 1)
-    widths = {f"{part}{i}": config.widths[i] for i in halvings for part in ("down", "up")}
-    for block, width in (widths | {"bottom": config.widths[-1]}).items():
-        if len(params[block]) != config.block_depth:
-            return f"{block} has {len(params[block])} blocks"
-        for name, layers in params[block].items():
-            if layers["conv2"]["w"].shape[2:] != (width, width):
-                return f"{block}/{name}/conv2/w"
+    if other := network.other_size(config, state["network"]["params"]):
+        return other
     expected, found = (tree.flatten(each) for each in (init_state(config, np.random.default_rng(0)), state))
     for name, leaf in expected.items():
         if name not in found or (found[name].shape, found[name].dtype) != (leaf.shape, leaf.dtype):
@@ -196,12 +189,9 @@ def _wrong(state: Tree, config: Config) -> str | None:
 
 def init_state(config: Config, rng: np.random.Generator) -> Tree:
     """All that training changes: network {"params", "statistics"}, average (the same again) and moments."""
-    params, statistics = init_unet(
-        rng, config.widths, config.block_depth, config.attention, 1 + config.context, config.norm
-    )
-    network = {"params": params, "statistics": statistics}
-    moments = {name: tree.map(np.zeros_like, params) for name in ("m", "v")}
-    return {"network": network, "average": tree.map(np.copy, network), "moments": moments}
+    fresh = network.init(config, rng)
+    moments = {name: tree.map(np.zeros_like, fresh["params"]) for name in ("m", "v")}
+    return {"network": fresh, "average": tree.map(np.copy, fresh), "moments": moments}
 
 
 def context_channel(before: Sequence[np.ndarray], frames: int) -> np.ndarray:

@@ -20,22 +20,20 @@ from ..runtime.errors import UserError, printable, say_once
 from ..runtime.tree import Packed, Tree
 from ..training.guards import first_non_finite
 from ..training.optim import adamw, clip_gradient, norm, update_average, warmup_cosine, warmup_decay
+from . import network as networks
 from .compose import Composer
-from .config import Config, add_options, given_options
+from .config import Config
 from .data import Contents, Scaler, Windows, augmented, contents, load_windows, require_unchanged
 from .model import NAME, Model, Saved, context_channel, init_state, kept, read_run, with_context
 from .modes import MODES, composer
 from .run import Run
 from .start import outline
-from .unet import batch_statistics, unet, unet_backward
 
 __all__ = [
     "MODES",
     "Config",
     "Run",
-    "add_options",
     "composer",
-    "given_options",
     "read_run",
     "training",
 ]  # see systems.py
@@ -145,14 +143,13 @@ class Training:
 
         All of it on the device, without waiting for it.
         """
-        example, layers = Example(x0, eps, alpha_bar), layers_for(x0)
-        seen = with_context(example.x_t, context) if self.config.context else example.x_t
-        output, cache = unet(
-            network["params"], network["statistics"], seen, example.noise_variance, layers, training=True
-        )
-        noise_loss, reconstruction_loss, d_output = losses(output, example, self.config.prediction)
-        used = batch_statistics(cache)
-        _, grads = unet_backward(weight * d_output, cache, layers)
+        config, example, layers = self.config, Example(x0, eps, alpha_bar), layers_for(x0)
+        seen = with_context(example.x_t, context) if config.context else example.x_t
+        told = config.noise_schedule.told(alpha_bar)
+        output, cache = networks.output(config, network, seen, told, layers, training=True)
+        noise_loss, reconstruction_loss, d_output = losses(output, example, config.prediction)
+        used = networks.statistics(config, cache)
+        grads = networks.gradient(config, weight * d_output, cache, layers)
         return noise_loss, reconstruction_loss, tree.pack(grads, like=network["params"]), used
 
     def learning_rate(self, step: int) -> float:

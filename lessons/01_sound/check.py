@@ -60,6 +60,7 @@ EXERCISES = [
             "this is a triangle: the window is a raised cosine": lambda n: 1 - np.abs(2 * np.arange(n) / n - 1),
             "the last point is missing: i runs from 0 to n - 1": lambda n: hann(n)[:-1],
         },
+        test_to_write=True,
     ),
     Exercise(
         "ddim_from_scratch.audio.stft.overlap_add",

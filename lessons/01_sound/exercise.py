@@ -2,7 +2,8 @@
 
 Write the four functions, in this order; the later ones may call the earlier ones. `make check-01` puts each in
 the package's place, on its own, shows what it answers beside what is expected, and runs the package's tests on
-it. Loops are welcome; speed is not asked for. Leave the names and the arguments as they are.
+it. Loops are welcome; speed is not asked for. Leave the names and the arguments as they are. A test to write comes
+last.
 """
 
 import numpy as np
@@ -78,5 +79,15 @@ def istft(
         sum w^2   1 |  .-.   .-.   .-.         hops of half a window: between 1/2 and 1, so it
                     | /   '-'   '-'   \\        must be divided by, and is 0 at the first sample
                   0 |/                 \\
+    """
+    raise NotImplementedError
+
+
+def test_hann(hann):
+    """A test of `hann`: assertions that hold for the right window, and fail for wrong ones.
+
+    `make check-01` calls it with the right function, which it must accept, and with nine wrong ones. It says how many
+    of them your test finds, and describes the others. Assert properties of the window, not its formula: where it is
+    0 and 1, its symmetry, what two windows half their length apart add up to, what its FFT looks like.
     """
     raise NotImplementedError

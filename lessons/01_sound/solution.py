@@ -50,3 +50,13 @@ def istft(
     result = np.zeros((*samples.shape[:-1], length), samples.dtype)
     result[..., :covered] = samples[..., :length]
     return result
+
+
+def test_hann(hann):
+    """Ends, middle, symmetry, the sum of two, and the spectrum: the FFT of a raised cosine has three lines."""
+    w = hann(16)
+    assert w.shape == (16,)
+    assert np.isclose(w[0], 0) and np.isclose(w[8], 1)
+    assert np.allclose(w[1:], w[:0:-1])
+    assert np.allclose(w[:8] + w[8:], 1)
+    assert np.allclose(np.fft.rfft(w)[2:], 0)  # a triangle has all of the above

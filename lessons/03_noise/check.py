@@ -195,5 +195,6 @@ EXERCISES = [
                 )
             ),
         },
+        test_to_write=True,
     ),
 ]

@@ -1,7 +1,7 @@
 """Exercises of lesson 03: the way into the noise, and a step back.
 
 Write the four functions; they stand on their own. `make check-03` puts each in the package's place, shows what it
-answers beside what is expected, and runs the package's tests on it.
+answers beside what is expected, and runs the package's tests on it. A test to write comes last.
 """
 
 import numpy as np
@@ -61,5 +61,15 @@ def posterior(x0, x_t, ab_t: float, ab_s: float):
              .--.   /   \\  .---.
             /    \\ /     \\/     \\
         ---x_t---------------x_0-----> x_s
+    """
+    raise NotImplementedError
+
+
+def test_posterior(posterior):
+    """A test of `posterior`: assertions that hold for the right function, and fail for wrong ones.
+
+    `make check-03` calls it with the right function, which it must accept, and with six wrong ones. It says how many of
+    them your test finds, and describes the others. Assert Bayes' rule, not the formula: for fixed x0 and x_t,
+    q(x_s | x0) q(x_t | x_s) is a constant times q(x_s | x_t, x0), at every x_s.
     """
     raise NotImplementedError

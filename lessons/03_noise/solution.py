@@ -35,3 +35,14 @@ def posterior(x0, x_t, ab_t: float, ab_s: float):
     beta = 1 - alpha
     mean = ab_s**0.5 * beta / (1 - ab_t) * x0 + alpha**0.5 * (1 - ab_s) / (1 - ab_t) * x_t
     return mean, (1 - ab_s) / (1 - ab_t) * beta
+
+
+def test_posterior(posterior):
+    """Bayes' rule: prior times likelihood is a constant times the posterior, at every x_s."""
+    x0, x_t, ab_t, ab_s = 1.0, -0.5, 0.4, 0.6
+    mean, variance = posterior(x0, x_t, ab_t, ab_s)
+    x_s, alpha = np.linspace(-3, 3, 50), ab_t / ab_s
+    log_prior = -((x_s - ab_s**0.5 * x0) ** 2) / (2 * (1 - ab_s))
+    log_likelihood = -((x_t - alpha**0.5 * x_s) ** 2) / (2 * (1 - alpha))
+    log_posterior = -((x_s - mean) ** 2) / (2 * variance)
+    assert np.ptp(log_prior + log_likelihood - log_posterior) < 1e-9

@@ -161,6 +161,7 @@ EXERCISES = [
             "the means are over the channels only: take them over samples, time and mel bins": norm(axes=(3,)),
             "this is 0, which is right only for a dy of all ones": lambda dy, cache: np.zeros_like(dy),
         },
+        test_to_write=True,
     ),
     Exercise(
         "ddim_from_scratch.nn.resize.upsample_backward",

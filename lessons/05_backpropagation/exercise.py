@@ -2,7 +2,8 @@
 
 Write the four functions, in any order. `make check-05` puts each in the package's place, on its own, shows what
 it answers beside what is expected, and runs the package's gradient checks on it. Loops are welcome; speed is not
-asked for. Leave the names and the arguments as they are. Keep the dtype: float32 in, float32 out.
+asked for. Leave the names and the arguments as they are. Keep the dtype: float32 in, float32 out. A test to write comes
+last.
 
 dy is the loss's derivative by the layer's output, an array of its shape. `cache` is what the layer has kept.
 """
@@ -64,5 +65,16 @@ def upsample_backward(dy: np.ndarray) -> np.ndarray:
         y[2i-1]  y[2i]  y[2i+1]  y[2i+2]       the outputs that x[i] has gone into, and its weights there;
             \\      |       |       /            the first and the last x go into themselves once more, in
             1/4   3/4     3/4    1/4           their neighbour's place
+    """
+    raise NotImplementedError
+
+
+def test_batch_norm_backward(batch_norm_backward):
+    """A test of `batch_norm_backward`: assertions that hold for the right function, and fail for wrong ones.
+
+    `make check-05` calls it with the right function, which it must accept, and with twelve wrong ones. It says how many
+    of them your test finds, and describes the others. `y, cache = batch_norm(x)`, from ddim_from_scratch.nn, is the
+    layer. Move x by a little and compare the change of sum(dy * y) with sum(dx * change of x). Think about which dy
+    you take: some accept everything.
     """
     raise NotImplementedError

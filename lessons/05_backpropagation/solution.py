@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ddim_from_scratch.nn import batch_norm
+
 
 def swish_backward(dy: np.ndarray, cache: np.ndarray) -> np.ndarray:
     """dy times the slope."""
@@ -46,3 +48,14 @@ def upsample_backward(dy: np.ndarray) -> np.ndarray:
         return dx
 
     return halve_rows(halve_rows(dy).swapaxes(1, 2)).swapaxes(1, 2)
+
+
+def test_batch_norm_backward(batch_norm_backward):
+    """A gradient check with random dy: dy of all ones has a gradient of 0, and so finds little."""
+    rng = np.random.default_rng(0)
+    step, dy, x = rng.standard_normal((3, 2, 4, 3, 2))
+    x = 3 * x + 1
+    dx = batch_norm_backward(dy, batch_norm(x)[1])
+    assert dx.shape == x.shape
+    change = batch_norm(x + 1e-5 * step)[0] - batch_norm(x - 1e-5 * step)[0]
+    assert np.isclose(np.sum(dy * change) / 2e-5, np.sum(dx * step), rtol=1e-6)

@@ -29,6 +29,7 @@ from ddim_from_scratch.diffusion import (
     uniform_tau,
     velocity,
 )
+from ddim_from_scratch.networks.unet import unet
 from ddim_from_scratch.nn.fast import layers_for
 from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.backend import parallel, threads
@@ -37,7 +38,6 @@ from ddim_from_scratch.spectrogram.config import Config
 from ddim_from_scratch.spectrogram.data import load_windows
 from ddim_from_scratch.spectrogram.model import Model
 from ddim_from_scratch.spectrogram.system import Batch, Training
-from ddim_from_scratch.spectrogram.unet import unet
 from ddim_from_scratch.training.checkpoint import checkpoint_path, save_checkpoint
 from ddim_from_scratch.training.log import Log
 from ddim_from_scratch.training.loop import checkpoint

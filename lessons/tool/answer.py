@@ -19,7 +19,7 @@ from typing import Any
 
 MEMORY = 4 << 30  # bytes of addresses, of which threads of BLAS take some
 PRINTED = 50_000_000  # bytes that a student's code may print
-STOLEN = "It calls the function of the package that it replaces: write it without."
+STOLEN = "It calls the package's function of this name: write it without."
 FORBIDDEN = ("subprocess.", "os.fork", "os.exec", "os.posix_spawn", "os.spawn", "os.system", "os.kill", "signal.")
 FORBIDDEN += ("ctypes.", "socket.", "pty.", "shutil.", "resource.", "syslog.", "mmap.", "gc.get_")
 WRITING = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.chmod", "os.chown"}

@@ -119,7 +119,7 @@ def judged(lesson: str, name: str, path: Path, time_limit: float) -> tuple[str, 
         return "failed", str(error)
     with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryFile() as printed:
         folder, said = Path(scratch, "copy"), printed.fileno()
-        copy_package(folder, name)
+        copy_package(folder, name.removeprefix("test_"))
         (folder / path.name).write_bytes(text)
         calls_out, calls_in = os.pipe()
         answers_out, answers_in = os.pipe()

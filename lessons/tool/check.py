@@ -3,7 +3,8 @@
 A lesson's check.py lists its exercises. Each is judged in its own process, and the student's file runs in another, so
 that a wrong or endless function cannot affect the others, nor decide on itself. First come examples: small inputs on
 which the student's answer is compared with the package's, and known mistakes are recognised by their answers. Then the
-package's tests run, with the student's function in place of the package's.
+package's tests run, with the student's function in place of the package's. Some exercises ask for a test, too: it is
+scored by the known mistakes that it finds.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import importlib.util
 import inspect
 import json
 import os
+import random
 import sys
 import traceback
 from collections.abc import Callable, Collection, Mapping
@@ -49,6 +51,8 @@ class Exercise:
     mistakes: functions that make a known mistake, by the sentence that explains it. A mistake is recognised if it
         answers an example as the student's function does, and differently from the package's.
     tolerance: of examples, relative to the largest value of the answer.
+    test_to_write: whether the student also writes `test_NAME(NAME)`. It must accept the right function and find the
+        mistakes, which take all arguments of the function then.
     """
 
     replaces: str
@@ -56,6 +60,7 @@ class Exercise:
     examples: Mapping[str, Probe]
     mistakes: Mapping[str, Callable] = field(default_factory=dict)
     tolerance: float = 1e-6
+    test_to_write: bool = False
 
     @property
     def name(self) -> str:
@@ -76,11 +81,17 @@ def exercises(folder: Path) -> list[Exercise]:
     return importlib.import_module(f"lessons.{folder.name}.check").EXERCISES
 
 
+def tasks(folder: Path) -> list[str]:
+    """The names of the functions that the lesson in `folder` asks for, tests among them."""
+    found = exercises(folder)
+    return [*(e.name for e in found), *(f"test_{e.name}" for e in found if e.test_to_write)]
+
+
 def check(folder: Path, path: Path, time_limit: float = TIME_LIMIT) -> dict[str, Verdict]:
     """Judges every exercise of a lesson, as written in the file `path`, each in its own process."""
     if not path.exists():
         raise UserError(f"{path} does not exist: write the exercises of {folder.name} there")
-    names = [exercise.name for exercise in exercises(folder)]
+    names = tasks(folder)
     with ThreadPoolExecutor(available_cores()) as pool:
         verdicts = pool.map(lambda name: judge_apart(folder, name, path, time_limit), names)
         return dict(zip(names, verdicts, strict=True))
@@ -98,11 +109,8 @@ def judge(exercise: Exercise, channel: Channel, file: str) -> Verdict:
     """
     original, in_place = exercise.original(), changed_in_place(exercise)
     expected = {label: probe(original) for label, probe in exercise.examples.items()}
-    try:
-        if problem := channel.call("load"):
-            return Verdict("failed", str(problem))
-    except Exception as error:
-        return Verdict("failed", f"{file} can't be imported. {describe(error)}")
+    if problem := imported(channel, file):
+        return Verdict("failed", problem)
 
     @functools.wraps(original)
     def student(*args: Any, **kwargs: Any) -> Any:
@@ -128,6 +136,47 @@ def judge(exercise: Exercise, channel: Channel, file: str) -> Verdict:
             )
             return Verdict("failed", f"{label}: the values are right, but {advice}")
     return run_tests(exercise, calls)
+
+
+def judge_test(exercise: Exercise, channel: Channel, file: str) -> Verdict:
+    """Scores the student's test of an exercise, in the process at the other end of `channel`.
+
+    The right function comes three times among the mistakes, in random order: counting calls does not help a test.
+    """
+    if problem := imported(channel, file):
+        return Verdict("failed", problem)
+    functions = [*exercise.mistakes.items(), *[("", exercise.original())] * 3]
+    alive = set()
+    for sentence, function in random.SystemRandom().sample(functions, len(functions)):
+        try:
+            channel.call(f"test_{exercise.name}", disguised(function))
+        except NotImplementedError:
+            return Verdict("to do", "not written yet")
+        except Exception as error:
+            if not sentence:
+                return Verdict("failed", f"It rejects the right {exercise.name}. {describe(error)}")
+        else:
+            alive.add(sentence)
+    missed = [sentence for sentence in exercise.mistakes if sentence in alive]
+    score = f"finds {len(exercise.mistakes) - len(missed)} of {len(exercise.mistakes)} wrong functions"
+    return Verdict("failed", "\n".join([f"{score}; not:", *missed])) if missed else Verdict("passed", score)
+
+
+def disguised(function: Callable) -> Callable:
+    """`function` without its name."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return call
+
+
+def imported(channel: Channel, file: str) -> str:
+    """Imports the student's file at the other end. Returns what is wrong with it, or an empty text."""
+    try:
+        return str(channel.call("load"))
+    except Exception as error:
+        return f"{file} can't be imported. {describe(error)}"
 
 
 def changed_in_place(exercise: Exercise) -> set[str]:
@@ -327,9 +376,9 @@ def remember(verdicts: Mapping[str, Verdict]) -> None:
 
 
 def main(folder: str, name: str, file: str, read_fd: str, write_fd: str, verdict_fd: str) -> None:
-    (exercise,) = (e for e in exercises(Path(folder)) if e.name == name)
+    (exercise,) = (e for e in exercises(Path(folder)) if name in {e.name, f"test_{e.name}"})
     channel = Channel(int(read_fd), int(write_fd), {}, trusts=False)
-    result = judge(exercise, channel, file)
+    result = (judge if name == exercise.name else judge_test)(exercise, channel, file)
     if channel.ended:
         result = Verdict("ended", "")
     with os.fdopen(int(verdict_fd), "w") as pipe:

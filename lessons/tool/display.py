@@ -26,7 +26,7 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-from ddim_from_scratch.audio import write_wav
+from ddim_from_scratch.audio import log_mel, write_wav
 from ddim_from_scratch.audio.contract import SR
 
 from . import terminal
@@ -147,7 +147,10 @@ class Picture:
 
 @dataclass
 class Sound:
+    """A player, with a spectrogram beside it."""
+
     wav: bytes
+    picture: bytes  # WebP
     seconds: float
     label: str
 
@@ -156,8 +159,9 @@ class Sound:
 
     def html(self) -> str:
         label = html.escape(self.label)
+        image = f'<img src="{data_uri("image/webp", self.picture)}" alt="log-mel spectrogram: {label}">'
         player = f'<audio controls preload="metadata" src="{data_uri("audio/wav", self.wav)}" aria-label="{label}">'
-        return f'<figure class="sound"><figcaption>{label}</figcaption>{player}</audio></figure>'
+        return f'<figure class="sound"><figcaption>{label}</figcaption>{image}{player}</audio></figure>'
 
     _repr_html_ = html
 
@@ -195,8 +199,8 @@ def show_answer(*functions: Callable) -> None:
             print(f"[{function.__name__} is an exercise: its text appears here when yours has passed its check]")
 
 
-def sound(samples: np.ndarray, label: str, sr: int = SR) -> None:
-    """Shows a player for samples (n,) at `sr` Hz, with a label.
+def sound(samples: np.ndarray, label: str) -> None:
+    """Shows a player for samples (n,) at 16 kHz with a label, and their log-mel spectrogram.
 
     All players are equally loud (see LOUDNESS), so that a comparison compares nothing else, and none clips.
     """
@@ -206,8 +210,17 @@ def sound(samples: np.ndarray, label: str, sr: int = SR) -> None:
         samples = samples * min(LOUDNESS / rms, 0.99 / peak)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "sound.wav")
-        write_wav(path, samples, sr)
-        show(Sound(path.read_bytes(), len(samples) / sr, label))
+        write_wav(path, samples, SR)
+        show(Sound(path.read_bytes(), spectrogram_picture(samples), len(samples) / SR, label))
+
+
+def spectrogram_picture(samples: np.ndarray) -> bytes:
+    """The log-mel spectrogram of `samples` as WebP: time to the right, mel bins up, 80 dB from black to white."""
+    loudness = 20 / np.log(10) * log_mel(samples.astype(np.float32)).T[::-1]
+    colours = plt.get_cmap("magma")((loudness - loudness.max()) / 80 + 1, bytes=True)
+    with io.BytesIO() as file:
+        Image.fromarray(colours[..., :3]).save(file, format="webp", quality=80)
+        return file.getvalue()
 
 
 def film(figure: plt.Figure, draw: Callable[[int], Any], frames: int, label: str, frames_per_second: int = 15) -> None:

@@ -18,14 +18,15 @@ from ddim_from_scratch.runtime.files import replacing, write_json
 
 from . import apart
 from .channel import clean
-from .check import Verdict, check, exercises
-from .percent import ROOT, find
+from .check import Verdict, check, tasks
+from .form import read_form
+from .percent import ROOT, find, without_answers
 
 LEFT_OUT = {"solution.py", ".ci", ".github"}  # file and folder names that students do not get
 
 
 def student_copy(target: Path) -> None:
-    """Copies to `target` what is under version control, without solutions.
+    """Copies to `target` what is under version control, without solutions and model answers.
 
     Raises UserError if `target` is not an empty folder outside the repository, or the repository is not Git's.
     """
@@ -39,13 +40,16 @@ def student_copy(target: Path) -> None:
         if not LEFT_OUT.intersection(name.parts) and (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name, follow_symlinks=False)
+    for path in target.glob("lessons/*/lesson.py"):
+        path.write_text(without_answers(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def grade(submissions: Path, scores: Path, time_limit: float) -> dict:
     """Grades every NN_name/exercise.py in each folder of `submissions`. Writes the result to `scores` and returns it.
 
-    A submission is a folder named after its author. `scores`, a JSON file, is rewritten after each submission; a
-    table of all points lies beside it, with the ending .csv. A lesson that is missing has no points.
+    A submission is a folder named after its author. `scores`, a JSON file, is rewritten after each submission. Beside
+    it lie a table of all points (.csv) and what was written on the experiments, to be read (.md). A lesson that is
+    missing has no points.
     """
     if not submissions.is_dir():
         raise UserError(f"{submissions} is not a folder: name one that holds a folder for each student")
@@ -62,6 +66,8 @@ def grade(submissions: Path, scores: Path, time_limit: float) -> dict:
         write_json(scores, result)
         with replacing(scores.with_suffix(".csv")) as file:
             file.write(table(result, csv_text).encode())
+        with replacing(scores.with_suffix(".md")) as file:
+            file.write(experiments(result).encode())
     return result
 
 
@@ -79,7 +85,7 @@ def submitted(student: Path) -> Iterator[Path]:
 
 def marks(lesson: Path, found: list[Path], student: Path, time_limit: float) -> dict:
     """One lesson of one submission: points, and the verdict on each exercise."""
-    names = [exercise.name for exercise in exercises(lesson)]
+    names = tasks(lesson)
     if len(found) == 1:
         try:
             verdicts = check(lesson, found[0], time_limit)
@@ -95,7 +101,20 @@ def marks(lesson: Path, found: list[Path], student: Path, time_limit: float) -> 
         "points": points,
         "of": len(verdicts),
         "exercises": {name: verdict._asdict() for name, verdict in verdicts.items()},
+        "experiment": read_form(found[0]) if len(found) == 1 else "",
     }
+
+
+def experiments(result: dict) -> str:
+    """What every student wrote on the experiments, lesson by lesson."""
+    lessons = list(next(iter(result.values()), {}))
+    forms = (
+        f"## {name[:2]} {student}\n\n{marked[name]['experiment']}\n"
+        for name in lessons
+        for student, marked in result.items()
+        if marked[name]["experiment"]
+    )
+    return "\n".join(forms)
 
 
 def table(result: dict, write: Any) -> str:

@@ -9,6 +9,9 @@
     # %% tags=["hide-input"]
     draws("a figure", code="folded on the page, left out in the terminal")
 
+    # %% [markdown] tags=["answer"]
+    # A model answer: folded on the page, left out in the terminal and in a student's copy.
+
 VS Code, Jupyter (with Jupytext) and Spyder open such a file as a notebook, and Python simply runs it.
 """
 
@@ -25,6 +28,7 @@ from ddim_from_scratch.runtime.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]  # the repository's
 LESSONS = ROOT / "lessons"
+ANSWER = "model answer: write yours first"  # what a folded answer is called
 
 SETUP = f"""\
 # Makes `import lessons` work: from the repository around this notebook, or else from the one that made it.
@@ -43,6 +47,7 @@ class Cell(NamedTuple):
     text: str  # prose without its comment marks, or code as it stands
     line: int  # of the file, from 1, on which the text begins
     hidden: bool = False  # code that is folded away
+    answer: bool = False  # part of a model answer
 
     @property
     def code(self) -> str:
@@ -102,8 +107,15 @@ def parse(text: str, name: str = "lesson") -> list[Cell]:
                 raise UserError(f"{name}:{number}: code in a markdown cell: begin the line with '# ', or a '# %%' cell")
         if body := cell.source.strip("\n"):
             blank = next(i for i, line in enumerate(lines[start + 1 :]) if line)
-            cells.append(Cell(cell.cell_type, body, start + blank + 2, "hide-input" in cell.metadata.get("tags", [])))
+            tags = cell.metadata.get("tags", [])
+            cells.append(Cell(cell.cell_type, body, start + blank + 2, "hide-input" in tags, "answer" in tags))
     return cells
+
+
+def without_answers(text: str) -> str:
+    """A percent-format file without its model answers."""
+    cells = re.split(r"^(?=# %%)", text, flags=re.MULTILINE)
+    return "".join(cell for cell in cells if '"answer"' not in cell.partition("\n")[0])
 
 
 def notebook(lesson: Lesson) -> str:
@@ -111,7 +123,10 @@ def notebook(lesson: Lesson) -> str:
     cells = []
     for i, cell in enumerate([lesson.cells[0], Cell("code", SETUP, 0), *lesson.cells[1:]]):
         new = nbformat.v4.new_code_cell if cell.kind == "code" else nbformat.v4.new_markdown_cell
-        folded = {"tags": ["hide-input"], "jupyter": {"source_hidden": True}}
-        cells.append(new(cell.text, id=f"cell-{i}", metadata=folded if cell.hidden else {}))
+        folded = {"tags": ["hide-input"], "jupyter": {"source_hidden": True, "outputs_hidden": cell.answer}}
+        text = cell.text
+        if cell.answer and cell.kind == "markdown":
+            text = f"<details><summary>{ANSWER}</summary>\n\n{text}\n\n</details>"
+        cells.append(new(text, id=f"cell-{i}", metadata=folded if cell.hidden or cell.answer else {}))
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     return nbformat.writes(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}))

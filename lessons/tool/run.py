@@ -65,28 +65,31 @@ def run(lesson: Lesson) -> Run:
     """Runs every cell, and prints prose, code and results. Raises LessonError if a cell fails."""
     colour = sys.stdout.isatty()
     namespace: dict[str, Any] = {"__name__": "__main__", "__file__": str(lesson.path)}
+    aside: dict[str, Any] = {}  # the names of a model answer, which a student's copy lacks
     steps = []
     start = time.perf_counter()
     plt.switch_backend("Agg")
     with plt.rc_context():
         for cell in lesson.cells:
+            aside = (aside or dict(namespace)) if cell.answer else {}
+            out = io.StringIO() if cell.answer else sys.stdout
             if cell.kind == "markdown":
-                print(terminal.prose(cell.text, colour), end="\n\n", flush=True)
+                print(terminal.prose(cell.text, colour), end="\n\n", file=out, flush=True)
                 steps.append(Step(cell, []))
                 continue
             if cell.code and not cell.hidden:
-                print(terminal.code(cell.code, colour), flush=True)
-            with recorded() as shown:
+                print(terminal.code(cell.code, colour), file=out, flush=True)
+            with recorded(out) as shown:
                 try:
                     # The newlines give the traceback the line numbers of the file.
-                    exec(compile("\n" * (cell.line - 1) + cell.text, str(lesson.path), "exec"), namespace)
+                    exec(compile("\n" * (cell.line - 1) + cell.text, str(lesson.path), "exec"), aside or namespace)
                     display.show_figures()
                 except (Exception, SystemExit) as error:
                     print_traceback(error, str(lesson.path))
                     raise LessonError(lesson.path) from None
                 finally:
                     plt.close("all")
-            print(flush=True)
+            print(file=out, flush=True)
             steps.append(Step(cell, shown))
     done = Run(lesson, steps, time.perf_counter() - start)
     print(f"Lesson {lesson.number}: {done.time_taken}.")
@@ -94,10 +97,9 @@ def run(lesson: Lesson) -> Run:
 
 
 @contextmanager
-def recorded() -> Iterator[list[Any]]:
-    """Collects what is printed, shown and drawn. Everything but pictures also appears in the terminal."""
+def recorded(out: Any) -> Iterator[list[Any]]:
+    """Collects what is printed, shown and drawn. Everything but pictures is also printed to `out`."""
     shown: list[Any] = []
-    out = sys.stdout
     with (
         redirect_stdout(Tee(out, shown)),
         patch.object(display, "recording", shown),

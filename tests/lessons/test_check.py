@@ -9,7 +9,8 @@ import textwrap
 import psutil
 import pytest
 
-from lessons.tool.check import check, compare, exercises, judge_apart, recognise
+from lessons.tool.check import check, compare, exercises, judge_apart, recognise, tasks
+from lessons.tool.form import form_report, read_form
 from lessons.tool.grade import grade, student_copy
 from lessons.tool.percent import ROOT, find
 
@@ -21,9 +22,9 @@ SOLVED = pytest.mark.parametrize(
 
 
 @LESSONS
-def test_two_to_four_exercises_untouched(folder):
+def test_exercises_untouched_are_to_do(folder):
     verdicts = check(folder, folder / "exercise.py")
-    assert 2 <= len(verdicts) <= 4
+    assert 2 <= len(exercises(folder)) <= 4
     assert {verdict.state for verdict in verdicts.values()} == {"to do"}
 
 
@@ -102,6 +103,31 @@ def judged(tmp_path, text, name="hann", time_limit=60):
 )
 def test_verdicts(tmp_path, text, state, message):
     verdict = judged(tmp_path, text)
+    assert verdict.state == state, verdict
+    assert message in verdict.message
+
+
+ENDS = "assert hann(8)[0] == 0 and hann(8)[4] == 1"
+
+
+@pytest.mark.parametrize(
+    ("text", "state", "message"),
+    [
+        ("def test_hann(hann): ...", "failed", "finds 0 of 9 wrong functions; not:\nthis is the symmetric window"),
+        (f"def test_hann(hann): {ENDS}", "failed", "not:\nthis is the square root"),
+        ("def test_hann(hann): assert hann(8)[0] == 1", "failed", "rejects the right hann. line 2, `def test_hann"),
+        ("calls = []\ndef test_hann(hann): calls.append(0); assert len(calls) == 10", "failed", "rejects the right"),
+        (
+            f"from ddim_from_scratch.audio.stft import hann as right\ndef test_hann(hann): {ENDS}; right(8)",
+            "failed",
+            "write it",
+        ),
+        ("def test_hann(hann): assert hann.__name__ == 'hann'", "failed", "rejects the right"),
+        ("def test_hann(hann): raise NotImplementedError", "to do", "not written yet"),
+    ],
+)
+def test_a_test_is_scored_by_the_mistakes_it_finds(tmp_path, text, state, message):
+    verdict = judged(tmp_path, text, "test_hann")
     assert verdict.state == state, verdict
     assert message in verdict.message
 
@@ -218,6 +244,18 @@ def test_no_trick_counts_as_an_answer(tmp_path, name):
     assert not [process for process in left if str(tmp_path) in " ".join(command_of(process))]
 
 
+def test_the_form_of_an_experiment_is_read_and_not_run(tmp_path):
+    path = tmp_path / "exercise.py"
+    for text, said in (
+        ("x = 1", "is missing"),
+        ('EXPERIMENT = """\n| 2 | ? |\n\nIs it so? ?\n"""\nraise SystemExit(1)', "2 blanks"),
+        ('EXPERIMENT = """\n| 2 | 3 |\nIs it so? Yes."""', "filled in"),
+    ):
+        path.write_text(text)
+        assert said in form_report(path)
+    assert read_form(path) == "| 2 | 3 |\nIs it so? Yes." and read_form(tmp_path) == ""
+
+
 def submit(folder, name, text, lesson=SOUND.name):
     path = folder / name / "lessons" / lesson / "exercise.py"
     path.parent.mkdir(parents=True)
@@ -228,7 +266,7 @@ def submit(folder, name, text, lesson=SOUND.name):
 def test_one_submission_ends_nobody_elses_grading(tmp_path):
     inbox, scores = tmp_path / "in", tmp_path / "scores.json"
     submit(inbox, "crash", "import os\nos.abort()")
-    good = submit(inbox, "good", GOOD)
+    good = submit(inbox, "good", GOOD + '\nEXPERIMENT = """\nTwice as loud.\n"""\n')
     submit(inbox, "loop", "def hann(n):\n    while True: pass")
     submit(inbox, "surrogate", "raise ValueError('\\ud800')")
     submit(inbox, os.fsdecode(b"J\xfcrgen"), GOOD)
@@ -254,7 +292,8 @@ def test_one_submission_ends_nobody_elses_grading(tmp_path):
         return result[name][SOUND.name]["exercises"]["hann"]["message"]
 
     assert "never end" in said("loop") and "2 copies" in said("twice") and "not a file" in said("folder")
-    assert all(lessons[SOUND.name]["of"] == len(exercises(SOUND)) for lessons in result.values())
+    assert all(lessons[SOUND.name]["of"] == len(tasks(SOUND)) for lessons in result.values())
+    assert scores.with_suffix(".md").read_text() == "## 01 good\n\nTwice as loud.\n"
     rows = list(csv.reader(scores.with_suffix(".csv").read_text().splitlines()))
     assert rows[0][:3] == ["student", "01", "02"] and rows[1][0] == "'=nothing" and len(rows) == len(result) + 2
     assert next(row for row in rows if row[0] == "good")[:2] == ["good", "1"]
@@ -271,6 +310,8 @@ def test_student_copy_has_no_solutions_and_can_be_worked_in(tmp_path):
     assert {"Makefile", "pyproject.toml", "ddim_from_scratch/audio/stft.py", "tests/audio/test_stft.py"} <= files
     assert "scores.json.left" not in files
     assert not [name for name in files if "solution" in name or ".git/" in name or name.startswith("build/")]
+    lessons = [path.read_text(encoding="utf-8") for path in (tmp_path / "copy").glob("lessons/*/lesson.py")]
+    assert len(lessons) == len(find()) and not [text for text in lessons if 'tags=["answer"' in text]
     for folder in (ROOT / "copy", tmp_path / "copy"):
         with pytest.raises(ValueError, match="name a new folder"):
             student_copy(folder)

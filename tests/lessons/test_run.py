@@ -72,6 +72,22 @@ def test_what_a_lesson_shows_in_its_order(tmp_path, capsys):
     assert "[sound, 0.1 s: silence]" in printed and "show_source(hann)" not in printed and "fig, ax" not in printed
 
 
+def test_a_model_answer_is_folded_unprinted_and_leaves_no_names(tmp_path, capsys):
+    text = (
+        LESSON.splitlines(keepends=True)[0] + "# # Title\n#\n# Prose.\n\n# %%\nx = 1\n\n"
+        '# %% [markdown] tags=["answer"]\n# The result is two.\n\n# %% tags=["answer"]\nx = 2\nprint("here", x)\n\n'
+        '# %% tags=["answer"]\nx += 1\nassert x == 3\n\n# %%\nassert x == 1\n'
+    )
+    done = run(lesson(text, tmp_path / "lesson.py"))
+    printed = capsys.readouterr().out
+    assert "result is two" not in printed and "here" not in printed
+    written = page.write_lesson(tmp_path, done, [done.lesson]).read_text()
+    before, folded = written.split('<details class="answer">')
+    inside, _, after = folded.partition("</details>")
+    assert "The result is two." in inside and "here 2" in inside and "here 2" not in before + after
+    assert "answer" not in percent.without_answers(text) and percent.without_answers(text).count("# %%") == 3
+
+
 def test_an_error_names_the_lesson_and_its_line(tmp_path, capsys):
     text = "# %% [markdown]\n# # T\n#\n# P\n\n# %%\nx = 1\n\ndef f():\n    return x / 0\n\n# %%\nf()\n"
     with pytest.raises(LessonError):
@@ -141,7 +157,7 @@ def test_equations_for_the_page():
 
 
 def test_what_is_shown_is_escaped():
-    for item in (Text("<b>"), Source("x < y & z", "<b>"), Sound(b"", 1, "<b>"), Picture("image/png", b"", "<b>")):
+    for item in (Text("<b>"), Source("x < y & z", "<b>"), Sound(b"", b"", 1, "<b>"), Picture("image/png", b"", "<b>")):
         assert "<b>" not in item.html() and "&lt;" in item.html()
 
 

@@ -9,6 +9,8 @@ scores (attend), and four channels at a time everywhere (vector.cu).
 from .... import nn
 from ....nn import (
     add,
+    depthwise_conv,
+    depthwise_conv_backward,
     embed,
     embed_backward,
     film,

@@ -22,6 +22,7 @@ from .dense import (
     rms_norm,
     rms_norm_backward,
 )
+from .depthwise import depthwise_conv, depthwise_conv_backward
 from .embedding import embed_backward
 from .norm import batch_norm, batch_norm_backward, batch_norm_inference, group_norm, group_norm_backward
 from .resize import average_pool, average_pool_backward, max_pool, upsample, upsample_backward
