@@ -21,11 +21,12 @@ from types import ModuleType
 
 import numpy as np
 
+from ..nn.attend import init_multi_head_attention
+from ..nn.block import init_residual_block
+from ..nn.dense import init_linear
 from ..nn.embedding import DIMENSIONS, sinusoidal_embedding
-from ..nn.init import init_linear, init_multi_head_attention, init_residual_block
 from ..runtime.backend import Array, array_module
-from ..runtime.tree import Tree
-from .cache import cache_for
+from ..runtime.tree import Tree, cache_for
 
 HEADS, HEAD_DIM = 4, 1
 ATTENTIONS = ("none", "lowest", "all")

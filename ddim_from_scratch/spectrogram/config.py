@@ -129,6 +129,11 @@ class Shape(Recordings):
         self.frames("--window-seconds", self.window_seconds)
 
     @property
+    def features(self) -> int:
+        """Numbers of each frame that the network is told beside spectrograms, in a system that has such."""
+        return 0
+
+    @property
     def size_divisor(self) -> int:
         """What the time and mel sizes must be divisible by: 2 to the number of halvings."""
         return 2 ** (len(self.widths) - 1) if self.network == "unet" else 1

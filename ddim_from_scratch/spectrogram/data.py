@@ -20,8 +20,8 @@ from ..runtime.backend import parallel
 from ..runtime.cli import counted
 from ..runtime.errors import UserError, printable, say_once, warn
 from ..runtime.files import read_bytes
+from ..training.datasets import hold_out, recordings
 from .config import Config
-from .datasets import hold_out, recordings
 
 LOG_MIN, LOG_MAX = np.log([MEL_MIN, MEL_MAX], dtype=np.float32)
 

@@ -164,7 +164,7 @@ def unet_mistake(**options):
 
 EXERCISES = [
     Exercise(
-        "ddim_from_scratch.nn.channels.split",
+        "ddim_from_scratch.nn.resize.split",
         tests=checks("concatenate", "unet, attention none", "unet, attention all"),
         examples={
             "channels of each part of split(dy (1, 1, 2, 6), [2, 1, 3])": (

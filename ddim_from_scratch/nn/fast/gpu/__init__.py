@@ -6,6 +6,9 @@ swish and sums on its way (conv, block), normalisation over all samples at once 
 scores (attend), and four channels at a time everywhere (vector.cu).
 """
 
+import sys
+from functools import partial
+
 from .... import nn
 from ....nn import (
     add,
@@ -22,12 +25,13 @@ from ....nn import (
     layer_norm,
     layer_norm_backward,
     max_pool,
+    multi_head_attention_backward,
     rms_norm,
     rms_norm_backward,
     swish,
     swish_backward,
 )
-from .attend import attention, attention_backward, multi_head_attention, multi_head_attention_backward
+from .attend import attention, attention_backward
 from .block import residual_block, residual_block_backward
 from .conv import conv2d, conv2d_backward, linear, linear_backward
 from .norm import batch_norm, batch_norm_backward, batch_norm_inference, group_norm, group_norm_backward
@@ -39,5 +43,7 @@ from .resize import (
     upsample,
     upsample_backward,
 )
+
+multi_head_attention = partial(nn.multi_head_attention, layers=sys.modules[__name__])
 
 __all__ = nn.__all__

@@ -6,12 +6,12 @@ Winograd's convolution (winograd, taps), tiles that stay in a core's cache, Pyth
 done while its convolutions copy their tiles (block).
 """
 
+import sys
+from functools import partial
+
 from .... import nn
-from ....nn import embed, film, film_backward, gelu, gelu_backward
-from .activation import swish, swish_backward
-from .attend import attention, attention_backward, multi_head_attention, multi_head_attention_backward
+from ....nn import embed, film, film_backward, gelu, gelu_backward, multi_head_attention_backward
 from .block import residual_block, residual_block_backward
-from .channels import add, concatenate, split
 from .dense import (
     geglu,
     geglu_backward,
@@ -21,11 +21,25 @@ from .dense import (
     linear_backward,
     rms_norm,
     rms_norm_backward,
+    swish,
+    swish_backward,
 )
 from .depthwise import depthwise_conv, depthwise_conv_backward
 from .embedding import embed_backward
+from .nodes import attention, attention_backward
 from .norm import batch_norm, batch_norm_backward, batch_norm_inference, group_norm, group_norm_backward
-from .resize import average_pool, average_pool_backward, max_pool, upsample, upsample_backward
+from .resize import (
+    add,
+    average_pool,
+    average_pool_backward,
+    concatenate,
+    max_pool,
+    split,
+    upsample,
+    upsample_backward,
+)
 from .winograd import conv2d, conv2d_backward
+
+multi_head_attention = partial(nn.multi_head_attention, layers=sys.modules[__name__])
 
 __all__ = nn.__all__

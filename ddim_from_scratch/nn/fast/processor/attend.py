@@ -1,4 +1,4 @@
-"""Multi-head attention over positions (Vaswani et al. 2017), in tiles, with memory linear in their number.
+"""Attention over positions (Vaswani et al. 2017), in tiles, with memory linear in their number.
 
     scores = scale q k^T        p = softmax of each row        o = p v
 
@@ -21,10 +21,6 @@ from typing import Any
 import numpy as np
 
 from ....runtime.backend import Array, empty, parallel
-from ....runtime.tree import Tree
-from ...attend import split_mask
-from . import nodes
-from .dense import linear, linear_backward
 
 QUERY_TILE, KEY_TILE = 128, 1024  # 0.5 MB of scores, half of a current core's L2 cache
 
@@ -97,47 +93,6 @@ def attention_backward(do: Array, cache: tuple) -> tuple[Array, Array, Array]:
     parallel(head, range(len(q)))
     dq /= math.sqrt(q.shape[-1])
     return dq, dk, dv
-
-
-def multi_head_attention(
-    x: Array, memory: Array, params: Tree, heads: int, mask: Array | None = None
-) -> tuple[Array, Tree]:
-    """Shapes and params as in the textbook. Heads of one dimension go through nodes, where that saves work."""
-    cache: Tree = {}
-    q, cache["query"] = linear(x, **params["query"])
-    k, cache["key"] = linear(memory, **params["key"])
-    v, cache["value"] = linear(memory, **params["value"])
-    split = _split_heads(q, heads), _split_heads(k, heads), _split_heads(v, heads)
-    r = nodes.how_many(*split[:2]) if mask is None else None
-    o, cache["attention"] = attention(*split, split_mask(mask, heads)) if r is None else nodes.attention(*split, r)
-    backward = attention_backward if r is None else nodes.attention_backward
-    y, cache["output"] = linear(_merge_heads(o, q.shape), **params["output"])
-    return y, cache | {"heads": heads, "backward": backward, "shapes": (q.shape, k.shape)}
-
-
-def multi_head_attention_backward(dy: Array, cache: Tree) -> tuple[Array, Array, Tree]:
-    """dy: (N, H, W, C). Returns dx, dmemory and the gradients of params."""
-    grads, (of_x, of_memory) = {}, cache["shapes"]
-    do, grads["output"] = linear_backward(dy, cache["output"])
-    dq, dk, dv = cache["backward"](_split_heads(do, cache["heads"]), cache["attention"])
-    dx, grads["query"] = linear_backward(_merge_heads(dq, of_x), cache["query"])
-    dmemory, grads["key"] = linear_backward(_merge_heads(dk, of_memory), cache["key"])
-    d_values, grads["value"] = linear_backward(_merge_heads(dv, of_memory), cache["value"])
-    dmemory += d_values
-    return dx, dmemory, grads
-
-
-def _split_heads(x: Array, heads: int) -> Array:
-    """(N, ..., heads * D) to (N * heads, positions, D)."""
-    n, inner = x.shape[0], x.shape[-1]
-    x = x.reshape(n, -1, heads, inner // heads).transpose(0, 2, 1, 3)
-    return np.ascontiguousarray(x).reshape(n * heads, -1, inner // heads)
-
-
-def _merge_heads(x: Array, shape: tuple[int, ...]) -> Array:
-    """(N * heads, positions, D) to `shape`, (N, ..., heads * D)."""
-    _, positions, d = x.shape
-    return x.reshape(shape[0], -1, positions, d).transpose(0, 2, 1, 3).reshape(shape)
 
 
 def _append_column(x: Array, column: Array | float) -> Array:

@@ -12,36 +12,70 @@ import numpy as np
 from ..audio.contract import N_MELS
 from ..networks.frames import blocks_of, frames, frames_backward, init_frames
 from ..networks.unet import batch_statistics, init_unet, unet, unet_backward
-from ..runtime.backend import Array
+from ..nn.dense import init_linear
+from ..runtime.backend import Array, array_module
 from ..runtime.tree import Tree
 from .config import Config
+
+PLANES = 2  # of the features, over the mel axis, for a network that has planes
 
 
 def init(config: Config, rng: np.random.Generator) -> Tree:
     """A fresh network."""
-    channels = 1 + config.context
+    channels, features = 1 + config.context, config.features
     if config.network == "frames":
-        params = init_frames(rng, channels * N_MELS, N_MELS, config.frame_width, config.frame_blocks)
-        return {"params": params, "statistics": {}}
+        inputs = channels * N_MELS + features
+        return {
+            "params": init_frames(rng, inputs, N_MELS, config.frame_width, config.frame_blocks),
+            "statistics": {},
+        }
+    channels += PLANES * (features > 0)
     params, statistics = init_unet(rng, config.widths, config.block_depth, config.attention, channels, config.norm)
+    if features:
+        params["planes"] = init_linear(rng, features, PLANES * N_MELS)
     return {"params": params, "statistics": statistics}
 
 
 def output(
-    config: Config, network: Tree, x: Array, told: Array, layers: ModuleType, training: bool = False
+    config: Config,
+    network: Tree,
+    x: Array,
+    told: Array,
+    conditions: tuple[Array, ...],
+    layers: ModuleType,
+    training: bool = False,
 ) -> tuple[Array, Tree]:
-    """What it predicts of x (N, frames, 128, 1 + context), (N, frames, 128, 1), and the cache. told: (N,)."""
+    """What it predicts of x (N, frames, 128, 1), as large, and the cache. told: the noise level, (N,).
+
+    conditions: the `context_channel`, like x, if the configuration has a context; then, if it has features,
+    (N, frames, features). None at all is no past.
+    """
+    xp, params, beside = array_module(x), network["params"], list(conditions)
+    if config.context and not beside:
+        beside = [xp.zeros_like(x)]
     if config.network == "frames":
-        predicted, cache = frames(network["params"], x.reshape(*x.shape[:2], -1), told, layers, training)
+        numbers = [array.reshape(*x.shape[:2], -1) for array in (x, *beside)]
+        predicted, cache = frames(params, xp.concatenate(numbers, axis=-1), told, layers, training)
         return predicted[..., None], cache
-    return unet(network["params"], network["statistics"], x, told, layers, training)
+    planes = None
+    if config.features:
+        drawn, planes = layers.linear(beside.pop(), **params["planes"])
+        beside.append(drawn.reshape(*x.shape[:3], PLANES))
+    x = xp.concatenate([x, *beside], axis=-1) if beside else x
+    predicted, cache = unet(params, network["statistics"], x, told, layers, training)
+    return predicted, cache | ({"planes": planes} if planes else {})
 
 
 def gradient(config: Config, d_output: Array, cache: Tree, layers: ModuleType) -> Tree:
     """Of the parameters. Empties the cache."""
     if config.network == "frames":
         return frames_backward(d_output[..., 0], cache, layers)[1]
-    return unet_backward(d_output, cache, layers)[1]
+    planes = cache.pop("planes", None)
+    dx, grads = unet_backward(d_output, cache, layers)
+    if planes:
+        d_drawn = dx[..., -PLANES:].reshape(*dx.shape[:2], -1)
+        _, grads["planes"] = layers.linear_backward(d_drawn, planes)
+    return grads
 
 
 def statistics(config: Config, cache: Tree) -> Tree:
