@@ -39,11 +39,11 @@ from ..runtime.streams import stream
 from ..spectrogram.compose import Composer
 from ..spectrogram.config import PRESETS, Config
 from ..spectrogram.data import Windows, load_windows
-from ..spectrogram.datasets import recordings
 from ..spectrogram.model import read_run
 from ..spectrogram.system import training
 from ..train import train
 from ..training.checkpoint import checkpoint_path, save_checkpoint
+from ..training.datasets import recordings
 from ..training.guards import end_with_parent
 from ..training.log import read_log
 from ..training.loop import checkpoint

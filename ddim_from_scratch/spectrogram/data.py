@@ -18,8 +18,8 @@ from ..audio.contract import FRAMES_PER_SECOND, HOP_LENGTH, MEL_MAX, MEL_MIN, N_
 from ..runtime.backend import parallel
 from ..runtime.errors import UserError, printable, say_once, warn
 from ..runtime.files import read_bytes
+from ..training.datasets import hold_out, recordings
 from .config import Config
-from .datasets import hold_out, recordings
 
 LOG_MIN, LOG_MAX = np.log([MEL_MIN, MEL_MAX], dtype=np.float32)
 

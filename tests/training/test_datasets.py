@@ -11,10 +11,10 @@ import pytest
 import soundfile
 
 from ddim_from_scratch.runtime.errors import UserError
-from ddim_from_scratch.spectrogram import datasets
 from ddim_from_scratch.spectrogram.config import Config
 from ddim_from_scratch.spectrogram.data import load_windows
-from ddim_from_scratch.spectrogram.datasets import artist, hold_out, recordings
+from ddim_from_scratch.training import datasets
+from ddim_from_scratch.training.datasets import artist, hold_out, recordings
 
 SECONDS = 1.0
 
