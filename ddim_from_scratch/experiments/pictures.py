@@ -194,7 +194,7 @@ def film(run: Path, seconds: float | None, steps: int) -> np.ndarray:
     frames = drawn_frames(model.config, seconds)
     rngs = [stream(model.config.seed, 0)]
     x_T = model.start(halvable(model.config, frames), rngs)
-    walk = Sampling("ddim", steps).walk(partial(model.eps_model, None), model.config.noise_schedule, rngs)
+    walk = Sampling("ddim", steps).walk(partial(model.eps_model, ()), model.config.noise_schedule, rngs)
     xs = tqdm(walk(x_T), total=steps + 1, desc="sampling", unit="step")
     log_mels = model.restored(np.concatenate([*xs]))[:, :frames]
     save_film(run / "film.webp", log_mels)
