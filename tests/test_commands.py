@@ -138,7 +138,7 @@ def test_the_help_of_sample_lists_the_modes_and_that_of_sampler_the_samplers(cap
     with pytest.raises(SystemExit):
         sample.main(["draw", "--help"])
     said = " ".join(capsys.readouterr().out.split())
-    assert all(f"{name}: {sampler.help}" in said for name, sampler in SAMPLERS.items())
+    assert all(f"{name}: {sampler.summary}" in said for name, sampler in SAMPLERS.items())
 
 
 def test_samples_are_sound_of_the_asked_length(run, tmp_path):

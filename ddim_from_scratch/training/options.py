@@ -24,9 +24,9 @@ LEARNING_RATE_SCHEDULES = ("constant", "warmup-cosine")
 EMA_SCHEDULES = ("constant", "warmup")
 
 
-def option(default: Any, help: str, **settings: Any) -> Any:
+def option(default: Any, about: str, **settings: Any) -> Any:
     """A field of an `Options` class. settings: as argparse has them, and "type" where the default does not tell."""
-    return field(default=default, metadata={"help": help, **settings})
+    return field(default=default, metadata={"help": about, **settings})
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,8 @@ class Options:
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
         """--config, --preset where there is one, and an option a field, which leaves no attribute if not given."""
         if cls.PRESETS:
-            help = "the paper's values, which the other options change"
-            parser.add_argument("--preset", choices=cls.PRESETS, help=help)
+            about = "the paper's values, which the other options change"
+            parser.add_argument("--preset", choices=cls.PRESETS, help=about)
         parser.add_argument(
             "--config", type=Path, metavar="FILE", help="take values from a JSON file, which the other options change"
         )
