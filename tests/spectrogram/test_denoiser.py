@@ -1,4 +1,4 @@
-"""The network of frames in the paper's system: it learns, goes on, draws any length, and knows its checkpoints."""
+"""Networks of frames in the paper's system: they learn, go on, draw any length, and know their checkpoints."""
 
 import json
 
@@ -14,23 +14,28 @@ from ddim_from_scratch.runtime.sets import read_about
 from ddim_from_scratch.spectrogram.model import understand
 from ddim_from_scratch.training.log import read_log
 
-FRAMES = (
-    "--network frames --frame-width 8 --frame-blocks 2 --schedule log-snr --min-signal-rate 0.003 --prediction v "
+OPTIONS = (
+    "--frame-width 8 --frame-blocks 2 --schedule log-snr --min-signal-rate 0.003 --prediction v "
     "--window-seconds 0.64 --window-hop-seconds 0.32 --windows-per-track 5 --batch-size 2 --learning-rate 1e-2"
 )
 
 
+@pytest.fixture(scope="module", params=["frames", "transformer", "transformer --context"])
+def options(request):
+    return f"--network {request.param} {OPTIONS}"
+
+
 @pytest.fixture(scope="module")
-def run(recordings, tmp_path_factory):
+def run(options, recordings, tmp_path_factory):
     folder = tmp_path_factory.mktemp("frames") / "run"
-    train.main(f"--data {recordings} --run {folder} --epochs 2 {FRAMES}".split())
+    train.main(f"--data {recordings} --run {folder} --epochs 2 {options}".split())
     return folder
 
 
 @pytest.mark.parametrize("plain", ["", "--plain"])
-def test_stopped_or_plain_it_comes_to_the_same(plain, run, recordings, tmp_path):
+def test_stopped_or_plain_it_comes_to_the_same(plain, run, options, recordings, tmp_path):
     try:
-        train.main(f"--data {recordings} --run {tmp_path} --epochs 1 {FRAMES} {plain}".split())
+        train.main(f"--data {recordings} --run {tmp_path} --epochs 1 {options} {plain}".split())
         train.main(f"--run {tmp_path} --resume --epochs 2 {plain}".split())
     finally:
         fast.use_plain(False)
@@ -45,10 +50,12 @@ def test_it_draws_any_number_of_frames(run):
     assert read_about(run / "samples")["finished"]
 
 
-@pytest.mark.parametrize(("option", "value"), [("frame_width", 60_000), ("frame_blocks", 3), ("context", True)])
-def test_a_checkpoint_of_another_size_is_refused_at_once(option, value, run):
+@pytest.mark.parametrize("option", ["frame_width", "frame_blocks", "context"])
+def test_a_checkpoint_of_another_size_is_refused_at_once(option, run):
     content = tree.load(run / "checkpoint.npz")
-    config = json.loads(tree.text(content.pop("config"))) | {option: value}
+    config = json.loads(tree.text(content.pop("config")))
+    others = {"frame_width": 60_000, "frame_blocks": 3, "context": not config["context"]}
+    config[option] = others[option]
     content.pop("checksum")
     with pytest.raises(UserError, match="not of its own configuration"):
         understand(content | {"config": np.array(json.dumps(config))})
