@@ -26,6 +26,7 @@ import numpy as np
 from ..audio import load_audio, write_wav
 from ..audio.inverter import GRIFFIN_LIM, Inverter, load_inverter
 from ..diffusion import Sampling
+from ..diffusion.process import stream
 from ..fad import Embedding, Set, embed_clips, load_embedding
 from ..fad.embeddings import default_embedding
 from ..fad.reliability import distance, floor, infinity, interval
@@ -35,17 +36,15 @@ from ..runtime.backend import CLIPS_AT_ONCE, available_cores, chosen_device, har
 from ..runtime.cli import add_hardware_options, at_least, counted
 from ..runtime.errors import UserError, line, why
 from ..runtime.files import below, conforms, read_json, write_json
-from ..runtime.streams import stream
 from ..spectrogram.compose import Composer
 from ..spectrogram.config import PRESETS, Config
 from ..spectrogram.data import Windows, load_windows
 from ..spectrogram.model import read_run
 from ..spectrogram.system import training
 from ..train import train
-from ..training.checkpoint import checkpoint_path, save_checkpoint
+from ..training.checkpoint import checkpoint_path, read_log, save_checkpoint
 from ..training.datasets import recordings
 from ..training.guards import end_with_parent
-from ..training.log import read_log
 from ..training.loop import checkpoint
 from .compare import add_listening_options
 from .heard import MEANING, heard, nearest
