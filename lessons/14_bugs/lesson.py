@@ -93,9 +93,9 @@ listen(last(ddim(one_tune, noise, alpha_bar, uniform_tau(1000, 50))), "How it sh
 # %% [markdown]
 # ## The sign of the direction
 #
-# A step of DDIM goes to $\sqrt{\bar\alpha_s}\, x_0 + \sqrt{1 - \bar\alpha_s}\, \epsilon$
-# ([Song et al. 2021](https://arxiv.org/abs/2010.02502), equation 12): the data, with less of the *same* noise. The wrong
-# code has a minus before the second term, "since noise is removed".
+# A step of DDIM goes to $\sqrt{\bar\alpha_s}\, x_0 + \sqrt{1 - \bar\alpha_s}\, \epsilon$ ([Song et al.
+# 2021](https://arxiv.org/abs/2010.02502), equation 12): the data, with less of the *same* noise. The wrong code has a
+# minus before the second term, "since noise is removed".
 #
 # **Predict.** Of 4000 points, how many will end at +1? The right sampler puts 2800 there.
 
@@ -194,8 +194,8 @@ listen(wrapped, "The second version: 49 steps down, and the last one back up int
 # worse than with 50 right steps. With 600 every pixel is off by a random factor and the sound is rough: it seems that
 # more steps are worse. The second version takes 49 right steps, and the last one leads back into pure noise.
 #
-# **Moral.** Write the times as an array, $0 = \tau_0 < \dots < \tau_S = T$. Test both of its ends, with an $S$ that does
-# not divide $T$.
+# **Moral.** Write the times as an array, $0 = \tau_0 < \dots < \tau_S = T$. Test both of its ends, with an $S$ that
+# does not divide $T$.
 
 # %%
 show_answer(uniform_tau)
@@ -203,11 +203,11 @@ show_answer(uniform_tau)
 # %% [markdown]
 # ## x0 is clipped, eps is not told
 #
-# Data lie in $[-1, 1]$, and a predicted $x_0$ may not, so it is clipped. Then the step combines the new $x_0$ with the
-# old $\epsilon$. But $x_t = \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 - \bar\alpha_t}\, \epsilon$ must still hold. After a
-# change of $x_0$, $\epsilon$ must be computed again. In diffusers, `DDIMScheduler.step`, keeping the old $\epsilon$ is the
-# default, and the option `use_clipped_model_output` computes it again: only with that option
-# [DDIM with eta 1 equals DDPM](https://github.com/huggingface/diffusers/pull/1069).
+# Data lie in $[-1, 1]$, and a predicted $x_0$ may not, so it is clipped. Then the step combines the new $x_0$ with
+# the old $\epsilon$. But $x_t = \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 - \bar\alpha_t}\, \epsilon$ must still hold.
+# After a change of $x_0$, $\epsilon$ must be computed again. In diffusers, `DDIMScheduler.step`, keeping the old
+# $\epsilon$ is the default, and the option `use_clipped_model_output` computes it again: only with that option [DDIM
+# with eta 1 equals DDPM](https://github.com/huggingface/diffusers/pull/1069).
 
 
 # %%
@@ -393,9 +393,9 @@ exhibit(test_the_distance_of_few_clips_is_a_number, with_sqrtm, frechet_distance
 # ## A ReLU after the embedding
 #
 # VGGish's last dense layer has no activation. A copy for PyTorch,
-# [torchvggish](https://github.com/harritaylor/torchvggish/issues/3), `vggish.py`, had no ReLU at all at first; when they
-# were added, the last layer [got one, too](https://github.com/harritaylor/torchvggish/issues/24). Scores that were
-# computed with it belong to another embedding.
+# [torchvggish](https://github.com/harritaylor/torchvggish/issues/3), `vggish.py`, had no ReLU at all at first; when
+# they were added, the last layer [got one, too](https://github.com/harritaylor/torchvggish/issues/24). Scores that
+# were computed with it belong to another embedding.
 
 
 # %%
@@ -461,12 +461,12 @@ sound(0.3 * mix_integers(*loud) / 32768, "... as 16-bit integers")
 #
 # ## A young moving average
 #
-# Samples are drawn with an exponential moving average of the weights, $a \leftarrow \gamma a + (1 -
-# \gamma) w$. It starts as the random weights of step 0, whose share after $n$ steps is still $\gamma^n$. Users of
+# Samples are drawn with an exponential moving average of the weights, $a \leftarrow \gamma a + (1 - \gamma) w$. It
+# starts as the random weights of step 0, whose share after $n$ steps is still $\gamma^n$. Users of
 # [improved-diffusion](https://github.com/openai/improved-diffusion/issues/59) (decay 0.9999, 10 000 steps) and
-# [DiffAE](https://github.com/konpatp/diffae/issues/16) got noise from the averaged weights; the second ones had
-# good samples from the plain weights by then. To hear this, take the simplest possible "network": its weights *are* the picture, and AdamW moves them
-# from noise to the tune.
+# [DiffAE](https://github.com/konpatp/diffae/issues/16) got noise from the averaged weights; the second ones had good
+# samples from the plain weights by then. To hear this, take the simplest possible "network": its weights *are* the
+# picture, and AdamW moves them from noise to the tune.
 #
 # **Predict.** With $\gamma = 0.999$, how large is the share of the start after 200 steps?
 
@@ -543,8 +543,8 @@ assert len(caught) == 9
 # ## Exercises
 #
 # `lessons/14_bugs/exercise.py` describes four functions with their bug. Write them without it: `uniform_tau`,
-# `clipped`, `eps_of_velocity` and `update_average`. Write `test_uniform_tau`, too, a test that finds the bugs of others.
-# Then run `make check-14`. Right answers look like this:
+# `clipped`, `eps_of_velocity` and `update_average`. Write `test_uniform_tau`, too, a test that finds the bugs of
+# others. Then run `make check-14`. Right answers look like this:
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(2, 2, figsize=(6, 5))
@@ -605,14 +605,16 @@ assert alarms[50] > 0.4 and alarms[200] > 0.2 and alarms[1000] < 0.1 and alarms[
 # - S. Lin, B. Liu, J. Li, X. Yang (2023), [Common diffusion noise schedules and sample steps are
 #   flawed](https://arxiv.org/abs/2305.08891): a schedule that ends without signal.
 # - diffusers, `scheduling_ddim.py`: [strides](https://github.com/huggingface/diffusers/issues/2585), [a negative
-#   time](https://github.com/huggingface/diffusers/issues/5921), [clipping](https://github.com/huggingface/diffusers/pull/1069);
-#   `scheduling_ddpm.py`: [the beta of one step](https://github.com/huggingface/diffusers/pull/2076).
+#   time](https://github.com/huggingface/diffusers/issues/5921),
+#   [clipping](https://github.com/huggingface/diffusers/pull/1069); `scheduling_ddpm.py`: [the beta of one
+#   step](https://github.com/huggingface/diffusers/pull/2076).
 # - Stable Diffusion, `ddim.py`: [strides](https://github.com/CompVis/stable-diffusion/issues/686).
 # - TTUR and pytorch-fid, `fid_score.py`: [a complex distance](https://github.com/bioinf-jku/TTUR/issues/4), [its
 #   cause](https://github.com/mseitzer/pytorch-fid/issues/13).
 # - torchvggish, `vggish.py`: [activations](https://github.com/harritaylor/torchvggish/issues/3), [and one too
 #   many](https://github.com/harritaylor/torchvggish/issues/24).
-# - google-research, [frechet_audio_distance](https://github.com/google-research/google-research/tree/master/frechet_audio_distance),
+# - google-research,
+#   [frechet_audio_distance](https://github.com/google-research/google-research/tree/master/frechet_audio_distance),
 #   `gen_test_files.py`: the test sounds.
 # - improved-diffusion: [noise from averaged weights](https://github.com/openai/improved-diffusion/issues/59); DiffAE:
 #   [the same](https://github.com/konpatp/diffae/issues/16).
