@@ -173,24 +173,24 @@ def frame_network(width=6, blocks=4, n=2, length=5, inputs=3, outputs=2) -> Laye
 
 
 def condition_like(x: Any, vocabulary: int = 0, features: int = 0) -> Condition:
-    """A condition for x (2, frames, mels, 1), on its device: the first sample's whole but for its ends, no second."""
+    """A condition for x (2, frames, mels), on its device: the first sample's whole but for its ends, no second."""
     xp = array_module(x)
-    context = xp.sin(xp.arange(x.size)).reshape(x.shape[:3]).astype(x.dtype)
+    context = xp.sin(xp.arange(x.size)).reshape(x.shape).astype(x.dtype)
     there = xp.arange(2)[:, None] == 0
     tokens = there * (1 + xp.arange(5) * 3 % 4) * (xp.arange(5) < 4) if vocabulary else None
     roll = xp.cos(xp.arange(2 * x.shape[1] * features)).reshape(2, -1, features).astype(x.dtype) if features else None
     return Condition(context, there & (xp.arange(x.shape[1]) > 0), tokens, roll)
 
 
-def told(vocabulary: int = 0, features: int = 0, depth: int = 1, frames: int = 3, mels: int = 5) -> Layer:
-    params = init_transformer(np.random.default_rng(0), 8, depth, depth, vocabulary, features, mels)
-    noise_variance = np.array([0.2, 0.7])
+def told(
+    vocabulary: int = 0, features: int = 0, context: bool = True, depth: int = 1, frames: int = 3, mels: int = 5
+) -> Layer:
+    params = init_transformer(np.random.default_rng(0), 8, depth, vocabulary, context, features, mels)
+    levels = np.array([0.2, 0.7])
     return Layer(
-        lambda layers, params, x: transformer(
-            params, x, noise_variance, condition_like(x, vocabulary, features), layers
-        ),
+        lambda layers, params, x: transformer(params, x, levels, condition_like(x, vocabulary, features), layers),
         lambda layers, dy, cache: transformer_backward(dy, cache, layers),
-        {"x": (2, frames, mels, 1)},
+        {"x": (2, frames, mels)},
         shapes_of(params),
     )
 
@@ -267,6 +267,7 @@ NETWORKS = {
     "frames": frame_network(),
     "transformer, tokens": told(vocabulary=5),
     "transformer, roll": told(features=3),
+    "transformer, alone": told(context=False),
     "transformer, both, two blocks": told(vocabulary=5, features=2, depth=2),
 }
 LAYERS |= NETWORKS
@@ -287,6 +288,7 @@ OF_FOURS: dict[str, Layer] = {
     "attention": layer("attention", {"q": (3, 150, 1), "k": (3, 130, 1), "v": (3, 130, 1)}),
     "multi_head_attention": multi_head(4, 1, 8, 12),
     "unet": network("lowest", widths=(4, 8, 12), norm="group"),
+    "frames": frame_network(width=8, blocks=3, inputs=8, outputs=4),
 }
 
 

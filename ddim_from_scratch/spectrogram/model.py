@@ -19,7 +19,7 @@ from ..runtime.errors import UserError
 from ..runtime.files import conforms
 from ..runtime.tree import Tree
 from ..training.checkpoint import load_checkpoint
-from . import network
+from . import denoiser
 from .config import Config
 from .data import Contents, Scaler
 from .start import draw_outline, white_variance
@@ -47,28 +47,27 @@ class Model:
         """The schedule's table, (T + 1,)."""
         return self.config.noise_schedule.alpha_bar
 
-    def eps_model(self, context: Array | None = None, alpha_bar: np.ndarray | None = None) -> EpsModel:
+    def eps_model(self, conditions: tuple[Array, ...] = (), alpha_bar: np.ndarray | None = None) -> EpsModel:
         """The network as the function eps_model(x, t) that samplers take, t an index into alpha_bar.
 
         alpha_bar: the schedule's table, unless given.
-        context: of a network trained with one, a `context_channel` like x, on x's device; None is no past.
+        conditions: what the network is told beside x, on x's device; see network.py.
         """
         levels = self.alpha_bar if alpha_bar is None else alpha_bar
 
         def eps_model(x: Array, t: int) -> Array:
-            seen = with_context(x, context) if self.config.context else x
             told = float(self.config.noise_schedule.told(levels[t]))
-            output = self._output(seen, array_module(x).full(len(x), told))
+            output = self._output(x, array_module(x).full(len(x), told), *conditions)
             return PREDICTIONS[self.config.prediction].eps(x, float(levels[t]), output)
 
         return eps_model
 
     @cached_property
-    def _output(self) -> Callable[[Array, Array], Array]:
-        """The network's output, of what it sees and is told of the noise."""
+    def _output(self) -> Callable[..., Array]:
+        """The network's output, of x, what it is told of the noise, and the conditions."""
 
-        def output(seen: Array, told: Array) -> Array:
-            return network.output(self.config, self.network, seen, told, layers_for(seen))[0]
+        def output(x: Array, told: Array, *conditions: Array) -> Array:
+            return denoiser.output(self.config, self.network, x, told, conditions, layers_for(x))[0]
 
         graph = recorded(output, self.device)
         return output if graph is output else lambda *arrays: graph(*arrays).copy()  # which the next call overwrites
@@ -175,7 +174,7 @@ def _wrong(state: Tree, config: Config) -> str | None:
 
     The size is compared first: then a fresh network to compare with takes no more memory than the file.
     """
-    if other := network.other_size(config, state["network"]["params"]):
+    if other := denoiser.other_size(config, state["network"]["params"]):
         return other
     expected, found = (tree.flatten(each) for each in (init_state(config, np.random.default_rng(0)), state))
     for name, leaf in expected.items():
@@ -190,7 +189,7 @@ def _wrong(state: Tree, config: Config) -> str | None:
 
 def init_state(config: Config, rng: np.random.Generator) -> Tree:
     """All that training changes: network {"params", "statistics"}, average (the same again) and moments."""
-    fresh = network.init(config, rng)
+    fresh = denoiser.init(config, rng)
     moments = {name: tree.map(np.zeros_like, fresh["params"]) for name in ("m", "v")}
     return {"network": fresh, "average": tree.map(np.copy, fresh), "moments": moments}
 
@@ -207,12 +206,6 @@ def context_channel(before: Sequence[np.ndarray], frames: int) -> np.ndarray:
         past = past[::-1][:frames]
         row[: len(past), :, 0] = past
     return channel
-
-
-def with_context(x: Array, context: Array | None) -> Array:
-    """The network's input: x (N, frames, 128, 1), and the context's channel, zeros for None, after it."""
-    xp = array_module(x)
-    return xp.concatenate([x, xp.zeros_like(x) if context is None else context], axis=-1)
 
 
 def in_groups(num: int, draw: Callable[[slice], np.ndarray]) -> np.ndarray:
