@@ -28,8 +28,7 @@ from ..spectrogram.compose import Composer
 from ..spectrogram.config import Config
 from ..spectrogram.data import Windows, load_windows, require_unchanged
 from ..spectrogram.model import Saved, init_state, read_run
-from ..training.checkpoint import BEST
-from ..training.log import read_log
+from ..training.checkpoint import BEST, read_log
 from .heard import MEANING as HEARD
 from .heard import heard, memorises, nearest
 from .pictures import save_log_mels
