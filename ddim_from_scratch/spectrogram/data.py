@@ -19,7 +19,7 @@ from ..runtime.backend import parallel
 from ..runtime.errors import UserError, printable, say_once, warn
 from ..runtime.files import read_bytes
 from .config import Config
-from .datasets import hold_out, recordings
+from .datasets import hold_out
 
 LOG_MIN, LOG_MAX = np.log([MEL_MIN, MEL_MAX], dtype=np.float32)
 
@@ -164,7 +164,7 @@ Contents = dict[str, list[list[str]]]  # {"trained", "held_out"}: name and diges
 
 def sides(config: Config, left_out: LeftOut) -> tuple[list[Path], list[Path]]:
     """The recordings to train on, and those held out. left_out: takes the others, by the reason."""
-    found = recordings(config.data, left_out)
+    found = config.recordings(left_out)
     if config.limit and found[config.limit :]:
         left_out["beyond --limit"] = found[config.limit :]
     return hold_out(found[: config.limit], config.hold_out, config.seed)

@@ -6,12 +6,13 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..audio import write_wav
 from ..audio.contract import FRAMES_PER_SECOND
+from ..audio.midi import Notes
 from ..audio.splice import Recording
 from ..diffusion import DEFAULT_SAMPLING, SAMPLERS, SPACINGS, Sampling, T
 from ..runtime.cli import at_least
@@ -28,7 +29,7 @@ class Drawing(NamedTuple):
 
     heard: the frames that become sound. write(path, samples): writes that sound (16 kHz), or a recording with it.
     seconds: the length of the files, if not that of the log-mels. seams: where new music begins or ends, in seconds of
-    the log-mels.
+    the log-mels. notes: those that are played, for the picture.
     """
 
     draw: Callable[[], np.ndarray]
@@ -36,6 +37,7 @@ class Drawing(NamedTuple):
     write: Callable[[Path, np.ndarray], None] = write_wav
     seconds: float | None = None
     seams: tuple[float, ...] = ()
+    notes: Notes | None = None
 
 
 class Mode(NamedTuple):
@@ -47,7 +49,8 @@ class Mode(NamedTuple):
     help: str
     folder: str  # within the run, for its files
     add_options: Callable[[argparse.ArgumentParser], None]
-    compose: Callable[[argparse.Namespace, Composer], Drawing]
+    compose: Callable[[argparse.Namespace, Any], Drawing]
+    num: int = 4  # clips, unless --num says otherwise
 
 
 def composer(args: argparse.Namespace, model: Model) -> Composer:
@@ -207,7 +210,7 @@ def add_recording(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recording", metavar="FILE", help="the recording")
 
 
-def _options(*parts: Callable[[argparse.ArgumentParser], None]) -> Callable[[argparse.ArgumentParser], None]:
+def options(*parts: Callable[[argparse.ArgumentParser], None]) -> Callable[[argparse.ArgumentParser], None]:
     def add(parser: argparse.ArgumentParser) -> None:
         for part in parts:
             part(parser)
@@ -250,26 +253,26 @@ def add_ends(parser: argparse.ArgumentParser) -> None:
 
 
 MODES = {
-    "draw": Mode("new music from noise", "samples", _options(add_seconds, add_sampler, add_growth), draw),
+    "draw": Mode("new music from noise", "samples", options(add_seconds, add_sampler, add_growth), draw),
     "continue": Mode(
         "continue a recording: its own sound, and new music after it",
         "continued",
-        _options(add_recording, add_seconds, add_sampler, add_growth),
+        options(add_recording, add_seconds, add_sampler, add_growth),
         go_on,
     ),
     "infill": Mode(
         "regenerate a part of a recording, and keep the rest as it is",
         "infilled",
-        _options(add_recording, add_gap, add_sampler, add_resamplings),
+        options(add_recording, add_gap, add_sampler, add_resamplings),
         infill,
     ),
     "vary": Mode(
         "variations of a part of a recording",
         "varied",
-        _options(add_recording, add_strength, add_at, add_seconds, add_sampler),
+        options(add_recording, add_strength, add_at, add_seconds, add_sampler),
         vary,
     ),
     "between": Mode(
-        "clips on the way from one recording to another", "between", _options(add_ends, add_seconds, add_steps), between
+        "clips on the way from one recording to another", "between", options(add_ends, add_seconds, add_steps), between
     ),
 }
