@@ -82,8 +82,9 @@ def parse(argv: list[str], system: ModuleType) -> argparse.Namespace:
     modes = parser.add_subparsers(dest="mode", metavar="MODE", parser_class=Parser)
     for name, mode in system.MODES.items():
         default = " (default)" if name == DRAW else ""
-        command = modes.add_parser(name, help=mode.help + default, description=mode.help.capitalize() + ".")
-        mode.add_options(command)
+        command = modes.add_parser(name, help=mode.summary + default, description=mode.summary.capitalize() + ".")
+        for option, settings in mode.options.items():
+            command.add_argument(option, **settings)
         add_run_options(command, "folder that the training wrote")
         command.add_argument("--best", action="store_true", help="use the checkpoint that train --fad-every found best")
         command.add_argument("--num", type=at_least(1), default=mode.num, help=f"number of clips (default: {mode.num})")

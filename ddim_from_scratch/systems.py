@@ -45,9 +45,9 @@ def chosen_system(argv: list[str] | None) -> ModuleType:
     return load_system(args.system or trained or DEFAULT)
 
 
-def add_run_options(parser: Parser, help: str) -> None:
-    """--run and --system."""
-    parser.add_argument("--run", type=Path, required=True, help=help)
+def add_run_options(parser: Parser, run: str) -> None:
+    """--run, whose help text is given, and --system."""
+    parser.add_argument("--run", type=Path, required=True, help=run)
     parser.add_argument("--system", choices=SYSTEMS, help=f"default: the run's, or {DEFAULT} for a new one")
 
 

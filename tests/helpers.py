@@ -182,8 +182,10 @@ def condition_like(x: Any, vocabulary: int = 0, features: int = 0) -> Condition:
     return Condition(context, there & (xp.arange(x.shape[1]) > 0), tokens, roll)
 
 
-def told(vocabulary: int = 0, features: int = 0, depth: int = 1, frames: int = 3, mels: int = 5) -> Layer:
-    params = init_transformer(np.random.default_rng(0), 8, depth, depth, vocabulary, features, mels)
+def told(
+    vocabulary: int = 0, features: int = 0, context: bool = True, depth: int = 1, frames: int = 3, mels: int = 5
+) -> Layer:
+    params = init_transformer(np.random.default_rng(0), 8, depth, vocabulary, context, features, mels)
     levels = np.array([0.2, 0.7])
     return Layer(
         lambda layers, params, x: transformer(params, x, levels, condition_like(x, vocabulary, features), layers),
@@ -265,6 +267,7 @@ NETWORKS = {
     "frames": frame_network(),
     "transformer, tokens": told(vocabulary=5),
     "transformer, roll": told(features=3),
+    "transformer, alone": told(context=False),
     "transformer, both, two blocks": told(vocabulary=5, features=2, depth=2),
 }
 LAYERS |= NETWORKS
@@ -285,6 +288,7 @@ OF_FOURS: dict[str, Layer] = {
     "attention": layer("attention", {"q": (3, 150, 1), "k": (3, 130, 1), "v": (3, 130, 1)}),
     "multi_head_attention": multi_head(4, 1, 8, 12),
     "unet": network("lowest", widths=(4, 8, 12), norm="group"),
+    "frames": frame_network(width=8, blocks=3, inputs=8, outputs=4),
 }
 
 

@@ -28,12 +28,11 @@ from ddim_from_scratch.fad.weights import _from_tensorflow, load_vggish, load_vg
 from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.cli import run_command
 from ddim_from_scratch.runtime.errors import UserError
-from ddim_from_scratch.spectrogram import datasets
 from ddim_from_scratch.spectrogram.config import Config
 from ddim_from_scratch.spectrogram.data import Scaler, Windows
 from ddim_from_scratch.spectrogram.model import init_state, read_run
 from ddim_from_scratch.spectrogram.system import Training
-from ddim_from_scratch.training import checkpoint, loop
+from ddim_from_scratch.training import checkpoint, datasets, loop
 from ddim_from_scratch.training.log import read_log
 
 CASES = int(os.environ.get("DDIM_FUZZ", 100))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import mido
 import numpy as np
 
-from ..runtime.errors import UserError, printable
+from ..runtime.errors import UserError, printable, why
 from ..runtime.files import read_bytes, replacing
 
 DRUMS = 128  # the program of drums, which MIDI keeps apart by their channel
@@ -90,11 +90,10 @@ def read_midi(path: str | Path) -> Notes:
         raise UserError(f"{name} is not a MIDI file: give one")
     try:
         if TOO_LONG.search(content):
-            raise ValueError("it contains a number of more than 1000 bytes")
+            raise UserError("it contains a number of more than 1000 bytes")
         rows = list(_notes(mido.MidiFile(file=io.BytesIO(content), clip=True)))
     except (EOFError, OSError, ValueError, LookupError, TypeError, ArithmeticError) as error:
-        reason = "it is cut short" if isinstance(error, EOFError) else printable(error)[:100]
-        raise UserError(f"{name} cannot be read as MIDI ({reason}): copy it again, or leave it out") from None
+        raise UserError(f"{name} cannot be read as MIDI ({why(error)}): copy it again, or leave it out") from None
     if not rows:
         raise UserError(f"{name} holds no notes: leave it out")
     return Notes.of(rows)
@@ -106,7 +105,7 @@ def _notes(file: mido.MidiFile) -> Iterator[tuple[float, float, int, int, int]]:
     A program is its track's on that channel, else the channel's: files of more than 16 instruments share channels.
     """
     if file.type == 2:
-        raise ValueError("its tracks are pieces of their own, of format 2")
+        raise UserError("its tracks are pieces of their own, of format 2")
     ticks_per_beat, ticks_per_second = file.ticks_per_beat, 0
     if ticks_per_beat < 0:  # SMPTE: frames a second, negative, and ticks a frame
         ticks_per_second = -(ticks_per_beat >> 8) * (ticks_per_beat & 0xFF)
@@ -135,7 +134,7 @@ def _notes(file: mido.MidiFile) -> Iterator[tuple[float, float, int, int, int]]:
         now += (tick - before) * (1 / ticks_per_second if ticks_per_second else tempo * 1e-6 / ticks_per_beat)
         before = tick
         if now > MIDI_SECONDS:
-            raise ValueError("it lasts longer than a day")
+            raise UserError("it lasts longer than a day")
         if message.type == "set_tempo":
             tempo = message.tempo
         elif message.type == "program_change":

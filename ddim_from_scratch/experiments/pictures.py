@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from tqdm import tqdm
 from ..audio.contract import FRAMES_PER_SECOND
 from ..audio.mel import mel_bin
 from ..audio.midi import Notes
-from ..diffusion import T, ddim, uniform_tau
+from ..diffusion import Sampling
 from ..runtime.backend import threads
 from ..runtime.cli import add_threads_option, at_least
 from ..runtime.files import replacing, require_writable
@@ -200,9 +201,11 @@ def film(run: Path, seconds: float | None, steps: int) -> np.ndarray:
     require_writable(run)
     model = read_run(run).model()
     frames = drawn_frames(model.config, seconds)
-    x_T = model.start(halvable(model.config, frames), [stream(model.config.seed, 0)])
-    walk = ddim(model.eps_model(), x_T, model.alpha_bar, uniform_tau(T, steps))
-    log_mels = model.restored(np.concatenate([*tqdm(walk, total=steps + 1, desc="sampling", unit="step")]))[:, :frames]
+    rngs = [stream(model.config.seed, 0)]
+    x_T = model.start(halvable(model.config, frames), rngs)
+    walk = Sampling("ddim", steps).walk(partial(model.eps_model, ()), model.config.noise_schedule, rngs)
+    xs = tqdm(walk(x_T), total=steps + 1, desc="sampling", unit="step")
+    log_mels = model.restored(np.concatenate([*xs]))[:, :frames]
     save_film(run / "film.webp", log_mels)
     return log_mels
 

@@ -170,7 +170,7 @@ def summary(result: dict) -> str:
     """The points as a table, and whether DPM-Solver++ with few evaluations is as good as DDIM with many."""
     settings, points = result["settings"], result["points"]
     lines = [
-        f"{settings['clips']} clips of {settings['seconds']:g} s, {settings['spacing']} spacing, "
+        f"{counted(settings['clips'], 'clip')} of {settings['seconds']:g} s, {settings['spacing']} spacing, "
         f"Frechet distance with {settings['embedding']} (95 % interval)",
         f"{'sampler':10s} evaluations  steps  seconds  rms from {T} steps  Frechet distance",
     ]

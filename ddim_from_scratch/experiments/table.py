@@ -32,18 +32,18 @@ from ..fad.reliability import distance, floor, infinity, interval
 from ..nn.fast import use_plain
 from ..runtime import tree
 from ..runtime.backend import CLIPS_AT_ONCE, available_cores, chosen_device, hardware, parallel, threads
-from ..runtime.cli import add_hardware_options, at_least
-from ..runtime.errors import UserError
+from ..runtime.cli import add_hardware_options, at_least, counted
+from ..runtime.errors import UserError, line, why
 from ..runtime.files import below, conforms, read_json, write_json
 from ..runtime.streams import stream
 from ..spectrogram.compose import Composer
 from ..spectrogram.config import PRESETS, Config
 from ..spectrogram.data import Windows, load_windows
-from ..spectrogram.datasets import recordings
 from ..spectrogram.model import read_run
 from ..spectrogram.system import training
 from ..train import train
 from ..training.checkpoint import checkpoint_path, save_checkpoint
+from ..training.datasets import recordings
 from ..training.guards import end_with_parent
 from ..training.log import read_log
 from ..training.loop import checkpoint
@@ -116,7 +116,7 @@ class Task(NamedTuple):
     """What a row of any table needs.
 
     training: the name of its run, which rows can share. config: the run's. music: the configuration of the windows that
-    the clips are compared with; they are as long as the clips, and its seed is that of the clips' noise. steps,
+    the clips are compared with; its seed is that of the clips' noise. frames: length of these and of the clips. steps,
     sampler, spacing: of sampling. about: what metrics.json says of the row beside its metrics. trained: False for
     untrained weights.
     """
@@ -124,6 +124,7 @@ class Task(NamedTuple):
     training: str
     config: Config
     music: Config
+    frames: int
     steps: int
     about: dict[str, Any]
     sampler: str = "ddim"
@@ -153,7 +154,8 @@ class Settings(NamedTuple):
         row = self.row(name)
         paper = row.fad if self.scale == 1 else None  # the paper's number is for other epochs and steps
         about = row._asdict() | {"paper": paper, "scale": self.scale}
-        return Task(row.training, self.config(row), self.config(row), row.steps, about)
+        config = self.config(row)
+        return Task(row.training, config, config, config.window_frames, row.steps, about)
 
 
 Kind = TypeVar("Kind")
@@ -178,10 +180,8 @@ def read_settings(out: Path, kind: Callable[..., Kind]) -> Kind:
         return settings_of(kind, read_json(path))
     except FileNotFoundError:
         raise UserError(f"{out} holds no table: check the path, or leave out --report to begin one") from None
-    except UserError:
-        raise
     except (ValueError, TypeError) as error:
-        raise UserError(f"{out / 'settings.json'} is damaged ({str(error)[:80]}): choose another --out") from None
+        raise UserError(f"{out / 'settings.json'} is damaged ({why(error)}): choose another --out") from None
 
 
 def settings_of(kind: Callable[..., Kind], values: Any) -> Kind:
@@ -192,7 +192,7 @@ def settings_of(kind: Callable[..., Kind], values: Any) -> Kind:
         types.pop("base")
         Config.from_json(json.dumps(base))
     if not conforms(values, types) or values.keys() != types.keys():
-        raise ValueError("it is not of this version")
+        raise UserError("it is not of this version")
     return kind(**values | ({} if base is None else {"base": base}))
 
 
@@ -219,7 +219,7 @@ def finish(tasks: dict[str, Task], out: Path, settings: Any, device: str, thread
     with threads(1 if device == "gpu" else thread_count):
         first = next(iter(tasks.values()))
         windows = load_windows(first.config)
-        music = windows if first.music == first.config else load_windows(first.music)
+        music = windows if first.music == first.config else load_windows(first.music, frames=first.frames)
         run = below(out, "runs", first.training)
         learn(first, windows, run, device)
         invert, embedding = load_inverter(settings.inverter, device), load_embedding(settings.embedding, device)
@@ -269,7 +269,7 @@ def draw(run: Path, task: Task, clips: int, folder: Path, device: str) -> None:
     for i, path in missing:
         started, first = time.perf_counter(), i * CLIPS_AT_ONCE
         composer = Composer(model, sampling, task.music.seed, first)
-        log_mels = composer.draw(min(CLIPS_AT_ONCE, clips - first), task.music.window_frames)
+        log_mels = composer.draw(min(CLIPS_AT_ONCE, clips - first), task.frames)
         tree.save(path, {"log_mels": log_mels, "seconds": np.array(time.perf_counter() - started)})
 
 
@@ -359,7 +359,7 @@ def progress(name: str, out: Path, settings: Settings) -> str | None:
     if (epochs := read_run(run).epochs_done) < task.config.epochs:
         return f"trained for {epochs} of {task.config.epochs} epochs"
     drawn = sum(path.exists() for path in drawn_files(folder, settings.clips)) * CLIPS_AT_ONCE
-    return f"{min(drawn, settings.clips)} of {settings.clips} clips drawn"
+    return f"{min(drawn, settings.clips)} of {counted(settings.clips, 'clip')} drawn"
 
 
 def finish_all(tasks: dict[str, Task], out: Path, settings: Any, args: argparse.Namespace) -> list[str]:
@@ -388,7 +388,7 @@ def finish_all(tasks: dict[str, Task], out: Path, settings: Any, args: argparse.
             try:
                 future.result()
             except (UserError, OSError, MemoryError) as error:
-                errors.append(f"{names}: {error}")
+                errors.append(f"{names}: {line(error)}")
             except BrokenExecutor:
                 errors.append(f"{names}: a process was killed, perhaps for lack of memory: try fewer --jobs")
     return errors

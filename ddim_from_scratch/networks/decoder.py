@@ -18,17 +18,22 @@ from ..nn.dense import init_projection
 from ..nn.embedding import sinusoidal_embedding
 from ..runtime.backend import Array, array_module
 from ..runtime.tree import Tree
-from .stack import PARTS, Seen, init_stack, stack, stack_backward
+from .stack import Seen, init_stack, stack, stack_backward
 
 
-def init_decoder(rng: np.random.Generator, width: int, depth: int, roll_features: int, mels: int) -> Tree:
-    """Parameters of a fresh decoder, whose output is x. roll_features: numbers of a frame's roll, 0 for none."""
+def init_decoder(
+    rng: np.random.Generator, width: int, depth: int, parts: tuple[str, ...], roll_features: int, mels: int
+) -> Tree:
+    """Parameters of a fresh decoder, whose output is x.
+
+    parts: of a block, without "cross" if it looks at nothing. roll_features: numbers of a frame's roll, 0 for none.
+    """
     outputs = {"film": (width, 2 * width), "linear": (width, mels), "around": (width, 2 * mels)}
     return {
         "level": {f"linear{i}": init_projection(rng, width, width) for i in range(2)},
         "input": init_projection(rng, mels, width),
         **({"roll": init_projection(rng, roll_features, width)} if roll_features else {}),
-        "stack": init_stack(rng, width, depth, PARTS, film=True),
+        "stack": init_stack(rng, width, depth, parts, film=True),
         "output": {name: {"w": np.zeros(shape, np.float32)} for name, shape in outputs.items()},
     }
 

@@ -1,15 +1,17 @@
 """The denoiser that reads a spectrogram frame by frame: a frame's mel bins are its channels, and time is one axis.
 
-    x --linear--+-- block 0 -- block 1 -- ... -- layer norm -- linear --> what is predicted
-                       ^           ^
-    noise level -- linear, swish --'
+    x --+-- linear -- block 0 -- block 1 -- ... -- layer norm -- linear --(+)--> what is predicted
+        |                ^          ^                                      |
+    noise level -- linear, swish ---'-----.                                |
+        |                                 v                                |
+        '------------------------------- FiLM -- linear -------------------'
 
     block:  h + MLP(FiLM(layer norm(depthwise convolution(h)), noise level))
 
 A U-Net over the (time, mel) plane looks for the same shapes at every pitch. Here every bin has weights of its own, and
 a block is two large matrix products a frame. The block is ConvNeXt's (Liu et al. 2022) along time, with FiLM (Perez et
-al. 2018); the convolutions' dilations take turns, so that six blocks see 42 frames either way. A width below 2 * 128
-would have to squeeze the noise through fewer numbers than it has.
+al. 2018); the convolutions' dilations take turns, so that six blocks see 42 frames either way. A part of what is
+predicted is x itself, scaled as the noise level says: it goes around the blocks, and leaves them the music.
 
 Each backward pass stands below its forward pass; parameters, gradients and cache have the same names.
 """
@@ -49,7 +51,8 @@ def init_frames(
             "expand": init_linear(rng, width, EXPANSION * width),
             "shrink": _zeros(EXPANSION * width, width),
         }
-    return params | {"norm": _init_norm(width), "output": _zeros(width, outputs)}
+    around = {"film": init_projection(rng, LEVEL, 2 * inputs), "linear": _zeros(inputs, outputs)}
+    return params | {"norm": _init_norm(width), "output": _zeros(width, outputs), "around": around}
 
 
 def frames(params: Tree, x: Array, told: Array, layers: ModuleType, training: bool = False) -> tuple[Array, Tree]:
@@ -66,20 +69,22 @@ def frames(params: Tree, x: Array, told: Array, layers: ModuleType, training: bo
         h, cache[f"block{i}"] = block(h, level, params[f"block{i}"], DILATIONS[i % len(DILATIONS)], L, training)
     h, cache["norm"] = L.layer_norm(h, **params["norm"])
     output, cache["output"] = L.linear(h, **params["output"])
-    return output, cache
+    around, cache["around"] = by_level(x, level, params["around"], L)
+    return L.add(output, around), cache
 
 
 def frames_backward(d_output: Array, cache: Tree, layers: ModuleType) -> tuple[Array, Tree]:
     """d_output: (N, L, outputs). Returns dx and the gradients of `params`. Empties the cache, to free memory."""
-    L, grads, d_levels = layers, {}, []
+    L, grads = layers, {}
+    dx, *d_levels, grads["around"] = by_level_backward(d_output, cache.pop("around"), L)
     dh, grads["output"] = L.linear_backward(d_output, cache.pop("output"))
     dh, grads["norm"] = L.layer_norm_backward(dh, cache.pop("norm"))
     for name in reversed([f"block{i}" for i in range(blocks_of(cache))]):
         dh, d_level, grads[name] = block_backward(dh, cache.pop(name), L)
         d_levels.append(d_level)
-    dx, grads["input"] = L.linear_backward(dh, cache.pop("input"))
+    d_input, grads["input"] = L.linear_backward(dh, cache.pop("input"))
     _, grads["level"] = L.linear_backward(L.swish_backward(sum(d_levels), cache.pop("swish")), cache.pop("level"))
-    return dx, grads
+    return L.add(dx, d_input), grads
 
 
 def block(
@@ -106,6 +111,22 @@ def block_backward(dh: Array, cache: Tree, layers: ModuleType) -> tuple[Array, A
     dy, grads["norm"] = L.layer_norm_backward(dy, cache["norm"])
     dy, grads["convolution"] = L.depthwise_conv_backward(dy, cache["convolution"])
     return L.add(dh, dy), d_level, grads
+
+
+def by_level(x: Array, level: Array, params: Tree, layers: ModuleType) -> tuple[Array, Tree]:
+    """x (N, L, inputs), scaled as the noise level says, as a part of the output."""
+    cache: Tree = {}
+    y, cache["film"] = layers.film(x, level, **params["film"])
+    y, cache["linear"] = layers.linear(y, **params["linear"])
+    return y, cache
+
+
+def by_level_backward(dy: Array, cache: Tree, layers: ModuleType) -> tuple[Array, Array, Tree]:
+    """Returns the gradients of x, of level, and of params."""
+    grads = {}
+    dy, grads["linear"] = layers.linear_backward(dy, cache["linear"])
+    dx, d_level, grads["film"] = layers.film_backward(dy, cache["film"])
+    return dx, d_level, grads
 
 
 def blocks_of(tree: Tree) -> int:

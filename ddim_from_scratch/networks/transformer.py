@@ -11,7 +11,7 @@ in Maman et al. 2024), and the note encoder can be left out.
 from __future__ import annotations
 
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,9 +19,10 @@ from ..nn.dense import init_projection
 from ..runtime.backend import Array
 from ..runtime.tree import Tree
 from .decoder import decode, decode_backward, init_decoder
-from .stack import Seen, init_stack, stack, stack_backward
+from .stack import PARTS, Seen, init_stack, stack, stack_backward
 
 PAD = 0  # the token that stands for none
+ENCODER_DEPTH = 1  # blocks; the paper has as many as in the decoder
 
 
 class Condition(NamedTuple):
@@ -31,35 +32,35 @@ class Condition(NamedTuple):
     tokens: whole numbers (N, T), filled up with PAD. roll: (N, frames, features). Each for a network that has it.
     """
 
-    context: Array
-    context_mask: Array
-    tokens: Array = None  # type: ignore[assignment]
-    roll: Array | None = None
+    context: Any = None
+    context_mask: Any = None
+    tokens: Any = None
+    roll: Any = None
 
 
 def init_transformer(
     rng: np.random.Generator,
     width: int = 192,
-    encoder_depth: int = 1,
-    decoder_depth: int = 4,
+    depth: int = 4,
     vocabulary: int = 0,
+    context: bool = False,
     roll_features: int = 0,
     mels: int = 128,
 ) -> Tree:
-    """Parameters of a fresh network. width: channels, a multiple of the heads.
+    """Parameters of a fresh network. width: channels, a multiple of HEADS. depth: blocks of the decoder.
 
-    vocabulary: number of tokens; 0 leaves the note encoder out. roll_features: numbers a frame of the roll; or 0.
+    vocabulary: number of tokens; 0 leaves the note encoder out. context: whether there is a context encoder.
+    roll_features: numbers a frame of the roll; 0 for a network without.
     """
 
     def encoder(inputs: Tree) -> Tree:
-        return {"input": inputs, "stack": init_stack(rng, width, encoder_depth, ("attention", "mlp"))}
+        return {"input": inputs, "stack": init_stack(rng, width, ENCODER_DEPTH, ("attention", "mlp"))}
 
     table = {"table": rng.standard_normal((vocabulary, width)).astype(np.float32)}
-    return {
-        **({"notes": encoder(table)} if vocabulary else {}),
-        "context": encoder(init_projection(rng, mels, width)),
-        "decoder": init_decoder(rng, width, decoder_depth, roll_features, mels),
-    }
+    encoders = {"notes": encoder(table)} if vocabulary else {}
+    encoders |= {"context": encoder(init_projection(rng, mels, width))} if context else {}
+    parts = PARTS if encoders else ("attention", "mlp")
+    return encoders | {"decoder": init_decoder(rng, width, depth, parts, roll_features, mels)}
 
 
 def transformer(params: Tree, x: Array, told: Array, condition: Condition, layers: ModuleType) -> tuple[Array, Tree]:
@@ -89,6 +90,8 @@ def encode(params: Tree, condition: Condition, layers: ModuleType) -> tuple[Seen
         cache[name] = {"input": read, "stack": blocks, "length": h.shape[1]}
         memory.append(h)
         masks.append(mask)
+    if not memory:
+        return Seen(), cache
     return Seen(memory=np.concatenate(memory, axis=1), memory_mask=np.concatenate(masks, axis=1)), cache
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,7 +19,7 @@ ALL_PROGRAMS = 129  # General MIDI's, and drums
 
 def _other(name: str, default: Any) -> Any:
     """The option of this name with another default."""
-    return option(default, **Spectrogram.__dataclass_fields__[name].metadata)
+    return dataclasses.field(default=default, metadata=Spectrogram.__dataclass_fields__[name].metadata)
 
 
 @dataclass(frozen=True)

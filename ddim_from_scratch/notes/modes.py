@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..runtime.errors import UserError
 from ..spectrogram.model import Model
-from ..spectrogram.modes import Drawing, Mode, add_sampler, options, sampling
+from ..spectrogram.modes import SAMPLER, Drawing, Mode, option, sampling
 from .compose import Player
 from .score import read_notes
 
@@ -24,16 +24,11 @@ def play(args: argparse.Namespace, player: Player) -> Drawing:
     return Drawing(partial(player.play, args.num), notes=player.scores[0])
 
 
-def add_notes(parser: argparse.ArgumentParser) -> None:
-    """--notes and --guidance."""
-    parser.add_argument("--notes", type=Path, required=True, metavar="FILE", help="MIDI file to play")
-    parser.add_argument(
-        "--guidance",
-        type=float,
-        default=1.0,
-        metavar="W",
-        help="weight of the notes: more than 1 follows them more closely, in twice the time (default: 1)",
-    )
-
-
-MODES = {"draw": Mode("music from notes", "played", options(add_notes, add_sampler), play, num=1)}
+NOTES = option("--notes", type=Path, required=True, metavar="FILE", help="MIDI file to play") | option(
+    "--guidance",
+    type=float,
+    default=1.0,
+    metavar="W",
+    help="weight of the notes: more than 1 follows them more closely, in twice the time (default: 1)",
+)
+MODES = {"draw": Mode("music from notes", "played", NOTES | SAMPLER, play, num=1)}

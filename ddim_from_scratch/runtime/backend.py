@@ -26,7 +26,7 @@ import psutil
 import scipy.fft
 from threadpoolctl import ThreadpoolController
 
-from .errors import UserError
+from .errors import UserError, why
 
 try:
     import cupy
@@ -106,9 +106,8 @@ def require_gpu() -> None:
     try:
         found = cupy.is_available() and _compute_on_gpu()
     except Exception as error:  # a library that is missing or of another version: CuPy raises many kinds
-        reason = " ".join(str(error).split())[:200]
         raise BackendError(
-            f"--gpu: CuPy cannot compute here ({type(error).__name__}: {reason}): pip install "
+            f"--gpu: CuPy cannot compute here ({why(error)}): pip install "
             "'ddim_from_scratch[gpu]' brings the CUDA libraries that it needs; or leave out --gpu"
         ) from None
     if not found:

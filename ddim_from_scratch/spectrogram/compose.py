@@ -21,6 +21,7 @@ from ..audio import load_audio, log_mel
 from ..audio.contract import FRAME_LENGTH, FRAMES_PER_SECOND, HOP_LENGTH, N_MELS, SR
 from ..diffusion import DEFAULT_SAMPLING, Sampling, T, Walk, ddim_inversion, infill, q_sample, slerp
 from ..runtime.backend import CLIPS_AT_ONCE, Array, require_memory, to_device, to_host
+from ..runtime.cli import counted
 from ..runtime.errors import UserError, printable, warn
 from ..runtime.streams import stream
 from .config import Config, whole_frames
@@ -101,7 +102,7 @@ class Composer:
 
     def draw(self, num: int, frames: int) -> np.ndarray:
         """New music, (num, frames, 128): a piece, and what continues it."""
-        require_memory(3 * 4 * N_MELS * num * frames, f"{num} clips", "--num or --seconds")
+        require_memory(3 * 4 * N_MELS * num * frames, counted(num, "clip"), "--num or --seconds")
         rngs, piece = self._rngs(num), min(halvable(self.model.config, frames), self.piece)
         with self._bar(num, self.sampling.steps) as bar:
 
@@ -208,7 +209,7 @@ class Composer:
         return [stream(self.seed, clip) for clip in range(self.first, self.first + num)]
 
     def conditions(self, clips: slice, before: np.ndarray, first: int, frames: int) -> tuple[Array, ...]:
-        """What the network is told of some clips beside the frames that it draws: see network.py.
+        """What the network is told of some clips beside the frames that it draws: see denoiser.py.
 
         before: the log-mels that precede each, (n, any number, 128). first: the number of their first frame.
         """

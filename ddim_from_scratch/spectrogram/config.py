@@ -9,12 +9,13 @@ from typing import Any
 
 from ..audio import LeftOut
 from ..audio.contract import FRAMES_PER_SECOND, N_MELS
+from ..networks.stack import HEADS
 from ..networks.unet import ATTENTIONS, NORMS
 from ..runtime.errors import UserError
+from ..training.datasets import recordings
 from ..training.options import Denoising, Learning, Recordings, option
-from .datasets import recordings
 
-NETWORKS = ("unet", "frames")
+NETWORKS = ("unet", "frames", "transformer")
 STANDARDISATIONS = ("bin", "global")
 CROPS = ("fixed", "random")
 LONGEST_SECONDS = 4 * 3600  # as a recording
@@ -86,11 +87,12 @@ class Shape(Recordings):
     )
     network: str = option(
         "unet",
-        "the paper's U-Net, or residual blocks along time that have a frame's mel bins as channels",
+        "the paper's U-Net; or a frame's mel bins as channels of blocks that convolve in time (frames) or attend "
+        "(transformer)",
         choices=NETWORKS,
     )
-    frame_width: int = option(256, "channels of the frame network")
-    frame_blocks: int = option(6, "residual blocks of the frame network")
+    frame_width: int = option(256, "channels of the frame network or the Transformer")
+    frame_blocks: int = option(6, "residual blocks of the frame network or the Transformer's decoder")
     widths: tuple[int, ...] = option(
         (32, 64, 96, 128), "channels at each level of the U-Net; the last is the bottom's", nargs="+", metavar="C"
     )
@@ -115,6 +117,8 @@ class Shape(Recordings):
         self.require("widths", len(self.widths) >= 2 and min(self.widths) >= 1, "give two or more positive numbers")
         self.require("widths", max(self.widths) <= 1 << 16, "give 65536 or fewer channels")
         self.require("frame_width", self.frame_width <= 1 << 16, "give 65536 or fewer channels")
+        if self.network == "transformer":
+            self.require("frame_width", self.frame_width % HEADS == 0, f"give a multiple of {HEADS}, the heads")
         for name in ("block_depth", "frame_blocks"):
             self.require(name, getattr(self, name) <= 100, "give 100 or fewer")
         if self.context and self.augment != "none":
@@ -141,6 +145,11 @@ class Shape(Recordings):
         return 0
 
     @property
+    def vocabulary(self) -> int:
+        """Number of the tokens by which the network is told what to play, in a system that has such."""
+        return 0
+
+    @property
     def size_divisor(self) -> int:
         """What the time and mel sizes must be divisible by: 2 to the number of halvings."""
         return 2 ** (len(self.widths) - 1) if self.network == "unet" else 1
@@ -148,7 +157,8 @@ class Shape(Recordings):
     @property
     def local(self) -> bool:
         """Whether the network sees neighbourhoods only."""
-        return not self.context and (self.network == "frames" or self.attention == "none")
+        by_convolution = self.attention == "none" if self.network == "unet" else self.network == "frames"
+        return not self.context and by_convolution
 
     @property
     def window_frames(self) -> int:

@@ -19,7 +19,7 @@ from ..runtime.errors import UserError
 from ..runtime.files import conforms
 from ..runtime.tree import Tree
 from ..training.checkpoint import load_checkpoint
-from . import network
+from . import denoiser
 from .config import Config
 from .data import Contents, Scaler
 from .start import draw_outline, white_variance
@@ -50,7 +50,7 @@ class Model:
         """The network as the function eps_model(x, t) that samplers take, t an index into alpha_bar.
 
         alpha_bar: the schedule's table, unless given.
-        conditions: what the network is told beside x, on x's device; see network.py.
+        conditions: what the network is told beside x, on x's device; see denoiser.py.
         """
         levels = self.alpha_bar if alpha_bar is None else alpha_bar
 
@@ -66,7 +66,7 @@ class Model:
         """The network's output, of x, what it is told of the noise, and the conditions."""
 
         def output(x: Array, told: Array, *conditions: Array) -> Array:
-            return network.output(self.config, self.network, x, told, conditions, layers_for(x))[0]
+            return denoiser.output(self.config, self.network, x, told, conditions, layers_for(x))[0]
 
         graph = recorded(output, self.device)
         return output if graph is output else lambda *arrays: graph(*arrays).copy()  # which the next call overwrites
@@ -173,7 +173,7 @@ def _wrong(state: Tree, config: Config) -> str | None:
 
     The size is compared first: then a fresh network to compare with takes no more memory than the file.
     """
-    if other := network.other_size(config, state["network"]["params"]):
+    if other := denoiser.other_size(config, state["network"]["params"]):
         return other
     expected, found = (tree.flatten(each) for each in (init_state(config, np.random.default_rng(0)), state))
     for name, leaf in expected.items():
@@ -188,7 +188,7 @@ def _wrong(state: Tree, config: Config) -> str | None:
 
 def init_state(config: Config, rng: np.random.Generator) -> Tree:
     """All that training changes: network {"params", "statistics"}, average (the same again) and moments."""
-    fresh = network.init(config, rng)
+    fresh = denoiser.init(config, rng)
     moments = {name: tree.map(np.zeros_like, fresh["params"]) for name in ("m", "v")}
     return {"network": fresh, "average": tree.map(np.copy, fresh), "moments": moments}
 

@@ -20,7 +20,7 @@ from ..runtime.errors import UserError, printable, say_once
 from ..runtime.tree import Packed, Tree
 from ..training.guards import first_non_finite
 from ..training.optim import adamw, clip_gradient, norm, update_average, warmup_cosine, warmup_decay
-from . import network as networks
+from . import denoiser
 from .compose import Composer
 from .config import Config
 from .data import Contents, Scaler, Windows, augmented, contents, load_windows, require_unchanged
@@ -103,7 +103,7 @@ class Training:
             yield Batch(self.scaler.standardise(log_mels)[..., None], self.conditions(windows, rng), windows)
 
     def conditions(self, windows: Windows, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """What the network is told beside the noisy windows, on the host: see network.py."""
+        """What the network is told beside the noisy windows, on the host: see denoiser.py."""
         return (draw_context(windows, self.scaler, rng),) if self.config.context else ()
 
     def step(self, state: Packed, batch: Batch, step: int, rng: np.random.Generator) -> dict[str, float]:
@@ -151,10 +151,10 @@ class Training:
         """
         config, example, layers = self.config, Example(x0, eps, alpha_bar), layers_for(x0)
         told = config.noise_schedule.told(alpha_bar)
-        output, cache = networks.output(config, network, example.x_t, told, conditions, layers, training=True)
+        output, cache = denoiser.output(config, network, example.x_t, told, conditions, layers, training=True)
         noise_loss, reconstruction_loss, d_output = losses(output, example, config.prediction)
-        used = networks.statistics(config, cache)
-        grads = networks.gradient(config, weight * d_output, cache, layers)
+        used = denoiser.statistics(config, cache)
+        grads = denoiser.gradient(config, weight * d_output, cache, layers)
         return noise_loss, reconstruction_loss, tree.pack(grads, like=network["params"]), used
 
     def learning_rate(self, step: int) -> float:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..runtime import tree
-from ..runtime.errors import UserError
+from ..runtime.errors import UserError, why
 from ..runtime.tree import Tree
 
 PREVIOUS = "previous.npz"  # the checkpoint before checkpoint.npz
@@ -84,9 +84,5 @@ def _read(path: Path, understand: Callable[[Tree], Content]) -> Content:
     except UserError as error:
         raise UserError(f"{path}: {error}: train the run again") from None
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, MemoryError) as error:
-        raise UserError(f"{path} is not a checkpoint of ours ({_reason(error)}): train the run again") from None
+        raise UserError(f"{path} is not a checkpoint of ours ({why(error)}): train the run again") from None
     raise UserError(f"{path} is damaged (its checksum is another): train the run again")
-
-
-def _reason(error: Exception) -> str:
-    return f"no {error}" if isinstance(error, LookupError) else str(error) or "it is too large"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..runtime.errors import UserError
+from ..runtime.errors import UserError, why
 from ..runtime.files import LARGEST, LOG_LIMIT, read_bytes, replacing
 
 
@@ -50,7 +50,7 @@ def read_log(path: Path, columns: int = 3) -> list[tuple[float, ...]]:
         names, *lines = csv.reader(io.StringIO(content.decode(), newline=""))
         rows = [tuple(map(float, line)) for line in lines]
     except (ValueError, csv.Error) as error:
-        raise UserError(f"{path} is damaged ({str(error)[:80]}): remove it") from None
+        raise UserError(f"{path} is damaged ({why(error)}): remove it") from None
     if len(names) < columns or len(names) != len(set(names)):
         raise UserError(f"{path} is damaged (its columns are {str(names)[:60]}): remove it")
     last = 0.0

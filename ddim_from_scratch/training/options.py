@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 
 from ..diffusion import PREDICTIONS, SCHEDULES, Schedule
 from ..runtime.cli import flag
-from ..runtime.errors import UserError, printable
+from ..runtime.errors import UserError, printable, why
 from ..runtime.files import read_json
 
 LARGEST, MOST, LONGEST = 1e9, 2**63 - 1, 4096  # any option's float, whole number, characters
@@ -24,9 +24,9 @@ LEARNING_RATE_SCHEDULES = ("constant", "warmup-cosine")
 EMA_SCHEDULES = ("constant", "warmup")
 
 
-def option(default: Any, help: str, **settings: Any) -> Any:
+def option(default: Any, about: str, **settings: Any) -> Any:
     """A field of an `Options` class. settings: as argparse has them, and "type" where the default does not tell."""
-    return field(default=default, metadata={"help": help, **settings})
+    return field(default=default, metadata={"help": about, **settings})
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Options:
         try:
             values = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise UserError(f"not a configuration of this version ({shortened(error)})") from None
+            raise UserError(f"not a configuration of this version ({why(error)})") from None
         return cls(**cls.FORMER | cls.named(values))
 
     @classmethod
@@ -98,16 +98,17 @@ class Options:
         except UserError as error:
             raise UserError(f"--config {path}: {error}") from None
         except (OSError, ValueError) as error:
-            why = shortened(error)
-            raise UserError(f"--config {path} is not options of training ({why}): see a run's config.json") from None
+            raise UserError(
+                f"--config {path} is not options of training ({why(error)}): see a run's config.json"
+            ) from None
         return options
 
     @classmethod
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
         """--config, --preset where there is one, and an option a field, which leaves no attribute if not given."""
         if cls.PRESETS:
-            help = "the paper's values, which the other options change"
-            parser.add_argument("--preset", choices=cls.PRESETS, help=help)
+            about = "the paper's values, which the other options change"
+            parser.add_argument("--preset", choices=cls.PRESETS, help=about)
         parser.add_argument(
             "--config", type=Path, metavar="FILE", help="take values from a JSON file, which the other options change"
         )
@@ -145,7 +146,7 @@ class Recordings(Options):
         "gtzan:jazz, guitarset, maestro, saraga",
         metavar="FOLDER",
     )
-    limit: int | None = option(None, "use only the first N tracks, in the order of their names", type=int, metavar="N")
+    limit: int | None = option(None, "use only the first N usable tracks, by name", type=int, metavar="N")
     hold_out: float = option(
         0.0, "share of the tracks to hold out of training, by other artists where the data tell", metavar="SHARE"
     )
@@ -236,7 +237,7 @@ class Learning(Options):
 def shortened(value: Any) -> str:
     """A value as an error tells of it, on one short line. (Python writes no whole number of 5000 digits.)"""
     try:
-        text = str(value) if isinstance(value, (int, float, Exception)) else repr(value)
+        text = str(value) if isinstance(value, (int, float)) else repr(value)
     except (ValueError, RecursionError):
         text = "too long to print"
     text = " ".join(text.split())

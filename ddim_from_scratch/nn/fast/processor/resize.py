@@ -116,21 +116,17 @@ def concatenate(parts: Sequence[Array]) -> Array:
     """(N, H, W, C_1), (N, H, W, C_2) ... to (N, H, W, C_1 + C_2 + ...)."""
     whole = empty((*parts[0].shape[:3], sum(a.shape[3] for a in parts)), parts[0])
 
-    def copy(piece: tuple[slice, slice]) -> None:
-        for channels, a in zip(_channels([a.shape[3] for a in parts]), parts, strict=True):
-            whole[piece][..., channels] = a[piece]
-
-    parallel(copy, rows(whole))
+    parallel(lambda piece: np.concatenate([a[piece] for a in parts], axis=3, out=whole[piece]), rows(whole))
     return whole
 
 
 def split(dy: Array, widths: Sequence[int]) -> list[Array]:
     """The backward pass of `concatenate`: parts of `widths` channels."""
-    parts = [empty((*dy.shape[:3], width), dy) for width in widths]
+    parts, ends = [empty((*dy.shape[:3], width), dy) for width in widths], np.cumsum(widths[:-1])
 
     def copy(piece: tuple[slice, slice]) -> None:
-        for channels, a in zip(_channels(widths), parts, strict=True):
-            a[piece] = dy[piece][..., channels]
+        for part, channels in zip(parts, np.split(dy[piece], ends, axis=3), strict=True):
+            part[piece] = channels
 
     parallel(copy, rows(dy))
     return parts
@@ -147,8 +143,3 @@ def add_in_place(a: Array, b: Array) -> Array:
     """a += b. Returns a."""
     parallel(lambda piece: np.add(a[piece], b[piece], out=a[piece]), rows(a))
     return a
-
-
-def _channels(widths: Sequence[int]) -> list[slice]:
-    ends = np.cumsum(widths).tolist()
-    return [slice(end - width, end) for end, width in zip(ends, widths, strict=True)]

@@ -24,7 +24,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..audio import LeftOut, find_audio
-from ..runtime.errors import UserError, printable, warn
+from ..runtime.cli import counted
+from ..runtime.errors import UserError, printable, warn, why
 from ..runtime.files import LIMIT, conforms, read_bytes, read_json, replacing
 
 
@@ -149,15 +150,13 @@ def composers(root: Path) -> dict[str, str]:
         file, composer = "audio_filename", "canonical_composer"
         if isinstance(rows, dict):  # version 3 has a column each, {"0": ..., "1": ...}
             if not conforms(rows, {file: {str: str}, composer: {str: str}}):
-                raise ValueError("its columns are others")
+                raise UserError("its columns are others")
             return {rows[file][row]: rows[composer][row] for row in rows[file]}
         if not conforms(rows, [{file: str, composer: str}]):
-            raise ValueError("its columns are others")
+            raise UserError("its columns are others")
         return {row[file]: row[composer] for row in rows}
     except (ValueError, KeyError, csv.Error) as error:
-        raise UserError(
-            f"{tables[0]} is not MAESTRO's table ({str(error)[:80]}): copy it again, or remove it"
-        ) from None
+        raise UserError(f"{tables[0]} is not MAESTRO's table ({why(error)}): copy it again, or remove it") from None
 
 
 def hold_out(paths: list[Path], share: float, seed: int) -> tuple[list[Path], list[Path]]:
@@ -173,8 +172,8 @@ def hold_out(paths: list[Path], share: float, seed: int) -> tuple[list[Path], li
         by_artist[artist(path)].append(path)
     if len(by_artist) < 2:
         raise UserError(
-            f"--hold-out is {share:g}, but all {len(paths)} recordings are by {', '.join(by_artist) or 'no one'}: "
-            "add others, or leave it out"
+            f"--hold-out is {share:g}, but {counted(len(paths), 'recording')} by {', '.join(by_artist) or 'no one'} "
+            "cannot be divided: add others, or leave it out"
         )
     held: set[Path] = set()
     room = max(round(share * len(paths)), 1)
@@ -201,7 +200,7 @@ def fetch(name: str, part: str = "") -> list[Path]:
         import mirdata
     except ImportError as error:
         raise UserError(
-            f"--data {name} needs mirdata ({error}): pip install 'ddim_from_scratch[data]', or get the data set "
+            f"--data {name} needs mirdata ({why(error)}): pip install 'ddim_from_scratch[data]', or get the data set "
             "yourself and name its folder"
         ) from None
     found = SETS[name]
@@ -235,7 +234,7 @@ def download(name: str, dataset: Any, remotes: list[str] | None) -> None:
     try:
         dataset.download(partial_download=remotes, cleanup=True)  # cleanup: unpacked archives are deleted
     except OSError as error:
-        reason = " ".join(str(error).split())
+        reason = why(error)
         if error.errno == errno.ENOSPC:
             raise UserError(f"the disk of {home} is full: {name} is not whole; make room and try again") from None
         if "checksum" in reason:
@@ -245,7 +244,9 @@ def download(name: str, dataset: Any, remotes: list[str] | None) -> None:
             "name its folder"
         ) from None
     except (EOFError, ValueError, RuntimeError) as error:  # of an archive that is cut short
-        raise UserError(f"{name} could not be unpacked ({error}): delete the archive in {home}, try again") from None
+        raise UserError(
+            f"{name} could not be unpacked ({why(error)}): delete the archive in {home}, try again"
+        ) from None
 
 
 def verify(name: str, dataset: Any, found: list[tuple[Path, Any]]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..audio.contract import N_MELS
 from ..networks.frames import blocks_of, frames, frames_backward, init_frames
+from ..networks.transformer import Condition, init_transformer, transformer, transformer_backward
 from ..networks.unet import batch_statistics, init_unet, unet, unet_backward
 from ..nn.dense import init_linear
 from ..runtime.backend import Array, array_module
@@ -29,6 +30,9 @@ def init(config: Config, rng: np.random.Generator) -> Tree:
             "params": init_frames(rng, inputs, N_MELS, config.frame_width, config.frame_blocks),
             "statistics": {},
         }
+    if config.network == "transformer":
+        sizes = config.frame_width, config.frame_blocks, config.vocabulary
+        return {"params": init_transformer(rng, *sizes, config.context, features, N_MELS), "statistics": {}}
     channels += PLANES * (features > 0)
     params, statistics = init_unet(rng, config.widths, config.block_depth, config.attention, channels, config.norm)
     if features:
@@ -48,7 +52,7 @@ def output(
     """What it predicts of x (N, frames, 128, 1), as large, and the cache. told: the noise level, (N,).
 
     conditions: the `context_channel`, like x, if the configuration has a context; then, if it has features,
-    (N, frames, features). None at all is no past.
+    (N, frames, features); then, if it has a vocabulary, tokens (N, any number). None at all is no past.
     """
     xp, params, beside = array_module(x), network["params"], list(conditions)
     if config.context and not beside:
@@ -56,6 +60,13 @@ def output(
     if config.network == "frames":
         numbers = [array.reshape(*x.shape[:2], -1) for array in (x, *beside)]
         predicted, cache = frames(params, xp.concatenate(numbers, axis=-1), told, layers, training)
+        return predicted[..., None], cache
+    if config.network == "transformer":
+        context = beside.pop(0)[..., 0] if config.context else None
+        roll = beside.pop(0) if config.features else None
+        mask = None if context is None else (context != 0).any(axis=2)  # where there is no past, it is 0
+        condition = Condition(context, mask, beside.pop() if beside else None, roll)
+        predicted, cache = transformer(params, x[..., 0], told, condition, layers)
         return predicted[..., None], cache
     planes = None
     if config.features:
@@ -70,6 +81,8 @@ def gradient(config: Config, d_output: Array, cache: Tree, layers: ModuleType) -
     """Of the parameters. Empties the cache."""
     if config.network == "frames":
         return frames_backward(d_output[..., 0], cache, layers)[1]
+    if config.network == "transformer":
+        return transformer_backward(d_output[..., 0], cache, layers)[1]
     planes = cache.pop("planes", None)
     dx, grads = unet_backward(d_output, cache, layers)
     if planes:
@@ -80,7 +93,9 @@ def gradient(config: Config, d_output: Array, cache: Tree, layers: ModuleType) -
 
 def statistics(config: Config, cache: Tree) -> Tree:
     """The moments that each normalisation of the U-Net has used."""
-    return {} if config.network == "frames" else batch_statistics(cache)
+    if config.network != "unet":
+        return {}
+    return batch_statistics({part: kept for part, kept in cache.items() if part != "planes"})
 
 
 def other_size(config: Config, params: Tree) -> str | None:
@@ -90,6 +105,11 @@ def other_size(config: Config, params: Tree) -> str | None:
             return f"it has {blocks} blocks"
         wrong = [i for i in range(blocks) if params[f"block{i}"]["film"]["w"].shape[-1] != 2 * config.frame_width]
         return f"block{wrong[0]}/film/w" if wrong else None
+    if config.network == "transformer":
+        stack = params["decoder"]["stack"]
+        if (blocks := len(stack) - 1) != config.frame_blocks:
+            return f"decoder/stack has {blocks} blocks"
+        return None if stack["norm"]["scale"].shape == (config.frame_width,) else "decoder/stack/norm/scale"
     halvings = range(len(config.widths) - 1)
     widths = {f"{part}{i}": config.widths[i] for i in halvings for part in ("down", "up")}
     for block, width in (widths | {"bottom": config.widths[-1]}).items():
