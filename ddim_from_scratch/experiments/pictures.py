@@ -21,10 +21,10 @@ from ..audio.contract import FRAMES_PER_SECOND
 from ..audio.mel import mel_bin
 from ..audio.midi import Notes
 from ..diffusion import Sampling
+from ..diffusion.process import stream
 from ..runtime.backend import threads
 from ..runtime.cli import add_threads_option, at_least
 from ..runtime.files import replacing, require_writable
-from ..runtime.streams import stream
 from ..spectrogram.compose import drawn_frames, halvable
 from ..spectrogram.model import read_run
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..runtime.errors import UserError, printable
 from ..spectrogram.data import Windows
+from .pairs import require_match
 from .roll import roll
 from .score import Notes, read_notes
 
@@ -33,6 +34,8 @@ def scored(windows: Windows, notes: dict[Path, Path], programs: tuple[int, ...])
     Notes of other programs than the given ones are left out.
     """
     scores = [read_notes(notes[path]) for path in windows.paths]
+    for path, track, score in zip(windows.paths, windows.tracks, scores, strict=True):
+        require_match(path, track, score)
     there = sorted({int(program) for score in scores for program in score.program})
     if other := set(programs) - set(there):
         raise UserError(f"--programs has {min(other)}, which no notes have: they have {', '.join(map(str, there))}")

@@ -20,10 +20,10 @@ from tqdm import tqdm
 from ..audio import load_audio, log_mel
 from ..audio.contract import FRAME_LENGTH, FRAMES_PER_SECOND, HOP_LENGTH, N_MELS, SR
 from ..diffusion import DEFAULT_SAMPLING, Sampling, T, Walk, ddim_inversion, infill, q_sample, slerp
+from ..diffusion.process import stream
 from ..runtime.backend import CLIPS_AT_ONCE, Array, require_memory, to_device, to_host
 from ..runtime.cli import counted
 from ..runtime.errors import UserError, printable, warn
-from ..runtime.streams import stream
 from .config import Config, whole_frames
 from .data import Scaler
 from .model import Model, context_channel, in_groups
