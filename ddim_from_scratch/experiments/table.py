@@ -103,7 +103,7 @@ METRICS: dict[str, Any] = {  # of a row, in metrics.json
     **dict.fromkeys(("n", "n_training", "embeddings", "dimension", "training_steps", "windows"), int),
     "interval": ([float, float], None),
     "fad_infinity": ({"score": float}, None),
-    "nearest": ({"generated": float, "real": float}, None),
+    "nearest": (dict.fromkeys(("generated", "copies", "real"), float), None),
     "heard": {side: dict.fromkeys(MEANING, float) for side in ("generated", "real")},
     "hardware": str,
 }
@@ -234,7 +234,7 @@ def finish(tasks: dict[str, Task], out: Path, settings: Any, device: str, thread
                 generated = Set.of(embed_clips(embedding, clips, "generated clips"))
                 metrics = task.about | {"windows": len(windows), "hardware": hardware(device)}
                 metrics |= measure(real, inverted, generated) | cost(run, folder, settings.clips)
-                metrics["nearest"] = nearest(real.clips, apart.starts[:, 0], generated.clips)
+                metrics["nearest"] = nearest(real.clips, apart.starts[:, 0], generated.clips, inverted.clips)
                 both = {"generated": read_drawn(folder, settings.clips)[0], "real": apart.take(range(len(apart)))}
                 metrics["heard"] = {side: heard(log_mels, scaler) for side, log_mels in both.items()}
                 write_json(folder / "metrics.json", metrics)
