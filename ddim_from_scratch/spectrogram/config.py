@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from ..audio import LeftOut
 from ..audio.contract import FRAMES_PER_SECOND, N_MELS
 from ..networks.stack import HEADS
 from ..networks.unet import ATTENTIONS, NORMS
 from ..runtime.errors import UserError
+from ..training.datasets import recordings
 from ..training.options import Denoising, Learning, Recordings, option
 
 NETWORKS = ("unet", "frames", "transformer")
@@ -132,6 +135,10 @@ class Shape(Recordings):
             )
         self.frames("--window-seconds", self.window_seconds)
 
+    def recordings(self, left_out: LeftOut) -> list[Path]:
+        """All that `data` names. left_out: takes the others, by the reason."""
+        return recordings(self.data, left_out)
+
     @property
     def features(self) -> int:
         """Numbers of each frame that the network is told beside spectrograms, in a system that has such."""
@@ -179,6 +186,7 @@ class Shape(Recordings):
 class Config(Learning, Denoising, Shape):
     """Everything that decides what a run computes. The defaults are the paper's, or its authors' code's."""
 
+    SYSTEM = "spectrogram"
     PRESETS = PRESETS
     FORMER = PAPER | FIRST
 

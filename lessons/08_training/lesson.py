@@ -38,8 +38,7 @@ from ddim_from_scratch.spectrogram.config import Config
 from ddim_from_scratch.spectrogram.data import load_windows
 from ddim_from_scratch.spectrogram.model import Model
 from ddim_from_scratch.spectrogram.system import Batch, Training
-from ddim_from_scratch.training.checkpoint import checkpoint_path, save_checkpoint
-from ddim_from_scratch.training.log import Log
+from ddim_from_scratch.training.checkpoint import Log, checkpoint_path, save_checkpoint
 from ddim_from_scratch.training.loop import checkpoint
 from ddim_from_scratch.training.optim import BETA_1, BETA_2, adamw, update_average, warmup_decay
 from lessons import FAST, show_answer, show_source, sound
