@@ -74,6 +74,7 @@ clean: ## remove environments, built data and runs
 .venv/.installed-test: .venv/.installed
 	$(BIN)/pip install --quiet --editable '.[test]'
 	$(BIN)/pip install --quiet --no-deps musicnn==0.1.0  # for its checkpoint; it asks for NumPy of 2019
+	$(BIN)/pip install --quiet --no-deps basic-pitch==0.4.0 tinysoundfont==0.3.7  # see pyproject.toml
 	touch $@
 
 .venv/.installed-gpu: .venv/.installed-test

@@ -4,7 +4,7 @@
 
 Every competitor has a process of its own and waits in it, asleep, for its turn. After one turn that is not
 counted, they take turns, so that all of them meet the same moods of the machine. A ratio is the median over the
-rounds of ours / theirs; where a library has variants (two memory layouts), its better one counts.
+rounds of ours / theirs; where a library has variants (two memory layouts, eager or compiled), its best one counts.
 Below 1 is faster or smaller than theirs. Writes a table to the terminal and ratios to build/bench.json.
 """
 
@@ -31,8 +31,8 @@ OUTPUT = Path("build/bench.json")
 TURN_SECONDS = 0.5  # a turn is one call, or as many as fill this time
 PAUSE_SECONDS = 0.1  # threads go on spinning for a while after their work
 
-TORCH = [("PyTorch, NCHW", {"library": "torch", "layout": "NCHW"})]
-TORCH += [("PyTorch, channels_last", {"library": "torch", "layout": "channels_last"})]
+TORCH = [(f"PyTorch, {layout}", {"library": "torch", "layout": layout}) for layout in ("NCHW", "channels_last")]
+COMPILED = [(f"{name}, compiled", settings | {"compiled": True}) for name, settings in TORCH]
 KERAS = [("Keras", {"library": "keras"})]  # with XLA, twice as slow on a CPU
 LIBROSA = [("librosa", {"library": "librosa"})]
 # By default glibc gives a large array's pages back to the kernel when it is freed, and fetches new ones for the
@@ -59,14 +59,14 @@ def forward(batch: int) -> dict[str, Any]:
 
 
 CONTESTS = [
-    Contest("training step, batch 4", "train_step_batch4", step(4), TORCH + KERAS),
-    Contest("training step, batch 16", "train_step_batch16", step(16), TORCH),
-    Contest("training step, batch 16, malloc raised", "train_step_batch16", step(16), TORCH, MALLOC_RAISED),
+    Contest("training step, batch 4", "train_step_batch4", step(4), TORCH + COMPILED + KERAS),
+    Contest("training step, batch 16", "train_step_batch16", step(16), TORCH + COMPILED),
+    Contest("training step, batch 16, malloc raised", "train_step_batch16", step(16), TORCH + COMPILED, MALLOC_RAISED),
     Contest("training step, batch 16, Keras", "train_step_batch16", step(16), KERAS),
     Contest("training step, batch 4, depth 4", "train_step_batch4_depth4", step(4, 4), TORCH + KERAS),
     Contest("training step, batch 16, depth 4", "train_step_batch16_depth4", step(16, 4), TORCH),
-    Contest("forward pass, batch 1", "forward_batch1", forward(1), TORCH + KERAS),
-    Contest("forward pass, batch 8", "forward_batch8", forward(8), TORCH + KERAS),
+    Contest("forward pass, batch 1", "forward_batch1", forward(1), TORCH + COMPILED + KERAS),
+    Contest("forward pass, batch 8", "forward_batch8", forward(8), TORCH + COMPILED + KERAS),
     Contest("log-mel of 30 s", "log_mel", {"work": "log_mel", "seconds": 30.0}, LIBROSA),
 ]
 

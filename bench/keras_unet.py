@@ -1,6 +1,6 @@
 """The paper's network in Keras on TensorFlow, and its training step as one tf.function.
 
-The network is the reference of tests/spectrogram/test_unet.py, which shows that it computes what ours does.
+The network is the reference of tests/networks/test_unet.py, which shows that it computes what ours does.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from ddim_from_scratch.networks.unet import HEAD_DIM, HEADS
 from ddim_from_scratch.nn.embedding import DIMENSIONS, sinusoidal_embedding
 from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.tree import Tree
 from ddim_from_scratch.spectrogram.config import Config
 from ddim_from_scratch.spectrogram.model import init_state
-from ddim_from_scratch.spectrogram.unet import HEAD_DIM, HEADS
 
 
 def keras_unet(

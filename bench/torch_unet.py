@@ -13,13 +13,13 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ddim_from_scratch.networks.unet import HEAD_DIM, HEADS
 from ddim_from_scratch.nn.embedding import DIMENSIONS, sinusoidal_embedding
 from ddim_from_scratch.nn.norm import EPSILON, GROUP
 from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.tree import Tree
 from ddim_from_scratch.spectrogram.config import Config
 from ddim_from_scratch.spectrogram.model import init_state
-from ddim_from_scratch.spectrogram.unet import HEAD_DIM, HEADS
 
 LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
 

@@ -39,9 +39,9 @@ def our_train_step(config: Config, x0: np.ndarray) -> Once:
 
 
 def our_forward(config: Config, x: np.ndarray) -> Once:
+    from ddim_from_scratch.networks.unet import unet
     from ddim_from_scratch.nn.fast import layers_for
     from ddim_from_scratch.spectrogram.model import init_state
-    from ddim_from_scratch.spectrogram.unet import unet
 
     network = init_state(config, np.random.default_rng(config.seed))["network"]
     return lambda: unet(**network, x=x, noise_variance=np.full(len(x), 0.5), layers=layers_for(x))

@@ -1,9 +1,7 @@
 """The systems that `train` and `sample` know, by name.
 
 A system is a folder of this package. To add one, write its folder, and its name into SYSTEMS. Its system.py has
-    Config                      its options: a dataclass with epochs, seed, fad_every, `free`, and to_json()
-    add_options(parser)         train's options, and
-    given_options(args)         those that were given, by the names of Config's fields
+    Config                      its options: see training/options.py
     training(config, saved, device)   what `training.loop` trains
     read_run(run, best)         a run's checkpoint: config, state, step
     Run.open(run, ...)          a trained run in Python
@@ -24,7 +22,7 @@ from .training.checkpoint import FIRST_SYSTEM, checkpoint_path, system_of
 from .training.guards import locked
 from .training.loop import sweep
 
-SYSTEMS = ("spectrogram",)
+SYSTEMS = ("spectrogram", "notes")
 DEFAULT = FIRST_SYSTEM
 
 
@@ -47,9 +45,9 @@ def chosen_system(argv: list[str] | None) -> ModuleType:
     return load_system(args.system or trained or DEFAULT)
 
 
-def add_run_options(parser: Parser, help: str) -> None:
-    """--run and --system."""
-    parser.add_argument("--run", type=Path, required=True, help=help)
+def add_run_options(parser: Parser, run: str) -> None:
+    """--run, whose help text is given, and --system."""
+    parser.add_argument("--run", type=Path, required=True, help=run)
     parser.add_argument("--system", choices=SYSTEMS, help=f"default: the run's, or {DEFAULT} for a new one")
 
 

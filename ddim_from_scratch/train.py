@@ -26,9 +26,8 @@ from .runtime.cli import Parser, add_hardware_options, flag, run_command
 from .runtime.errors import UserError
 from .systems import add_run_options, chosen_system
 from .training import loop
-from .training.checkpoint import checkpoint_path
+from .training.checkpoint import checkpoint_path, read_log
 from .training.guards import locked
-from .training.log import read_log
 
 
 @mpi.together()
@@ -36,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
     system = chosen_system(argv)
     args = parse(argv, system)
     use_plain(args.plain)
-    options, device = system.given_options(args), chosen_device(args.gpu)
+    options, device = system.Config.given(args), chosen_device(args.gpu)
     use_plain(args.plain)
     config = None if args.resume else system.Config(**options)
     if args.resume and not args.run.is_dir():
@@ -87,7 +86,7 @@ def parse(argv: list[str] | None, system: ModuleType) -> argparse.Namespace:
     parser.add_argument(
         "--resume", action="store_true", help="continue the run; only --epochs, --data and --fad-every may differ"
     )
-    system.add_options(parser)
+    system.Config.add_options(parser)
     add_hardware_options(parser)
     return parser.parse_args(argv)
 

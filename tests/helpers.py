@@ -14,12 +14,14 @@ import pytest
 from ddim_from_scratch import nn
 from ddim_from_scratch.diffusion import SAMPLERS as REGISTRY
 from ddim_from_scratch.diffusion import Walk, ddpm
+from ddim_from_scratch.networks.frames import frames, frames_backward, init_frames
 from ddim_from_scratch.networks.transformer import Condition, init_transformer, transformer, transformer_backward
+from ddim_from_scratch.networks.unet import init_unet, unet, unet_backward
+from ddim_from_scratch.nn.attend import init_multi_head_attention
+from ddim_from_scratch.nn.block import init_residual_block
 from ddim_from_scratch.nn.fast import processor
-from ddim_from_scratch.nn.init import init_multi_head_attention, init_residual_block
 from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.backend import array_module
-from ddim_from_scratch.spectrogram.unet import init_unet, unet, unet_backward
 
 
 def reference(name: str):
@@ -104,6 +106,15 @@ def convolution(k: int, n: int, height: int, width: int, c: int, d: int) -> Laye
     return layer("conv2d", {"x": (n, height, width, c)}, {"w": (k, k, c, d), "b": (d,)})
 
 
+def depthwise(k: int, dilation: int, n: int, length: int, c: int) -> Layer:
+    return Layer(
+        lambda layers, params, x: layers.depthwise_conv(x, **params, dilation=dilation),
+        lambda layers, dy, cache: layers.depthwise_conv_backward(dy, cache),
+        {"x": (n, length, c)},
+        {"w": (k, c), "b": (c,)},
+    )
+
+
 def shapes_of(params: dict) -> dict:
     return {path: leaf.shape for path, leaf in tree.flatten(params).items()}
 
@@ -151,25 +162,35 @@ def network(
     )
 
 
+def frame_network(width=6, blocks=4, n=2, length=5, inputs=3, outputs=2) -> Layer:
+    params, told = init_frames(np.random.default_rng(0), inputs, outputs, width, blocks), np.linspace(0.2, 0.7, n)
+    return Layer(
+        lambda layers, params, x: frames(params, x, told, layers, training=True),
+        lambda layers, dy, cache: frames_backward(dy, cache, layers),
+        {"x": (n, length, inputs)},
+        shapes_of(params),
+    )
+
+
 def condition_like(x: Any, vocabulary: int = 0, features: int = 0) -> Condition:
-    """A condition for x (2, frames, mels, 1), on its device: the first sample's whole but for its ends, no second."""
+    """A condition for x (2, frames, mels), on its device: the first sample's whole but for its ends, no second."""
     xp = array_module(x)
-    context = xp.sin(xp.arange(x.size)).reshape(x.shape[:3]).astype(x.dtype)
+    context = xp.sin(xp.arange(x.size)).reshape(x.shape).astype(x.dtype)
     there = xp.arange(2)[:, None] == 0
     tokens = there * (1 + xp.arange(5) * 3 % 4) * (xp.arange(5) < 4) if vocabulary else None
     roll = xp.cos(xp.arange(2 * x.shape[1] * features)).reshape(2, -1, features).astype(x.dtype) if features else None
     return Condition(context, there & (xp.arange(x.shape[1]) > 0), tokens, roll)
 
 
-def told(vocabulary: int = 0, features: int = 0, depth: int = 1, frames: int = 3, mels: int = 5) -> Layer:
-    params = init_transformer(np.random.default_rng(0), 8, depth, depth, vocabulary, features, mels)
-    noise_variance = np.array([0.2, 0.7])
+def told(
+    vocabulary: int = 0, features: int = 0, context: bool = True, depth: int = 1, frames: int = 3, mels: int = 5
+) -> Layer:
+    params = init_transformer(np.random.default_rng(0), 8, depth, vocabulary, context, features, mels)
+    levels = np.array([0.2, 0.7])
     return Layer(
-        lambda layers, params, x: transformer(
-            params, x, noise_variance, condition_like(x, vocabulary, features), layers
-        ),
+        lambda layers, params, x: transformer(params, x, levels, condition_like(x, vocabulary, features), layers),
         lambda layers, dy, cache: transformer_backward(dy, cache, layers),
-        {"x": (2, frames, mels, 1)},
+        {"x": (2, frames, mels)},
         shapes_of(params),
     )
 
@@ -183,6 +204,8 @@ CONVOLUTIONS = {
 }
 LAYERS = {
     **CONVOLUTIONS,
+    "depthwise_conv": depthwise(7, 1, 2, 9, 3),
+    "depthwise_conv, wider than the sequence": depthwise(5, 4, 1, 3, 2),
     "linear": layer("linear", {"x": (2, 3, 4, 5)}, {"w": (5, 3), "b": (3,)}),
     "swish": layer("swish", {"x": (2, 3, 5, 2)}),
     "batch_norm": layer("batch_norm", {"x": (3, 5, 4, 3)}),
@@ -241,8 +264,10 @@ NETWORKS = {
     "unet, two residual blocks a block": network("all", widths=(2, 3), block_depth=2, size=(4, 2)),
     "unet, a second channel": network("lowest", channels=2),
     "unet, group norm": network("none", widths=(3, 4), size=(4, 2), norm="group"),
+    "frames": frame_network(),
     "transformer, tokens": told(vocabulary=5),
     "transformer, roll": told(features=3),
+    "transformer, alone": told(context=False),
     "transformer, both, two blocks": told(vocabulary=5, features=2, depth=2),
 }
 LAYERS |= NETWORKS
@@ -263,6 +288,7 @@ OF_FOURS: dict[str, Layer] = {
     "attention": layer("attention", {"q": (3, 150, 1), "k": (3, 130, 1), "v": (3, 130, 1)}),
     "multi_head_attention": multi_head(4, 1, 8, 12),
     "unet": network("lowest", widths=(4, 8, 12), norm="group"),
+    "frames": frame_network(width=8, blocks=3, inputs=8, outputs=4),
 }
 
 

@@ -25,12 +25,12 @@ from ddim_from_scratch.nn import fast
 from ddim_from_scratch.nn.fast import processor
 from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.errors import UserError
-from ddim_from_scratch.spectrogram import system
+from ddim_from_scratch.spectrogram import denoiser, system
 from ddim_from_scratch.spectrogram.compose import Composer
 from ddim_from_scratch.spectrogram.config import Config
 from ddim_from_scratch.spectrogram.data import load_windows
 from ddim_from_scratch.training import checkpoint, loop
-from ddim_from_scratch.training.log import read_log
+from ddim_from_scratch.training.checkpoint import read_log
 
 TINY = [
     "--window-seconds",
@@ -138,7 +138,7 @@ def test_the_help_of_sample_lists_the_modes_and_that_of_sampler_the_samplers(cap
     with pytest.raises(SystemExit):
         sample.main(["draw", "--help"])
     said = " ".join(capsys.readouterr().out.split())
-    assert all(f"{name}: {sampler.help}" in said for name, sampler in SAMPLERS.items())
+    assert all(f"{name}: {sampler.summary}" in said for name, sampler in SAMPLERS.items())
 
 
 def test_samples_are_sound_of_the_asked_length(run, tmp_path):
@@ -316,6 +316,8 @@ def test_a_film_goes_from_noise_to_the_sample(run, tmp_path):
     log_mels = pictures.film(run, None, 5)
     experiments.main(f"film --run {run} --steps 5".split())
     assert log_mels.shape == (6, 32, 128)
+    opened = ddim_from_scratch.open_run(run)
+    np.testing.assert_array_equal(log_mels[-1], opened.log_mels(1, sampling=Sampling(steps=5))[0])
     with Image.open(run / "film.webp") as picture:
         assert picture.n_frames == 6 and picture.size == (96, 256)
 
@@ -420,9 +422,9 @@ def test_a_number_that_goes_wrong_is_traced_to_its_layer_and_batch(leaf, message
                 grads["down0"][block]["conv2"]["w"][0] = np.inf
         return dx, grads
 
-    network, network_backward = system.unet, system.unet_backward
-    monkeypatch.setattr(system, "unet", unet)
-    monkeypatch.setattr(system, "unet_backward", backward)
+    network, network_backward = denoiser.unet, denoiser.unet_backward
+    monkeypatch.setattr(denoiser, "unet", unet)
+    monkeypatch.setattr(denoiser, "unet_backward", backward)
     with pytest.raises(UserError, match=rf"{message}, of .*tone\d\.wav at [\d.]+ s.*last good epoch") as error:
         train.main(f"--run {folder} --resume --epochs 3".split())
     assert "\n" not in str(error.value)

@@ -32,12 +32,12 @@ from ddim_from_scratch.diffusion import (
     velocity,
 )
 from ddim_from_scratch.fad import load_musicnn, musicnn, musicnn_patches, postprocess, vggish, vggish_examples
+from ddim_from_scratch.networks.unet import batch_statistics, init_unet, unet, unet_backward
 from ddim_from_scratch.nn import fast
 from ddim_from_scratch.runtime import backend, tree
 from ddim_from_scratch.spectrogram.config import Config
 from ddim_from_scratch.spectrogram.model import init_state
 from ddim_from_scratch.spectrogram.system import Batch, Training
-from ddim_from_scratch.spectrogram.unet import batch_statistics, init_unet, unet, unet_backward
 from ddim_from_scratch.training.optim import adamw, update_average
 
 ON_DEVICE = bool(os.environ.get("DDIM_TEST_GPU"))
@@ -240,7 +240,8 @@ def test_a_training_step_agrees_with_numpy_and_reads_back_its_losses_only(with_c
     config = Config(data="x", context=with_context, norm="group" if with_context else "batch", **options)
     fresh = init_state(config, np.random.default_rng(0))
     state, device_state = tree.pack(fresh), tree.pack(put(fresh))
-    batch = Batch(*rng.standard_normal((2, 2, 8, 4, 1)).astype(np.float32))
+    x0, context = rng.standard_normal((2, 2, 8, 4, 1)).astype(np.float32)
+    batch = Batch(x0, (context,) if with_context else ())
     for step in (1, 2):
         losses = Training(config).step(state, batch, step, np.random.default_rng(step))
         transfers.clear()

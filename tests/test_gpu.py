@@ -50,9 +50,9 @@ def test_every_layer_gives_what_the_textbook_gives(name, exact, tolerance, rng, 
     for argument, a in layer.both(gpu, put(arguments), put(dy)).items():
         assert isinstance(a, cupy.ndarray) and a.dtype == np.float32
         scale = max(
-            scale_of(argument), 0.3 if name.startswith(("unet", "transformer")) else 0
+            scale_of(argument), 0.3 if name.startswith(("unet", "frames", "transformer")) else 0
         )  # some gradients are 0, or nearly
-        limit = tolerance if name.startswith(("unet", "transformer")) else tolerance / 20
+        limit = tolerance if name.startswith(("unet", "frames", "transformer")) else tolerance / 20
         assert relative_error(a.get(), expected[argument], scale) < limit, argument
 
 

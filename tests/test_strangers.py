@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from ddim_from_scratch import sample, train
 from ddim_from_scratch.audio import AudioError, load_audio
 from ddim_from_scratch.experiments import __main__ as experiments
+from ddim_from_scratch.experiments.heard import MEANING
 from ddim_from_scratch.fad import __main__ as fad
 from ddim_from_scratch.fad import weights
 from ddim_from_scratch.fad.statistics import load_statistics
@@ -27,13 +28,12 @@ from ddim_from_scratch.fad.weights import _from_tensorflow, load_vggish, load_vg
 from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.cli import run_command
 from ddim_from_scratch.runtime.errors import UserError
-from ddim_from_scratch.spectrogram import datasets
 from ddim_from_scratch.spectrogram.config import Config
 from ddim_from_scratch.spectrogram.data import Scaler, Windows
 from ddim_from_scratch.spectrogram.model import init_state, read_run
 from ddim_from_scratch.spectrogram.system import Training
-from ddim_from_scratch.training import checkpoint, loop
-from ddim_from_scratch.training.log import read_log
+from ddim_from_scratch.training import checkpoint, datasets, loop
+from ddim_from_scratch.training.checkpoint import read_log
 
 CASES = int(os.environ.get("DDIM_FUZZ", 100))
 fuzz = settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck))
@@ -486,6 +486,7 @@ def table_folder(out, **changes):
     row |= {"fad_infinity": {"score": 1.0}, "floor": 1.0, "ceiling": 1.0, "nearest": None, "n": 2, "n_training": 2}
     row |= {"embeddings": 4, "dimension": 128, "training_steps": 1, "training_seconds": 1.0, "seconds_a_step": 1.0}
     row |= {"drawing_seconds": 1.0, "noise_loss": 1.0, "hardware": "a machine", "windows": 3}
+    row |= {"heard": {side: dict.fromkeys(MEANING, 1.0) for side in ("generated", "real")}}
     settings = {"data": {"gtzan": "x", "carnatic": "y"}, "scale": 1.0, "preset": "paper", "clips": 2}
     settings |= {"inverter": "griffin-lim", "embedding": "mel"}
     (out / "rows/gtzan-10").mkdir(parents=True)
@@ -505,7 +506,7 @@ def test_a_table_is_reported(tmp_path):
     ("name", "value"),
     [("fad", "1"), ("fad", None), ("fad", [1]), ("fad", True), ("fad", 10**400), ("interval", [1, "x"]), ("n", 1.5),
      ("interval", {"a": 1}), ("interval", [1]), ("fad_infinity", {"score": None}), ("fad_infinity", 3), ("nearest", []),
-     ("hardware", 3), ("seconds", "x"), ("epochs", None), ("paper", "x"), ("embeddings", None),
+     ("hardware", 3), ("heard", {}), ("seconds", "x"), ("epochs", None), ("paper", "x"), ("embeddings", None),
      ("training_seconds", None),
      ("data", []), ("data", {"gtzan": 3, "carnatic": "y"}), ("data", {}), ("scale", "1"), ("scale", 0), ("scale", 1e99),
      ("preset", "x"), ("preset", ["paper"]), ("clips", 1.5), ("embedding", None), ("other", float("inf"))],

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from ..runtime import graph, hub, mpi
 from ..runtime.backend import CLIPS_AT_ONCE, parallel, to_device, to_host
-from ..runtime.errors import UserError
+from ..runtime.errors import UserError, why
 from .contract import HOP_LENGTH, MEL_MAX, MEL_MIN, N_MELS
 from .griffin_lim import griffin_lim
 
@@ -84,7 +84,7 @@ def load_decoder(folder: str) -> Callable[[np.ndarray], np.ndarray]:
         import tensorflow_hub
     except ImportError as error:
         raise UserError(
-            f"a decoder needs tensorflow_hub ({error}): pip install 'ddim_from_scratch[hub]', "
+            f"a decoder needs tensorflow_hub ({why(error)}): pip install 'ddim_from_scratch[hub]', "
             f"or use --inverter {GRIFFIN_LIM}"
         ) from None
     try:
@@ -94,9 +94,8 @@ def load_decoder(folder: str) -> Callable[[np.ndarray], np.ndarray]:
     except UserError:
         raise
     except Exception as error:  # TensorFlow raises many types, some with messages of pages
-        reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{folder} is damaged or no decoder of log-mels (batch, frames, {N_MELS}): copy it again ({reason})"
+            f"{folder} is damaged or no decoder of log-mels (batch, frames, {N_MELS}): copy it again ({why(error)})"
         ) from None
     if trial.shape != (2, 9 * HOP_LENGTH):
         raise UserError(

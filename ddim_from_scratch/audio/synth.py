@@ -1,9 +1,10 @@
-"""Synthesised music: a small corpus in GTZAN's layout.
+"""Synthesised music: a small corpus in GTZAN's layout, with its notes.
 
     python -m ddim_from_scratch.audio.synth FOLDER
 
 Old tunes, written below as note names, are played with a bass, broken or held chords, in a random key and tempo.
-Each genre is a timbre. The same seed gives the same bytes.
+Studies are random notes and scales, to learn an instrument from. Each genre is a timbre. A MIDI file of the same name
+lies beside each recording. The same seed gives the same bytes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from scipy.signal import lfilter
 
 from ..runtime.cli import Parser, at_least, run_command
+from .midi import Notes, write_midi
 from .wav import write_wav
 
 SR = 22050  # GTZAN's rate, samples a second
@@ -130,6 +132,39 @@ def score(tune: Tune, held: bool) -> list[Note]:
     return notes
 
 
+VOICES = ((41, 12, 0.8), (53, 12, 0.45), (62, 22, 1.0))  # lowest pitch, number of semitones, loudness: as in the tunes
+STUDY_BEATS = 56  # a track's at the fastest tempo
+MAJOR = (0, 2, 4, 5, 7, 9, 11)
+
+
+def study(rng: np.random.Generator) -> list[Note]:
+    """Three voices, each by turns random notes and runs along a major scale in one key, with rests between."""
+    key = int(rng.integers(12))
+    notes = []
+    for lowest, semitones, loudness in VOICES:
+        start = float(rng.choice((0, 1, 2)))
+        while start < STUDY_BEATS:
+            beats, count = float(rng.choice((0.25, 0.5, 1, 2))), int(rng.integers(2, 9))
+            pitches = lowest + rng.permutation(semitones)
+            if rng.random() < 0.5:  # a run, upwards or downwards
+                scale = [midi for midi in range(lowest, lowest + semitones) if (midi - key) % 12 in MAJOR]
+                pitches = np.roll(scale, -int(rng.integers(len(scale))))[:: int(rng.choice((1, -1)))]
+            for midi in pitches[:count]:
+                notes.append(Note(int(midi), start, beats, loudness * rng.uniform(0.5, 1)))
+                start += beats
+            start += float(rng.choice((0, 0, 0.5, 1, 2)))
+    return notes
+
+
+def timed(notes: list[Note], transpose: int, beats_a_minute: float) -> Iterator[tuple[Note, float, float]]:
+    """Each note, transposed, as often as it sounds in TRACK_SECONDS, with its start and its length in seconds."""
+    beat_seconds = 60 / beats_a_minute
+    tune_seconds = max(note.start + note.beats for note in notes) * beat_seconds
+    for note in notes:
+        for start in np.arange(note.start * beat_seconds, TRACK_SECONDS, tune_seconds):
+            yield note._replace(midi=note.midi + transpose), start, note.beats * beat_seconds
+
+
 # Timbres. Each makes one tone of TONE_SECONDS, float64, from a pitch; `play` cuts it to the note's length.
 
 
@@ -183,6 +218,7 @@ def bells(midi: int) -> np.ndarray:
 
 
 GENRES: dict[str, Callable[[int], np.ndarray]] = {"plucked": plucked, "organ": organ, "bells": bells}
+PROGRAMS = {"plucked": 24, "organ": 20, "bells": 14}  # the nearest of General MIDI: nylon guitar, reed organ, bells
 
 
 @lru_cache(maxsize=256)
@@ -196,38 +232,50 @@ def play(notes: list[Note], genre: str, transpose: int, beats_a_minute: float, r
     """The notes, repeated for TRACK_SECONDS: float32 (n,) with root mean square LOUDNESS."""
     n = TRACK_SECONDS * SR
     track = HISS * rng.standard_normal(n, np.float32)
-    beat_seconds = 60 / beats_a_minute
-    tune_seconds = max(note.start + note.beats for note in notes) * beat_seconds
     release = np.linspace(1, 0, int(RELEASE_SECONDS * SR), dtype=np.float32)
-    for note in notes:
-        held = int(note.beats * beat_seconds * SR)
-        sound = note.loudness * tone(genre, note.midi + transpose)[: held + len(release)]
+    for note, start, seconds in timed(notes, transpose, beats_a_minute):
+        sound = note.loudness * tone(genre, note.midi)[: int(seconds * SR) + len(release)]
         sound[-len(release) :] *= release
-        for again in np.arange(note.start * beat_seconds, TRACK_SECONDS, tune_seconds):
-            first = int(again * SR)
-            track[first : first + len(sound)] += sound[: n - first]
+        first = int(start * SR)
+        track[first : first + len(sound)] += sound[: n - first]
     track[-len(release) :] *= release
     scale = LOUDNESS / np.sqrt(np.mean(track**2))
     return track * min(scale, 0.99 / np.abs(track).max())
 
 
-def write_corpus(folder: str | Path, tracks_per_genre: int = len(TUNES), seed: int = 0) -> list[Path]:
+def midi_notes(notes: list[Note], genre: str, transpose: int, beats_a_minute: float) -> Notes:
+    """What `play` plays, as MIDI has it."""
+    return Notes.of(
+        [
+            (start, min(start + seconds, TRACK_SECONDS), note.midi, max(round(127 * note.loudness), 1), PROGRAMS[genre])
+            for note, start, seconds in timed(notes, transpose, beats_a_minute)
+        ]
+    )
+
+
+def write_corpus(
+    folder: str | Path, tracks_per_genre: int = len(TUNES), seed: int = 0, studies_per_genre: int = 0
+) -> list[Path]:
     """Write FOLDER/genres/GENRE/GENRE.00000.wav and so on: 30 s, 22 050 Hz, mono, 16-bit, as in GTZAN.
 
-    Track i of every genre plays tune i (modulo their number), in a key and at a tempo drawn from `seed`.
-    Every file is written atomically. Returns the paths. Raises OSError if `folder` cannot be created.
+    Track i of every genre plays tune i (modulo their number), in a key and at a tempo drawn from `seed`. Studies follow
+    the tunes. GENRE.00000.mid holds the notes. Every file is written atomically. Returns the paths of the recordings.
+    Raises OSError if `folder` cannot be created.
     """
-    rng = np.random.default_rng(seed)
+    rngs = np.random.default_rng(seed), np.random.default_rng((seed, 1))  # studies leave the tunes as they are
     tunes = list(TUNES.values())
     paths = []
     for genre in GENRES:
         target = Path(folder) / "genres" / genre
         target.mkdir(parents=True, exist_ok=True)
-        for i in range(tracks_per_genre):
+        for i in range(tracks_per_genre + studies_per_genre):
+            rng = rngs[i >= tracks_per_genre]
             transpose, tempo = int(rng.integers(-4, 5)), rng.uniform(80, 108)
-            notes = score(tunes[i % len(tunes)], held=genre == "organ")
+            tune = i < tracks_per_genre
+            notes = score(tunes[i % len(tunes)], held=genre == "organ") if tune else study(rng)
             paths.append(target / f"{genre}.{i:05d}.wav")
             write_wav(paths[-1], play(notes, genre, transpose, tempo, rng), SR)
+            write_midi(paths[-1].with_suffix(".mid"), midi_notes(notes, genre, transpose, tempo))
     return paths
 
 
@@ -241,11 +289,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, help="output folder; files are named genres/NAME/NAME.00000.wav")
     tracks_help = f"tracks per genre (default: {len(TUNES)}); beyond {len(TUNES)}, tunes repeat in other keys"
     parser.add_argument("--tracks", type=at_least(1), default=len(TUNES), help=tracks_help)
+    studies_help = "tracks per genre of random notes and scales, after the tunes (default: 0)"
+    parser.add_argument("--studies", type=at_least(0), default=0, help=studies_help)
     seed_help = "random seed of keys and tempi; the same seed gives the same bytes (default: 0)"
     parser.add_argument("--seed", type=at_least(0), default=0, help=seed_help)
     args = parser.parse_args(argv)
-    paths = write_corpus(args.folder, args.tracks, args.seed)
-    print(f"{len(paths)} tracks of {TRACK_SECONDS} s in {args.folder / 'genres'}")
+    paths = write_corpus(args.folder, args.tracks, args.seed, args.studies)
+    print(f"{len(paths)} tracks of {TRACK_SECONDS} s in {args.folder / 'genres'}, with their notes as MIDI")
 
 
 if __name__ == "__main__":

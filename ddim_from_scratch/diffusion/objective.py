@@ -6,7 +6,8 @@ squared error of that. The noise loss always is the error of eps, so that it mea
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -15,25 +16,21 @@ from .process import PREDICTIONS, noise_like, predict_x0, q_sample
 from .schedule import Schedule
 
 
-class Example(NamedTuple):
+@dataclass(frozen=True)
+class Example:
     """Data, the noise that is added to them, and at what level. x0, eps: (N, ...). alpha_bar: float64 (N,)."""
 
     x0: Array
     eps: Array
     alpha_bar: Array
 
-    @property
+    @cached_property
     def x_t(self) -> Array:
         """What the network sees."""
         return q_sample(self.x0, self.alpha_bar, self.eps)
 
-    @property
-    def noise_variance(self) -> Array:
-        """What it is told, (N,)."""
-        return 1 - self.alpha_bar
-
     def rows(self, part: slice) -> Example:
-        return Example(*(array[part] for array in self))
+        return Example(self.x0[part], self.eps[part], self.alpha_bar[part])
 
 
 def noisy(x0: Array, schedule: Schedule, rng: np.random.Generator) -> Example:
@@ -48,7 +45,7 @@ def losses(output: Array, example: Example, prediction: str) -> tuple[Array, Arr
     output: the network's, (N, ...), read as `prediction` says. The losses are scalars on its device: that of eps, and
     that of the x0 which eps implies. (A network that says x0 = 0 has a noise loss of the mean signal-to-noise ratio.)
     """
-    (x0, eps, alpha_bar), x_t = example, example.x_t
+    x0, eps, alpha_bar, x_t = example.x0, example.eps, example.alpha_bar, example.x_t
     kind = PREDICTIONS[prediction]
     _, d_output = mean_squared_error(output, kind.target(x0, alpha_bar, eps))
     eps_pred = kind.eps(x_t, alpha_bar, output)

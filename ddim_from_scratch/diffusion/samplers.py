@@ -29,7 +29,7 @@ class Sampler(NamedTuple):
     """A sampler under the one signature that all share. What its function does not name is not passed on."""
 
     function: Callable[..., Iterator[Array]]
-    help: str
+    summary: str
     order: int  # the error of x falls with (1 / steps)^order
     evaluations: int = 1  # of the network in each step but the last, which has one
 
@@ -83,7 +83,7 @@ class Walk(NamedTuple):
         return self._replace(tau=tau)
 
 
-@sampler("ddim", help="deterministic, or with fresh noise by --eta", order=1)
+@sampler("ddim", summary="deterministic, or with fresh noise by --eta", order=1)
 def ddim(
     eps_model: EpsModel,
     x_T: Array,
@@ -114,7 +114,7 @@ def ddim(
         yield x
 
 
-@sampler("ddpm", help="fresh noise at every step; needs many steps", order=1)
+@sampler("ddpm", summary="fresh noise at every step; needs many steps", order=1)
 def ddpm(
     eps_model: EpsModel,
     x_T: Array,
@@ -165,7 +165,7 @@ def ddim_inversion(
         yield x
 
 
-@sampler("heun", help="second order; runs the network twice a step", order=2, evaluations=2)
+@sampler("heun", summary="second order; runs the network twice a step", order=2, evaluations=2)
 def heun(eps_model: EpsModel, x_T: Array, alpha_bar: np.ndarray, tau: np.ndarray) -> Iterator[Array]:
     """Heun's second-order rule (Karras et al. 2022, Algorithm 1) on DDIM's differential equation.
 
@@ -184,7 +184,7 @@ def heun(eps_model: EpsModel, x_T: Array, alpha_bar: np.ndarray, tau: np.ndarray
         yield x
 
 
-@sampler("dpm++2m", help="second order; good with few steps", order=2)
+@sampler("dpm++2m", summary="second order; good with few steps", order=2)
 def dpm_solver_pp_2m(eps_model: EpsModel, x_T: Array, alpha_bar: np.ndarray, tau: np.ndarray) -> Iterator[Array]:
     """DPM-Solver++(2M): Lu et al. (2022), "DPM-Solver++", Algorithm 2. Second order with one evaluation a step.
 

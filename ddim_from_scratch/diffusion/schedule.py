@@ -16,6 +16,8 @@ from functools import cached_property
 
 import numpy as np
 
+from ..runtime.backend import Array
+
 T = 1000  # times in a schedule's table
 
 
@@ -25,14 +27,29 @@ def continuous_cosine_schedule(T: int = T, min_signal_rate: float = 0.02, max_si
     The end points are those of the Keras DDIM example. T values at t = 1..T sample the continuous
     schedule of `continuous_cosine_alpha_bar` at t / T; the clean data, alpha_bar[0] = 1, lie beyond its beginning.
     """
-    times = np.arange(1, T + 1) / T
-    return np.concatenate([[1.0], continuous_cosine_alpha_bar(times, min_signal_rate, max_signal_rate)])
+    return _table(continuous_cosine_alpha_bar, T, min_signal_rate, max_signal_rate)
 
 
 def continuous_cosine_alpha_bar(time: np.ndarray, min_signal_rate: float, max_signal_rate: float) -> np.ndarray:
     """cos^2 of the angle that runs from acos(max_signal_rate) at time 0 to acos(min_signal_rate) at 1."""
     start, end = np.arccos(max_signal_rate), np.arccos(min_signal_rate)
     return np.cos(start + time * (end - start)) ** 2
+
+
+def log_snr_schedule(T: int = T, min_signal_rate: float = 0.003, max_signal_rate: float = 0.95) -> np.ndarray:
+    """The table of `log_snr_alpha_bar`. (T + 1,) alpha_bar."""
+    return _table(log_snr_alpha_bar, T, min_signal_rate, max_signal_rate)
+
+
+def log_snr_alpha_bar(time: np.ndarray, min_signal_rate: float, max_signal_rate: float) -> np.ndarray:
+    """log-SNR linear in time: every factor of the noise-to-signal ratio has the same share of the training.
+
+    How loud and how full a piece is shows long before its notes do: a mean over 32 768 numbers stands out of noise
+    180 times as strong. The cosine spends 6 % of its times between signal rates of 0.1 and 0.003, this schedule half.
+    (Hoogeboom et al. 2023, "simple diffusion", shift the cosine's log-SNR by the size of the plane instead.)
+    """
+    start, end = log_snr(max_signal_rate**2), log_snr(min_signal_rate**2)
+    return alpha_bar_of_log_snr(start + time * (end - start))
 
 
 def linear_schedule(T: int = T, beta_start: float = 1e-4, beta_end: float = 0.02) -> np.ndarray:
@@ -48,8 +65,14 @@ def cosine_schedule(T: int = T, s: float = 0.008, max_beta: float = 0.999) -> np
     return np.concatenate([[1.0], np.cumprod(1 - beta)])
 
 
+def _table(alpha_bar_at: Callable[..., np.ndarray], T: int, *ends: float) -> np.ndarray:
+    return np.concatenate([[1.0], alpha_bar_at(np.arange(1, T + 1) / T, *ends)])
+
+
+CONTINUOUS = {"continuous-cosine": continuous_cosine_alpha_bar, "log-snr": log_snr_alpha_bar}  # of times in [0, 1]
 SCHEDULES: dict[str, Callable[..., np.ndarray]] = {
     "continuous-cosine": continuous_cosine_schedule,
+    "log-snr": log_snr_schedule,
     "linear": linear_schedule,
     "cosine": cosine_schedule,
 }
@@ -57,7 +80,7 @@ SCHEDULES: dict[str, Callable[..., np.ndarray]] = {
 
 @dataclass(frozen=True)
 class Schedule:
-    """A schedule by its name in SCHEDULES. The signal rates are the ends of the continuous one; others have none."""
+    """A schedule by its name in SCHEDULES. The signal rates are the ends of a continuous one; others have none."""
 
     name: str = "continuous-cosine"
     min_signal_rate: float = 0.02
@@ -65,7 +88,7 @@ class Schedule:
 
     @property
     def continuous(self) -> bool:
-        return self.name == "continuous-cosine"
+        return self.name in CONTINUOUS
 
     @cached_property
     def alpha_bar(self) -> np.ndarray:
@@ -85,20 +108,30 @@ class Schedule:
         """alpha_bar at such times: the table of a schedule that has no others, with which a walk is 0, 1, 2, ..."""
         if not self.continuous:
             return self.alpha_bar[times.astype(int)]
-        levels = continuous_cosine_alpha_bar(times / T, self.min_signal_rate, self.max_signal_rate)
+        levels = CONTINUOUS[self.name](times / T, self.min_signal_rate, self.max_signal_rate)
         return np.where(times == 0, 1.0, levels)
 
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Levels to train on, float64 (n,): at times uniform in [0, 1), or, of a discrete schedule, in 1..T."""
         if self.continuous:
-            return continuous_cosine_alpha_bar(rng.random(n), self.min_signal_rate, self.max_signal_rate)
+            return CONTINUOUS[self.name](rng.random(n), self.min_signal_rate, self.max_signal_rate)
         return self.alpha_bar[rng.integers(1, T + 1, n)]
 
+    def told(self, alpha_bar: Array) -> Array:
+        """What a network is told of a level: 1 - alpha_bar, from 0 to 1.
 
-def log_snr(alpha_bar: np.ndarray | float) -> np.ndarray:
+        On the log-SNR schedule it is the time: 1 - alpha_bar can't tell signal rates of 0.02 and 0.003 apart.
+        """
+        if self.name != "log-snr":
+            return 1 - alpha_bar
+        start, end = log_snr(self.max_signal_rate**2), log_snr(self.min_signal_rate**2)
+        return (log_snr(alpha_bar) - start) / (end - start)
+
+
+def log_snr(alpha_bar: Array | float) -> Array:
     """log(signal_rate^2 / noise_rate^2), natural; infinite for alpha_bar 1 and 0."""
     with np.errstate(divide="ignore"):
-        return np.log(alpha_bar) - np.log1p(-np.asarray(alpha_bar))
+        return np.log(alpha_bar) - np.log1p(-alpha_bar)
 
 
 def alpha_bar_of_log_snr(log_snr: np.ndarray | float) -> np.ndarray:

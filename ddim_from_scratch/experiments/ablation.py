@@ -20,9 +20,9 @@ from ..diffusion import SAMPLERS, T
 from ..fad import load_embedding
 from ..fad.embeddings import default_embedding
 from ..runtime.backend import chosen_device
-from ..runtime.cli import at_least
+from ..runtime.cli import at_least, counted
 from ..runtime.errors import UserError
-from ..spectrogram.config import PAPER, Config, add_options, given_options
+from ..spectrogram.config import PAPER, Config, whole_frames
 from .reports import Report, number, write_report
 from .table import Task, add_table_options, finish_all, keep_settings, read_metrics
 
@@ -75,6 +75,10 @@ class Settings(NamedTuple):
     inverter: str
     embedding: str
 
+    @property
+    def frames(self) -> int:
+        return round(self.seconds * FRAMES_PER_SECOND)
+
     def values(self) -> dict[str, Any]:
         """Everything that a variant can change, with the base's values."""
         return self.base | {"sampler": self.sampler, "steps": self.steps, "spacing": "log-snr", "trained": True}
@@ -94,7 +98,7 @@ class Settings(NamedTuple):
         drawing = {field: value for field, value in values.items() if field not in self.base}
         about = {"change": change, "epochs": config.epochs, "batch_size": config.batch_size}
         training = "base" if config == base and values["trained"] else name
-        return Task(training, config, music(base, self.seconds), about=about, **drawing)
+        return Task(training, config, music(base, self.seconds), self.frames, about=about, **drawing)
 
 
 def changes(name: str) -> dict[str, Any]:
@@ -110,10 +114,10 @@ def changes(name: str) -> dict[str, Any]:
 
 
 def music(base: Config, seconds: float) -> Config:
-    """The part of each track that the training windows cover, in windows of `seconds` that do not overlap."""
+    """Of windows of `seconds`: those that do not overlap, in the part of each track that the training windows cover."""
     covered = base.window_seconds + base.window_hop_seconds * (base.windows_per_track - 1)
     count = max(round(covered * FRAMES_PER_SECOND) // round(seconds * FRAMES_PER_SECOND), 1)
-    return dataclasses.replace(base, window_seconds=seconds, window_hop_seconds=seconds, windows_per_track=count)
+    return dataclasses.replace(base, window_hop_seconds=seconds, windows_per_track=count)
 
 
 def report(out: Path, settings: Settings, rows: dict[str, dict]) -> str:
@@ -131,9 +135,9 @@ def facts(settings: Settings, rows: dict[str, dict]) -> str:
     defaults = json.loads(Config(data=settings.base["data"]).to_json())
     differs = ", ".join(f"{k} {v}" for k, v in settings.base.items() if v != defaults[k]) or "the defaults"
     text = (
-        f"Base: {differs}; data {settings.base['data']}. {row['n']} clips of {settings.seconds:g} s by "
-        f"{settings.sampler} in {settings.steps} steps, compared with {row['n_training']} of real music; embedding "
-        f"{settings.embedding}, inverter {settings.inverter}, "
+        f"Base: {differs}; data {settings.base['data']}. {counted(row['n'], 'clip')} of {settings.seconds:g} s by "
+        f"{settings.sampler} in {counted(settings.steps, 'step')}, compared with {row['n_training']} of real music; "
+        f"embedding {settings.embedding}, inverter {settings.inverter}, "
         f"{'; '.join(sorted({row['hardware'] for row in rows.values()}))}. Floor: {number(row['floor'])}. "
         f"Ceiling: {number(row['ceiling'])}."
     )
@@ -162,19 +166,19 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--seconds", type=float, default=5.12, help="length of a clip (default: 5.12)")
     parser.add_argument("--sampler", choices=SAMPLERS, default="dpm++2m", help="default: dpm++2m")
     parser.add_argument("--steps", type=at_least(1), default=20, help=f"sampling steps, up to {T} (default: 20)")
-    add_options(parser)
+    Config.add_options(parser)
     add_table_options(parser)
     parser.set_defaults(main=main)
 
 
 def main(args: argparse.Namespace) -> None:
-    base = Config(**given_options(args))
+    base = Config(**Config.given(args))
     chosen_device(args.gpu)
-    base.frames("--seconds", args.seconds)
+    seconds = whole_frames("--seconds", args.seconds) / FRAMES_PER_SECOND
     embedding = args.embedding or default_embedding()
-    if args.seconds < (least := load_embedding(embedding).seconds):
+    if seconds < (least := load_embedding(embedding).seconds):
         raise UserError(f"--seconds is {args.seconds:g}, but {embedding} needs clips of {least:g} s or more")
-    how = args.clips, args.seconds, args.sampler, args.steps, args.inverter or GRIFFIN_LIM, embedding
+    how = args.clips, seconds, args.sampler, args.steps, args.inverter or GRIFFIN_LIM, embedding
     settings = Settings(json.loads(base.to_json()), *how)
     tasks = {name: settings.task(name) for name in args.changes or settings.names()}
     keep_settings(args.out, settings)

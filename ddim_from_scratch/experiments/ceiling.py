@@ -13,7 +13,7 @@ from ..runtime.cli import add_threads_option, at_least, counted
 from ..runtime.errors import UserError
 from ..spectrogram.config import Config
 from ..spectrogram.data import load_windows
-from .compare import add_json_option, add_listening_options, distances, inversion_errors, print_summary
+from .compare import add_json_option, add_listening_options, distances, embedded, inversion_errors, print_summary
 
 
 def ceiling(data: str, seconds: float, clips: int, invert: Inverter, embedding: Embedding) -> dict:
@@ -33,9 +33,11 @@ def ceiling(data: str, seconds: float, clips: int, invert: Inverter, embedding: 
     first, second = chosen[:n], chosen[n : 2 * n]
     log_mels = windows.take(chosen[: 2 * n])
     sound = invert(log_mels, "real music")
-    sets = {"ceiling": sound[n:], "real": windows.sound(second), "inverted": sound[:n]}
-    recordings = np.concatenate([windows.sound(first), sets["real"]])
-    return distances(embedding, recordings[:n], sets) | inversion_errors(sound, log_mels, recordings)
+    real = windows.sound(first), windows.sound(second)
+    sets = {"background": real[0], "ceiling": sound[n:], "real": real[1], "inverted": sound[:n]}
+    found = embedded(embedding, sets)
+    errors = inversion_errors(sound, log_mels, np.concatenate(real))
+    return {"embedding": embedding.name} | distances(found.pop("background"), found) | errors
 
 
 def add_command(commands: argparse._SubParsersAction) -> None:

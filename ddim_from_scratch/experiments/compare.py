@@ -28,8 +28,9 @@ from ..spectrogram.compose import Composer
 from ..spectrogram.config import Config
 from ..spectrogram.data import Windows, load_windows, require_unchanged
 from ..spectrogram.model import Saved, init_state, read_run
-from ..training.checkpoint import BEST
-from ..training.log import read_log
+from ..training.checkpoint import BEST, read_log
+from .heard import MEANING as HEARD
+from .heard import heard, memorises, nearest
 from .pictures import save_log_mels
 
 PICTURED = 4  # clips per row of a picture
@@ -45,18 +46,20 @@ MEANING = {
 }
 
 
-def distances(embedding: Embedding, background: np.ndarray, sets: dict[str, np.ndarray]) -> dict:
-    """Frechet distance of each set of clips from the background. All clips are (n, samples) at 16 kHz.
+def embedded(embedding: Embedding, sets: dict[str, np.ndarray]) -> dict[str, Set]:
+    """Sets of clips (n, samples) at 16 kHz, embedded."""
+    return {name: Set.of(embed_clips(embedding, clips, name)) for name, clips in sets.items()}
 
-    Returns {"embedding": its name, "clips_per_set": n, "fad": {set: distance}, "interval": {set: [low, high]}}.
+
+def distances(background: Set, sets: dict[str, Set]) -> dict:
+    """Frechet distance of each set of clips from the background.
+
+    Returns {"clips_per_set": n, "fad": {set: distance}, "interval": {set: [low, high]}}.
     """
-    reference = Set.of(embed_clips(embedding, background, "the background"))
-    embedded = {name: Set.of(embed_clips(embedding, clips, name)) for name, clips in sets.items()}
     return {
-        "embedding": embedding.name,
-        "clips_per_set": len(background),
-        "fad": {name: distance(reference, clips) for name, clips in embedded.items()},
-        "interval": {name: interval(reference, clips, np.random.default_rng(0)) for name, clips in embedded.items()},
+        "clips_per_set": len(background.clips),
+        "fad": {name: distance(background, clips) for name, clips in sets.items()},
+        "interval": {name: interval(background, clips, np.random.default_rng(0)) for name, clips in sets.items()},
     }
 
 
@@ -204,16 +207,26 @@ def compare(run: Path, invert: Inverter, embedding: Embedding, samples: Path | N
     }
     rows = np.array(read_log(run / "log.csv", 4))
     metrics = {"samples": str(folder), "step": read_about(folder).get("step")}
-    metrics |= distances(embedding, windows.sound(reference), sets) | inversion_errors(inverted, real_log_mels, real)
+    apart = windows.apart()
+    music = embed_clips(embedding, windows.sound(apart), "training music")
+    background = Set.of([music[i] for i in np.searchsorted(apart, reference)])
+    found = embedded(embedding, sets)
+    copies = found["ceiling"].clips
+    if config.hold_out:  # then those are of other music
+        copies = embed_clips(embedding, invert(windows.take(reference), "training music"), "copies")
+    metrics |= {"embedding": embedding.name} | distances(background, found)
+    metrics |= inversion_errors(inverted, real_log_mels, real)
+    generated = np.stack([*map(log_mel, clips[:n])])
     metrics |= {
+        "heard": {"generated": heard(generated, model.scaler), "real": heard(real_log_mels, model.scaler)},
+        "nearest": nearest(music, windows.starts[apart, 0], found["generated"].clips, copies),
         "loss_of_zero": loss_of_zero(config.noise_schedule, config.prediction),
         "noise_loss": {"first 50 steps": rows[:50, 2].mean(), "last 50 steps": rows[-50:, 2].mean()},
         "training_seconds": rows[:, 4].sum(),
         "steps": len(rows),
     }
     write_json(run / "metrics.json", metrics)
-    generated = np.stack([*map(log_mel, clips[: min(n, PICTURED)])])
-    pictured = {"training": windows.take(reference[:PICTURED]), "generated": generated}
+    pictured = {"training": windows.take(reference[:PICTURED]), "generated": generated[:PICTURED]}
     save_log_mels(run / "comparison.png", pictured)
     return metrics
 
@@ -234,6 +247,17 @@ def summary(metrics: dict) -> str:
     )
     lines.append("Its sound's distance from the recordings (SC: spectral convergence, LM: log magnitudes):")
     lines += [f"  window {w:4d}   SC {metrics[f'sc_{w}']:.3f}   LM {metrics[f'lm_{w}']:.3f}" for w in WINDOWS]
+    if "heard" in metrics:
+        lines.append("What is heard:        generated      real")
+        generated, real = metrics["heard"]["generated"], metrics["heard"]["real"]
+        lines += [f"  {key:16s} {generated[key]:12.3f} {real[key]:9.3f}  {text}" for key, text in HEARD.items()]
+    if near := metrics.get("nearest"):
+        lines.append(
+            f"The nearest training clip is {near['generated']:.3g} away from a generated clip, {near['copies']:.3g} "
+            f"from an inverted copy of one, and that of another track {near['real']:.3g} from a training clip."
+        )
+        if memorises(near):
+            lines.append("So this network memorises: it draws copies of its training music.")
     if "noise_loss" in metrics:
         first, last = metrics["noise_loss"].values()
         lines.append(

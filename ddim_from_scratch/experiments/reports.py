@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..runtime.files import replacing, write_json
+from .heard import MEANING, memorises
 from .pictures import save_distances
 
 Row = dict[str, Any]  # a run's metrics.json
@@ -30,6 +32,10 @@ def number(value: float | None) -> str:
 def nearest_ratio(row: Row) -> float | None:
     near = row["nearest"]
     return near and near["generated"] / max(near["real"], 1e-12)
+
+
+def heard_ratio(name: str, row: Row) -> str:
+    return number(row["heard"]["generated"][name] / max(row["heard"]["real"][name], 1e-12))
 
 
 # The text of each column, and a note that explains it.
@@ -63,9 +69,10 @@ COLUMNS: dict[str, tuple[Callable[[Row], str], str]] = {
         "the floor with one half sent through the inverter: what is lost between a spectrogram and sound.",
     ),
     "nearest": (
-        lambda row: number(nearest_ratio(row)),
+        lambda row: number(nearest_ratio(row)) + " (memorises)" * memorises(row["nearest"]),
         "distance from a generated clip to its nearest training clip, divided by the distance from a training clip to "
-        "the nearest one of another track. Well below 1, the network memorises.",
+        "the nearest one of another track. A network memorises if its clips are more like copies, training clips that "
+        "went through the inverter, than like another track.",
     ),
     "n": (
         lambda row: f"{row['n']} / {row['n_training']}",
@@ -79,6 +86,11 @@ COLUMNS: dict[str, tuple[Callable[[Row], str], str]] = {
     "training h": (lambda row: f"{row['training_seconds'] / 3600:.2f}", ""),
     "s per step": (lambda row: number(row["seconds_a_step"]), ""),
     "sampling h": (lambda row: f"{row['drawing_seconds'] / 3600:.2f}", ""),
+}
+
+COLUMNS |= {
+    name: (partial(heard_ratio, name), f"{meaning}; divided by that of real music.")
+    for name, meaning in MEANING.items()
 }
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from ..audio.contract import FRAMES_PER_SECOND, N_MELS
 from ..audio.inverter import Inverter, load_inverter
 from ..diffusion import SAMPLERS, SPACINGS, Sampling, T
+from ..diffusion.process import stream
 from ..fad import Embedding, Set, embed_clips, load_embedding
 from ..fad.reliability import distance, interval
 from ..runtime import tree
@@ -26,7 +27,6 @@ from ..runtime.backend import CLIPS_AT_ONCE, threads, to_host
 from ..runtime.cli import add_threads_option, at_least, counted
 from ..runtime.errors import UserError, printable, warn
 from ..runtime.files import conforms, read_json, require_writable, write_json
-from ..runtime.streams import stream
 from ..spectrogram.compose import Composer, drawn_frames, frames_at_once, halvable
 from ..spectrogram.config import Config
 from ..spectrogram.data import load_windows, require_unchanged
@@ -170,7 +170,7 @@ def summary(result: dict) -> str:
     """The points as a table, and whether DPM-Solver++ with few evaluations is as good as DDIM with many."""
     settings, points = result["settings"], result["points"]
     lines = [
-        f"{settings['clips']} clips of {settings['seconds']:g} s, {settings['spacing']} spacing, "
+        f"{counted(settings['clips'], 'clip')} of {settings['seconds']:g} s, {settings['spacing']} spacing, "
         f"Frechet distance with {settings['embedding']} (95 % interval)",
         f"{'sampler':10s} evaluations  steps  seconds  rms from {T} steps  Frechet distance",
     ]

@@ -22,33 +22,32 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, get_origin, get_type_hints
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from ..audio import load_audio, write_wav
 from ..audio.inverter import GRIFFIN_LIM, Inverter, load_inverter
 from ..diffusion import Sampling
+from ..diffusion.process import stream
 from ..fad import Embedding, Set, embed_clips, load_embedding
 from ..fad.embeddings import default_embedding
 from ..fad.reliability import distance, floor, infinity, interval
 from ..nn.fast import use_plain
 from ..runtime import tree
 from ..runtime.backend import CLIPS_AT_ONCE, available_cores, chosen_device, hardware, parallel, threads
-from ..runtime.cli import add_hardware_options, at_least
-from ..runtime.errors import UserError
+from ..runtime.cli import add_hardware_options, at_least, counted
+from ..runtime.errors import UserError, line, why
 from ..runtime.files import below, conforms, read_json, write_json
-from ..runtime.streams import stream
 from ..spectrogram.compose import Composer
 from ..spectrogram.config import PRESETS, Config
 from ..spectrogram.data import Windows, load_windows
-from ..spectrogram.datasets import recordings
 from ..spectrogram.model import read_run
 from ..spectrogram.system import training
 from ..train import train
-from ..training.checkpoint import checkpoint_path, save_checkpoint
+from ..training.checkpoint import checkpoint_path, read_log, save_checkpoint
+from ..training.datasets import recordings
 from ..training.guards import end_with_parent
-from ..training.log import read_log
 from ..training.loop import checkpoint
 from .compare import add_listening_options
+from .heard import MEANING, heard, nearest
 from .pictures import save_log_mels
 from .reports import Report, write_report
 
@@ -104,7 +103,8 @@ METRICS: dict[str, Any] = {  # of a row, in metrics.json
     **dict.fromkeys(("n", "n_training", "embeddings", "dimension", "training_steps", "windows"), int),
     "interval": ([float, float], None),
     "fad_infinity": ({"score": float}, None),
-    "nearest": ({"generated": float, "real": float}, None),
+    "nearest": (dict.fromkeys(("generated", "copies", "real"), float), None),
+    "heard": {side: dict.fromkeys(MEANING, float) for side in ("generated", "real")},
     "hardware": str,
 }
 ROW_METRICS: dict[str, Any] = {"seconds": float, "epochs": int, "steps": int, "batch_size": int, "paper": MAYBE}
@@ -115,7 +115,7 @@ class Task(NamedTuple):
     """What a row of any table needs.
 
     training: the name of its run, which rows can share. config: the run's. music: the configuration of the windows that
-    the clips are compared with; they are as long as the clips, and its seed is that of the clips' noise. steps,
+    the clips are compared with; its seed is that of the clips' noise. frames: length of these and of the clips. steps,
     sampler, spacing: of sampling. about: what metrics.json says of the row beside its metrics. trained: False for
     untrained weights.
     """
@@ -123,6 +123,7 @@ class Task(NamedTuple):
     training: str
     config: Config
     music: Config
+    frames: int
     steps: int
     about: dict[str, Any]
     sampler: str = "ddim"
@@ -152,7 +153,8 @@ class Settings(NamedTuple):
         row = self.row(name)
         paper = row.fad if self.scale == 1 else None  # the paper's number is for other epochs and steps
         about = row._asdict() | {"paper": paper, "scale": self.scale}
-        return Task(row.training, self.config(row), self.config(row), row.steps, about)
+        config = self.config(row)
+        return Task(row.training, config, config, config.window_frames, row.steps, about)
 
 
 Kind = TypeVar("Kind")
@@ -177,10 +179,8 @@ def read_settings(out: Path, kind: Callable[..., Kind]) -> Kind:
         return settings_of(kind, read_json(path))
     except FileNotFoundError:
         raise UserError(f"{out} holds no table: check the path, or leave out --report to begin one") from None
-    except UserError:
-        raise
     except (ValueError, TypeError) as error:
-        raise UserError(f"{out / 'settings.json'} is damaged ({str(error)[:80]}): choose another --out") from None
+        raise UserError(f"{out / 'settings.json'} is damaged ({why(error)}): choose another --out") from None
 
 
 def settings_of(kind: Callable[..., Kind], values: Any) -> Kind:
@@ -191,7 +191,7 @@ def settings_of(kind: Callable[..., Kind], values: Any) -> Kind:
         types.pop("base")
         Config.from_json(json.dumps(base))
     if not conforms(values, types) or values.keys() != types.keys():
-        raise ValueError("it is not of this version")
+        raise UserError("it is not of this version")
     return kind(**values | ({} if base is None else {"base": base}))
 
 
@@ -218,7 +218,7 @@ def finish(tasks: dict[str, Task], out: Path, settings: Any, device: str, thread
     with threads(1 if device == "gpu" else thread_count):
         first = next(iter(tasks.values()))
         windows = load_windows(first.config)
-        music = windows if first.music == first.config else load_windows(first.music)
+        music = windows if first.music == first.config else load_windows(first.music, frames=first.frames)
         run = below(out, "runs", first.training)
         learn(first, windows, run, device)
         invert, embedding = load_inverter(settings.inverter, device), load_embedding(settings.embedding, device)
@@ -228,12 +228,15 @@ def finish(tasks: dict[str, Task], out: Path, settings: Any, device: str, thread
             draw(run, task, settings.clips, folder, device)
             make_audible(folder, settings.clips, invert)
             if not (folder / "metrics.json").exists():
-                real, inverted = embed_music(music.some(music.apart()), invert, embedding, out / "music")
+                apart, scaler = music.some(music.apart()), read_run(run).scaler
+                real, inverted = embed_music(apart, invert, embedding, out / "music")
                 clips = parallel(load_audio, sound_files(folder, settings.clips))
                 generated = Set.of(embed_clips(embedding, clips, "generated clips"))
                 metrics = task.about | {"windows": len(windows), "hardware": hardware(device)}
                 metrics |= measure(real, inverted, generated) | cost(run, folder, settings.clips)
-                metrics["nearest"] = nearest(real.clips, music.starts[music.apart(), 0], generated.clips)
+                metrics["nearest"] = nearest(real.clips, apart.starts[:, 0], generated.clips, inverted.clips)
+                both = {"generated": read_drawn(folder, settings.clips)[0], "real": apart.take(range(len(apart)))}
+                metrics["heard"] = {side: heard(log_mels, scaler) for side, log_mels in both.items()}
                 write_json(folder / "metrics.json", metrics)
                 picture(folder, music, settings.clips)
 
@@ -265,7 +268,7 @@ def draw(run: Path, task: Task, clips: int, folder: Path, device: str) -> None:
     for i, path in missing:
         started, first = time.perf_counter(), i * CLIPS_AT_ONCE
         composer = Composer(model, sampling, task.music.seed, first)
-        log_mels = composer.draw(min(CLIPS_AT_ONCE, clips - first), task.music.window_frames)
+        log_mels = composer.draw(min(CLIPS_AT_ONCE, clips - first), task.frames)
         tree.save(path, {"log_mels": log_mels, "seconds": np.array(time.perf_counter() - started)})
 
 
@@ -343,23 +346,6 @@ def picture(folder: Path, music: Windows, clips: int) -> None:
     )
 
 
-def nearest(music: list[np.ndarray], tracks: np.ndarray, clips: list[np.ndarray]) -> dict[str, float] | None:
-    """Distances from generated clips to the nearest training clip, and from training clips to another track's nearest.
-
-    music, clips: embeddings (patches, D) of each clip, which are averaged over the patches. tracks: the track of each
-    training clip. Returns the median of either distance, or None if there is only one track. A generated median far
-    below the real one means that the network memorises.
-    """
-    real, generated = (np.stack([clip.mean(axis=0) for clip in side]) for side in (music, clips))
-    if len(set(tracks)) < 2:
-        return None
-    between = np.where(tracks[:, None] == tracks, np.inf, cdist(real, real))
-    return {
-        "generated": float(np.median(cdist(generated, real).min(axis=1))),
-        "real": float(np.median(between.min(axis=1))),
-    }
-
-
 def progress(name: str, out: Path, settings: Settings) -> str | None:
     """How far an unfinished row is, in words, or None if it is finished."""
     folder = row_folder(out, name)
@@ -372,7 +358,7 @@ def progress(name: str, out: Path, settings: Settings) -> str | None:
     if (epochs := read_run(run).epochs_done) < task.config.epochs:
         return f"trained for {epochs} of {task.config.epochs} epochs"
     drawn = sum(path.exists() for path in drawn_files(folder, settings.clips)) * CLIPS_AT_ONCE
-    return f"{min(drawn, settings.clips)} of {settings.clips} clips drawn"
+    return f"{min(drawn, settings.clips)} of {counted(settings.clips, 'clip')} drawn"
 
 
 def finish_all(tasks: dict[str, Task], out: Path, settings: Any, args: argparse.Namespace) -> list[str]:
@@ -401,7 +387,7 @@ def finish_all(tasks: dict[str, Task], out: Path, settings: Any, args: argparse.
             try:
                 future.result()
             except (UserError, OSError, MemoryError) as error:
-                errors.append(f"{names}: {error}")
+                errors.append(f"{names}: {line(error)}")
             except BrokenExecutor:
                 errors.append(f"{names}: a process was killed, perhaps for lack of memory: try fewer --jobs")
     return errors

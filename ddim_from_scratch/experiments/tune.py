@@ -19,19 +19,21 @@ import time
 import warnings
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ..nn.fast import use_plain
 from ..runtime.backend import chosen_device, threads
 from ..runtime.cli import Parser, add_hardware_options, at_least, flag, run_command
-from ..runtime.errors import UserError
-from ..runtime.files import below, conforms, reading, write_json
-from ..spectrogram.config import Config, add_options, given_options, shortened
+from ..runtime.errors import UserError, line, warn, why
+from ..runtime.files import below, conforms, locking, write_json
+from ..spectrogram.config import Config
 from ..spectrogram.data import Windows, load_windows
 from ..spectrogram.model import read_run
 from ..spectrogram.system import training
 from ..train import train
-from ..training.checkpoint import checkpoint_path
-from ..training.log import read_log
+from ..training.checkpoint import checkpoint_path, read_log
+from ..training.guards import no_locks
+from ..training.options import shortened
 from .pictures import save_study
 
 # The search space of the paper's authors. (Their code drew a learning rate and a weight decay, but did not use them.)
@@ -67,7 +69,7 @@ def open_study(out: Path, base: Config) -> Any:
     try:
         import optuna
     except ImportError as error:
-        raise UserError(f"tuning needs Optuna ({error}): pip install 'ddim_from_scratch[tune]'") from None
+        raise UserError(f"tuning needs Optuna ({why(error)}): pip install 'ddim_from_scratch[tune]'") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.filterwarnings(
         "ignore", category=optuna.exceptions.ExperimentalWarning
@@ -77,10 +79,8 @@ def open_study(out: Path, base: Config) -> Any:
     about = {"space": SPACE, "options": shared}
     database = below(out, "study.db")
     try:
-        if database.exists():
-            reading(database).close()  # SQLite would wait for a pipe
         storage = connected(
-            f"sqlite:///{out / 'study.db'}",
+            address(database),
             engine_kwargs={"connect_args": {"timeout": 60}},  # seconds to wait for another process
             heartbeat_interval=HEARTBEAT_SECONDS,
             grace_period=3 * HEARTBEAT_SECONDS,
@@ -98,7 +98,7 @@ def open_study(out: Path, base: Config) -> Any:
             study.set_user_attr("about", about)
             begun = about
     except Exception as error:  # SQLAlchemy and Alembic raise many types, some with messages of pages
-        reason = str(error).split("\n")[0]
+        reason = why(getattr(error, "orig", None) or error)  # SQLite's own, without the statement
         raise UserError(f"{out / 'study.db'} cannot be used as a study ({reason}): choose another --out") from None
     if not conforms(begun, {"space": {str: {}}, "options": {}}):
         raise UserError(f"{out / 'study.db'} is no study of ours: choose another --out")
@@ -115,6 +115,16 @@ def open_study(out: Path, base: Config) -> Any:
                 "choose another --out"
             )
     return study
+
+
+def address(database: Path) -> str:
+    """The address of a database for SQLAlchemy. On a file system without locks SQLite would wait, or fail."""
+    url = f"sqlite:///file:{quote(quote(str(database.resolve())))}?uri=true"  # SQLAlchemy unquotes, then SQLite
+    with locking(database) as file:
+        if reason := no_locks(file):
+            warn(f"{database} can't be locked ({reason}): tune there in one process at a time")
+            return f"{url}&nolock=1"
+    return url
 
 
 def connected(url: str, **settings: Any) -> Any:
@@ -164,7 +174,7 @@ def tune(study: Any, base: Config, windows: Windows, out: Path, trials: int, dev
         except optuna.TrialPruned:
             raise
         except UserError as error:  # a learning rate of 0.3 can diverge
-            print(f"trial {trial.number}: {error}", file=sys.stderr)
+            print(f"trial {trial.number}: {line(error)}", file=sys.stderr)
             raise optuna.TrialPruned from None
         except BaseException as stop:  # Ctrl-C or a full disk: another process retries the trial
             again(study, study.trials[trial.number])
@@ -237,14 +247,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         default=6,
         help="total number of trials, counted over all processes (default: 6, as in the paper)",
     )
-    add_options(parser)
+    Config.add_options(parser)
     add_hardware_options(parser)
     return parser.parse_args(argv)
 
 
 def base_options(args: argparse.Namespace) -> Config:
     """The options that all trials share. Unless --fad-every is given, each training is measured five times."""
-    options = given_options(args)
+    options = Config.given(args)
     for name in SPACE:
         if name in vars(args):
             raise UserError(f"{flag(name)} is {getattr(args, name)}, but it is searched for: leave it out")

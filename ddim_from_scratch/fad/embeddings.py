@@ -17,6 +17,7 @@ from ..audio import AudioError, full_scale, load_audio, log_mel
 from ..audio.contract import FRAMES_PER_SECOND, SR
 from ..runtime import mpi, tree
 from ..runtime.backend import Array, array_module, parallel, to_device, to_host
+from ..runtime.cli import counted
 from ..runtime.errors import UserError, printable, warn
 from ..runtime.files import cache_folder, read_bytes
 from .musicnn import PATCH_SECONDS as MUSICNN_SECONDS
@@ -194,7 +195,7 @@ def embed_set(embedding: Embedding, paths: list[Path], name: str) -> tuple[Set, 
     n = sum(map(len, found.values()))
     if n < 2:
         raise UserError(
-            f"{name} has {n} embedding{'s' * (n != 1)} in {len(found)} usable of {len(paths)} recordings, and a "
+            f"{name} has {counted(n, 'embedding')} in {len(found)} usable of {counted(len(paths), 'recording')}, and a "
             f"covariance needs 2 or more: add recordings of {embedding.seconds:.2f} s or more"
         )
     return Set.of(list(found.values())), [str(path) for path in paths if path not in found]

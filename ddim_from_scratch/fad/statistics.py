@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..runtime import tree
-from ..runtime.errors import UserError
+from ..runtime.errors import UserError, why
 from ..runtime.files import reading
 from .frechet import gaussian
 
@@ -78,16 +78,18 @@ def load_statistics(path: Path, embedding: str) -> Set:
         else:
             mean, covariance = (_load_npy(path / name) for name in ("mu.npy", "cov.npy"))
             n, made_by = 0, embedding
-    except (FileNotFoundError, UserError):
+    except FileNotFoundError:
         raise
     except Exception as error:  # zipfile and NumPy raise many types for damaged bytes
-        raise UserError(f"{path} is damaged or holds no statistics ({error}): copy it again") from None
+        if isinstance(error, UserError) and str(path) in str(error):
+            raise
+        raise UserError(f"{path} is damaged or holds no statistics ({why(error)}): copy it again") from None
     if made_by != embedding:
         raise UserError(f"{path} was made with {made_by[:40]}: give --embedding {made_by[:40]}")
     if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)) or mean.dtype.kind + covariance.dtype.kind != "ff":
         raise UserError(f"{path}: mean {mean.shape} and covariance {covariance.shape} are no (D,) and (D, D) floats")
-    if why := _impossible(mean, covariance, n):
-        raise UserError(f"{path} holds no statistics: {why}; make it again")
+    if flaw := _impossible(mean, covariance, n):
+        raise UserError(f"{path} holds no statistics: {flaw}; make it again")
     return Set(mean.astype(np.float64), covariance.astype(np.float64), n)
 
 
@@ -112,7 +114,7 @@ def _load_npy(path: Path) -> np.ndarray:
     with reading(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > (MOST + 1) * MOST * 8:
-            raise ValueError(f"{size} bytes are more than {MOST} dimensions take")
+            raise UserError(f"{path} is damaged: {size} bytes are more than {MOST} dimensions take")
         return tree.read_array(file, size, path.name)
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..runtime import hub, tree
-from ..runtime.errors import UserError
+from ..runtime.errors import UserError, why
 from ..runtime.files import cache_folder, reading
 from ..runtime.tree import Tree
 
@@ -74,8 +74,10 @@ def load_vggish_pca(source: str | Path) -> Tree:
     arrays = tree.load(source) if source.suffix == ".npz" else _torch_arrays(source)
     try:
         vectors, means = (np.asarray(arrays[f"pca_{name}"]) for name in ("eigen_vectors", "means"))
-    except KeyError as error:
-        raise UserError(f"{source} has no array {error}: name vggish_pca_params.npz or its PyTorch form") from None
+    except KeyError:
+        raise UserError(
+            f"{source} has no pca_eigen_vectors and pca_means: name vggish_pca_params.npz or its PyTorch form"
+        ) from None
     if vectors.shape != (128, 128) or means.size != 128:
         raise UserError(f"{source}: {vectors.shape} vectors and {means.shape} means are not VGGish's, 128 of 128")
     for leaf in (vectors, means):
@@ -157,7 +159,7 @@ def _tensorflow_arrays(prefix: Path) -> dict[str, np.ndarray]:
         from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
     except ImportError as error:
         raise UserError(
-            f"{prefix}: reading it, once, needs TensorFlow ({error}): pip install 'ddim_from_scratch[hub]'"
+            f"{prefix}: reading it, once, needs TensorFlow ({why(error)}): pip install 'ddim_from_scratch[hub]'"
         ) from None
     try:
         reader = tf.train.load_checkpoint(str(prefix))
@@ -194,7 +196,7 @@ def _torch_arrays(source: Path) -> dict[str, np.ndarray]:
     try:
         import torch
     except ImportError as error:
-        raise UserError(f"{source}: reading it, once, needs PyTorch ({error}): pip install torch") from None
+        raise UserError(f"{source}: reading it, once, needs PyTorch ({why(error)}): pip install torch") from None
     try:
         with reading(source) as file:
             state = torch.load(file, map_location="cpu", weights_only=True)
@@ -204,8 +206,7 @@ def _torch_arrays(source: Path) -> dict[str, np.ndarray]:
 
 
 def _damaged(source: Path, error: Exception) -> UserError:
-    reason = " ".join(str(error).split())[:200]
-    return UserError(f"{source} is damaged or of another kind ({reason}): download it again")
+    return UserError(f"{source} is damaged or of another kind ({why(error)}): download it again")
 
 
 def _checked(flat: dict[str, np.ndarray], source: Path) -> Tree:

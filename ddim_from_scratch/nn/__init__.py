@@ -12,12 +12,21 @@ channel. They are of NumPy or CuPy; of any float dtype, which results keep. Noth
 has the same names, arguments and results for that: a network takes one of these namespaces as its argument `layers`.
 """
 
-from .activation import gelu, gelu_backward, swish, swish_backward
 from .attend import attention, attention_backward, multi_head_attention, multi_head_attention_backward
 from .block import residual_block, residual_block_backward
-from .channels import add, concatenate, split
-from .conv import conv2d, conv2d_backward
-from .dense import film, film_backward, geglu, geglu_backward, linear, linear_backward
+from .conv import conv2d, conv2d_backward, depthwise_conv, depthwise_conv_backward
+from .dense import (
+    film,
+    film_backward,
+    geglu,
+    geglu_backward,
+    gelu,
+    gelu_backward,
+    linear,
+    linear_backward,
+    swish,
+    swish_backward,
+)
 from .embedding import embed, embed_backward
 from .norm import (
     batch_norm,
@@ -30,7 +39,16 @@ from .norm import (
     rms_norm,
     rms_norm_backward,
 )
-from .resize import average_pool, average_pool_backward, max_pool, upsample, upsample_backward
+from .resize import (
+    add,
+    average_pool,
+    average_pool_backward,
+    concatenate,
+    max_pool,
+    split,
+    upsample,
+    upsample_backward,
+)
 
 __all__ = [
     "add",
@@ -44,6 +62,8 @@ __all__ = [
     "concatenate",
     "conv2d",
     "conv2d_backward",
+    "depthwise_conv",
+    "depthwise_conv_backward",
     "embed",
     "embed_backward",
     "film",

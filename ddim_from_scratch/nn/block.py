@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..runtime.backend import Array
 from ..runtime.tree import Tree
-from .activation import swish, swish_backward
 from .conv import conv2d, conv2d_backward
+from .dense import init_linear, swish, swish_backward
 from .norm import norm, normalise_backward
+
+
+def init_residual_block(rng: np.random.Generator, inputs: int, outputs: int) -> Tree:
+    """A residual block from so many channels to so many."""
+    shortcut = {"shortcut": init_linear(rng, 1, 1, inputs, outputs)} if inputs != outputs else {}
+    convolutions = {"conv1": init_linear(rng, 3, 3, inputs, outputs), "conv2": init_linear(rng, 3, 3, outputs, outputs)}
+    return shortcut | convolutions
 
 
 def residual_block(

@@ -40,3 +40,29 @@ def _taps(x: Array, k: int) -> list:
     """Each tap (u, v) of k x k, and the part of the padded input that it reads, of x's height and width."""
     H, W = x.shape[1:3]
     return [((u, v), (slice(None), slice(u, u + H), slice(v, v + W))) for u, v in np.ndindex(k, k)]
+
+
+def depthwise_conv(x: Array, w: Array, b: Array, dilation: int = 1) -> tuple[Array, tuple]:
+    """y[i] = b + sum over taps u of x[i + (u - r) dilation] w[u], each channel by itself, r = k // 2, zeros around x.
+
+    x: (N, L, C). w: (k, C), k odd. b: (C,). Returns (N, L, C).
+    """
+    padded, taps = _sequence(x, len(w), dilation)
+    return b + sum(padded[tap] * w[u] for u, tap in enumerate(taps)), (x, w, dilation)
+
+
+def depthwise_conv_backward(dy: Array, cache: tuple) -> tuple[Array, Tree]:
+    """As above, where a product of matrices is one of numbers. Returns dx (N, L, C) and {"w", "b"}."""
+    x, w, dilation = cache
+    padded, taps = _sequence(x, len(w), dilation)
+    dx, dw = np.zeros_like(padded), np.zeros_like(w)
+    for u, tap in enumerate(taps):
+        dx[tap] += dy * w[u]
+        dw[u] = (padded[tap] * dy).sum(axis=(0, 1))
+    return dx[taps[len(w) // 2]], {"w": dw, "b": dy.sum(axis=(0, 1))}
+
+
+def _sequence(x: Array, k: int, dilation: int) -> tuple[Array, list]:
+    """x padded in time, and the part of it that each tap reads."""
+    padded = np.pad(x, ((0, 0), (k // 2 * dilation, k // 2 * dilation), (0, 0)))
+    return padded, [(slice(None), slice(u * dilation, u * dilation + x.shape[1])) for u in range(k)]

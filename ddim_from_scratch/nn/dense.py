@@ -1,4 +1,4 @@
-"""The linear layer, a matrix product along the channels, and the two that a Transformer makes of it."""
+"""Layers that treat each position by itself: the linear layer, activations, and what a Transformer makes of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,28 @@ import numpy as np
 
 from ..runtime.backend import Array
 from ..runtime.tree import Tree
-from .activation import gelu, gelu_backward
+
+GELU_SCALE, GELU_CUBE = (2 / np.pi) ** 0.5, 0.044715
+
+
+def glorot_uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Uniform in +-sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010, eq. 16), float32.
+
+    shape: (..., C_in, C_out); leading axes are kernel positions and count into both fans.
+    """
+    positions = int(np.prod(shape[:-2]))
+    limit = np.sqrt(6 / (positions * (shape[-2] + shape[-1])))
+    return rng.uniform(-limit, limit, shape).astype(np.float32)
+
+
+def init_linear(rng: np.random.Generator, *shape: int) -> Tree:
+    """w of this shape, (C, D), or (k, k, C, D) for a convolution, and b (D,)."""
+    return init_projection(rng, *shape) | {"b": np.zeros(shape[-1], np.float32)}
+
+
+def init_projection(rng: np.random.Generator, *shape: int) -> Tree:
+    """A linear layer without b."""
+    return {"w": glorot_uniform(rng, shape)}
 
 
 def linear(x: Array, w: Array, b: Array | None = None) -> tuple[Array, tuple]:
@@ -21,6 +42,42 @@ def linear_backward(dy: Array, cache: tuple) -> tuple[Array, Tree]:
     rows_x, rows_dy = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])  # (rows, C), (rows, D)
     grads = {"w": rows_x.T @ rows_dy} | ({} if b is None else {"b": rows_dy.sum(axis=0)})
     return dy @ w.T, grads
+
+
+def swish(x: Array) -> tuple[Array, Array]:
+    """y = x s(x) with the sigmoid s(x) = 1 / (1 + exp(-x)) (Ramachandran et al. 2017). Any shape."""
+    return x * _sigmoid(x), x
+
+
+def swish_backward(dy: Array, cache: Array) -> Array:
+    """dx = dy s (1 + x (1 - s)), since s' = s (1 - s)."""
+    x = cache
+    s = _sigmoid(x)
+    return dy * s * (1 + x * (1 - s))
+
+
+def _sigmoid(x: Array) -> Array:
+    return (1 + np.tanh(x / 2)) / 2  # which is 1 / (1 + exp(-x)), and cannot overflow
+
+
+def gelu(x: Array) -> tuple[Array, Array]:
+    """y = x (1 + tanh u) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3), any shape.
+
+    Hendrycks and Gimpel's (2016) approximation of x times the Gaussian's distribution function, as T5 has it.
+    """
+    return x * (1 + np.tanh(_gelu_argument(x))) / 2, x
+
+
+def gelu_backward(dy: Array, cache: Array) -> Array:
+    """dx = dy (1 + t + x (1 - t^2) u') / 2 with t = tanh u, since t' = (1 - t^2) u'."""
+    x = cache
+    t = np.tanh(_gelu_argument(x))
+    slope = GELU_SCALE * (1 + 3 * GELU_CUBE * x * x)
+    return dy * (1 + t + x * (1 - t * t) * slope) / 2
+
+
+def _gelu_argument(x: Array) -> Array:
+    return GELU_SCALE * (x + GELU_CUBE * x * x * x)
 
 
 def film(x: Array, condition: Array, w: Array) -> tuple[Array, tuple]:

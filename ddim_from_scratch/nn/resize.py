@@ -1,7 +1,8 @@
-"""Half the size and twice the size, the U-Net's way down and up; max pooling, for networks trained elsewhere."""
+"""Half the size and twice the size, the U-Net's way down and up; pictures side by side; max pooling, for musicnn."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import reduce
 
 import numpy as np
@@ -56,3 +57,19 @@ def _doubling(n: int, like: Array) -> Array:
     xp = array_module(like)
     at = ((xp.arange(2 * n) + 0.5) / 2 - 0.5).clip(0, n - 1)
     return (1 - abs(at[:, None] - xp.arange(n))).clip(0, 1).astype(like.dtype)
+
+
+def concatenate(parts: Sequence[Array]) -> Array:
+    """(N, H, W, C_1), (N, H, W, C_2) ... to (N, H, W, C_1 + C_2 + ...)."""
+    return np.concatenate(parts, axis=3)
+
+
+def split(dy: Array, widths: Sequence[int]) -> list[Array]:
+    """The backward pass of `concatenate`: parts of `widths` channels."""
+    ends = [sum(widths[: i + 1]) for i in range(len(widths))]
+    return [dy[..., end - width : end] for end, width in zip(ends, widths, strict=True)]
+
+
+def add(a: Array, b: Array) -> Array:
+    """a + b. The backward pass hands dy to both."""
+    return a + b

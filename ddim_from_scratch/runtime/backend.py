@@ -16,16 +16,17 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
+import psutil
 import scipy.fft
 from threadpoolctl import ThreadpoolController
 
-from .errors import UserError
+from .errors import UserError, why
 
 try:
     import cupy
@@ -105,9 +106,8 @@ def require_gpu() -> None:
     try:
         found = cupy.is_available() and _compute_on_gpu()
     except Exception as error:  # a library that is missing or of another version: CuPy raises many kinds
-        reason = " ".join(str(error).split())[:200]
         raise BackendError(
-            f"--gpu: CuPy cannot compute here ({type(error).__name__}: {reason}): pip install "
+            f"--gpu: CuPy cannot compute here ({why(error)}): pip install "
             "'ddim_from_scratch[gpu]' brings the CUDA libraries that it needs; or leave out --gpu"
         ) from None
     if not found:
@@ -134,9 +134,17 @@ def memory_held(device: str = "cpu") -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def require_memory(needed: int, purpose: str, remedy: str) -> None:
+    """Raises UserError, naming the remedy, if `needed` bytes are more than the machine has available."""
+    if needed > (available := psutil.virtual_memory().available):
+        raise UserError(
+            f"{purpose} need {needed / 1e9:.2f} GB of memory; {available / 1e9:.2f} GB are available. Lower {remedy}"
+        )
+
+
 @lru_cache
 def graph_memory() -> Any:
-    """The pool of a GPU's memory in which recorded graphs work, one after the other (launches.py)."""
+    """The pool of a GPU's memory in which recorded graphs work, one after the other (nn/fast/gpu/kernels.py)."""
     return cupy.cuda.MemoryPool()
 
 
@@ -163,7 +171,6 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-WORK_BYTES = 1 << 28  # GPU memory for a layer's temporary arrays
 CLIPS_AT_ONCE = 8  # generated or inverted per batch, which limits the memory
 
 
@@ -284,23 +291,30 @@ def blocks(x: Array, bytes_per_block: int = 1 << 19) -> list[slice]:
     return [slice(start, min(start + step, length)) for start in range(0, length, step)]
 
 
-def samples(x: Array, bytes_of_one: int = 0) -> list[slice]:
-    """Slices of the first axis of `x`, one per element.
-
-    A GPU prefers few, large kernels: there a single slice, or slices of as many elements as fit into WORK_BYTES if each
-    needs `bytes_of_one`.
-    """
-    together = 1
-    if array_module(x) is not np:
-        together = max(WORK_BYTES // bytes_of_one if bytes_of_one else len(x), 1)
-    return [slice(start, start + together) for start in range(0, len(x), together)]
-
-
 def rows(x: Array) -> list[tuple[slice, slice]]:
-    """Slices of the first two axes of `x`: one element, and its rows as in `blocks`. A single pair on a GPU."""
-    if array_module(x) is not np:
-        return [(slice(0, len(x)), slice(0, x.shape[1]))]
+    """Slices of the first two axes of `x`: one element, and its rows as in `blocks`."""
     return [(slice(i, i + 1), part) for i in range(len(x)) for part in blocks(x[i])]
+
+
+def elementwise(function: Callable[..., None]) -> Callable[..., None]:
+    """A function of arrays of one shape, then numbers, that changes the arrays in place, each element by itself.
+
+    On a processor the threads take blocks of the arrays; on a GPU all of it is one kernel (cupy.fuse).
+    """
+    fused: list[Callable[..., None]] = []
+
+    @wraps(function)
+    def call(*arguments: Array | float) -> None:
+        arrays: list[Any] = [a for a in arguments if getattr(a, "ndim", 0)]
+        numbers = arguments[len(arrays) :]
+        if isinstance(arrays[0], np.ndarray):
+            parallel(lambda part: function(*(a[part] for a in arrays), *numbers), blocks(arrays[0]))
+            return
+        if not fused:
+            fused.append(cupy.fuse()(function))
+        fused[0](*arguments)
+
+    return call
 
 
 # Memory. Every training step needs the same arrays, and fresh pages from the kernel cost as much as the arithmetic

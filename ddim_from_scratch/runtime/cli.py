@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from .errors import REMEDIES, SAVED, UserError, printable
+from .errors import UserError, line
 
 
 class Parser(argparse.ArgumentParser):
@@ -64,11 +64,6 @@ def run_command(main: Callable[[], None], again: str = "run the same command aga
     except KeyboardInterrupt:
         print(f"interrupted; finished files are kept; {again}", file=sys.stderr)
         sys.exit(130)
-    except OSError as error:
-        remedy = REMEDIES.get(error.errno or 0, SAVED)
-        remedy += f"; {again}" if SAVED in remedy else ""
-        print(f"error: {printable(error.filename or error)}: {error.strerror or 'failed'}: {remedy}", file=sys.stderr)
-        sys.exit(2)
-    except (UserError, MemoryError) as error:
-        print(f"error: {printable(str(error)) or 'out of memory: lower --batch-size or --widths'}", file=sys.stderr)
+    except (UserError, OSError, MemoryError) as error:
+        print(f"error: {line(error, again)}", file=sys.stderr)
         sys.exit(2)

@@ -1,10 +1,13 @@
-"""Errors that the user can fix."""
+"""Errors that the user can fix, and Python's own in words."""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import sys
+import zipfile
+import zlib
 
 from tqdm import tqdm
 
@@ -18,6 +21,15 @@ REMEDIES = {  # by the operating system's error number
     errno.EDQUOT: f"free some disk space; {SAVED}",
     errno.EFBIG: f"raise the file size limit (ulimit -f); {SAVED}",
 }
+WORDS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (  # the first that fits is said
+    (UnicodeError, "it is not text in UTF-8"),
+    (RecursionError, "it is nested too deeply"),
+    (MemoryError, "it takes more memory than there is"),
+    (EOFError, "it is cut short"),
+    (ArithmeticError, "a number in it is too large"),
+    ((zipfile.BadZipFile, zlib.error), "it is cut short, damaged or of another kind"),
+    ((ValueError, TypeError, AttributeError, LookupError), "it holds something else"),
+)
 
 
 class UserError(ValueError):
@@ -38,6 +50,33 @@ def _escaped(char: str) -> str:
     if 0xDC80 <= ord(char) <= 0xDCFF:  # how Python holds a byte of a file's name that is not UTF-8
         return f"\\x{ord(char) - 0xDC00:02x}"
     return char.encode("unicode_escape").decode()
+
+
+def why(error: BaseException) -> str:
+    """What an exception says, for the brackets of a message: our words for Python's, one short line of a library's."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"it is not JSON (line {error.lineno}, column {error.colno})"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"{error.name} is not installed"
+    if isinstance(error, KeyError) and error.args:
+        return f"it has no {printable(error.args[0])[:60]}"
+    for kinds, words in () if isinstance(error, UserError) else WORDS:
+        if isinstance(error, kinds):
+            return words
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def line(error: BaseException, again: str = "") -> str:
+    """A UserError, OSError or MemoryError as one line with a remedy. again: how to go on after a full disk."""
+    if isinstance(error, MemoryError):
+        return "out of memory: lower --batch-size or --widths"
+    if not isinstance(error, OSError):
+        return printable(error)
+    remedy = REMEDIES.get(error.errno or 0, SAVED)
+    name = f"{printable(error.filename)}: " if error.filename else ""
+    return f"{name}{why(error)}: {remedy}" + (f"; {again}" if again and SAVED in remedy else "")
 
 
 _said: set[str] = set()

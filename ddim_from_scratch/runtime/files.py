@@ -21,7 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .errors import UserError
+from .errors import UserError, why
 
 TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{16}\.tmp")  # names of files that are being written
 LIMIT = 64 << 20  # bytes of a text file
@@ -105,8 +105,8 @@ def read_json(path: str | Path) -> Any:
     """Raises as `read_bytes` does, or ValueError if the file is not JSON."""
     try:
         return json.loads(read_bytes(path, LIMIT))
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+    except RecursionError as error:
+        raise UserError(why(error)) from None
 
 
 def conforms(value: Any, kind: Any) -> bool:

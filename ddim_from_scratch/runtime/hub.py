@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from .errors import UserError
+from .errors import UserError, why
 from .files import cache_folder, home
 
 
@@ -64,7 +64,7 @@ def download(model: HubModel) -> Path:
         import tensorflow_hub
     except ImportError as error:
         raise UserError(
-            f"{model.name} is not installed, and downloading it needs tensorflow_hub ({error}): "
+            f"{model.name} is not installed, and downloading it needs tensorflow_hub ({why(error)}): "
             f"pip install 'ddim_from_scratch[hub]'"
         ) from None
     os.environ["TFHUB_CACHE_DIR"] = str(tf_hub_cache())
@@ -72,6 +72,6 @@ def download(model: HubModel) -> Path:
         return Path(tensorflow_hub.resolve(model.tf_hub))
     except Exception as error:  # urllib, tarfile and TensorFlow raise many types
         raise UserError(
-            f"{model.name} could not be downloaded from {model.tf_hub} ({' '.join(str(error).split())}): "
+            f"{model.name} could not be downloaded from {model.tf_hub} ({why(error)}): "
             f"try again with a network, or get {model.kaggle} from Kaggle and name its folder"
         ) from None

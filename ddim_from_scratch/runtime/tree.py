@@ -18,7 +18,7 @@ import numpy as np
 
 from . import backend
 from .backend import Array, to_host
-from .errors import UserError
+from .errors import UserError, why
 from .files import reading, replacing
 
 Tree = dict[str, Any]
@@ -148,28 +148,27 @@ def load(path: str | Path, limit: int | None = None, only: str = "") -> Tree:
             names = {member.filename: member for member in archive.infolist() if member.filename.endswith(".npy")}
             members = [member for name, member in names.items() if name.startswith(only)]
             if other := [m.compress_type for m in members if m.compress_type not in PLAIN]:
-                raise ValueError(f"it is compressed by method {other[0]}, not stored or deflated")
+                raise UserError(f"it is compressed by method {other[0]}, not stored or deflated")
             if (size := sum(member.file_size for member in members)) > limit:
-                raise ValueError(f"its arrays take {size} bytes, more than {limit}")
+                raise UserError(f"its arrays take {size} bytes, more than {limit}")
             return unflatten({member.filename.removesuffix(".npy"): _member(archive, member) for member in members})
     except FileNotFoundError:
         raise
     except Exception as error:  # zipfile and NumPy raise many types for damaged bytes
-        reason = " ".join(str(error).split())[:200]
-        raise TreeError(f"{path} is damaged or not an npz file ({reason})") from None
+        raise TreeError(f"{path} is damaged or not an npz file ({why(error)})") from None
 
 
 def text(leaf: Any) -> str:
-    """The text in a leaf that `save` made of a str. Raises ValueError for anything else."""
+    """The text in a leaf that `save` made of a str. Raises UserError for anything else."""
     if not (isinstance(leaf, np.ndarray) and leaf.shape == () and leaf.dtype.kind == "U"):
-        raise ValueError("a leaf is not text")
+        raise UserError("a leaf is not text")
     return str(leaf)
 
 
 def integer(leaf: Any, least: int) -> int:
-    """The number in a leaf that `save` made of an int >= least. Raises ValueError for anything else."""
+    """The number in a leaf that `save` made of an int >= least. Raises UserError for anything else."""
     if not (isinstance(leaf, np.ndarray) and leaf.shape == () and leaf.dtype.kind in "iu" and leaf >= least):
-        raise ValueError(f"a leaf is not a whole number, {least} or more")
+        raise UserError(f"a leaf is not a whole number, {least} or more")
     return int(leaf)
 
 
@@ -185,10 +184,22 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
 
 
 def read_array(file: Any, size: int, name: str) -> np.ndarray:
-    """Reads an array in NumPy's npy format. Raises ValueError unless its header describes exactly `size` bytes."""
+    """Reads an array in NumPy's npy format. Raises UserError unless its header describes exactly `size` bytes."""
     headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     shape, _, dtype = headers[np.lib.format.read_magic(file)](file)
     if dtype.hasobject or dtype.itemsize == 0 or math.prod(shape) * dtype.itemsize != size - file.tell():
-        raise ValueError(f"{name} has a header of other data, {dtype} {shape}"[:120])
+        raise UserError(f"{name} has a header of other data, {dtype} {shape}"[:120])
     file.seek(0)
     return np.lib.format.read_array(file, allow_pickle=False)
+
+
+class _Forgetful(dict):
+    """A tree that keeps nothing."""
+
+    def __setitem__(self, name: str, value: object) -> None:
+        pass
+
+
+def cache_for(training: bool) -> Tree:
+    """What a forward pass keeps, a tree, still empty. Without training it stays so, and memory is free at once."""
+    return {} if training else _Forgetful()

@@ -20,10 +20,10 @@ from tqdm import tqdm
 from ..audio import load_audio, log_mel
 from ..audio.contract import FRAME_LENGTH, FRAMES_PER_SECOND, HOP_LENGTH, N_MELS, SR
 from ..diffusion import DEFAULT_SAMPLING, Sampling, T, Walk, ddim_inversion, infill, q_sample, slerp
-from ..runtime.backend import CLIPS_AT_ONCE, Array, to_device, to_host
+from ..diffusion.process import stream
+from ..runtime.backend import CLIPS_AT_ONCE, Array, require_memory, to_device, to_host
+from ..runtime.cli import counted
 from ..runtime.errors import UserError, printable, warn
-from ..runtime.memory import require_memory
-from ..runtime.streams import stream
 from .config import Config, whole_frames
 from .data import Scaler
 from .model import Model, context_channel, in_groups
@@ -36,7 +36,7 @@ RESAMPLINGS = 2
 
 def frames_at_once(config: Config) -> int:
     """Longest piece, in frames, drawn in one pass. With attention or a context one window: they have seen no more."""
-    return config.window_frames * (1 if config.context or config.attention != "none" else CONVOLUTIONS_REACH)
+    return config.window_frames * (CONVOLUTIONS_REACH if config.local else 1)
 
 
 def kept_shares(composed: np.ndarray) -> np.ndarray:
@@ -102,13 +102,13 @@ class Composer:
 
     def draw(self, num: int, frames: int) -> np.ndarray:
         """New music, (num, frames, 128): a piece, and what continues it."""
-        require_memory(3 * 4 * N_MELS * num * frames, f"{num} clips", "--num or --seconds")
+        require_memory(3 * 4 * N_MELS * num * frames, counted(num, "clip"), "--num or --seconds")
         rngs, piece = self._rngs(num), min(halvable(self.model.config, frames), self.piece)
         with self._bar(num, self.sampling.steps) as bar:
 
             def draw(some: slice) -> np.ndarray:
-                x_T = self.model.start(piece, rngs[some])
-                return self._restored(self._walk(rngs[some])(x_T), bar)
+                x_T, before = self.model.start(piece, rngs[some]), np.zeros((len(rngs[some]), 0, N_MELS), np.float32)
+                return self._restored(self._walk(rngs[some], self.conditions(some, before, 0, piece))(x_T), bar)
 
             clips = in_groups(num, draw)
         return self._grown(clips, frames - piece, rngs) if frames > piece else clips[:, :frames]
@@ -145,7 +145,7 @@ class Composer:
         clips = np.repeat(clip[None], num, axis=0)
         with self._bar(num, self._evaluations(composed)) as bar:
             before = clips[:, max(first - piece, 0) : first]
-            clips[:, frames] = self._infilled(clips[:, frames], composed, before, self._rngs(num), bar)
+            clips[:, frames] = self._infilled(clips[:, frames], composed, before, first, self._rngs(num), bar)
         return clips
 
     def vary(self, clip: np.ndarray, strength: float, num: int) -> np.ndarray:
@@ -208,8 +208,18 @@ class Composer:
     def _rngs(self, num: int) -> list[np.random.Generator]:
         return [stream(self.seed, clip) for clip in range(self.first, self.first + num)]
 
-    def _walk(self, rngs: list[np.random.Generator], context: Array | None = None, top: int = T) -> Walk:
-        eps_model = partial(self.model.eps_model, context)
+    def conditions(self, clips: slice, before: np.ndarray, first: int, frames: int) -> tuple[Array, ...]:
+        """What the network is told of some clips beside the frames that it draws: see denoiser.py.
+
+        before: the log-mels that precede each, (n, any number, 128). first: the number of their first frame.
+        """
+        if not self.model.config.context:
+            return ()
+        past = [self.model.scaler.standardise(clip) for clip in before]
+        return (to_device(context_channel(past, frames), self.model.device),)
+
+    def _walk(self, rngs: list[np.random.Generator], conditions: tuple[Array, ...] = (), top: int = T) -> Walk:
+        eps_model = partial(self.model.eps_model, conditions)
         return self.sampling.walk(eps_model, self.model.config.noise_schedule, rngs, top)
 
     def _grown(self, clips: np.ndarray, frames: int, rngs: list[np.random.Generator]) -> np.ndarray:
@@ -223,7 +233,7 @@ class Composer:
             for start in starts:
                 known = np.zeros((n, self.piece, N_MELS), np.float32)
                 known[:, : self.kept] = music[:, start : start + self.kept]
-                new = self._infilled(known, composed, music[:, max(start - self.piece, 0) : start], rngs, bar)
+                new = self._infilled(known, composed, music[:, max(start - self.piece, 0) : start], start, rngs, bar)
                 music[:, start : start + self.piece] = new[:, : music.shape[1] - start]
         return music
 
@@ -232,19 +242,16 @@ class Composer:
         clips: np.ndarray,
         composed: np.ndarray,
         before: np.ndarray,
+        first: int,
         rngs: list[np.random.Generator],
         bar: tqdm,
     ) -> np.ndarray:
-        """The clips (n, frames, 128), drawn anew where composed, bool (frames,). before: (n, k, 128) precedes them."""
+        """The clips (n, frames, 128), drawn anew where composed, bool (frames,). before, first: see `conditions`."""
         model, shares = self.model, kept_shares(composed)[:, None]
 
         def draw(some: slice) -> np.ndarray:
-            known, context = model.standardised(clips[some]), None
-            if model.config.context:
-                past = [model.scaler.standardise(clip) for clip in before[some]]
-                context = to_device(context_channel(past, clips.shape[1]), model.device)
-            x_T = model.start(known.shape[1], rngs[some])
-            walk = self._walk(rngs[some], context)
+            known, x_T = model.standardised(clips[some]), model.start(clips.shape[1], rngs[some])
+            walk = self._walk(rngs[some], self.conditions(some, before[some], first, clips.shape[1]))
             if not shares.any():
                 return self._restored(walk(x_T), bar)
             mask = to_device(shares[..., None], model.device)

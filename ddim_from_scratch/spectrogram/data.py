@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,11 @@ from tqdm import tqdm
 from ..audio import AudioError, LeftOut, in_words, load_audio, log_mel
 from ..audio.contract import FRAMES_PER_SECOND, HOP_LENGTH, MEL_MAX, MEL_MIN, N_MELS
 from ..runtime.backend import parallel
+from ..runtime.cli import counted
 from ..runtime.errors import UserError, printable, say_once, warn
 from ..runtime.files import read_bytes
+from ..training.datasets import hold_out
 from .config import Config
-from .datasets import hold_out, recordings
 
 LOG_MIN, LOG_MAX = np.log([MEL_MIN, MEL_MAX], dtype=np.float32)
 
@@ -163,11 +165,48 @@ Contents = dict[str, list[list[str]]]  # {"trained", "held_out"}: name and diges
 
 
 def sides(config: Config, left_out: LeftOut) -> tuple[list[Path], list[Path]]:
-    """The recordings to train on, and those held out. left_out: takes the others, by the reason."""
-    found = recordings(config.data, left_out)
-    if config.limit and found[config.limit :]:
-        left_out["beyond --limit"] = found[config.limit :]
-    return hold_out(found[: config.limit], config.hold_out, config.seed)
+    """The recordings to train on, and those held out. left_out: takes the others, by the reason.
+
+    --limit counts recordings that can be used: others are read, too, until there are enough.
+    """
+    found: list[Path] = []
+    rest = config.recordings(left_out)
+    while config.limit and len(found) < config.limit and rest:
+        some, rest = rest[: config.limit - len(found)], rest[config.limit - len(found) :]
+        flaws = parallel(lambda path: flaw(path, config.window_frames, path.stat().st_mtime_ns), some)
+        found += [path for path, why in zip(some, flaws, strict=True) if not why]
+        leave_out(left_out, {path: why for path, why in zip(some, flaws, strict=True) if why})
+    if config.limit and rest:
+        left_out["beyond --limit"] = rest
+    return hold_out(found if config.limit else rest, config.hold_out, config.seed)
+
+
+def leave_out(left_out: LeftOut, flaws: dict[Path, str]) -> None:
+    """Names recordings that cannot be used, with the reason, on stderr and in `left_out`."""
+    for path, why in flaws.items():
+        left_out.setdefault("unusable", []).append(path)
+        warn(f"skipped: {why}")
+
+
+def read_track(path: Path, frames: int) -> np.ndarray:
+    """The log-mel of a recording, (n, 128). Raises AudioError if it is silent, shorter than `frames` or unreadable."""
+    track = log_mel(load_audio(path))
+    if len(track) < frames:
+        lasts = f"{printable(path)} lasts {len(track) / FRAMES_PER_SECOND:.2f} s"
+        raise AudioError(f"{lasts}, less than a window: leave it out, or see --window-seconds")
+    if track.max() <= LOG_MIN:
+        raise AudioError(f"{printable(path)} is silent: leave it out")
+    return track
+
+
+@cache
+def flaw(path: Path, frames: int, modified: int) -> str:
+    """Why a recording cannot be used; "" if it can."""
+    try:
+        read_track(path, frames)
+    except AudioError as error:
+        return str(error)
+    return ""
 
 
 def contents(config: Config) -> Contents:
@@ -242,12 +281,7 @@ def load_windows(config: Config, held_out: bool = False, frames: int | None = No
         def read(path: Path) -> tuple[np.ndarray, int] | AudioError:
             """The part that is used, and the number of frames of the whole."""
             try:
-                track = log_mel(load_audio(path))
-                if len(track) < frames:
-                    lasts = f"{printable(path)} lasts {len(track) / FRAMES_PER_SECOND:.2f} s"
-                    raise AudioError(f"{lasts}, less than a window: leave it out, or see --window-seconds")
-                if track.max() <= LOG_MIN:
-                    raise AudioError(f"{printable(path)} is silent: leave it out")
+                track = read_track(path, frames)
                 return track[: frames + hop * (config.windows_per_track - 1)].copy(), len(track)
             except AudioError as error:
                 return error
@@ -255,19 +289,16 @@ def load_windows(config: Config, held_out: bool = False, frames: int | None = No
                 bar.update()
 
         results = parallel(read, paths)
-    for path, result in zip(paths, results, strict=True):
-        if isinstance(result, AudioError):
-            left_out.setdefault("unusable", []).append(path)
-            warn(f"skipped: {result}")
+    leave_out(left_out, {path: str(r) for path, r in zip(paths, results, strict=True) if isinstance(r, AudioError)})
     usable = [i for i, result in enumerate(results) if not isinstance(result, AudioError)]
     tracks = [results[i][0] for i in usable]
     if not tracks:
-        raise UserError(f"{data}: none of its {len(paths)} tracks can be used; the last one: {results[-1]}")
+        raise UserError(f"{data}: no track of {len(paths)} can be used; the last one: {results[-1]}")
     used, there = (frames / FRAMES_PER_SECOND for frames in (sum(map(len, tracks)), sum(results[i][1] for i in usable)))
     amount = f"{used:.0f} s" if used == there else f"the first {used:.0f} s of {there:.0f} s (see --windows-per-track)"
     reasons = f"; left out: {in_words(left_out)}" if left_out else ""
     others = f", {len(both[1])} held out" if both[1] and not held_out else ""
     role = "held out" if held_out else "used"
-    say_once(f"{data}: {len(usable)} recording{'s' * (len(usable) != 1)} {role}, {amount}{others}{reasons}")
+    say_once(f"{data}: {counted(len(usable), 'recording')} {role}, {amount}{others}{reasons}")
     starts = [(t, s) for t, track in enumerate(tracks) for s in range(0, len(track) - frames + 1, hop)]
     return Windows(tracks, np.array(starts), frames, [paths[i] for i in usable])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +19,11 @@ from ..runtime.errors import UserError
 from ..runtime.files import conforms
 from ..runtime.tree import Tree
 from ..training.checkpoint import load_checkpoint
+from . import denoiser
 from .config import Config
 from .data import Contents, Scaler
 from .start import draw_outline, white_variance
-from .unet import init_unet, unet
 
-NAME = "spectrogram"
 CONTRACT = {"sr": SR, "frame_length": FRAME_LENGTH, "hop_length": HOP_LENGTH, "n_fft": N_FFT, "n_mels": N_MELS}
 # Names in a checkpoint, and in its scaler.
 KEYS = {"system", "config", "contract", "step", "windows", "recordings", "scaler", "state"}
@@ -47,30 +46,30 @@ class Model:
         """The schedule's table, (T + 1,)."""
         return self.config.noise_schedule.alpha_bar
 
-    def eps_model(self, context: Array | None = None, alpha_bar: np.ndarray | None = None) -> EpsModel:
+    def eps_model(self, conditions: tuple[Array, ...] = (), alpha_bar: np.ndarray | None = None) -> EpsModel:
         """The network as the function eps_model(x, t) that samplers take, t an index into alpha_bar.
 
         alpha_bar: the schedule's table, unless given.
-        context: of a network trained with one, a `context_channel` like x, on x's device; None is no past.
+        conditions: what the network is told beside x, on x's device; see denoiser.py.
         """
         levels = self.alpha_bar if alpha_bar is None else alpha_bar
 
         def eps_model(x: Array, t: int) -> Array:
-            seen = with_context(x, context) if self.config.context else x
-            output = self._output(seen, array_module(x).full(len(x), 1 - levels[t]))
-            return PREDICTIONS[self.config.prediction].eps(x, float(levels[t]), output.copy())
+            told = float(self.config.noise_schedule.told(levels[t]))
+            output = self._output(x, array_module(x).full(len(x), told), *conditions)
+            return PREDICTIONS[self.config.prediction].eps(x, float(levels[t]), output)
 
         return eps_model
 
     @cached_property
-    def _output(self) -> Callable[[Array, Array], Array]:
-        """The network's output, of what it sees and the noise variances. The next call overwrites it."""
+    def _output(self) -> Callable[..., Array]:
+        """The network's output, of x, what it is told of the noise, and the conditions."""
 
-        def output(seen: Array, noise_variance: Array) -> Array:
-            params, statistics = self.network["params"], self.network["statistics"]
-            return unet(params, statistics, seen, noise_variance, layers_for(seen))[0]
+        def output(x: Array, told: Array, *conditions: Array) -> Array:
+            return denoiser.output(self.config, self.network, x, told, conditions, layers_for(x))[0]
 
-        return recorded(output, self.device)
+        graph = recorded(output, self.device)
+        return output if graph is output else lambda *arrays: graph(*arrays).copy()  # which the next call overwrites
 
     def noise(self, n: int, frames: int, rng: Rng) -> Array:
         return to_device(draw_noise((n, frames, N_MELS, 1), rng), self.device)
@@ -118,9 +117,9 @@ class Saved:
         return Model(tree.to_device(self.state["average"], device), self.config, self.scaler, device, self.outline)
 
 
-def read_run(run: Path, best: bool = False) -> Saved:
+def read_run(run: Path, best: bool = False, options: type[Config] = Config) -> Saved:
     """The last checkpoint of a run, or the best. Raises UserError as `load_checkpoint` does."""
-    return load_checkpoint(run, understand, best)
+    return load_checkpoint(run, partial(understand, options), best)
 
 
 def kept(scaler: Scaler, windows: int, contents: Contents | None, outline: np.ndarray | None) -> Tree:
@@ -131,18 +130,18 @@ def kept(scaler: Scaler, windows: int, contents: Contents | None, outline: np.nd
     return arrays | {name: np.array(json.dumps(value)) for name, value in texts.items()}
 
 
-def understand(content: Tree) -> Saved:
+def understand(options: type[Config], content: Tree) -> Saved:
     """A checkpoint's content. Raises UserError or ValueError if it is another system's, or its arrays are not its
     configuration's, or are not of their types and ranges."""
     if other := content.keys() - KEYS:
         raise UserError(f"it has {min(other)[:40]!r}, which this version does not know")
-    if "system" in content and (name := tree.text(content["system"])) != NAME:
+    if "system" in content and (name := tree.text(content["system"])) != options.SYSTEM:
         raise UserError(f"it is of the system {name[:40]!r}")
     contract = json.loads(tree.text(content["contract"])) if "contract" in content else FIRST_CONTRACT
     for key, value in CONTRACT.items():
         if contract[key] != value:
             raise UserError(f"its spectrograms have {key} {str(contract[key])[:40]!r}, this version's {value}")
-    config, state = Config.from_json(tree.text(content["config"])), content["state"]
+    config, state = options.from_json(tree.text(content["config"])), content["state"]
     for part in ("network", "average"):
         state[part].setdefault("statistics", {})  # a file keeps no empty tree, which group normalisation's is
     if wrong := _wrong(state, config):
@@ -172,17 +171,10 @@ def understand(content: Tree) -> Saved:
 def _wrong(state: Tree, config: Config) -> str | None:
     """The name of an array that a state of this configuration has in another shape, or not at all; None if it is one.
 
-    Widths and depth are compared first: then a fresh network to compare with takes no more memory than the file.
+    The size is compared first: then a fresh network to compare with takes no more memory than the file.
     """
-    params = state["network"]["params"]
-    halvings = range(len(config.widths) - 1)
-    widths = {f"{part}{i}": config.widths[i] for i in halvings for part in ("down", "up")}
-    for block, width in (widths | {"bottom": config.widths[-1]}).items():
-        if len(params[block]) != config.block_depth:
-            return f"{block} has {len(params[block])} blocks"
-        for name, layers in params[block].items():
-            if layers["conv2"]["w"].shape[2:] != (width, width):
-                return f"{block}/{name}/conv2/w"
+    if other := denoiser.other_size(config, state["network"]["params"]):
+        return other
     expected, found = (tree.flatten(each) for each in (init_state(config, np.random.default_rng(0)), state))
     for name, leaf in expected.items():
         if name not in found or (found[name].shape, found[name].dtype) != (leaf.shape, leaf.dtype):
@@ -196,12 +188,9 @@ def _wrong(state: Tree, config: Config) -> str | None:
 
 def init_state(config: Config, rng: np.random.Generator) -> Tree:
     """All that training changes: network {"params", "statistics"}, average (the same again) and moments."""
-    params, statistics = init_unet(
-        rng, config.widths, config.block_depth, config.attention, 1 + config.context, config.norm
-    )
-    network = {"params": params, "statistics": statistics}
-    moments = {name: tree.map(np.zeros_like, params) for name in ("m", "v")}
-    return {"network": network, "average": tree.map(np.copy, network), "moments": moments}
+    fresh = denoiser.init(config, rng)
+    moments = {name: tree.map(np.zeros_like, fresh["params"]) for name in ("m", "v")}
+    return {"network": fresh, "average": tree.map(np.copy, fresh), "moments": moments}
 
 
 def context_channel(before: Sequence[np.ndarray], frames: int) -> np.ndarray:
@@ -216,12 +205,6 @@ def context_channel(before: Sequence[np.ndarray], frames: int) -> np.ndarray:
         past = past[::-1][:frames]
         row[: len(past), :, 0] = past
     return channel
-
-
-def with_context(x: Array, context: Array | None) -> Array:
-    """The network's input: x (N, frames, 128, 1), and the context's channel, zeros for None, after it."""
-    xp = array_module(x)
-    return xp.concatenate([x, xp.zeros_like(x) if context is None else context], axis=-1)
 
 
 def in_groups(num: int, draw: Callable[[slice], np.ndarray]) -> np.ndarray:

@@ -6,12 +6,13 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..audio import write_wav
 from ..audio.contract import FRAMES_PER_SECOND
+from ..audio.midi import Notes
 from ..audio.splice import Recording
 from ..diffusion import DEFAULT_SAMPLING, SAMPLERS, SPACINGS, Sampling, T
 from ..runtime.cli import at_least
@@ -28,7 +29,7 @@ class Drawing(NamedTuple):
 
     heard: the frames that become sound. write(path, samples): writes that sound (16 kHz), or a recording with it.
     seconds: the length of the files, if not that of the log-mels. seams: where new music begins or ends, in seconds of
-    the log-mels.
+    the log-mels. notes: those that are played, for the picture.
     """
 
     draw: Callable[[], np.ndarray]
@@ -36,6 +37,7 @@ class Drawing(NamedTuple):
     write: Callable[[Path, np.ndarray], None] = write_wav
     seconds: float | None = None
     seams: tuple[float, ...] = ()
+    notes: Notes | None = None
 
 
 class Mode(NamedTuple):
@@ -44,10 +46,11 @@ class Mode(NamedTuple):
     compose(args, composer): reads the files. Raises UserError for what cannot be drawn.
     """
 
-    help: str
+    summary: str
     folder: str  # within the run, for its files
-    add_options: Callable[[argparse.ArgumentParser], None]
-    compose: Callable[[argparse.Namespace, Composer], Drawing]
+    options: dict[str, dict[str, Any]]  # by name, as argparse has them
+    compose: Callable[[argparse.Namespace, Any], Drawing]
+    num: int = 4  # clips, unless --num says otherwise
 
 
 def composer(args: argparse.Namespace, model: Model) -> Composer:
@@ -141,135 +144,99 @@ def overlap_frames(config: Config, overlap: float | None) -> int | None:
     return round(overlap * FRAMES_PER_SECOND)
 
 
-def add_steps(parser: argparse.ArgumentParser) -> None:
-    """--steps and --spacing."""
-    default = DEFAULT_SAMPLING.steps
-    parser.add_argument(
-        "--steps", type=at_least(1), default=default, help=f"1 to {T}; more is finer (default: {default})"
-    )
-    parser.add_argument(
-        "--spacing",
-        choices=SPACINGS,
-        default=DEFAULT_SAMPLING.spacing,
-        help="how the time steps are spaced: uniform, quadratic (denser near t = 0), or uniform in log-SNR "
-        f"(default: {DEFAULT_SAMPLING.spacing})",
-    )
+def option(name: str, **settings: Any) -> dict[str, dict[str, Any]]:
+    """An option or a file of a mode, and what argparse makes of it."""
+    return {name: settings}
 
 
-def add_sampler(parser: argparse.ArgumentParser) -> None:
-    """--sampler, --eta, --steps and --spacing."""
-    about = "; ".join(f"{name}: {sampler.help}" for name, sampler in SAMPLERS.items())
-    default = DEFAULT_SAMPLING.sampler
-    parser.add_argument("--sampler", choices=SAMPLERS, default=default, help=f"{about} (default: {default})")
-    parser.add_argument(
+RECORDING = option("recording", metavar="FILE", help="the recording")
+BOTH = option("a", metavar="A", help="a recording") | option("b", metavar="B", help="a recording")
+SECONDS = option("--seconds", type=float, help="length of the new music (default: a training window)")
+STEPS = option(
+    "--steps",
+    type=at_least(1),
+    default=DEFAULT_SAMPLING.steps,
+    help=f"1 to {T}; more is finer (default: {DEFAULT_SAMPLING.steps})",
+) | option(
+    "--spacing",
+    choices=SPACINGS,
+    default=DEFAULT_SAMPLING.spacing,
+    help="how the time steps are spaced: uniform, quadratic (denser near t = 0), or uniform in log-SNR "
+    f"(default: {DEFAULT_SAMPLING.spacing})",
+)
+SAMPLER = (
+    option(
+        "--sampler",
+        choices=SAMPLERS,
+        default=DEFAULT_SAMPLING.sampler,
+        help="; ".join(f"{name}: {sampler.summary}" for name, sampler in SAMPLERS.items())
+        + f" (default: {DEFAULT_SAMPLING.sampler})",
+    )
+    | option(
         "--eta",
         type=float,
         default=DEFAULT_SAMPLING.eta,
         help="DDIM's eta: 0 is deterministic, 1 adds as much noise per step as DDPM (default: 0)",
     )
-    add_steps(parser)
-
-
-def add_seconds(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seconds", type=float, help="length of the new music (default: a training window)")
-
-
-def add_growth(parser: argparse.ArgumentParser) -> None:
-    """--overlap and --resamplings, of clips that grow piece by piece."""
-    parser.add_argument(
-        "--overlap",
-        type=float,
-        metavar="SECONDS",
-        help="a clip longer than the network draws at once grows piece by piece; how much of the piece before each "
-        "begins with (default: half a training window; 0 is for runs with --context)",
-    )
-    add_resamplings(parser)
-
-
-def add_resamplings(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--resamplings",
-        type=at_least(1),
-        default=RESAMPLINGS,
-        metavar="U",
-        help="repeat each step U times, so that new music agrees with what is kept; takes U times as long "
-        f"(default: {RESAMPLINGS})",
-    )
-
-
-def add_at(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--at", type=float, default=0.0, metavar="SECONDS", help="where in the recording to begin (default: 0)"
-    )
-
-
-def add_recording(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recording", metavar="FILE", help="the recording")
-
-
-def _options(*parts: Callable[[argparse.ArgumentParser], None]) -> Callable[[argparse.ArgumentParser], None]:
-    def add(parser: argparse.ArgumentParser) -> None:
-        for part in parts:
-            part(parser)
-
-    return add
-
-
-def add_gap(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--gap",
-        type=float,
-        nargs=2,
-        required=True,
-        metavar=("START", "STOP"),
-        help="the part to generate anew, in seconds of the recording",
-    )
-
-
-def add_strength(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--strength",
-        type=float,
-        default=0.5,
-        metavar="S",
-        help="how far to depart from the recording, from 0 (unchanged) to 1 (almost unrelated) (default: 0.5)",
-    )
-
-
-def add_ends(parser: argparse.ArgumentParser) -> None:
-    for name in "ab":
-        parser.add_argument(name, metavar=name.upper(), help="a recording")
-    parser.add_argument(
-        "--at",
-        type=float,
-        nargs="+",
-        default=[0.0],
-        metavar="SECONDS",
-        help="where to begin in both recordings, or in A and in B (default: 0)",
-    )
-
+    | STEPS
+)
+RESAMPLED = option(
+    "--resamplings",
+    type=at_least(1),
+    default=RESAMPLINGS,
+    metavar="U",
+    help="repeat each step U times, so that new music agrees with what is kept; takes U times as long "
+    f"(default: {RESAMPLINGS})",
+)
+GROWTH = RESAMPLED | option(
+    "--overlap",
+    type=float,
+    metavar="SECONDS",
+    help="a clip longer than the network draws at once grows piece by piece; how much of the piece before each begins "
+    "with (default: half a training window; 0 is for runs with --context)",
+)
+GAP = option(
+    "--gap",
+    type=float,
+    nargs=2,
+    required=True,
+    metavar=("START", "STOP"),
+    help="the part to generate anew, in seconds of the recording",
+)
+STRENGTH = option(
+    "--strength",
+    type=float,
+    default=0.5,
+    metavar="S",
+    help="how far to depart from the recording, from 0 (unchanged) to 1 (almost unrelated) (default: 0.5)",
+)
+AT = {"type": float, "metavar": "SECONDS"}
+FROM = option("--at", default=0.0, help="where in the recording to begin (default: 0)", **AT)
+FROM_BOTH = option(
+    "--at", nargs="+", default=[0.0], help="where to begin in both recordings, or in A and in B (default: 0)", **AT
+)
 
 MODES = {
-    "draw": Mode("new music from noise", "samples", _options(add_seconds, add_sampler, add_growth), draw),
+    "draw": Mode("new music from noise", "samples", SECONDS | SAMPLER | GROWTH, draw),
     "continue": Mode(
         "continue a recording: its own sound, and new music after it",
         "continued",
-        _options(add_recording, add_seconds, add_sampler, add_growth),
+        RECORDING | SECONDS | SAMPLER | GROWTH,
         go_on,
     ),
     "infill": Mode(
         "regenerate a part of a recording, and keep the rest as it is",
         "infilled",
-        _options(add_recording, add_gap, add_sampler, add_resamplings),
+        RECORDING | GAP | SAMPLER | RESAMPLED,
         infill,
     ),
     "vary": Mode(
-        "variations of a part of a recording",
-        "varied",
-        _options(add_recording, add_strength, add_at, add_seconds, add_sampler),
-        vary,
+        "variations of a part of a recording", "varied", RECORDING | STRENGTH | FROM | SECONDS | SAMPLER, vary
     ),
     "between": Mode(
-        "clips on the way from one recording to another", "between", _options(add_ends, add_seconds, add_steps), between
+        "clips on the way from one recording to another",
+        "between",
+        BOTH | FROM_BOTH | SECONDS | STEPS,
+        between,
     ),
 }

@@ -20,22 +20,20 @@ from ..runtime.errors import UserError, printable, say_once
 from ..runtime.tree import Packed, Tree
 from ..training.guards import first_non_finite
 from ..training.optim import adamw, clip_gradient, norm, update_average, warmup_cosine, warmup_decay
+from . import denoiser
 from .compose import Composer
-from .config import Config, add_options, given_options
+from .config import Config
 from .data import Contents, Scaler, Windows, augmented, contents, load_windows, require_unchanged
-from .model import NAME, Model, Saved, context_channel, init_state, kept, read_run, with_context
+from .model import Model, Saved, context_channel, init_state, kept, read_run
 from .modes import MODES, composer
 from .run import Run
 from .start import outline
-from .unet import batch_statistics, unet, unet_backward
 
 __all__ = [
     "MODES",
     "Config",
     "Run",
-    "add_options",
     "composer",
-    "given_options",
     "read_run",
     "training",
 ]  # see systems.py
@@ -49,10 +47,10 @@ PROBE = Sampling("dpm++2m", steps=20)
 
 
 class Batch(NamedTuple):
-    """What a step trains on. x0: (N, frames, 128, 1), standardised. context: like x0, for a network that has one."""
+    """What a step trains on. x0: (N, frames, 128, 1), standardised. conditions: what the network is told beside it."""
 
     x0: np.ndarray
-    context: np.ndarray | None = None
+    conditions: tuple[np.ndarray, ...] = ()
     windows: Windows | None = None  # where x0 was cut
 
     @property
@@ -70,7 +68,10 @@ class Training:
     device: str = "cpu"
     contents: Contents | None = None
     outline: np.ndarray | None = None
-    name = NAME
+
+    @property
+    def name(self) -> str:
+        return self.config.SYSTEM
 
     @property
     def steps_per_epoch(self) -> int:
@@ -99,8 +100,11 @@ class Training:
         for indices in order.reshape(self.steps_per_epoch, self.batch_size):
             windows = self.windows.some(indices, rng if self.config.crops == "random" else None)
             log_mels = augmented(windows.take(range(len(windows))), self.windows, self.config.augment, rng)
-            context = draw_context(windows, self.scaler, rng) if self.config.context else None
-            yield Batch(self.scaler.standardise(log_mels)[..., None], context, windows)
+            yield Batch(self.scaler.standardise(log_mels)[..., None], self.conditions(windows, rng), windows)
+
+    def conditions(self, windows: Windows, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """What the network is told beside the noisy windows, on the host: see denoiser.py."""
+        return (draw_context(windows, self.scaler, rng),) if self.config.context else ()
 
     def step(self, state: Packed, batch: Batch, step: int, rng: np.random.Generator) -> dict[str, float]:
         """One step of AdamW. Changes `state`, packed `init_state` on the device. step: 1 at the first call.
@@ -112,10 +116,10 @@ class Training:
         part = mpi.share(len(batch.x0))  # every process draws noise for the whole batch, and takes its part
         weight = (part.stop - part.start) / len(batch.x0)
         example = noisy(to_device(batch.x0, self.device), config.noise_schedule, rng).rows(part)
-        context = [] if batch.context is None else [to_device(batch.context[part], self.device)]
+        conditions = [to_device(array[part], self.device) for array in batch.conditions]
         if "gradient" not in state.recorded:
             state.recorded["gradient"] = recorded(partial(self.gradient, network, weight), self.device)
-        *found, gradient, used = state.recorded["gradient"](*example, *context)
+        *found, gradient, used = state.recorded["gradient"](example.x0, example.eps, example.alpha_bar, *conditions)
         mpi.add_up(gradient.flat)
 
         *found, length = read(*found, norm(gradient.flat))  # the only wait for the device
@@ -139,20 +143,18 @@ class Training:
         return {"noise_loss": noise_loss, "reconstruction_loss": reconstruction_loss}
 
     def gradient(
-        self, network: Tree, weight: float, x0: Array, eps: Array, alpha_bar: Array, context: Array | None = None
+        self, network: Tree, weight: float, x0: Array, eps: Array, alpha_bar: Array, *conditions: Array
     ) -> tuple[Array, Array, Packed, Tree]:
         """The noise loss, the reconstruction loss, `weight` times the gradient, and the moments of each normalisation.
 
         All of it on the device, without waiting for it.
         """
-        example, layers = Example(x0, eps, alpha_bar), layers_for(x0)
-        seen = with_context(example.x_t, context) if self.config.context else example.x_t
-        output, cache = unet(
-            network["params"], network["statistics"], seen, example.noise_variance, layers, training=True
-        )
-        noise_loss, reconstruction_loss, d_output = losses(output, example, self.config.prediction)
-        used = batch_statistics(cache)
-        _, grads = unet_backward(weight * d_output, cache, layers)
+        config, example, layers = self.config, Example(x0, eps, alpha_bar), layers_for(x0)
+        told = config.noise_schedule.told(alpha_bar)
+        output, cache = denoiser.output(config, network, example.x_t, told, conditions, layers, training=True)
+        noise_loss, reconstruction_loss, d_output = losses(output, example, config.prediction)
+        used = denoiser.statistics(config, cache)
+        grads = denoiser.gradient(config, weight * d_output, cache, layers)
         return noise_loss, reconstruction_loss, tree.pack(grads, like=network["params"]), used
 
     def learning_rate(self, step: int) -> float:
@@ -166,9 +168,13 @@ class Training:
         embedding, background = self._heard
         model = Model(state["average"], self.config, self.scaler, self.device, self.outline)
         seconds = max(self.config.window_seconds, embedding.seconds)
-        log_mels = Composer(model, PROBE, self.config.seed).draw(PROBE_CLIPS, self.config.frames_lasting(seconds))
+        log_mels = self.drawn(model, self.config.frames_lasting(seconds))
         sound = load_inverter(GRIFFIN_LIM, self.device)(log_mels, "samples")
         return distance(background, Set.of(embed_clips(embedding, sound, "samples")))
+
+    def drawn(self, model: Model, frames: int) -> np.ndarray:
+        """A few clips, as log-mels."""
+        return Composer(model, PROBE, self.config.seed).draw(PROBE_CLIPS, frames)
 
     @cached_property
     def _heard(self) -> tuple:
@@ -179,7 +185,11 @@ class Training:
 
 
 def training(
-    config: Config, saved: Saved | None = None, device: str = "cpu", windows: Windows | None = None
+    config: Config,
+    saved: Saved | None = None,
+    device: str = "cpu",
+    windows: Windows | None = None,
+    kind: type[Training] = Training,
 ) -> Training:
     """The system to train. saved: the checkpoint to resume from. windows: to spare loading them.
 
@@ -198,7 +208,7 @@ def training(
         say_once(f"held out of the training: {', '.join(printable(name) for name, _ in found['held_out'])}")
     scaler = saved.scaler if saved else windows.scaler(config.standardise)
     start = saved.outline if saved and saved.outline is not None else outline(windows, scaler)
-    system = Training(config, windows, scaler, device, found, start)
+    system = kind(config, windows, scaler, device, found, start)
     if system.batch_size < mpi.size():
         raise UserError(
             f"{mpi.size()} processes can't share a batch of {system.batch_size} windows: raise --batch-size"

@@ -1,1 +1,1 @@
-"""What any training needs: the optimizer, checkpoints, logs, guards."""
+"""What any training needs: the optimizer, data sets, checkpoints, logs, guards."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from ..runtime import tree
-from ..runtime.errors import UserError
+from ..runtime.errors import UserError, warn, why
 from ..runtime.files import locking
 from ..runtime.tree import Packed, Tree
 from .optim import norm
@@ -42,11 +43,19 @@ def locked(run: Path) -> Iterator[None]:
             except BlockingIOError:
                 raise UserError(f"another process is training in {run}: wait for it, or choose another --run") from None
             except OSError as error:  # some file systems of clusters have no locks
-                print(
-                    f"warning: {run} can't be locked ({error.strerror}): train there only once at a time",
-                    file=sys.stderr,
-                )
+                warn(f"{run} can't be locked ({why(error)}): train there only once at a time")
         yield
+
+
+def no_locks(file: BinaryIO) -> str:
+    """Why an open file cannot be locked as SQLite does it; "" where it can."""
+    if fcntl:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):  # another process has locked it
+                return why(error)
+    return ""
 
 
 class Stop:

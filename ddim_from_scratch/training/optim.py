@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 
-from ..runtime.backend import Array
-from ..runtime.launches import elementwise
+from ..runtime.backend import Array, elementwise
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7  # Keras' defaults
 WARM_UP = 0.05  # share of the steps

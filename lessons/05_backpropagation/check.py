@@ -88,7 +88,7 @@ def halved(near, far, border=True, axes=2):
 
 EXERCISES = [
     Exercise(
-        "ddim_from_scratch.nn.activation.swish_backward",
+        "ddim_from_scratch.nn.dense.swish_backward",
         tests=checks("swish"),
         examples={
             "swish_backward(dy=[1, 1, 1, 2], x=[-2, 0, 1, 1])": lambda swish_backward: swish_backward(DY, X),

@@ -29,8 +29,8 @@ from ddim_from_scratch.nn import (
     upsample,
     upsample_backward,
 )
+from ddim_from_scratch.nn.dense import glorot_uniform
 from ddim_from_scratch.nn.gradcheck import gradient_error
-from ddim_from_scratch.nn.init import glorot_uniform
 from lessons import FAST, show_source, sound
 
 rng = np.random.default_rng(0)

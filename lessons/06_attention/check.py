@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ddim_from_scratch.nn.fast.processor import attention
+from ddim_from_scratch.nn.fast.processor.attend import attention
 from lessons.tool.check import Exercise
 
 ATTENTION, LAYERS = "tests/nn/fast/test_attend.py::", "tests/nn/test_layers.py::"

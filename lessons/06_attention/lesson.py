@@ -19,10 +19,11 @@ import soxr
 
 from ddim_from_scratch.audio import griffin_lim, log_mel, synth
 from ddim_from_scratch.nn import multi_head_attention, multi_head_attention_backward
+from ddim_from_scratch.nn.attend import init_multi_head_attention
 from ddim_from_scratch.nn.embedding import sinusoidal_embedding
-from ddim_from_scratch.nn.fast.processor import attention, attention_backward, nodes
+from ddim_from_scratch.nn.fast.processor import nodes
+from ddim_from_scratch.nn.fast.processor.attend import attention, attention_backward
 from ddim_from_scratch.nn.gradcheck import gradient_error
-from ddim_from_scratch.nn.init import init_multi_head_attention
 from ddim_from_scratch.runtime import backend, tree
 from lessons import FAST, show_answer, show_source, sound
 
@@ -405,11 +406,11 @@ assert ranks["float32"] < 20 and ranks["float64"] < 35
 # bound.
 
 # %%
-show_source(nodes.attention)
+show_source(nodes.by_nodes)
 q, k, v = rng.standard_normal((3, 4, 2048, 1)).astype(np.float32)
 exact = attention(*(a.astype(np.float64) for a in (q, k, v)))[0]
 seconds, errors = {}, {}
-thin = partial(nodes.attention, r=nodes.how_many(q, k))
+thin = partial(nodes.by_nodes, r=nodes.how_many(q, k))
 for name, function in (("tiles", attention), ("thin", thin)):
     function(q, k, v)  # the first call is slower
     start = time.perf_counter()

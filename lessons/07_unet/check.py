@@ -3,14 +3,14 @@
 import numpy as np
 
 from ddim_from_scratch import nn
+from ddim_from_scratch.networks.unet import init_unet, unet
 from ddim_from_scratch.nn import batch_norm, batch_norm_inference, conv2d, conv2d_backward, swish, swish_backward
 from ddim_from_scratch.nn.embedding import DIMENSIONS
 from ddim_from_scratch.nn.norm import normalise_backward
 from ddim_from_scratch.runtime import tree
-from ddim_from_scratch.spectrogram.unet import init_unet, unet
 from lessons.tool.check import Exercise
 
-LAYERS, UNET = "tests/nn/test_layers.py::", "tests/spectrogram/test_unet.py::"
+LAYERS, UNET = "tests/nn/test_layers.py::", "tests/networks/test_unet.py::"
 RNG = np.random.default_rng(7)
 CHANNELS = np.arange(12.0).reshape(1, 1, 2, 6)
 
@@ -164,7 +164,7 @@ def unet_mistake(**options):
 
 EXERCISES = [
     Exercise(
-        "ddim_from_scratch.nn.channels.split",
+        "ddim_from_scratch.nn.resize.split",
         tests=checks("concatenate", "unet, attention none", "unet, attention all"),
         examples={
             "channels of each part of split(dy (1, 1, 2, 6), [2, 1, 3])": (
@@ -272,7 +272,7 @@ EXERCISES = [
         },
     ),
     Exercise(
-        "ddim_from_scratch.spectrogram.unet.unet_backward",
+        "ddim_from_scratch.networks.unet.unet_backward",
         tests=checks(
             "unet, attention none",
             "unet, attention lowest",

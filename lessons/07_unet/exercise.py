@@ -11,8 +11,8 @@ from types import ModuleType
 
 import numpy as np
 
-from ddim_from_scratch.nn.activation import swish, swish_backward  # noqa: F401
 from ddim_from_scratch.nn.conv import conv2d, conv2d_backward  # noqa: F401
+from ddim_from_scratch.nn.dense import swish, swish_backward  # noqa: F401
 from ddim_from_scratch.nn.embedding import DIMENSIONS  # noqa: F401
 from ddim_from_scratch.nn.norm import norm, normalise_backward  # noqa: F401
 

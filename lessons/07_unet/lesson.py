@@ -19,11 +19,7 @@ from ddim_from_scratch import nn
 from ddim_from_scratch.audio import griffin_lim, log_mel, synth
 from ddim_from_scratch.diffusion import mean_squared_error, predict_x0, q_sample
 from ddim_from_scratch.diffusion.schedule import continuous_cosine_alpha_bar
-from ddim_from_scratch.nn.fast import processor
-from ddim_from_scratch.nn.fast.processor import block as fast_block
-from ddim_from_scratch.nn.gradcheck import gradient_error
-from ddim_from_scratch.runtime import backend, tree
-from ddim_from_scratch.spectrogram.unet import (
+from ddim_from_scratch.networks.unet import (
     init_unet,
     join,
     join_backward,
@@ -34,6 +30,10 @@ from ddim_from_scratch.spectrogram.unet import (
     up_blocks,
     up_blocks_backward,
 )
+from ddim_from_scratch.nn.fast import processor
+from ddim_from_scratch.nn.fast.processor import block as fast_block
+from ddim_from_scratch.nn.gradcheck import gradient_error
+from ddim_from_scratch.runtime import backend, tree
 from ddim_from_scratch.training.optim import adamw
 from lessons import FAST, show_answer, show_source, sound
 

@@ -4,8 +4,8 @@ from types import ModuleType
 
 import numpy as np
 
-from ddim_from_scratch.nn.activation import swish, swish_backward
 from ddim_from_scratch.nn.conv import conv2d, conv2d_backward
+from ddim_from_scratch.nn.dense import swish, swish_backward
 from ddim_from_scratch.nn.embedding import DIMENSIONS
 from ddim_from_scratch.nn.norm import norm, normalise_backward
 

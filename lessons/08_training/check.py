@@ -172,6 +172,7 @@ EXERCISES = [
                 wrong(keep=False)
             ),
         },
+        test_to_write=True,
         tolerance=1e-5,
     ),
 ]

@@ -56,3 +56,31 @@ def adamw(
                          '-..__        less and less
     """
     raise NotImplementedError
+
+
+def test_adamw(adamw):
+    """A test of `adamw`: assertions that hold for the right optimizer, and fail for wrong ones.
+
+    `make check-08` calls it with the right function, which it must accept, and with wrong ones, and says how many of
+    them your test finds. You need not compute what the right one answers. Think of what must be true: how far a weight
+    moves in its first step, whether its gradient is large or small; which way it moves; what the decay does where
+    there is no gradient; what happens in a second step that has no gradient at all.
+    """
+    raise NotImplementedError
+
+
+EXPERIMENT = """
+How long should the memory of the average be? 120 steps on the short clips, noise loss at alpha_bar = 0.4.
+
+| decay | remembers (steps) | noise loss |
+|---|---|---|
+| 0 (the last weights) | 1 | ? |
+| 0.9 | ? | ? |
+| 0.97 | ? | ? |
+| 0.99 | ? | ? |
+| 0.999 | ? | ? |
+
+The share of the untrained start in the average of decay d after n steps is: ?
+The memory should be about this part of the run: ?
+Why: ?
+"""

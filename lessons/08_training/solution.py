@@ -29,3 +29,23 @@ def adamw(
     v += 0.001 * grads * grads
     params *= 1 - learning_rate * weight_decay
     params -= learning_rate * float(np.sqrt(1 - 0.999**step)) / (1 - 0.9**step) * m / (np.sqrt(v) + 1e-7)
+
+
+def test_adamw(adamw):
+    """The size of the first step, what decay does alone, and what the moments remember."""
+
+    def moved(params, gradients, weight_decay):
+        params = np.array(params)
+        moments = {"m": np.zeros_like(params), "v": np.zeros_like(params)}
+        for step, gradient in enumerate(gradients, start=1):
+            adamw(params, np.array(gradient), moments, step, 0.01, weight_decay)
+        return params
+
+    # The first step is as long as the learning rate, against the sign of the gradient, whatever its size.
+    first = moved([0.0, 0, 0], [[1e3, -1, 5e-4]], 0.0)
+    assert np.allclose(first, [-0.01, 0.01, -0.01], rtol=1e-2)
+    # Decay alone shrinks a weight by the rate times the decay; beside a gradient it does not change the other step.
+    assert np.allclose(moved([1.0, -2], [[0.0, 0]], 0.1), [0.999, -1.998])
+    assert np.allclose(moved([1.0], [[1.0]], 0.1), 0.999 - 0.01, atol=1e-5)
+    # A gradient that comes but once goes on moving the weight.
+    assert moved([0.0], [[1.0], [0.0]], 0.0) < -0.012

@@ -140,6 +140,7 @@ EXERCISES = [
             "there is no root: sum the square roots of the eigenvalues": lambda *a: general(*a, root=lambda x: x),
             "this is the root of the distance: the score is its square": lambda *a: general(*a) ** 0.5,
         },
+        test_to_write=True,
     ),
     Exercise(
         "ddim_from_scratch.fad.reliability.infinity",

@@ -71,3 +71,29 @@ def log_mel_statistics(log_mels: np.ndarray) -> np.ndarray:
                                       deviation of changes: how fast. Shuffle the frames, and only the last differs.
     """
     raise NotImplementedError
+
+
+def test_frechet_distance(frechet_distance):
+    """A test of `frechet_distance`: assertions that hold for the right distance, and fail for wrong ones.
+
+    `make check-11` calls it with the right function, which it must accept, and with wrong ones, and says how many of
+    them your test finds. Take Gaussians whose distance is known without a computer: equal ones, a shifted one, others
+    with diagonal covariances, of which some entries may be 0. And take one case with fewer embeddings than dimensions.
+    """
+    raise NotImplementedError
+
+
+EXPERIMENT = """
+Does loudness count? Distances of softer copies from the plucked strings.
+
+| softer by | distance | distance / floor |
+|---|---|---|
+| 1 dB | ? | ? |
+| 3 dB | ? | ? |
+| 6 dB | ? | ? |
+| 12 dB | ? | ? |
+
+Twice as many decibels make the distance larger by a factor of: ?
+From this step on loudness counts more than the choice of clips: ?
+What to do before comparing two sets: ?
+"""

@@ -48,3 +48,19 @@ def log_mel_statistics(log_mels):
     """Where it is, how far it swings, how fast."""
     change = np.diff(log_mels, axis=1)
     return np.concatenate([log_mels.mean(axis=1), log_mels.std(axis=1), change.std(axis=1)], axis=1)
+
+
+def test_frechet_distance(frechet_distance):
+    """A shift, diagonal and singular covariances, one that turns, and too few embeddings."""
+    zero, one = np.zeros(2), np.eye(2)
+    assert abs(frechet_distance(zero, one, zero, one)) < 1e-9
+    assert np.isclose(frechet_distance(zero, one, np.array([3.0, 4]), one), 25)
+    # With diagonal covariances, sums over the dimensions: here (2 - 3)^2 + (1 - 5)^2.
+    assert np.isclose(frechet_distance(zero, np.diag([4.0, 1]), zero, np.diag([9.0, 25])), 17)
+    # Variances in different directions: nothing in common, and no root of a product to subtract.
+    assert np.isclose(frechet_distance(zero, np.diag([0.0, 4]), zero, np.diag([9.0, 0])), 13)
+    # A covariance with entries beside its diagonal, and the same one turned back to it: eigenvalues 1 and 3.
+    assert np.isclose(frechet_distance(zero, np.array([[2.0, 1], [1, 2]]), zero, one), (3**0.5 - 1) ** 2)
+    few = [np.random.default_rng(seed).standard_normal((50, 128)) for seed in (0, 1)]
+    distance = frechet_distance(*(part for x in few for part in (x.mean(axis=0), np.cov(x.T))))
+    assert np.isrealobj(distance) and 100 < distance < 160

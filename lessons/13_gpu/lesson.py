@@ -21,7 +21,7 @@ import numpy as np
 from ddim_from_scratch.diffusion import ddim, gaussian_eps_model, linear_schedule, q_sample, uniform_tau
 from ddim_from_scratch.nn.fast import layers_for, processor
 from ddim_from_scratch.nn.fast.processor import block, swish, taps, winograd
-from ddim_from_scratch.nn.fast.processor.activation import swish_prologue
+from ddim_from_scratch.nn.fast.processor.dense import swish_prologue
 from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.backend import (
     BackendError,

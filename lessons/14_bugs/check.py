@@ -99,6 +99,7 @@ EXERCISES = [
                 lambda T, steps: np.round(np.linspace(0, T - 1, steps + 1)).astype(int)
             ),
         },
+        test_to_write=True,
     ),
     Exercise(
         "ddim_from_scratch.diffusion.process.clipped",

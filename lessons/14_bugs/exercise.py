@@ -71,3 +71,28 @@ def update_average(average: np.ndarray, current: np.ndarray, decay: float) -> No
           +------------------ n
     """
     raise NotImplementedError
+
+
+def test_uniform_tau(uniform_tau):
+    """A test of `uniform_tau`: assertions that hold for the right walk, and fail for wrong ones.
+
+    `make check-14` calls it with the right function, which it must accept, and with wrong ones, the museum's among
+    them, and says how many of them your test finds. State what must be true of a walk; repeat no formula.
+    """
+    raise NotImplementedError
+
+
+EXPERIMENT = """
+How many points does a test need? The right sampler, tolerance 0.03.
+
+| points | false alarms (%) |
+|---|---|
+| 50 | ? |
+| 200 | ? |
+| 1000 | ? |
+| 4000 | ? |
+
+The standard deviation of a share of n points is: ?
+For a tolerance of d, n should be at least: ?
+Does a fixed seed replace enough points? Why? ?
+"""

@@ -35,3 +35,11 @@ def update_average(average, current, decay):
     """In place."""
     average *= decay
     average += (1 - decay) * current
+
+
+def test_uniform_tau(uniform_tau):
+    """Both ends, the number of times, and no time further than half a step of rounding from where it should be."""
+    for T, steps in ((1000, 8), (1000, 7), (10, 7)):
+        tau = uniform_tau(T, steps)
+        assert len(tau) == steps + 1 and tau[0] == 0 and tau[-1] == T
+        assert np.all(np.abs(tau - np.linspace(0, T, steps + 1)) <= 0.5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import html
 import itertools
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from .run import Run, Step
 
 HERE = Path(__file__).parent
 FRONT = (("image/webp", "film.webp"), ("audio/ogg", "demo.ogg"))  # what the index shows and plays
+TIME = "This page was made by running the lesson: "
 OPERATOR = r"<mi>(?:sin|cos|arccos|exp|ln|log|max|min)</mi>"
 ALONE = "(?<!<msub>)(?<!<msup>)(?<!<msubsup>)"  # with an index, the operator is the first of two children
 THIN = '<mspace width="0.167em" />'  # what TeX sets around a function's name
@@ -87,7 +89,7 @@ def write_lesson(folder: Path, done: Run, lessons: list[Lesson]) -> Path:
         f'<main class="columns"><div class="title">{parts[0]}</div>'
         f'<nav class="contents" aria-label="On this page"><ol>{sections}</ol></nav>'
         f'<div class="text">{"".join(parts[1:])}'
-        f'<p class="time">This page was made by running the lesson: {done.time_taken}.</p>'
+        f'<p class="time">{TIME}{done.time_taken}.</p>'
         f'<nav class="turn" aria-label="Lessons">{links}</nav></div></main>'
     )
     write(folder / f"{done.lesson.number}.html", f"{done.lesson.number} {done.lesson.title}", body)
@@ -115,17 +117,23 @@ def folded_imports(code: str) -> str:
 
 
 def facts() -> dict[str, tuple[str, str, str]]:
-    """What each lesson needs, its reading time and its difficulty, from the table in the course's README."""
+    """What each lesson needs, its difficulty and its reading time, from the table in the course's README."""
     rows = re.findall(r"^\| (\d\d) .*?\| (.*?) \| (.*?) \| (.*?) \|", (LESSONS / "README.md").read_text(), re.MULTILINE)
     return {number: (needs, difficulty, reading) for number, needs, difficulty, reading in rows}
 
 
 def write_index(folder: Path, lessons: list[Lesson]) -> None:
-    """Writes FOLDER/index.html: a film, a sound, and the lessons in order with what they need."""
+    """Writes FOLDER/index.html: a film, a sound, and the lessons in order with what they need. FOLDER/readme.html is
+    the repository's README.
+
+    How long a lesson runs is what its page says, which its last run has measured.
+    """
     about, items = facts(), ""
     for lesson in lessons:
         needs, difficulty, reading = about.get(lesson.number, ("", "", ""))
-        parts = [f"{reading} to read" if reading else "", f"{difficulty}", f"needs {needs}" if needs else ""]
+        ran = re.search(f"{TIME}(.*?)\\.</p>", (folder / f"{lesson.number}.html").read_text(encoding="utf-8"))
+        parts = [f"{reading} to read" if reading else "", f"ran in {ran[1]}" if ran else ""]
+        parts += [difficulty, f"needs {needs}" if needs else ""]
         items += (
             f'<li><a href="{lesson.number}.html"><span>{lesson.number}</span><strong>{prose(lesson.title)}</strong>'
             f"<p>{prose(lesson.summary)}</p><small>{' · '.join(filter(None, parts))}</small></a></li>"
@@ -136,6 +144,7 @@ def write_index(folder: Path, lessons: list[Lesson]) -> None:
     )
     film, music = (data_uri(kind, (ROOT / "docs" / name).read_bytes()) for kind, name in FRONT)
     body = (
+        f'<header><a href="readme.html">The project</a><a href="{os.path.relpath(ROOT, folder)}">Its files</a></header>'
         f'<main class="index"><h1>Music from noise</h1><p class="lead">{lead}</p>'
         f'<figure class="picture"><img src="{film}" alt="A spectrogram on its way from noise to music"></figure>'
         f'<figure class="sound"><figcaption>Three clips that the network of lesson 08 can generate</figcaption>'
@@ -143,6 +152,21 @@ def write_index(folder: Path, lessons: list[Lesson]) -> None:
         f"<ol>{items}</ol></main>"
     )
     write(folder / "index.html", "Music from noise", body)
+    write(folder / "readme.html", "ddim_from_scratch", readme(folder))
+
+
+def readme(folder: Path) -> str:
+    """The repository's README as HTML for `folder`: its pictures within it, its links leading into the repository."""
+    text = prose_html(markdown_renderer(), (ROOT / "README.md").read_text(encoding="utf-8"), [], "README.md")
+
+    def inside(found: re.Match) -> str:
+        kind = f"image/{Path(found[1]).suffix[1:]}"
+        return f'src="{data_uri(kind, (ROOT / found[1]).read_bytes())}"'
+
+    text = re.sub(
+        r'href="(?!https?:|#)', f'href="{os.path.relpath(ROOT, folder)}/', re.sub(r'src="(.*?)"', inside, text)
+    )
+    return f'<header><a href="index.html">Music from noise: the course</a></header><main>{text}</main>'
 
 
 def write(path: Path, title: str, body: str) -> None:

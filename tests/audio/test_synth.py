@@ -9,8 +9,10 @@ import soundfile
 from helpers import digest
 
 from ddim_from_scratch.audio import find_audio
+from ddim_from_scratch.audio.midi import read_midi
 from ddim_from_scratch.audio.synth import (
     GENRES,
+    PROGRAMS,
     SR,
     TUNES,
     Note,
@@ -80,6 +82,24 @@ def test_play_puts_a_note_where_and_as_high_as_it_is_written():
     assert set(np.flatnonzero(energy > 0.1 * energy.max())) == {2, 7, 12, 17, 22, 27}
     peak = np.abs(np.fft.rfft(track[2 * SR : 3 * SR])).argmax()  # 1 Hz a bin
     assert abs(peak - frequency_hz(72)) <= 1
+
+
+def test_notes_lie_beside_each_recording(tmp_path):
+    """Where a note begins, the recording gets louder at its frequency. Studies leave the tunes as they are."""
+    paths = write_corpus(tmp_path / "a", tracks_per_genre=1, seed=3, studies_per_genre=2)
+    for path in paths:
+        notes = read_midi(path.with_suffix(".mid"))
+        assert set(notes.program) == {PROGRAMS[path.parent.name]} and notes.seconds < 30.001
+        samples, _ = soundfile.read(path)
+        loudness = []  # at each note's frequency, 50 ms before and after its start
+        for start, pitch in zip(notes.start, notes.pitch, strict=True):
+            if 0.1 < start < 29:
+                wave = np.exp(-2j * np.pi * frequency_hz(pitch) / SR * np.arange(SR // 20)) * np.hanning(SR // 20)
+                loudness.append([abs(wave @ samples[int((start + t) * SR) :][: len(wave)]) for t in (-0.05, 0.005)])
+        before, after = np.transpose(loudness)
+        assert np.median(after / before) > 2, path
+    tunes = write_corpus(tmp_path / "b", tracks_per_genre=1, seed=3)
+    assert [digest(path) for path in tunes] == [digest(path) for path in paths if path.stem.endswith("00000")]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from ddim_from_scratch.diffusion import PREDICTIONS, SCHEDULES, Schedule, T, loss_of_zero, losses, noisy, predict_x0
-from ddim_from_scratch.diffusion.schedule import continuous_cosine_alpha_bar
 
 
 @pytest.fixture
@@ -14,7 +13,6 @@ def example(rng):
 
 def test_every_row_has_a_level_and_noise_of_its_own(example):
     assert len(set(example.alpha_bar)) == 6
-    np.testing.assert_allclose(example.noise_variance, 1 - example.alpha_bar)
     np.testing.assert_allclose(predict_x0(example.x_t, example.alpha_bar, example.eps), example.x0, atol=1e-10)
     part = example.rows(slice(2, 4))
     np.testing.assert_array_equal(part.x_t, example.x_t[2:4])
@@ -43,13 +41,22 @@ def test_what_a_network_that_says_nothing_scores(prediction, loss):
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
+def test_what_a_network_is_told_tells_levels_apart(name):
+    schedule = Schedule(name, 0.003, 0.95)
+    told = schedule.told(schedule.alpha_bar[1:])
+    assert told[0] < 0.2 and told[-1] == pytest.approx(1, abs=1e-4) and np.all(np.diff(told) > 0)
+    if name == "log-snr":
+        np.testing.assert_allclose(told, np.arange(1, T + 1) / T, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
 def test_a_schedule_draws_levels_of_its_table(name, rng):
     schedule = Schedule(name, 0.1, 0.9)
     levels = schedule.draw(5000, rng)
     assert schedule.alpha_bar.shape == (T + 1,) and schedule.alpha_bar[0] == 1
     if schedule.continuous:
         times = np.interp(levels, schedule.alpha_bar[:0:-1], np.arange(T, 0, -1))
-        np.testing.assert_allclose(continuous_cosine_alpha_bar(times / T, 0.1, 0.9), levels, atol=1e-3)
+        np.testing.assert_allclose(schedule.at(times), levels, atol=1e-3)
     else:
         times = np.searchsorted(-schedule.alpha_bar, -levels)
         np.testing.assert_array_equal(schedule.alpha_bar[times], levels)

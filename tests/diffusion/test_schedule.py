@@ -16,12 +16,13 @@ from ddim_from_scratch.diffusion import (
     cosine_schedule,
     linear_schedule,
     log_snr,
+    log_snr_schedule,
     log_snr_tau,
     quadratic_tau,
     uniform_tau,
 )
 
-SCHEDULES = [linear_schedule, cosine_schedule, continuous_cosine_schedule]
+SCHEDULES = [linear_schedule, cosine_schedule, continuous_cosine_schedule, log_snr_schedule]
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -54,6 +55,12 @@ def test_continuous_cosine_schedule_is_linear_in_the_angle_between_its_rates(rat
     angle = np.arccos(np.sqrt(continuous_cosine_schedule(T, least, most)[1:]))
     start, end = np.arccos(most), np.arccos(least)
     np.testing.assert_allclose(angle, start + (end - start) * np.arange(1, T + 1) / T, rtol=1e-12)
+
+
+def test_log_snr_schedule_is_linear_in_log_snr_between_its_rates():
+    levels = log_snr(log_snr_schedule(50, 0.003, 0.95)[1:])
+    ends = log_snr(0.95**2), log_snr(0.003**2)
+    np.testing.assert_allclose(levels, ends[0] + (ends[1] - ends[0]) * np.arange(1, 51) / 50, rtol=1e-9)
 
 
 def test_log_snr_is_twice_the_log_of_the_rates(rng):

@@ -2,13 +2,12 @@
 
 import json
 
-import numpy as np
 import pytest
 from helpers import digest
 
 from ddim_from_scratch.experiments import __main__ as experiments
 from ddim_from_scratch.experiments import table
-from ddim_from_scratch.experiments.table import ROWS, Row, nearest
+from ddim_from_scratch.experiments.table import ROWS, Row
 from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.spectrogram.config import PRESETS
 from ddim_from_scratch.training import loop
@@ -163,14 +162,3 @@ def test_one_row_that_fails_does_not_stop_the_others(run, tmp_path):
     with pytest.raises(UserError, match=r"^a: "):
         run("--rows a c")
     assert set(json.loads((tmp_path / "out/table.json").read_text())["rows"]) == {"c"}
-
-
-def test_nearest_tells_memorising_from_music(rng):
-    centres = rng.standard_normal((6, 8))
-    music = [centre + 0.01 * rng.standard_normal((3, 8)) for centre in np.repeat(centres, 2, axis=0)]
-    tracks = np.repeat(np.arange(6), 2)
-    memorised = nearest(music, tracks, [clip + 0.01 for clip in music])
-    assert memorised["generated"] < 0.1 * memorised["real"]
-    new = nearest(music, tracks, [rng.standard_normal((3, 8)) for _ in range(6)])
-    assert new["real"] == memorised["real"] and new["generated"] > 0.3 * new["real"]
-    assert nearest(music[:2], tracks[:2], music) is None

@@ -1,5 +1,6 @@
 """Tuning: the search space, pruning, resuming after a stop and a kill, two processes, and other people's studies."""
 
+import errno
 import json
 import os
 import signal
@@ -18,8 +19,8 @@ from ddim_from_scratch.fad import load_embedding
 from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.spectrogram import system
 from ddim_from_scratch.spectrogram.model import read_run
-from ddim_from_scratch.training.checkpoint import load_checkpoint
-from ddim_from_scratch.training.log import read_log
+from ddim_from_scratch.training import guards
+from ddim_from_scratch.training.checkpoint import load_checkpoint, read_log
 
 TINY = ["--window-seconds", "1.28", "--windows-per-track", "2", "--widths", "4", "4", "--attention", "none"]
 TINY += ["--epochs", "2", "--fad-every", "1"]
@@ -187,6 +188,18 @@ def test_a_study_of_another_search_space_is_refused(study, monkeypatch, tmp_path
     with pytest.raises(UserError, match=r"another search space.*0\.95.*choose another --out"):
         study("--trials 2")
     assert digest(tmp_path / "out/study.db") == before
+
+
+def test_a_file_system_without_locks_is_named_and_works(study, monkeypatch, capsys):
+    if not guards.fcntl:
+        pytest.skip("this system has other locks")
+
+    def lockf(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(guards.fcntl, "lockf", lockf)
+    assert states(study("--trials 1")) == ["COMPLETE"]
+    assert "study.db can't be locked (No locks available): tune there in one process" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("damage", ["text", "foreign", "a folder"])

@@ -192,7 +192,7 @@ def test_unusable_recordings_are_skipped_by_name_and_counted(music, tmp_path, ca
     [
         ("{chords} {missing}", "does not exist"),
         ("{chords} {empty}", "0 embeddings in 0 usable of 0 recordings"),
-        ("{chords} {one}", "1 embedding in 1 usable of 1 recordings"),
+        ("{chords} {one}", "1 embedding in 1 usable of 1 recording,"),
         ("{chords} {damaged}", "damaged"),
         ("{chords} {nameless}", "no mu and sigma"),
         ("{chords} {other}", "384 dimensions"),

@@ -4,7 +4,9 @@ import json
 import subprocess
 import sys
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from ddim_from_scratch.runtime.errors import UserError
 from lessons.tool import percent
@@ -79,6 +81,16 @@ def test_a_notebook_finds_the_lessons_from_anywhere(tmp_path):
         command = [sys.executable, "-c", f"{setup}\nprint(sys.path[0])"]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
         assert done.stdout == f"{found}\n", done.stderr
+
+
+def test_a_notebook_runs_in_a_kernel_with_its_figures_and_players(tmp_path, monkeypatch):
+    """Anywhere, with no more than the package installed."""
+    monkeypatch.setenv("LESSONS_FAST", "1")
+    notebook = nbformat.reads(percent.notebook(percent.load(percent.find("01")[0])), as_version=4)
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    shown = [output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", ())]
+    assert sum("image/png" in data for data in shown) >= 3
+    assert sum("<audio" in data.get("text/html", "") for data in shown) >= 3
 
 
 @pytest.mark.parametrize("folder", percent.find(), ids=lambda folder: folder.name)

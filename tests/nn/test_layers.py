@@ -6,9 +6,9 @@ from helpers import LAYERS, NETWORKS, TWINS, relative_error, scale_of
 
 from ddim_from_scratch import nn
 from ddim_from_scratch.diffusion import mean_squared_error
+from ddim_from_scratch.nn.dense import glorot_uniform
 from ddim_from_scratch.nn.embedding import sinusoidal_positions
 from ddim_from_scratch.nn.gradcheck import gradient_error
-from ddim_from_scratch.nn.init import glorot_uniform
 from ddim_from_scratch.nn.norm import EPSILON
 from ddim_from_scratch.runtime import backend
 

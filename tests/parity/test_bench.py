@@ -1,16 +1,16 @@
 """The PyTorch network that `make bench` measures us against computes what ours does, gradients included.
 
-Keras' is the reference of tests/spectrogram/test_unet.py.
+Keras' is the reference of tests/networks/test_unet.py.
 """
 
 import numpy as np
 import pytest
 from helpers import reference, relative_error
 
+from ddim_from_scratch.networks.unet import init_unet, unet, unet_backward
 from ddim_from_scratch.nn.embedding import sinusoidal_embedding
 from ddim_from_scratch.nn.fast import processor
 from ddim_from_scratch.runtime import backend, tree
-from ddim_from_scratch.spectrogram.unet import init_unet, unet, unet_backward
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "channels_last"])

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from helpers import LAYERS, TWINS, convolution, reference, relative_error
 
-from ddim_from_scratch.nn.fast.processor import attention, attention_backward
-from ddim_from_scratch.nn.init import init_linear, init_multi_head_attention
+from ddim_from_scratch.nn.attend import init_multi_head_attention
+from ddim_from_scratch.nn.dense import init_linear
+from ddim_from_scratch.nn.fast.processor.attend import attention, attention_backward
 from ddim_from_scratch.runtime import backend, tree
 from ddim_from_scratch.training.optim import EPSILON, adamw, update_average
 

@@ -1,10 +1,12 @@
-"""Names from files are printed harmlessly."""
+"""Names from files are printed harmlessly, and Python's exceptions in words."""
 
+import json
+import zipfile
 from pathlib import Path
 
 import pytest
 
-from ddim_from_scratch.runtime.errors import printable
+from ddim_from_scratch.runtime.errors import UserError, line, printable, why
 
 
 @pytest.mark.parametrize(
@@ -23,3 +25,44 @@ from ddim_from_scratch.runtime.errors import printable
 def test_a_name_is_one_line_that_any_terminal_can_show(name, printed):
     assert printable(name) == printed
     assert printable(name).encode() and printable(name).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("b'\\xff'.decode()", "it is not text in UTF-8"),
+        ("json.loads('{')", "it is not JSON (line 1, column 2)"),
+        ("json.loads('[' * 100_000)", "it is nested too deeply"),
+        ("[][0]", "it holds something else"),
+        ("{}['step']", "it has no step"),
+        ("float('x')", "it holds something else"),
+        ("10.0**400", "a number in it is too large"),
+        ("zipfile.ZipFile(__file__)", "it is cut short, damaged or of another kind"),
+        ("open('/nowhere')", "No such file or directory"),
+        ("__import__('nowhere')", "nowhere is not installed"),
+        ("errors.fail('pages\\nof text')", "pages of text"),
+    ],
+)
+def test_an_exception_is_told_in_words(code, said, monkeypatch):
+    class Foreign(Exception):
+        pass
+
+    def fail(text):
+        raise Foreign(text)
+
+    errors = type("errors", (), {"fail": staticmethod(fail)})
+    with pytest.raises(Exception) as caught:
+        eval(code, {"json": json, "zipfile": zipfile, "errors": errors, "__file__": __file__})
+    assert why(caught.value) == said
+
+
+def test_an_error_is_one_line_with_a_remedy():
+    assert line(UserError("a\nb: c")) == r"a\nb: c"
+    assert line(MemoryError()).startswith("out of memory: ")
+    full = OSError(28, "No space left on device", "x.wav")
+    assert line(full, "go on") == (
+        "x.wav: No space left on device: free some disk space; files saved before are intact; go on"
+    )
+    assert (
+        line(FileNotFoundError(2, "No such file or directory"), "go on") == "No such file or directory: check the path"
+    )

@@ -58,6 +58,13 @@ def test_the_sound_of_windows_has_their_log_mel(recordings):
         np.testing.assert_allclose(log_mel(samples)[:-1], expected[:-1], atol=1e-4)
 
 
+def test_limit_counts_recordings_that_can_be_used(recordings, capsys):
+    (recordings / "a/a.wav").write_bytes(b"RIFF")
+    soundfile.write(recordings / "a/aa.wav", np.ones(100), 16000)
+    assert [path.name for path in load_windows(config(recordings, limit=1)).paths] == ["long.wav"]
+    assert "unusable: 2 (a.wav, aa.wav); beyond --limit: 1 (short.flac)" in capsys.readouterr().err
+
+
 def test_limit_and_windows_per_track(recordings):
     assert len(load_windows(config(recordings, limit=1, windows_per_track=5))) == 5
 

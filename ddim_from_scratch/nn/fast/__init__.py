@@ -15,8 +15,8 @@ import numpy as np
 from ... import nn
 from ...runtime import mpi
 from ...runtime.backend import Array
-from ...runtime.launches import Recorded
 from . import gpu, processor
+from .gpu.kernels import Recorded
 
 _plain = False
 

@@ -20,7 +20,7 @@ def results(attention, backward, q, k, v, do):
 
 
 def by_nodes(q, k, v):
-    return nodes.attention(q, k, v, nodes.enough_nodes(q, k).astype(int))
+    return nodes.by_nodes(q, k, v, nodes.enough_nodes(q, k).astype(int))
 
 
 @given(
@@ -33,7 +33,7 @@ def test_nodes_give_what_the_textbook_gives(dtype, tolerance, rows, columns, spr
     q, do = rng.standard_normal((2, 2, rows, 1)).astype(dtype)
     k, v = rng.standard_normal((2, 2, columns, 1)).astype(dtype)
     k = (centre + spread * k).astype(dtype)
-    ours = results(by_nodes, nodes.attention_backward, q, k, v, do)
+    ours = results(by_nodes, nodes.by_nodes_backward, q, k, v, do)
     expected = results(nn.attention, nn.attention_backward, *(a.astype(np.float64) for a in (q, k, v, do)))
     # A gradient is the difference of two sums, whose rounding errors are of their size.
     scales = 1, max(np.abs(k).max(), 1), np.abs(q).max(), 1
@@ -43,7 +43,7 @@ def test_nodes_give_what_the_textbook_gives(dtype, tolerance, rows, columns, spr
 
 def test_float32_comes_nearer_to_the_truth_than_tiles_of_float32(rng):
     q, k, v, do = (3 * rng.standard_normal((2, 1000, 1)).astype(np.float32) for _ in range(4))
-    ours = results(by_nodes, nodes.attention_backward, q, k, v, do)
+    ours = results(by_nodes, nodes.by_nodes_backward, q, k, v, do)
     tiles = results(attend.attention, attend.attention_backward, q, k, v, do)
     truth = results(nn.attention, nn.attention_backward, *(a.astype(np.float64) for a in (q, k, v, do)))
     for found, other, right in zip(ours, tiles, truth, strict=True):
@@ -64,7 +64,7 @@ def test_huge_scores_do_not_overflow():
     q, k = np.linspace(-1e3, 1e3, 400, dtype=np.float32).reshape(2, 1, 200, 1)
     with np.errstate(over="raise", invalid="raise", divide="raise"):
         o, cache = by_nodes(q, k, k)
-        assert all(np.isfinite(a).all() for a in (o, *nodes.attention_backward(o, cache)))
+        assert all(np.isfinite(a).all() for a in (o, *nodes.by_nodes_backward(o, cache)))
 
 
 def peak_bytes(positions):
@@ -72,7 +72,7 @@ def peak_bytes(positions):
     with backend.threads(1):
         tracemalloc.start()
         o, cache = by_nodes(q, k, v)
-        nodes.attention_backward(o, cache)
+        nodes.by_nodes_backward(o, cache)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     return peak

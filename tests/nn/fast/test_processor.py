@@ -5,6 +5,7 @@ import pytest
 from helpers import CONVOLUTIONS, LAYERS, network, relative_error, scale_of
 
 from ddim_from_scratch import nn
+from ddim_from_scratch.networks.unet import unet
 from ddim_from_scratch.nn import fast
 from ddim_from_scratch.nn.fast import layers_for, processor
 from ddim_from_scratch.nn.fast.processor import attend, norm, taps, winograd
@@ -13,7 +14,6 @@ from ddim_from_scratch.runtime import backend, tree
 from ddim_from_scratch.spectrogram.config import Config
 from ddim_from_scratch.spectrogram.model import init_state
 from ddim_from_scratch.spectrogram.system import Batch, Training
-from ddim_from_scratch.spectrogram.unet import unet
 
 TILED = [name for name in LAYERS if name.startswith(("conv2d", "attention", "multi_head", "residual"))]
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from .... import nn
 from ....runtime.backend import Array
-from ....runtime.tree import Tree
-from ...attend import merge_heads, split_heads, split_mask
-from .conv import linear, linear_backward
 from .kernels import contiguous, empty, kernel
 
 THREADS = 128  # as in attend.cu
@@ -34,27 +31,3 @@ def attention_backward(do: Array, cache: tuple) -> tuple[Array, Array, Array]:
     kernel("attend.cu", "attend_dq")((-(-length // THREADS), heads), block, *cache, do, dq, length, memory)
     kernel("attend.cu", "attend_dk_dv")((-(-memory // THREADS), heads), block, *cache, do, dk, dv, length, memory)
     return dq, dk, dv
-
-
-def multi_head_attention(
-    x: Array, memory: Array, params: Tree, heads: int, mask: Array | None = None
-) -> tuple[Array, Tree]:
-    """As the textbook's, of the layers here."""
-    cache = {}
-    q, cache["query"] = linear(x, **params["query"])
-    k, cache["key"] = linear(memory, **params["key"])
-    v, cache["value"] = linear(memory, **params["value"])
-    split = split_heads(q, heads), split_heads(k, heads), split_heads(v, heads)
-    o, cache["attention"] = attention(*split, split_mask(mask, heads))
-    y, cache["output"] = linear(merge_heads(o, q.shape), **params["output"])
-    return y, cache | {"heads": heads, "shapes": (q.shape, k.shape)}
-
-
-def multi_head_attention_backward(dy: Array, cache: Tree) -> tuple[Array, Array, Tree]:
-    grads, (of_x, of_memory) = {}, cache["shapes"]
-    do, grads["output"] = linear_backward(dy, cache["output"])
-    dq, dk, dv = attention_backward(split_heads(do, cache["heads"]), cache["attention"])
-    dx, grads["query"] = linear_backward(merge_heads(dq, of_x), cache["query"])
-    d_keys, grads["key"] = linear_backward(merge_heads(dk, of_memory), cache["key"])
-    d_values, grads["value"] = linear_backward(merge_heads(dv, of_memory), cache["value"])
-    return dx, d_keys + d_values, grads

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from ....runtime.backend import Array
 from ....runtime.tree import Tree
-from .activation import swish_backward, swish_prologue
-from .channels import add_in_place
+from .dense import swish_backward, swish_prologue
 from .norm import moments, norm_cache, normalise_backward, normaliser
+from .resize import add_in_place
 from .winograd import conv2d, conv2d_backward
 
 

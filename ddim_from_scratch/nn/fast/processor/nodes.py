@@ -29,8 +29,25 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ....runtime.backend import Array, empty, parallel
+from . import attend
 
 KEYS_PER_NODE = 4  # or more, or little is saved
+
+
+def attention(q: Array, k: Array, v: Array) -> tuple[Array, tuple]:
+    """By nodes, or by attend.py's tiles where they don't serve: shapes as there."""
+    r = how_many(q, k)
+    if r is None:
+        o, cache = attend.attention(q, k, v)
+        return o, (attend.attention_backward, cache)
+    o, cache = by_nodes(q, k, v, r)
+    return o, (by_nodes_backward, cache)
+
+
+def attention_backward(do: Array, cache: tuple) -> tuple[Array, Array, Array]:
+    """do: (B, L, D). Returns dq, dk, dv."""
+    backward, cache = cache
+    return backward(do, cache)
 
 
 def how_many(q: Array, k: Array) -> np.ndarray | None:
@@ -48,8 +65,8 @@ def enough_nodes(q: Array, k: Array) -> np.ndarray:
     return _bound(np.where(np.isfinite(z), z, np.inf), k.dtype)
 
 
-def attention(q: Array, k: Array, v: Array, r: np.ndarray) -> tuple[Array, tuple]:
-    """`attend.attention` for D = 1 by r nodes a head: shapes as there."""
+def by_nodes(q: Array, k: Array, v: Array, r: np.ndarray) -> tuple[Array, tuple]:
+    """Attention for D = 1 by r nodes a head."""
     o, log_sum = empty(q.shape, q), empty(q.shape[:2], q, np.float64)
 
     def head(b: int) -> None:
@@ -66,7 +83,7 @@ def attention(q: Array, k: Array, v: Array, r: np.ndarray) -> tuple[Array, tuple
     return o, (q, k, v, o, log_sum, r)
 
 
-def attention_backward(do: Array, cache: tuple) -> tuple[Array, Array, Array]:
+def by_nodes_backward(do: Array, cache: tuple) -> tuple[Array, Array, Array]:
     """do: (B, L, 1). Returns dq, dk, dv.
 
     With p = E l normalised, and ds = p (do v - c), c = do o, each sum over positions goes through the nodes:

@@ -13,11 +13,10 @@ from collections.abc import Callable
 import numpy as np
 
 from ....runtime import mpi
-from ....runtime.backend import Array, blocks, empty, parallel
+from ....runtime.backend import Array, empty, parallel, rows
 from ....runtime.tree import Tree
 from ...norm import EPSILON, GROUP
-from .rows import as_rows, row_of, sum_of_pixels
-from .taps import Prologue, after
+from .taps import Prologue, after, as_rows, row_of, sum_of_pixels
 
 
 def batch_norm(x: Array) -> tuple[Array, Tree]:
@@ -104,7 +103,7 @@ def _moments(x: Array) -> list[tuple[int, Array, Array]]:
     """
     channels = x.shape[-1]
 
-    def of_block(piece: tuple[int, slice]) -> tuple[int, Array, Array]:
+    def of_block(piece: tuple[slice, slice]) -> tuple[int, Array, Array]:
         block = as_rows(x[piece])
         n = block.size // channels
         mean = sum_of_pixels(block, channels) / n
@@ -113,9 +112,9 @@ def _moments(x: Array) -> list[tuple[int, Array, Array]]:
         centred *= centred
         return n, mean + rest, np.maximum(sum_of_pixels(centred, channels) - n * rest**2, 0)
 
-    pieces = _pieces(x)
+    pieces = rows(x)
     found = parallel(of_block, pieces)
-    return [_merged([f for f, (i, _) in zip(found, pieces, strict=True) if i == of_set]) for of_set in range(len(x))]
+    return [_merged([f for f, (i, _) in zip(found, pieces, strict=True) if i.start == n]) for n in range(len(x))]
 
 
 def _merged(parts: list[tuple[int, Array, Array]]) -> tuple[int, Array, Array]:
@@ -138,13 +137,13 @@ def _backward(dy: Array, x: Array, mean: Array, inverse_std: Array, means: Calla
     dx = empty(x.shape, x)
     mean_x = row_of(mean, x)
 
-    def of_block(piece: tuple[int, slice]) -> tuple[Array, Array]:
+    def of_block(piece: tuple[slice, slice]) -> tuple[Array, Array]:
         rows_dy, product = as_rows(dy[piece]), as_rows(dx[piece])
         np.subtract(as_rows(x[piece]), mean_x[piece[0]], out=product)
         product *= rows_dy
         return sum_of_pixels(rows_dy, channels), sum_of_pixels(product, channels)
 
-    pieces = _pieces(x)
+    pieces = rows(x)
     sum_dy, sum_dy_c = np.zeros_like(inverse_std), np.zeros_like(inverse_std)
     for (of_set, _), found in zip(pieces, parallel(of_block, pieces), strict=True):
         for total, part in zip((sum_dy, sum_dy_c), found, strict=True):
@@ -152,7 +151,7 @@ def _backward(dy: Array, x: Array, mean: Array, inverse_std: Array, means: Calla
     mean_dy, mean_dy_y = means(x[0].size // channels, sum_dy, sum_dy_c * inverse_std)
     mean_dy, along_c, scale = (row_of(a, x) for a in (mean_dy, mean_dy_y * inverse_std, inverse_std))
 
-    def block(piece: tuple[int, slice]) -> None:
+    def block(piece: tuple[slice, slice]) -> None:
         rows_x, rows_dy, out = (as_rows(a[piece]) for a in (x, dy, dx))
         mean, m, k, s = (a[piece[0]] for a in (mean_x, mean_dy, along_c, scale))
         np.subtract(mean, rows_x, out=out)
@@ -173,11 +172,6 @@ def _batch_means(count: int, sum_dy: Array, sum_dy_y: Array) -> tuple[Array, Arr
 def _one_set(x: Array) -> Array:
     """(N, ..., W, C) as (1, rows, W, C)."""
     return x.reshape(1, -1, *x.shape[-2:])
-
-
-def _pieces(x: Array) -> list[tuple[int, slice]]:
-    """(set, slice of its rows): blocks as `backend.blocks` cuts them."""
-    return [(of_set, part) for of_set in range(len(x)) for part in blocks(x[of_set])]
 
 
 def _group_means(values: Array) -> Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ....runtime.backend import Array, empty, parallel, rows
@@ -108,3 +110,36 @@ def _doubling(n: int, like: Array) -> Array:
 def _flat(x: Array) -> Array:
     """(N, H, W, C) as (N, H, W C)."""
     return x.reshape(*x.shape[:2], -1)
+
+
+def concatenate(parts: Sequence[Array]) -> Array:
+    """(N, H, W, C_1), (N, H, W, C_2) ... to (N, H, W, C_1 + C_2 + ...)."""
+    whole = empty((*parts[0].shape[:3], sum(a.shape[3] for a in parts)), parts[0])
+
+    parallel(lambda piece: np.concatenate([a[piece] for a in parts], axis=3, out=whole[piece]), rows(whole))
+    return whole
+
+
+def split(dy: Array, widths: Sequence[int]) -> list[Array]:
+    """The backward pass of `concatenate`: parts of `widths` channels."""
+    parts, ends = [empty((*dy.shape[:3], width), dy) for width in widths], np.cumsum(widths[:-1])
+
+    def copy(piece: tuple[slice, slice]) -> None:
+        for part, channels in zip(parts, np.split(dy[piece], ends, axis=3), strict=True):
+            part[piece] = channels
+
+    parallel(copy, rows(dy))
+    return parts
+
+
+def add(a: Array, b: Array) -> Array:
+    """a + b."""
+    y = empty(a.shape, a)
+    parallel(lambda piece: np.add(a[piece], b[piece], out=y[piece]), rows(y))
+    return y
+
+
+def add_in_place(a: Array, b: Array) -> Array:
+    """a += b. Returns a."""
+    parallel(lambda piece: np.add(a[piece], b[piece], out=a[piece]), rows(a))
+    return a

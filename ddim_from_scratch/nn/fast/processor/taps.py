@@ -23,7 +23,6 @@ import numpy as np
 
 from ....runtime.backend import Array, blocks, cache_bytes, empty, parallel, rows, worker_count
 from ....runtime.tree import Tree
-from .rows import as_rows, row_of, sum_of_pixels
 
 TILE_PIXELS = cache_bytes() // 2 // (32 * 4)  # half of the cache at 32 channels: 4096 for one of 1 MB
 
@@ -44,18 +43,33 @@ def after(prologue: Prologue, x: Array) -> Array:
     return y
 
 
-def cache_of(x: Array, w: Array, prologue: Prologue) -> tuple:
-    """x, w, and a prologue that does something."""
-    return (x, w) if prologue is copy else (x, w, prologue)
-
-
 def conv2d(x: Array, w: Array, b: Array, prologue: Prologue = copy) -> tuple[Array, tuple]:
     """Convolve x, or what the prologue makes of it, with an odd square kernel.
 
     x: (N, H, W, C). w: (k, k, C, D). b: (D,). Returns y: (N, H, W, D) and the cache for the backward pass.
     """
-    y = _pointwise(after(prologue, x), w, b) if w.shape[0] == 1 else _correlate(x, w, b, prologue)
-    return y, cache_of(x, w, prologue)
+    if len(w) == 1:
+        return _pointwise(after(prologue, x), w, b), (x, w, prologue)
+    n_samples, height, width, _ = x.shape
+    k, _, _, d = w.shape
+    row = width + k // 2
+    y = empty((n_samples, height, width, d), x)
+
+    def tile(n: int, top: int, bottom: int) -> None:
+        pixels = (bottom - top) * row
+        padded = padded_rows(x, n, top, bottom - top, k, prologue)
+        total, product = empty((pixels, d), x), empty((pixels, d), x)
+        for ky in range(k):
+            for kx in range(k):
+                offset = ky * row + kx
+                first = ky == kx == 0
+                np.matmul(padded[offset : offset + pixels], w[ky, kx], out=total if first else product)
+                if not first:
+                    total += product
+        np.add(total.reshape(bottom - top, row, d)[:, :width], b, out=y[n, top:bottom])
+
+    parallel(lambda t: tile(*t), _tiles(x, k))
+    return y, (x, w, prologue)
 
 
 def conv2d_backward(dy: Array, cache: tuple) -> tuple[Array, Tree]:
@@ -65,10 +79,7 @@ def conv2d_backward(dy: Array, cache: tuple) -> tuple[Array, Tree]:
         dx[p] = sum over s of  dy[p - s] @ w[s].T        dw[s] = sum over p of  x[p].T @ dy[p - s]
     Both read the same shifted views of dy, so both are done while the tile is in cache.
     """
-    return _backward(dy, *cache)
-
-
-def _backward(dy: Array, x: Array, w: Array, prologue: Prologue = copy) -> tuple[Array, Tree]:
+    x, w, prologue = cache
     k, _, c, d = w.shape
     if k == 1:
         return _pointwise_backward(dy, after(prologue, x), w)
@@ -99,29 +110,6 @@ def _backward(dy: Array, x: Array, w: Array, prologue: Prologue = copy) -> tuple
 
     dw, db = zip(*parallel(lambda t: tile(*t), _tiles(dy, k)), strict=True)
     return dx, {"w": sum(dw[1:], dw[0]), "b": sum(db[1:], db[0])}
-
-
-def _correlate(x: Array, w: Array, b: Array, prologue: Prologue) -> Array:
-    n_samples, height, width, _ = x.shape
-    k, _, _, d = w.shape
-    row = width + k // 2
-    y = empty((n_samples, height, width, d), x)
-
-    def tile(n: int, top: int, bottom: int) -> None:
-        pixels = (bottom - top) * row
-        padded = padded_rows(x, n, top, bottom - top, k, prologue)
-        total, product = empty((pixels, d), x), empty((pixels, d), x)
-        for ky in range(k):
-            for kx in range(k):
-                offset = ky * row + kx
-                first = ky == kx == 0
-                np.matmul(padded[offset : offset + pixels], w[ky, kx], out=total if first else product)
-                if not first:
-                    total += product
-        np.add(total.reshape(bottom - top, row, d)[:, :width], b, out=y[n, top:bottom])
-
-    parallel(lambda t: tile(*t), _tiles(x, k))
-    return y
 
 
 def _pointwise(x: Array, w: Array, b: Array) -> Array:
@@ -183,3 +171,21 @@ def _tiles(x: Array, k: int) -> list[tuple[int, int, int]]:
     per_thread = -(-n_samples * height // worker_count())
     rows = max(1, min(height, per_thread, TILE_PIXELS // (width + k // 2)))
     return [(n, top, min(top + rows, height)) for n in range(n_samples) for top in range(0, height, rows)]
+
+
+# Numbers of channels beside pixels, a whole row of pixels at a time: loops over a few channels are short, and slow.
+
+
+def as_rows(x: Array) -> Array:
+    """(N, H, W, C) as (N H, W C)."""
+    return x.reshape(-1, x.shape[-2] * x.shape[-1])
+
+
+def row_of(channels: Array, x: Array) -> Array:
+    """(..., C) as a row of x: (N, H, W, C), which is (..., W C): the channels again and again."""
+    return np.tile(channels, x.shape[-2])
+
+
+def sum_of_pixels(rows: Array, channels: int) -> Array:
+    """(n, W C) to (C,). A sum over rows is a product with a vector of ones."""
+    return (np.ones(len(rows), rows.dtype) @ rows).reshape(-1, channels).sum(axis=0)

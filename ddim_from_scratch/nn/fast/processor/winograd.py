@@ -29,8 +29,7 @@ from numpy.lib.stride_tricks import as_strided
 from ....runtime.backend import Array, empty, parallel, worker_count
 from ....runtime.tree import Tree
 from . import taps
-from .rows import as_rows, sum_of_pixels
-from .taps import TILE_PIXELS, Prologue, cache_of, copy, padded_rows
+from .taps import TILE_PIXELS, Prologue, as_rows, copy, padded_rows, sum_of_pixels
 
 POINTS = (0, 1, -1, 2, -2)  # and infinity
 GROUP = 4  # rows of output from a window of 6 rows of input
@@ -55,15 +54,24 @@ def conv2d(x: Array, w: Array, b: Array, prologue: Prologue = copy) -> tuple[Arr
     """`taps.conv2d`, by Winograd's algorithm for k = 3. Shapes and cache as there."""
     if w.shape[0] != 3:
         return taps.conv2d(x, w, b, prologue)
-    return _correlate(x, w, b, prologue), cache_of(x, w, prologue)
+    n_samples, height, width, _ = x.shape
+    u = _filter_at_points(w)
+    y = empty((n_samples, height, width, w.shape[-1]), x)
+    b_row = np.tile(b, width + 1)
+
+    def tile(n: int, top: int, groups: int) -> None:
+        x_points = _windows_at_points(x, n, top, groups, prologue)
+        _write_rows(y[n, top : top + groups * GROUP], _products(x_points, u, groups), b_row)
+
+    parallel(lambda t: tile(*t), _tiles(x))
+    return y, (x, w, prologue)
 
 
 def conv2d_backward(dy: Array, cache: tuple) -> tuple[Array, Tree]:
     """`taps.conv2d_backward`, by the same choice. Shapes as there."""
-    return _backward(dy, *cache) if cache[1].shape[0] == 3 else taps.conv2d_backward(dy, cache)
-
-
-def _backward(dy: Array, x: Array, w: Array, prologue: Prologue = copy) -> tuple[Array, Tree]:
+    x, w, prologue = cache
+    if w.shape[0] != 3:
+        return taps.conv2d_backward(dy, cache)
     _, height, width, c = x.shape
     row, d = width + 1, w.shape[-1]
     u = _filter_at_points(w[::-1, ::-1].swapaxes(2, 3))
@@ -94,20 +102,6 @@ def _backward(dy: Array, x: Array, w: Array, prologue: Prologue = copy) -> tuple
     # F(3, 4): its filter is x, so SCALE, which _windows_at_points has put into dy, is taken out here.
     dw = (G.T.astype(x.dtype) @ du.reshape(6, -1)).reshape(w.shape)
     return dx, {"w": np.ascontiguousarray(dw[::-1, ::-1]), "b": db}
-
-
-def _correlate(x: Array, w: Array, b: Array, prologue: Prologue) -> Array:
-    n_samples, height, width, _ = x.shape
-    u = _filter_at_points(w)
-    y = empty((n_samples, height, width, w.shape[-1]), x)
-    b_row = np.tile(b, width + 1)
-
-    def tile(n: int, top: int, groups: int) -> None:
-        x_points = _windows_at_points(x, n, top, groups, prologue)
-        _write_rows(y[n, top : top + groups * GROUP], _products(x_points, u, groups), b_row)
-
-    parallel(lambda t: tile(*t), _tiles(x))
-    return y
 
 
 def _filter_at_points(w: Array) -> Array:

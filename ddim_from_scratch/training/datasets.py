@@ -3,9 +3,9 @@
     --data recordings/          any folder, nested as you like, also a data set's own
     --data gtzan:classical      a data set, downloaded to ~/mir_datasets and verified once (extra `data`)
 
-Data sets have habits. GuitarSet holds each excerpt four times, once a microphone; Saraga keeps the instruments'
-tracks beside the mix; GTZAN holds some recordings twice (Sturm 2012 counts 50 replicas). One recording a piece is
-used. Tracks of one artist resemble each other, so what is held out for a test is held out by the artist.
+Data sets have habits. GuitarSet holds each excerpt four times, once a microphone; Saraga and Slakh keep the
+instruments' tracks beside the mix; GTZAN holds some recordings twice (Sturm 2012 counts 50 replicas). One recording a
+piece is used. Tracks of one artist resemble each other, so what is held out for a test is held out by the artist.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..audio import LeftOut, find_audio
-from ..runtime.errors import UserError, printable, warn
+from ..runtime.cli import counted
+from ..runtime.errors import UserError, printable, warn, why
 from ..runtime.files import LIMIT, conforms, read_bytes, read_json, replacing
 
 
@@ -44,7 +45,7 @@ class DataSet(NamedTuple):
 SETS = {
     # The link to all 1000 tracks is dead; this version has ten a genre.
     "gtzan": DataSet("gtzan_genre", "mini", ("mini",)),
-    "guitarset": DataSet("guitarset", remotes=("audio_mic",), audio="audio_mic_path"),
+    "guitarset": DataSet("guitarset", remotes=("audio_mic", "annotations"), audio="audio_mic_path"),
     "maestro": DataSet("maestro"),
     "saraga": DataSet("saraga_carnatic"),
 }
@@ -78,8 +79,10 @@ def recordings(data: str, left_out: LeftOut | None = None) -> list[Path]:
 
 
 def one_a_piece(paths: list[Path], left_out: LeftOut | None = None) -> list[Path]:
-    """Without the other recordings of the same piece, in the layouts of Saraga and GuitarSet."""
-    kept = [path for path in paths if ".multitrack-" not in path.name]  # Saraga: TITLE.multitrack-violin.mp3
+    """Without the other recordings of the same piece, in the layouts of Saraga, Slakh and GuitarSet."""
+    mixed = {path.parent for path in paths if path.stem == "mix"}  # Slakh: TRACK/mix.flac and TRACK/stems/S00.flac
+    kept = [path for path in paths if not (path.parent.name == "stems" and path.parent.parent in mixed)]
+    kept = [path for path in kept if ".multitrack-" not in path.name]  # Saraga: TITLE.multitrack-violin.mp3
     takes = [folder for folder in GUITARSET if any(path.parent.name == folder for path in kept)]
     kept = [path for path in kept if path.parent.name not in takes[1:]]
     if left_out is not None and len(kept) < len(paths):
@@ -149,15 +152,13 @@ def composers(root: Path) -> dict[str, str]:
         file, composer = "audio_filename", "canonical_composer"
         if isinstance(rows, dict):  # version 3 has a column each, {"0": ..., "1": ...}
             if not conforms(rows, {file: {str: str}, composer: {str: str}}):
-                raise ValueError("its columns are others")
+                raise UserError("its columns are others")
             return {rows[file][row]: rows[composer][row] for row in rows[file]}
         if not conforms(rows, [{file: str, composer: str}]):
-            raise ValueError("its columns are others")
+            raise UserError("its columns are others")
         return {row[file]: row[composer] for row in rows}
     except (ValueError, KeyError, csv.Error) as error:
-        raise UserError(
-            f"{tables[0]} is not MAESTRO's table ({str(error)[:80]}): copy it again, or remove it"
-        ) from None
+        raise UserError(f"{tables[0]} is not MAESTRO's table ({why(error)}): copy it again, or remove it") from None
 
 
 def hold_out(paths: list[Path], share: float, seed: int) -> tuple[list[Path], list[Path]]:
@@ -173,8 +174,8 @@ def hold_out(paths: list[Path], share: float, seed: int) -> tuple[list[Path], li
         by_artist[artist(path)].append(path)
     if len(by_artist) < 2:
         raise UserError(
-            f"--hold-out is {share:g}, but all {len(paths)} recordings are by {', '.join(by_artist) or 'no one'}: "
-            "add others, or leave it out"
+            f"--hold-out is {share:g}, but {counted(len(paths), 'recording')} by {', '.join(by_artist) or 'no one'} "
+            "cannot be divided: add others, or leave it out"
         )
     held: set[Path] = set()
     room = max(round(share * len(paths)), 1)
@@ -201,7 +202,7 @@ def fetch(name: str, part: str = "") -> list[Path]:
         import mirdata
     except ImportError as error:
         raise UserError(
-            f"--data {name} needs mirdata ({error}): pip install 'ddim_from_scratch[data]', or get the data set "
+            f"--data {name} needs mirdata ({why(error)}): pip install 'ddim_from_scratch[data]', or get the data set "
             "yourself and name its folder"
         ) from None
     found = SETS[name]
@@ -235,7 +236,7 @@ def download(name: str, dataset: Any, remotes: list[str] | None) -> None:
     try:
         dataset.download(partial_download=remotes, cleanup=True)  # cleanup: unpacked archives are deleted
     except OSError as error:
-        reason = " ".join(str(error).split())
+        reason = why(error)
         if error.errno == errno.ENOSPC:
             raise UserError(f"the disk of {home} is full: {name} is not whole; make room and try again") from None
         if "checksum" in reason:
@@ -245,7 +246,9 @@ def download(name: str, dataset: Any, remotes: list[str] | None) -> None:
             "name its folder"
         ) from None
     except (EOFError, ValueError, RuntimeError) as error:  # of an archive that is cut short
-        raise UserError(f"{name} could not be unpacked ({error}): delete the archive in {home}, try again") from None
+        raise UserError(
+            f"{name} could not be unpacked ({why(error)}): delete the archive in {home}, try again"
+        ) from None
 
 
 def verify(name: str, dataset: Any, found: list[tuple[Path, Any]]) -> None:

@@ -21,13 +21,16 @@ from types import ModuleType
 
 import numpy as np
 
+from ..nn.attend import init_multi_head_attention
+from ..nn.block import init_residual_block
+from ..nn.dense import init_linear
 from ..nn.embedding import DIMENSIONS, sinusoidal_embedding
-from ..nn.init import init_linear, init_multi_head_attention, init_residual_block
 from ..runtime.backend import Array, array_module
-from ..runtime.tree import Tree
-from .config import ATTENTIONS, NORMS
+from ..runtime.tree import Tree, cache_for
 
 HEADS, HEAD_DIM = 4, 1
+ATTENTIONS = ("none", "lowest", "all")
+NORMS = ("batch", "group")
 
 
 def init_unet(
@@ -97,9 +100,10 @@ def unet(
 ) -> tuple[Array, Tree]:
     """The network's output, by default the predicted noise, and the cache.
 
-    x: (N, time, mel, in_channels); time and mel divisible by `size_divisor(params)`. noise_variance: (N,) on the
-    host, 1 - alpha_bar of each sample. training: batch normalisation takes the moments of the batch; without it the
-    cache is empty, so that memory is free again at once. Returns (N, time, mel, 1).
+    x: (N, time, mel, in_channels); time and mel divisible by `size_divisor(params)`. noise_variance: (N,), what
+    `Schedule.told` says of each sample's level, 1 - alpha_bar by default. training: batch normalisation takes the
+    moments of the batch; without it the cache is empty, so that memory is free again at once.
+    Returns (N, time, mel, 1).
     """
     divisor = size_divisor(params)
     if x.shape[1] % divisor or x.shape[2] % divisor:
@@ -107,7 +111,7 @@ def unet(
             f"the network halves the plane {len(_parts(params, 'down'))} times: {x.shape[1]} frames x {x.shape[2]} "
             f"mels must each be divisible by {divisor}"
         )
-    L, cache, skips = layers, _cache(training), []
+    L, cache, skips = layers, cache_for(training), []
     h, cache["input"] = L.conv2d(x, **params["input"])
     h = L.concatenate([h, _noise_level(noise_variance, h)])
     for name in _parts(params, "down"):
@@ -147,7 +151,7 @@ def residual_blocks(
     h: Array, params: Tree, statistics: Tree, layers: ModuleType, training: bool
 ) -> tuple[list[Array], Tree]:
     """A part of the way down, or the bottom: one residual block after the other. Returns the output of each."""
-    outputs, cache = [], _cache(training)
+    outputs, cache = [], cache_for(training)
     for name in _blocks(params):
         h, cache[name] = layers.residual_block(h, params[name], statistics.get(name), training)
         outputs.append(h)
@@ -167,7 +171,7 @@ def up_blocks(
     h: Array, skips: list[Array], params: Tree, statistics: Tree, layers: ModuleType, training: bool
 ) -> tuple[Array, Tree]:
     """A part of the way up: twice the size, then residual blocks, each of what `join` makes of h and the last skip."""
-    cache, h = _cache(training), layers.upsample(h)
+    cache, h = cache_for(training), layers.upsample(h)
     for name in _blocks(params):
         h, joint = join(h, skips.pop(), params[name], layers)
         h, block = layers.residual_block(h, params[name], statistics.get(name), training)
@@ -209,17 +213,6 @@ def join_backward(dy: Array, cache: Tree, layers: ModuleType) -> tuple[Array, Ar
 def size_divisor(params: Tree) -> int:
     """What time and mel sizes must be divisible by: 2 to the number of halvings."""
     return 2 ** len(_parts(params, "down"))
-
-
-class _Forgetful(dict):
-    """A cache that keeps nothing."""
-
-    def __setitem__(self, name: str, value: object) -> None:
-        pass
-
-
-def _cache(training: bool) -> Tree:
-    return {} if training else _Forgetful()
 
 
 def _noise_level(noise_variance: np.ndarray, h: Array) -> Array:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from helpers import TWINS, reference, relative_error
 
+from ddim_from_scratch.networks.unet import batch_statistics, init_unet, size_divisor, unet, unet_backward
 from ddim_from_scratch.nn.embedding import sinusoidal_embedding
 from ddim_from_scratch.runtime import backend, tree
-from ddim_from_scratch.spectrogram.unet import batch_statistics, init_unet, size_divisor, unet, unet_backward
 from ddim_from_scratch.training.optim import update_average
 
 COUNTS = {  # total with moving statistics, and trainable, of the paper's network in Keras

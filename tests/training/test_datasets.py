@@ -11,10 +11,10 @@ import pytest
 import soundfile
 
 from ddim_from_scratch.runtime.errors import UserError
-from ddim_from_scratch.spectrogram import datasets
 from ddim_from_scratch.spectrogram.config import Config
 from ddim_from_scratch.spectrogram.data import load_windows
-from ddim_from_scratch.spectrogram.datasets import artist, hold_out, recordings
+from ddim_from_scratch.training import datasets
+from ddim_from_scratch.training.datasets import artist, hold_out, recordings
 
 SECONDS = 1.0
 
@@ -155,7 +155,7 @@ def test_one_artist_cannot_be_held_out(guitarset):
     (only := guitarset / "only/audio_mono-mic").mkdir(parents=True)
     for i, path in enumerate(sorted((guitarset / "audio_mono-mic").glob("00_*"))):
         (only / f"00_{i}_mic.wav").write_bytes(path.read_bytes())
-    with pytest.raises(UserError, match=r"--hold-out is 0\.5, but all 2 recordings are by player 00"):
+    with pytest.raises(UserError, match=r"--hold-out is 0\.5, but 2 recordings by player 00 cannot be divided"):
         hold_out(recordings(str(only)), 0.5, 0)
 
 
@@ -231,7 +231,7 @@ def test_a_data_set_is_downloaded_and_verified_once(mirdata):
 
 def test_each_data_set_asks_for_what_it_needs(mirdata):
     assert {path.parent.name for path in recordings("guitarset")} == {"audio_mono-mic"}
-    assert mirdata.calls[2] == ["audio_mic"]
+    assert mirdata.calls[2] == ["audio_mic", "annotations"]
     for name, module in (("maestro", "maestro"), ("saraga", "saraga_carnatic")):
         recordings(name)
         assert mirdata.asked == (module, "default")

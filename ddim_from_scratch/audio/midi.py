@@ -1,0 +1,193 @@
+"""Notes, and the MIDI files that hold them."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import mido
+import numpy as np
+
+from ..runtime.errors import UserError, printable, why
+from ..runtime.files import read_bytes, replacing
+
+DRUMS = 128  # the program of drums, which MIDI keeps apart by their channel
+DRUM_CHANNEL = 9
+CHANNELS = [channel for channel in range(16) if channel != DRUM_CHANNEL]
+SUSTAIN, ALL_SOUND_OFF, ALL_NOTES_OFF = 64, 120, 123  # controllers
+MIDI_LIMIT = 4 << 20  # bytes of a file: MAESTRO's longest have a quarter of it
+TOO_LONG = re.compile(rb"[\x80-\xff]{1000}")  # a number of so many bytes: the library would read it for hours
+MIDI_SECONDS = 24 * 3600  # a file can claim centuries
+
+TICKS_PER_BEAT, TEMPO = 1000, 500_000  # of files written here: a tick is 0.5 ms
+
+
+class Notes(NamedTuple):
+    """Notes sorted by their starts: six arrays (n,), or any part of them.
+
+    start, stop: seconds, float64. pitch: semitones, 60 is the middle C. velocity: 1..127. program: the instrument, from
+    0, General MIDI's piano, to 127; or DRUMS. The last three are int64.
+    """
+
+    start: np.ndarray
+    stop: np.ndarray
+    pitch: np.ndarray
+    velocity: np.ndarray
+    program: np.ndarray
+
+    @classmethod
+    def of(cls, rows: list[tuple[float, float, int, int, int]]) -> Notes:
+        """From (start, stop, pitch, velocity, program) of each note, in any order.
+
+        No instrument sounds a pitch twice at a time: a note ends where the same one is struck again.
+        """
+        start, stop, *whole = np.array(sorted(rows), np.float64).reshape(-1, 5).T
+        notes = cls(start, stop, *(numbers.astype(np.int64) for numbers in whole))
+        order = np.lexsort((start, notes.pitch, notes.program))
+        same = (np.diff(notes.pitch[order]) == 0) & (np.diff(notes.program[order]) == 0)
+        again = np.full(len(start), np.inf)  # when it is struck again
+        again[order[:-1]] = np.where(same, start[order][1:], np.inf)
+        stop[:] = np.minimum(stop, again)
+        return notes.where((stop > start) | (notes.program == DRUMS) & (again > start))
+
+    @property
+    def seconds(self) -> float:
+        """When the last note ends."""
+        return float(self.stop.max(initial=0.0))
+
+    def where(self, chosen: np.ndarray) -> Notes:
+        """Some of the notes: chosen is a mask (n,) or indices."""
+        return Notes(*(numbers[chosen] for numbers in self))
+
+    def between(self, start: float, stop: float) -> Notes:
+        """The notes that sound between two times in seconds, with times counted from `start`.
+
+        One that began before has a negative start; one that goes on stops after the end.
+        """
+        some = self.where((self.start < stop) & (np.maximum(self.stop, np.nextafter(self.start, np.inf)) > start))
+        return some._replace(start=some.start - start, stop=some.stop - start)
+
+    def transposed(self, semitones: int) -> Notes:
+        """Higher by some semitones. Drums stay, and notes that leave 0..127 are left out."""
+        pitch = np.where(self.program == DRUMS, self.pitch, self.pitch + semitones)
+        return self._replace(pitch=pitch).where((pitch >= 0) & (pitch < 128))
+
+
+def read_midi(path: str | Path) -> Notes:
+    """The notes of a MIDI file as they sound: with its tempo changes, and held by the sustain pedal.
+
+    A note that is struck again ends there. Raises UserError, saying what to do, for a file that is no MIDI file, is cut
+    short, or has no notes; OSError if it cannot be opened.
+    """
+    name = printable(path)
+    content = read_bytes(path, MIDI_LIMIT)
+    if not content:
+        raise UserError(f"{name} is empty: copy it again")
+    if not content.startswith(b"MThd"):
+        raise UserError(f"{name} is not a MIDI file: give one")
+    try:
+        if TOO_LONG.search(content):
+            raise UserError("it contains a number of more than 1000 bytes")
+        rows = list(_notes(mido.MidiFile(file=io.BytesIO(content), clip=True)))
+    except (EOFError, OSError, ValueError, LookupError, TypeError, ArithmeticError) as error:
+        raise UserError(f"{name} cannot be read as MIDI ({why(error)}): copy it again, or leave it out") from None
+    if not rows:
+        raise UserError(f"{name} holds no notes: leave it out")
+    return Notes.of(rows)
+
+
+def _notes(file: mido.MidiFile) -> Iterator[tuple[float, float, int, int, int]]:
+    """(start, stop, pitch, velocity, program) of each note, in the order of their ends.
+
+    A program is its track's on that channel, else the channel's: files of more than 16 instruments share channels.
+    """
+    if file.type == 2:
+        raise UserError("its tracks are pieces of their own, of format 2")
+    ticks_per_beat, ticks_per_second = file.ticks_per_beat, 0
+    if ticks_per_beat < 0:  # SMPTE: frames a second, negative, and ticks a frame
+        ticks_per_second = -(ticks_per_beat >> 8) * (ticks_per_beat & 0xFF)
+    messages = []
+    for number, track in enumerate(file.tracks):
+        tick = 0
+        for message in track:
+            tick += message.time
+            messages.append((tick, number, message))
+    messages.sort(key=lambda one: one[0])  # keeps the order of those at the same time
+
+    sounding: dict[
+        tuple[int, int, int], tuple[float, int, int]
+    ] = {}  # (channel, track, pitch): start, velocity, program
+    released: set[tuple[int, int, int]] = set()  # of these: the key is up, the pedal down
+    pedal: set[int] = set()
+    programs: dict[int | tuple[int, int], int] = {}
+    now, before, tempo = 0.0, 0, 500_000  # seconds, ticks, microseconds a beat: 120 beats a minute unless told
+
+    def end(key: tuple[int, int, int]) -> Iterator[tuple[float, float, int, int, int]]:
+        start, velocity, program = sounding.pop(key)
+        released.discard(key)
+        yield start, now, key[2], velocity, program
+
+    for tick, track, message in messages:
+        now += (tick - before) * (1 / ticks_per_second if ticks_per_second else tempo * 1e-6 / ticks_per_beat)
+        before = tick
+        if now > MIDI_SECONDS:
+            raise UserError("it lasts longer than a day")
+        if message.type == "set_tempo":
+            tempo = message.tempo
+        elif message.type == "program_change":
+            programs[message.channel] = programs[message.channel, track] = message.program
+        elif message.type == "control_change":
+            channel = message.channel
+            ended = []
+            if message.control == SUSTAIN and message.value >= 64:
+                pedal.add(channel)
+            elif message.control == SUSTAIN:
+                pedal.discard(channel)
+                ended = [key for key in released if key[0] == channel]
+            elif message.control in (ALL_SOUND_OFF, ALL_NOTES_OFF):
+                ended = [key for key in sounding if key[0] == channel]
+            for key in ended:
+                yield from end(key)
+        elif message.type in ("note_on", "note_off"):
+            channel, key = message.channel, (message.channel, track, message.note)
+            if message.type == "note_on" and message.velocity:
+                if key in sounding:
+                    yield from end(key)
+                program = programs.get((channel, track), programs.get(channel, 0))
+                sounding[key] = now, message.velocity, DRUMS if channel == DRUM_CHANNEL else program
+            elif key in sounding and channel in pedal:
+                released.add(key)
+            elif key in sounding:
+                yield from end(key)
+    for key in list(sounding):
+        yield from end(key)
+
+
+def write_midi(path: str | Path, notes: Notes) -> None:
+    """Writes a MIDI file, atomically: a track for each program, times to half a millisecond.
+
+    Raises OSError if it cannot be written, and ValueError for notes that MIDI has not: see `Notes`.
+    """
+    file = mido.MidiFile(ticks_per_beat=TICKS_PER_BEAT)
+    tick_seconds = TEMPO * 1e-6 / TICKS_PER_BEAT
+    for number, program in enumerate(np.unique(notes.program)):
+        channel = DRUM_CHANNEL if program == DRUMS else CHANNELS[number % len(CHANNELS)]
+        track = file.add_track()
+        track.append(mido.MetaMessage("set_tempo", tempo=TEMPO))
+        if program != DRUMS:
+            track.append(mido.Message("program_change", channel=channel, program=int(program)))
+        events = []
+        for start, stop, pitch, velocity, _ in zip(*notes.where(notes.program == program), strict=True):
+            first = round(start / tick_seconds)
+            last = max(round(stop / tick_seconds), first + 1)
+            events += [(first, 1, int(pitch), int(velocity)), (last, 0, int(pitch), 0)]
+        before = 0
+        for tick, on, pitch, velocity in sorted(events):  # at one time, ends come before starts
+            kind = "note_on" if on else "note_off"
+            track.append(mido.Message(kind, channel=channel, note=pitch, velocity=velocity, time=tick - before))
+            before = tick
+    with replacing(path) as out:
+        file.save(file=out)

@@ -1,0 +1,1 @@
+"""Notes into music: spectrogram diffusion (Hawthorne et al. 2022)."""

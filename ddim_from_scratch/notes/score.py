@@ -1,0 +1,47 @@
+"""Reads the notes of a piece: MIDI files, and GuitarSet's JAMS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..audio.midi import DRUMS, Notes, read_midi, write_midi
+from ..runtime.errors import UserError, printable
+from ..runtime.files import conforms, read_json
+
+__all__ = ["DRUMS", "Notes", "read_notes", "write_midi"]
+
+MIDI_SUFFIXES, JAMS_SUFFIX = (".mid", ".midi"), ".jams"
+GUITAR, GUITAR_VELOCITY = 25, 80  # GuitarSet's instrument, a steel-string guitar; its loudness is not annotated
+
+
+def read_notes(path: str | Path) -> Notes:
+    """The notes of a MIDI file, or of a JAMS file (Humphrey et al. 2014) as GuitarSet has them.
+
+    Raises UserError, saying what to do, for a file that cannot be read or has no notes; OSError if it cannot be opened.
+    """
+    return _read_jams(path) if Path(path).suffix.lower() == JAMS_SUFFIX else read_midi(path)
+
+
+def _read_jams(path: str | Path) -> Notes:
+    """The notes of all strings: annotations of the namespace note_midi, pitches rounded to semitones."""
+    name = printable(path)
+    try:
+        content = read_json(path)
+        if not conforms(content, {"annotations": [{"namespace": str}]}):
+            raise ValueError("it has no annotations")
+        strings = [one.get("data") for one in content["annotations"] if one["namespace"] == "note_midi"]
+        if not conforms(strings, [[{"time": float, "duration": float, "value": float}]]):
+            raise ValueError("a note lacks its time, duration or value")
+    except ValueError as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{name} is not a JAMS file ({printable(error)[:100]}): copy it again") from None
+    notes = [
+        (note["time"], note["time"] + note["duration"], round(note["value"]), GUITAR_VELOCITY, GUITAR)
+        for string in strings
+        for note in string
+        if note["duration"] > 0 and 0 <= note["value"] < 127.5
+    ]
+    if not notes:
+        raise UserError(f"{name} holds no notes: leave it out")
+    return Notes.of(notes)

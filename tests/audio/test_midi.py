@@ -1,0 +1,116 @@
+"""MIDI files: what is written is read again; tempo, pedal, drums, running status; bad files are explained."""
+
+import mido
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ddim_from_scratch.audio.midi import DRUMS, MIDI_LIMIT, Notes, read_midi, write_midi
+from ddim_from_scratch.runtime.errors import UserError
+
+
+def note(**fields):
+    return mido.Message("note_on", **fields)
+
+
+def file_of(path, *tracks, **options):
+    midi = mido.MidiFile(ticks_per_beat=100, **options)
+    midi.tracks += [mido.MidiTrack(track) for track in tracks]
+    midi.save(path)
+    return path
+
+
+notes_strategy = st.lists(
+    st.tuples(
+        st.floats(0, 100), st.floats(0.01, 5), st.integers(0, 127), st.integers(1, 127), st.sampled_from([0, 40, DRUMS])
+    ),
+    min_size=1,
+    max_size=60,
+).map(lambda rows: Notes.of([(round(start, 3), round(start + length, 3), *rest) for start, length, *rest in rows]))
+
+
+@given(notes=notes_strategy)
+def test_what_is_written_is_read_again(notes, tmp_path_factory):
+    path = tmp_path_factory.mktemp("midi") / "song.mid"
+    write_midi(path, notes)
+    for field, a, b in zip(Notes._fields, read_midi(path), notes, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-9 if field in ("start", "stop") else 0, err_msg=field)
+
+
+def test_tempo_pedal_drums_and_programs_are_heard(tmp_path):
+    """100 ticks are 0.5 s, and 1 s from tick 200 on, which another track says."""
+    tempo = [mido.MetaMessage("set_tempo", tempo=1_000_000, time=200)]
+    piano = [
+        note(note=60, velocity=90, time=100),  # 0.5 s
+        note(note=60, velocity=0, time=100),  # 1 s
+        mido.Message("control_change", control=64, value=127),
+        note(note=62, velocity=80, time=100),  # 2 s
+        note(note=62, velocity=0, time=10),  # the key is up at 2.1 s, the pedal at 3.1 s
+        mido.Message("control_change", control=64, value=0, time=100),
+    ]
+    flute = [mido.Message("program_change", channel=3, program=73), note(channel=3, note=70), note(channel=9, note=36)]
+    notes = read_midi(file_of(tmp_path / "a.mid", tempo, piano, flute))
+    expected = [(0, 3.1, 36, 64, DRUMS), (0, 3.1, 70, 64, 73), (0.5, 1, 60, 90, 0), (2, 3.1, 62, 80, 0)]
+    np.testing.assert_allclose(np.transpose(notes), expected)
+
+
+def test_running_status_is_understood(tmp_path):
+    track = b"\x00\x90\x3c\x40\x60\x3c\x00\x00\xff\x2f\x00"  # the second message has no status byte
+    header = b"MThd\x00\x00\x00\x06\x00\x00\x00\x01\x00\x60"
+    (tmp_path / "a.mid").write_bytes(header + b"MTrk" + len(track).to_bytes(4, "big") + track)
+    notes = read_midi(tmp_path / "a.mid")
+    assert (*notes.start, *notes.stop, *notes.pitch) == (0, 0.5, 60)
+
+
+def test_a_note_ends_where_it_is_struck_again():
+    notes = Notes.of([(0, 2, 60, 80, 0), (1, 3, 60, 80, 0), (1, 3, 60, 80, 5), (1, 1, 61, 80, 0)])
+    assert notes.stop.tolist() == [1, 3, 3]
+
+
+def test_parts_and_transposition():
+    notes = Notes.of([(0, 2, 60, 80, 0), (1, 1, 36, 80, DRUMS), (3, 4, 127, 80, 0)])
+    part = notes.between(1, 3)
+    assert part.start.tolist() == [-1, 0] and part.stop.tolist() == [1, 0]
+    assert notes.between(2, 3).pitch.tolist() == []
+    assert notes.transposed(1).pitch.tolist() == [61, 36]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"RIFF and so on", "is not a MIDI file"),
+        (b"MThd\x00\x00\x00\x06\x00", "cut short"),
+        (b"MThd\x00\x00\x00\x06\x00\x01\x00\x01\x00\x60", "cut short"),
+        (b"MThd\x00\x00\x00\x06\x00\x01\x00\x00\x00\x60", "holds no notes"),
+        (b"MThd\x00\x00\x00\x06\x00\x01\x00\x01\x00\x60MTrk\x00\x0f\xff\xff" + b"\xff" * 10**6, "1000 bytes"),
+        (b"MThd\x00\x00\x00\x06\x00\x01\x00\x01\x00\x60MTrk\x00\x00\x00\x08\x00\x90\x3c\x40\xff\xff\xff\x7f", "cut"),
+        (b"MThd" + bytes(MIDI_LIMIT), "more than"),
+    ],
+)
+def test_bad_files_are_explained(content, message, tmp_path):
+    (tmp_path / "bad.mid").write_bytes(content)
+    with pytest.raises(UserError, match=message) as error:
+        read_midi(tmp_path / "bad.mid")
+    assert "bad.mid" in str(error.value)
+
+
+def test_a_file_of_centuries_is_refused(tmp_path):
+    path = file_of(tmp_path / "a.mid", [note(note=60), note(note=60, velocity=0, time=2**28 - 1)])
+    with pytest.raises(UserError, match="longer than a day"):
+        read_midi(path)
+
+
+@given(data=st.data())
+def test_damaged_files_are_read_or_explained(data, tmp_path_factory):
+    path = tmp_path_factory.mktemp("midi") / "song.mid"
+    write_midi(path, Notes.of([(i / 4, i / 4 + 1, 60 + i % 12, 80, i % 3) for i in range(12)]))
+    content = bytearray(path.read_bytes())
+    for at, value in data.draw(st.lists(st.tuples(st.integers(4, len(content) - 1), st.integers(0, 255)), max_size=4)):
+        content[at] = value
+    path.write_bytes(content)
+    try:
+        read_midi(path)
+    except UserError as error:
+        assert "song.mid" in str(error)

@@ -1,0 +1,35 @@
+"""Scores in GuitarSet's form."""
+
+import json
+
+import pytest
+
+from ddim_from_scratch.notes.score import GUITAR, read_notes
+from ddim_from_scratch.runtime.errors import UserError
+
+
+def write_jams(path, *strings):
+    """A JAMS file with the notes (time, duration, pitch) of each string."""
+    annotations = [{"namespace": "beat_position", "data": []}]
+    for string in strings:
+        data = [{"time": t, "duration": d, "value": p, "confidence": None} for t, d, p in string]
+        annotations.append({"namespace": "note_midi", "data": data})
+    path.write_text(json.dumps({"annotations": annotations, "file_metadata": {}}))
+    return path
+
+
+def test_the_strings_of_a_guitar_become_one_score(tmp_path):
+    notes = read_notes(write_jams(tmp_path / "a.jams", [(0.5, 1.0, 45.2)], [(0.25, 0.5, 59.9), (2, 0.0, 61)]))
+    assert [one.tolist() for one in notes] == [[0.25, 0.5], [0.75, 1.5], [60, 45], [80, 80], [GUITAR, GUITAR]]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"annotations": [{"namespace": "note_midi", "data": [{"time": "x"}]}]}'])
+def test_what_is_no_jams_file_is_explained(text, tmp_path):
+    (tmp_path / "a.jams").write_text(text)
+    with pytest.raises(UserError, match=r"a\.jams is not a JAMS file"):
+        read_notes(tmp_path / "a.jams")
+
+
+def test_a_score_without_notes_is_explained(tmp_path):
+    with pytest.raises(UserError, match="holds no notes"):
+        read_notes(write_jams(tmp_path / "a.jams", []))

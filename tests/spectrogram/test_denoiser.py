@@ -1,0 +1,61 @@
+"""Networks of frames in the paper's system: they learn, go on, draw any length, and know their checkpoints."""
+
+import json
+
+import numpy as np
+import pytest
+from helpers import digest
+
+from ddim_from_scratch import sample, train
+from ddim_from_scratch.nn import fast
+from ddim_from_scratch.runtime import tree
+from ddim_from_scratch.runtime.errors import UserError
+from ddim_from_scratch.runtime.sets import read_about
+from ddim_from_scratch.spectrogram.model import understand
+from ddim_from_scratch.training.checkpoint import read_log
+
+OPTIONS = (
+    "--frame-width 8 --frame-blocks 2 --schedule log-snr --min-signal-rate 0.003 --prediction v "
+    "--window-seconds 0.64 --window-hop-seconds 0.32 --windows-per-track 5 --batch-size 2 --learning-rate 1e-2"
+)
+
+
+@pytest.fixture(scope="module", params=["frames", "transformer", "transformer --context"])
+def options(request):
+    return f"--network {request.param} {OPTIONS}"
+
+
+@pytest.fixture(scope="module")
+def run(options, recordings, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("frames") / "run"
+    train.main(f"--data {recordings} --run {folder} --epochs 2 {options}".split())
+    return folder
+
+
+@pytest.mark.parametrize("plain", ["", "--plain"])
+def test_stopped_or_plain_it_comes_to_the_same(plain, run, options, recordings, tmp_path):
+    try:
+        train.main(f"--data {recordings} --run {tmp_path} --epochs 1 {options} {plain}".split())
+        train.main(f"--run {tmp_path} --resume --epochs 2 {plain}".split())
+    finally:
+        fast.use_plain(False)
+    if not plain:
+        assert digest(tmp_path / "checkpoint.npz") == digest(run / "checkpoint.npz")
+    losses = [np.array(read_log(folder / "log.csv"))[:, 2] for folder in (run, tmp_path)]
+    np.testing.assert_allclose(*losses, rtol=1e-3)
+
+
+def test_it_draws_any_number_of_frames(run):
+    sample.main(f"--run {run} --num 1 --steps 2 --seconds 0.5 --inverter griffin-lim".split())  # 25 frames: no halving
+    assert read_about(run / "samples")["finished"]
+
+
+@pytest.mark.parametrize("option", ["frame_width", "frame_blocks", "context"])
+def test_a_checkpoint_of_another_size_is_refused_at_once(option, run):
+    content = tree.load(run / "checkpoint.npz")
+    config = json.loads(tree.text(content.pop("config")))
+    others = {"frame_width": 60_000, "frame_blocks": 3, "context": not config["context"]}
+    config[option] = others[option]
+    content.pop("checksum")
+    with pytest.raises(UserError, match="not of its own configuration"):
+        understand(content | {"config": np.array(json.dumps(config))})
