@@ -19,6 +19,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from ddim_from_scratch.diffusion import ddim, gaussian_eps_model, linear_schedule, q_sample, uniform_tau
+from ddim_from_scratch.networks import unet
 from ddim_from_scratch.nn.fast import layers_for, processor
 from ddim_from_scratch.nn.fast.processor import block, swish, taps, winograd
 from ddim_from_scratch.nn.fast.processor.dense import swish_prologue
@@ -34,7 +35,6 @@ from ddim_from_scratch.runtime.backend import (
     to_host,
     worker_count,
 )
-from ddim_from_scratch.spectrogram import unet
 from lessons import FAST, show_answer, show_source
 
 repeats = 3 if FAST else 7
