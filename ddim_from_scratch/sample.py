@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
                 if leads:
                     drawing.write(out / f"sample_{i:03d}.wav", samples)
         if leads:
-            save_log_mels(out / "samples.png", {"generated": log_mels[:PICTURED]}, drawing.seams)
+            save_log_mels(out / "samples.png", {"generated": log_mels[:PICTURED]}, drawing.seams, drawing.notes)
     if leads:
         n, seconds = counted(len(log_mels), "clip"), drawing.seconds or log_mels.shape[1] / FRAMES_PER_SECOND
         print(f"{n} of {seconds:g} s in {out}/sample_*.wav, their picture in {out}/samples.png")
@@ -87,7 +87,7 @@ def parse(argv: list[str], system: ModuleType) -> argparse.Namespace:
             command.add_argument(option, **settings)
         add_run_options(command, "folder that the training wrote")
         command.add_argument("--best", action="store_true", help="use the checkpoint that train --fad-every found best")
-        command.add_argument("--num", type=at_least(1), default=4, help="number of clips (default: 4)")
+        command.add_argument("--num", type=at_least(1), default=mode.num, help=f"number of clips (default: {mode.num})")
         command.add_argument("--seed", type=at_least(0), default=0, help="random seed (default: 0)")
         command.add_argument(
             "--out", type=Path, help=f"new folder (default: {mode.folder} in RUN, or {mode.folder}-2, ...)"

@@ -22,7 +22,7 @@ from .training.checkpoint import FIRST_SYSTEM, checkpoint_path, system_of
 from .training.guards import locked
 from .training.loop import sweep
 
-SYSTEMS = ("spectrogram",)
+SYSTEMS = ("spectrogram", "notes")
 DEFAULT = FIRST_SYSTEM
 
 

@@ -26,9 +26,8 @@ from .runtime.cli import Parser, add_hardware_options, flag, run_command
 from .runtime.errors import UserError
 from .systems import add_run_options, chosen_system
 from .training import loop
-from .training.checkpoint import checkpoint_path
+from .training.checkpoint import checkpoint_path, read_log
 from .training.guards import locked
-from .training.log import read_log
 
 
 @mpi.together()

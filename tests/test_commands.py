@@ -30,7 +30,7 @@ from ddim_from_scratch.spectrogram.compose import Composer
 from ddim_from_scratch.spectrogram.config import Config
 from ddim_from_scratch.spectrogram.data import load_windows
 from ddim_from_scratch.training import checkpoint, loop
-from ddim_from_scratch.training.log import read_log
+from ddim_from_scratch.training.checkpoint import read_log
 
 pytestmark = pytest.mark.usefixtures("quick")
 SMALL = "--window-seconds 0.64 --window-hop-seconds 0.32 --windows-per-track 5 --widths 4 4 --batch-size 2"

@@ -109,6 +109,7 @@ def test_compare_takes_the_newest_set_that_fits_and_says_which(run, capsys, monk
     assert f"The generated clips are those of {run}/samples, drawn at step" in capsys.readouterr().out
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["samples"] == str(run / "samples") and metrics["clips_per_set"] == 3
+    assert set(metrics["heard"]) == {"generated", "real"} and set(metrics["nearest"]) == {"generated", "copies", "real"}
     experiments.main([*listen, "--samples", str(run / "samples")])
     train.main(f"--run {run} --resume --epochs 2".split())
     with pytest.raises(UserError, match="samples was drawn by another network, of step 7") as error:

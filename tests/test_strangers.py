@@ -33,7 +33,7 @@ from ddim_from_scratch.spectrogram.data import Scaler, Windows
 from ddim_from_scratch.spectrogram.model import init_state, read_run
 from ddim_from_scratch.spectrogram.system import Training
 from ddim_from_scratch.training import checkpoint, datasets, loop
-from ddim_from_scratch.training.log import read_log
+from ddim_from_scratch.training.checkpoint import read_log
 
 pytestmark = pytest.mark.usefixtures("quick")
 CASES = int(os.environ.get("DDIM_FUZZ", 100))

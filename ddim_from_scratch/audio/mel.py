@@ -50,6 +50,12 @@ def mel_matrix(
     return matrix
 
 
+def mel_bin(hz: np.ndarray) -> np.ndarray:
+    """Where a frequency lies among the contract's mel bins: i for the peak of triangle i."""
+    low, high = hz_to_mel(F_MIN_HZ), hz_to_mel(F_MAX_HZ)
+    return np.asarray((hz_to_mel(hz) - low) / (high - low) * (N_MELS + 1) - 1)
+
+
 def triangles(bins: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Column i rises from 0 at edges[i] to 1 at edges[i + 1] and falls to 0 at edges[i + 2].
 

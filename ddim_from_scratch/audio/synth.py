@@ -243,11 +243,11 @@ def play(notes: list[Note], genre: str, transpose: int, beats_a_minute: float, r
     return track * min(scale, 0.99 / np.abs(track).max())
 
 
-def midi_notes(notes: list[Note], genre: str, transpose: int, beats_a_minute: float) -> Notes:
-    """What `play` plays, as MIDI has it."""
+def midi_notes(notes: list[Note], program: int, transpose: int, beats_a_minute: float) -> Notes:
+    """What `play` plays, as MIDI has it, by a program of General MIDI."""
     return Notes.of(
         [
-            (start, min(start + seconds, TRACK_SECONDS), note.midi, max(round(127 * note.loudness), 1), PROGRAMS[genre])
+            (start, min(start + seconds, TRACK_SECONDS), note.midi, max(round(127 * note.loudness), 1), program)
             for note, start, seconds in timed(notes, transpose, beats_a_minute)
         ]
     )
@@ -275,7 +275,7 @@ def write_corpus(
             notes = score(tunes[i % len(tunes)], held=genre == "organ") if tune else study(rng)
             paths.append(target / f"{genre}.{i:05d}.wav")
             write_wav(paths[-1], play(notes, genre, transpose, tempo, rng), SR)
-            write_midi(paths[-1].with_suffix(".mid"), midi_notes(notes, genre, transpose, tempo))
+            write_midi(paths[-1].with_suffix(".mid"), midi_notes(notes, PROGRAMS[genre], transpose, tempo))
     return paths
 
 

@@ -20,6 +20,7 @@ from .process import (
     predict_x0,
     q_sample,
     slerp,
+    stream,
     thresholded,
     velocity,
 )
@@ -87,6 +88,7 @@ __all__ = [
     "q_sample",
     "quadratic_tau",
     "slerp",
+    "stream",
     "thresholded",
     "uniform_tau",
     "velocity",

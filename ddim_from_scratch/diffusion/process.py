@@ -62,6 +62,14 @@ def eps_of_velocity(x_t: Array, alpha_bar: Array | float, v: Array) -> Array:
     return signal_rate * v + noise_rate * x_t
 
 
+def stream(seed: int, *key: int) -> np.random.Generator:
+    """A generator that depends on nothing but the seed and the key: what the numbers are for, which step, which clip.
+
+    As `SeedSequence.spawn` makes its children, so that streams of different keys are independent.
+    """
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+
+
 def draw_noise(shape: tuple[int, ...], rng: Rng) -> np.ndarray:
     """Unit Gaussian noise, float32, on the host. From a list of generators each row comes from its own."""
     if not isinstance(rng, list):

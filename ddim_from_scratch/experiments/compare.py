@@ -28,8 +28,7 @@ from ..spectrogram.compose import Composer
 from ..spectrogram.config import Config
 from ..spectrogram.data import Windows, load_windows, require_unchanged
 from ..spectrogram.model import Saved, init_state, read_run
-from ..training.checkpoint import BEST
-from ..training.log import read_log
+from ..training.checkpoint import BEST, read_log
 from .heard import MEANING as HEARD
 from .heard import heard, memorises, nearest
 from .pictures import save_log_mels
@@ -212,12 +211,15 @@ def compare(run: Path, invert: Inverter, embedding: Embedding, samples: Path | N
     music = embed_clips(embedding, windows.sound(apart), "training music")
     background = Set.of([music[i] for i in np.searchsorted(apart, reference)])
     found = embedded(embedding, sets)
+    copies = found["ceiling"].clips
+    if config.hold_out:  # then those are of other music
+        copies = embed_clips(embedding, invert(windows.take(reference), "training music"), "copies")
     metrics |= {"embedding": embedding.name} | distances(background, found)
     metrics |= inversion_errors(inverted, real_log_mels, real)
     generated = np.stack([*map(log_mel, clips[:n])])
     metrics |= {
         "heard": {"generated": heard(generated, model.scaler), "real": heard(real_log_mels, model.scaler)},
-        "nearest": nearest(music, windows.starts[apart, 0], found["generated"].clips),
+        "nearest": nearest(music, windows.starts[apart, 0], found["generated"].clips, copies),
         "loss_of_zero": loss_of_zero(config.noise_schedule, config.prediction),
         "noise_loss": {"first 50 steps": rows[:50, 2].mean(), "last 50 steps": rows[-50:, 2].mean()},
         "training_seconds": rows[:, 4].sum(),
@@ -251,8 +253,8 @@ def summary(metrics: dict) -> str:
         lines += [f"  {key:16s} {generated[key]:12.3f} {real[key]:9.3f}  {text}" for key, text in HEARD.items()]
     if near := metrics.get("nearest"):
         lines.append(
-            f"A generated clip is {near['generated']:.3g} away from its nearest training clip; a training clip is "
-            f"{near['real']:.3g} away from another track's nearest."
+            f"The nearest training clip is {near['generated']:.3g} away from a generated clip, {near['copies']:.3g} "
+            f"from an inverted copy of one, and that of another track {near['real']:.3g} from a training clip."
         )
         if memorises(near):
             lines.append("So this network memorises: it draws copies of its training music.")

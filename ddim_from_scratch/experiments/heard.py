@@ -14,7 +14,6 @@ from ..spectrogram.data import Scaler
 
 DECIBELS = 20 / np.log(10)  # in one unit of a log-mel
 BEATS_HZ = (0.8, 3.5)  # 48 to 210 beats a minute
-COPIES = 0.5  # of the distance to other tracks: see `memorises`
 
 MEANING = {
     "variance": "of the standardised spectrogram, mean of the mel bins",
@@ -53,23 +52,25 @@ def beat_regularity(onsets: np.ndarray) -> float:
     return float(max(of_lag.max(initial=0) / max(energy[0] / pairs[0], 1e-12), 0))
 
 
-def nearest(music: list[np.ndarray], tracks: np.ndarray, clips: list[np.ndarray]) -> dict[str, float] | None:
-    """Distances from generated clips to the nearest training clip, and from training clips to another track's nearest.
+def nearest(
+    music: list[np.ndarray], tracks: np.ndarray, clips: list[np.ndarray], copies: list[np.ndarray]
+) -> dict[str, float] | None:
+    """Median distances to the nearest training clip: from generated clips, from copies, and between tracks ("real").
 
-    music, clips: embeddings (patches, D) of each clip, which are averaged over the patches. tracks: the track of each
-    training clip. Returns the median of either distance, or None if there is only one track. A generated median far
-    below the real one means that the network memorises.
+    music, clips, copies: embeddings (patches, D) of each clip, which are averaged over the patches. tracks: the track
+    of each training clip. copies: training clips that went through the inverter. Returns None for a single track.
     """
-    real, generated = (np.stack([clip.mean(axis=0) for clip in side]) for side in (music, clips))
+    real, generated, copied = (np.stack([clip.mean(axis=0) for clip in side]) for side in (music, clips, copies))
     if len(set(tracks)) < 2:
         return None
     between = np.where(tracks[:, None] == tracks, np.inf, cdist(real, real))
     return {
         "generated": float(np.median(cdist(generated, real).min(axis=1))),
+        "copies": float(np.median(cdist(copied, real).min(axis=1))),
         "real": float(np.median(between.min(axis=1))),
     }
 
 
 def memorises(near: dict[str, float] | None) -> bool:
-    """Whether what `nearest` found means copies."""
-    return near is not None and near["generated"] < COPIES * near["real"]
+    """Whether generated clips are more like copies than like another track: what `nearest` found, if anything."""
+    return near is not None and near["generated"] < (near["copies"] + near["real"]) / 2

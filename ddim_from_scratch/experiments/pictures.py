@@ -18,11 +18,13 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..audio.contract import FRAMES_PER_SECOND
+from ..audio.mel import mel_bin
+from ..audio.midi import Notes
 from ..diffusion import Sampling
+from ..diffusion.process import stream
 from ..runtime.backend import threads
 from ..runtime.cli import add_threads_option, at_least
 from ..runtime.files import replacing, require_writable
-from ..runtime.streams import stream
 from ..spectrogram.compose import drawn_frames, halvable
 from ..spectrogram.model import read_run
 
@@ -32,11 +34,15 @@ MAX_FRAMES = 4096  # longer spectrograms are thinned out: a picture has far fewe
 
 
 def save_log_mels(
-    path: str | Path, rows: Mapping[str, Sequence[np.ndarray] | np.ndarray], seams: Sequence[float] = ()
+    path: str | Path,
+    rows: Mapping[str, Sequence[np.ndarray] | np.ndarray],
+    seams: Sequence[float] = (),
+    notes: Notes | None = None,
 ) -> None:
     """Draws a grid of log-mel spectrograms (frames, 128), one labelled row per key, on one colour scale.
 
-    Long clips have a wide row each. seams: seconds at which a line is drawn in every clip.
+    Long clips have a wide row each. seams: seconds at which a line is drawn in every clip. notes: drawn over every
+    clip, each as a line at its fundamental.
     """
     longest = max(len(clip) for clips in rows.values() for clip in clips) / FRAMES_PER_SECOND
     if longest > LONG_SECONDS:
@@ -66,6 +72,9 @@ def save_log_mels(
             axis.tick_params(labelsize=8)
             for seam in seams:
                 axis.axvline(seam, color="white", linewidth=1, linestyle="--")
+            if notes:
+                bins = mel_bin(440 * 2 ** ((notes.pitch - 69) / 12))
+                axis.hlines(bins, notes.start, np.minimum(notes.stop, length), color="cyan", linewidth=1)
         row[0].set_ylabel(f"{label}\nmel bin", fontsize=10)
     for axis in axes[-1]:
         axis.set_xlabel("time (s)", fontsize=9)

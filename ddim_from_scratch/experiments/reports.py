@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..runtime.files import replacing, write_json
-from .heard import COPIES, MEANING
+from .heard import MEANING, memorises
 from .pictures import save_distances
 
 Row = dict[str, Any]  # a run's metrics.json
@@ -69,9 +69,10 @@ COLUMNS: dict[str, tuple[Callable[[Row], str], str]] = {
         "the floor with one half sent through the inverter: what is lost between a spectrogram and sound.",
     ),
     "nearest": (
-        lambda row: number(nearest_ratio(row)),
+        lambda row: number(nearest_ratio(row)) + " (memorises)" * memorises(row["nearest"]),
         "distance from a generated clip to its nearest training clip, divided by the distance from a training clip to "
-        f"the nearest one of another track. Below {COPIES:g}, the network memorises.",
+        "the nearest one of another track. A network memorises if its clips are more like copies, training clips that "
+        "went through the inverter, than like another track.",
     ),
     "n": (
         lambda row: f"{row['n']} / {row['n_training']}",

@@ -19,6 +19,7 @@ import numpy as np
 from ..audio.contract import FRAMES_PER_SECOND, N_MELS
 from ..audio.inverter import Inverter, load_inverter
 from ..diffusion import SAMPLERS, SPACINGS, Sampling, T
+from ..diffusion.process import stream
 from ..fad import Embedding, Set, embed_clips, load_embedding
 from ..fad.reliability import distance, interval
 from ..runtime import tree
@@ -26,7 +27,6 @@ from ..runtime.backend import CLIPS_AT_ONCE, threads, to_host
 from ..runtime.cli import add_threads_option, at_least, counted
 from ..runtime.errors import UserError, printable, warn
 from ..runtime.files import conforms, read_json, require_writable, write_json
-from ..runtime.streams import stream
 from ..spectrogram.compose import Composer, drawn_frames, frames_at_once, halvable
 from ..spectrogram.config import Config
 from ..spectrogram.data import load_windows, require_unchanged

@@ -26,6 +26,7 @@ import numpy as np
 from ..audio import load_audio, write_wav
 from ..audio.inverter import GRIFFIN_LIM, Inverter, load_inverter
 from ..diffusion import Sampling
+from ..diffusion.process import stream
 from ..fad import Embedding, Set, embed_clips, load_embedding
 from ..fad.embeddings import default_embedding
 from ..fad.reliability import distance, floor, infinity, interval
@@ -35,17 +36,15 @@ from ..runtime.backend import CLIPS_AT_ONCE, available_cores, chosen_device, har
 from ..runtime.cli import add_hardware_options, at_least, counted
 from ..runtime.errors import UserError, line, why
 from ..runtime.files import below, conforms, read_json, write_json
-from ..runtime.streams import stream
 from ..spectrogram.compose import Composer
 from ..spectrogram.config import PRESETS, Config
 from ..spectrogram.data import Windows, load_windows
 from ..spectrogram.model import read_run
 from ..spectrogram.system import training
 from ..train import train
-from ..training.checkpoint import checkpoint_path, save_checkpoint
+from ..training.checkpoint import checkpoint_path, read_log, save_checkpoint
 from ..training.datasets import recordings
 from ..training.guards import end_with_parent
-from ..training.log import read_log
 from ..training.loop import checkpoint
 from .compare import add_listening_options
 from .heard import MEANING, heard, nearest
@@ -104,7 +103,7 @@ METRICS: dict[str, Any] = {  # of a row, in metrics.json
     **dict.fromkeys(("n", "n_training", "embeddings", "dimension", "training_steps", "windows"), int),
     "interval": ([float, float], None),
     "fad_infinity": ({"score": float}, None),
-    "nearest": ({"generated": float, "real": float}, None),
+    "nearest": (dict.fromkeys(("generated", "copies", "real"), float), None),
     "heard": {side: dict.fromkeys(MEANING, float) for side in ("generated", "real")},
     "hardware": str,
 }
@@ -235,7 +234,7 @@ def finish(tasks: dict[str, Task], out: Path, settings: Any, device: str, thread
                 generated = Set.of(embed_clips(embedding, clips, "generated clips"))
                 metrics = task.about | {"windows": len(windows), "hardware": hardware(device)}
                 metrics |= measure(real, inverted, generated) | cost(run, folder, settings.clips)
-                metrics["nearest"] = nearest(real.clips, apart.starts[:, 0], generated.clips)
+                metrics["nearest"] = nearest(real.clips, apart.starts[:, 0], generated.clips, inverted.clips)
                 both = {"generated": read_drawn(folder, settings.clips)[0], "real": apart.take(range(len(apart)))}
                 metrics["heard"] = {side: heard(log_mels, scaler) for side, log_mels in both.items()}
                 write_json(folder / "metrics.json", metrics)

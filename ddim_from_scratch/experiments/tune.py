@@ -31,9 +31,8 @@ from ..spectrogram.data import Windows, load_windows
 from ..spectrogram.model import read_run
 from ..spectrogram.system import training
 from ..train import train
-from ..training.checkpoint import checkpoint_path
+from ..training.checkpoint import checkpoint_path, read_log
 from ..training.guards import no_locks
-from ..training.log import read_log
 from ..training.options import shortened
 from .pictures import save_study
 

@@ -34,8 +34,10 @@ def roll(notes: Notes, first: int, frames: int, programs: tuple[int, ...]) -> np
         known = ", ".join(map(str, programs))
         raise UserError(f"the notes have program {other[0]}, and the network was trained on {known}: see --program")
     planes = np.zeros((frames, len(programs), 2, PITCHES), np.float32)
-    start, stop = (seconds * FRAMES_PER_SECOND - 1 - first for seconds in (notes.start, notes.stop))
-    for begin, end, pitch, velocity, program in zip(start, stop, *notes[2:], strict=True):
+    begins = first / FRAMES_PER_SECOND
+    near = notes.between(begins, begins + (frames + 1) / FRAMES_PER_SECOND)
+    start, stop = (seconds * FRAMES_PER_SECOND - 1 for seconds in (near.start, near.stop))
+    for begin, end, pitch, velocity, program in zip(start, stop, *near[2:], strict=True):
         mine = planes[:, programs.index(program)]
         frame, after = divmod(begin, 1)
         for m, share in ((int(frame), 1 - after), (int(frame) + 1, after)):
@@ -43,3 +45,8 @@ def roll(notes: Notes, first: int, frames: int, programs: tuple[int, ...]) -> np
                 mine[m, STARTS, pitch] = max(mine[m, STARTS, pitch], share * velocity / LOUDEST)
         mine[max(round(begin), 0) : max(round(end), 0), SOUNDS, pitch] = 1
     return planes.reshape(frames, -1)
+
+
+def known(rolls: np.ndarray) -> np.ndarray:
+    """The rolls (n, frames, features) with a last feature that says that they are known: silence is not "unknown"."""
+    return np.concatenate([rolls, np.ones_like(rolls[..., :1])], axis=-1)

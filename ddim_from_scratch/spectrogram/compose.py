@@ -20,10 +20,10 @@ from tqdm import tqdm
 from ..audio import load_audio, log_mel
 from ..audio.contract import FRAME_LENGTH, FRAMES_PER_SECOND, HOP_LENGTH, N_MELS, SR
 from ..diffusion import DEFAULT_SAMPLING, Sampling, T, Walk, ddim_inversion, infill, q_sample, slerp
+from ..diffusion.process import stream
 from ..runtime.backend import CLIPS_AT_ONCE, Array, require_memory, to_device, to_host
 from ..runtime.cli import counted
 from ..runtime.errors import UserError, printable, warn
-from ..runtime.streams import stream
 from .config import Config, whole_frames
 from .data import Scaler
 from .model import Model, context_channel, in_groups
@@ -108,7 +108,7 @@ class Composer:
 
             def draw(some: slice) -> np.ndarray:
                 x_T, before = self.model.start(piece, rngs[some]), np.zeros((len(rngs[some]), 0, N_MELS), np.float32)
-                return self._restored(self._walk(rngs[some], self.conditions(before, 0, piece))(x_T), bar)
+                return self._restored(self._walk(rngs[some], self.conditions(some, before, 0, piece))(x_T), bar)
 
             clips = in_groups(num, draw)
         return self._grown(clips, frames - piece, rngs) if frames > piece else clips[:, :frames]
@@ -208,8 +208,8 @@ class Composer:
     def _rngs(self, num: int) -> list[np.random.Generator]:
         return [stream(self.seed, clip) for clip in range(self.first, self.first + num)]
 
-    def conditions(self, before: np.ndarray, first: int, frames: int) -> tuple[Array, ...]:
-        """What the network is told of clips of so many frames, beside what is drawn so far: see network.py.
+    def conditions(self, clips: slice, before: np.ndarray, first: int, frames: int) -> tuple[Array, ...]:
+        """What the network is told of some clips beside the frames that it draws: see denoiser.py.
 
         before: the log-mels that precede each, (n, any number, 128). first: the number of their first frame.
         """
@@ -251,7 +251,7 @@ class Composer:
 
         def draw(some: slice) -> np.ndarray:
             known, x_T = model.standardised(clips[some]), model.start(clips.shape[1], rngs[some])
-            walk = self._walk(rngs[some], self.conditions(before[some], first, clips.shape[1]))
+            walk = self._walk(rngs[some], self.conditions(some, before[some], first, clips.shape[1]))
             if not shares.any():
                 return self._restored(walk(x_T), bar)
             mask = to_device(shares[..., None], model.device)

@@ -20,7 +20,7 @@ from ..runtime.backend import parallel
 from ..runtime.cli import counted
 from ..runtime.errors import UserError, printable, say_once, warn
 from ..runtime.files import read_bytes
-from ..training.datasets import hold_out, recordings
+from ..training.datasets import hold_out
 from .config import Config
 
 LOG_MIN, LOG_MAX = np.log([MEL_MIN, MEL_MAX], dtype=np.float32)
@@ -170,7 +170,7 @@ def sides(config: Config, left_out: LeftOut) -> tuple[list[Path], list[Path]]:
     --limit counts recordings that can be used: others are read, too, until there are enough.
     """
     found: list[Path] = []
-    rest = recordings(config.data, left_out)
+    rest = config.recordings(left_out)
     while config.limit and len(found) < config.limit and rest:
         some, rest = rest[: config.limit - len(found)], rest[config.limit - len(found) :]
         flaws = parallel(lambda path: flaw(path, config.window_frames, path.stat().st_mtime_ns), some)

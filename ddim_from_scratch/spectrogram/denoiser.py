@@ -93,7 +93,9 @@ def gradient(config: Config, d_output: Array, cache: Tree, layers: ModuleType) -
 
 def statistics(config: Config, cache: Tree) -> Tree:
     """The moments that each normalisation of the U-Net has used."""
-    return batch_statistics(cache) if config.network == "unet" else {}
+    if config.network != "unet":
+        return {}
+    return batch_statistics({part: kept for part, kept in cache.items() if part != "planes"})
 
 
 def other_size(config: Config, params: Tree) -> str | None:

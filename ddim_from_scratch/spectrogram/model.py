@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,6 @@ from .config import Config
 from .data import Contents, Scaler
 from .start import draw_outline, white_variance
 
-NAME = "spectrogram"
 CONTRACT = {"sr": SR, "frame_length": FRAME_LENGTH, "hop_length": HOP_LENGTH, "n_fft": N_FFT, "n_mels": N_MELS}
 # Names in a checkpoint, and in its scaler.
 KEYS = {"system", "config", "contract", "step", "windows", "recordings", "scaler", "state"}
@@ -51,7 +50,7 @@ class Model:
         """The network as the function eps_model(x, t) that samplers take, t an index into alpha_bar.
 
         alpha_bar: the schedule's table, unless given.
-        conditions: what the network is told beside x, on x's device; see network.py.
+        conditions: what the network is told beside x, on x's device; see denoiser.py.
         """
         levels = self.alpha_bar if alpha_bar is None else alpha_bar
 
@@ -118,9 +117,9 @@ class Saved:
         return Model(tree.to_device(self.state["average"], device), self.config, self.scaler, device, self.outline)
 
 
-def read_run(run: Path, best: bool = False) -> Saved:
+def read_run(run: Path, best: bool = False, options: type[Config] = Config) -> Saved:
     """The last checkpoint of a run, or the best. Raises UserError as `load_checkpoint` does."""
-    return load_checkpoint(run, understand, best)
+    return load_checkpoint(run, partial(understand, options), best)
 
 
 def kept(scaler: Scaler, windows: int, contents: Contents | None, outline: np.ndarray | None) -> Tree:
@@ -131,18 +130,18 @@ def kept(scaler: Scaler, windows: int, contents: Contents | None, outline: np.nd
     return arrays | {name: np.array(json.dumps(value)) for name, value in texts.items()}
 
 
-def understand(content: Tree) -> Saved:
+def understand(options: type[Config], content: Tree) -> Saved:
     """A checkpoint's content. Raises UserError or ValueError if it is another system's, or its arrays are not its
     configuration's, or are not of their types and ranges."""
     if other := content.keys() - KEYS:
         raise UserError(f"it has {min(other)[:40]!r}, which this version does not know")
-    if "system" in content and (name := tree.text(content["system"])) != NAME:
+    if "system" in content and (name := tree.text(content["system"])) != options.SYSTEM:
         raise UserError(f"it is of the system {name[:40]!r}")
     contract = json.loads(tree.text(content["contract"])) if "contract" in content else FIRST_CONTRACT
     for key, value in CONTRACT.items():
         if contract[key] != value:
             raise UserError(f"its spectrograms have {key} {str(contract[key])[:40]!r}, this version's {value}")
-    config, state = Config.from_json(tree.text(content["config"])), content["state"]
+    config, state = options.from_json(tree.text(content["config"])), content["state"]
     for part in ("network", "average"):
         state[part].setdefault("statistics", {})  # a file keeps no empty tree, which group normalisation's is
     if wrong := _wrong(state, config):

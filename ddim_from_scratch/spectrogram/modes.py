@@ -12,6 +12,7 @@ import numpy as np
 
 from ..audio import write_wav
 from ..audio.contract import FRAMES_PER_SECOND
+from ..audio.midi import Notes
 from ..audio.splice import Recording
 from ..diffusion import DEFAULT_SAMPLING, SAMPLERS, SPACINGS, Sampling, T
 from ..runtime.cli import at_least
@@ -28,7 +29,7 @@ class Drawing(NamedTuple):
 
     heard: the frames that become sound. write(path, samples): writes that sound (16 kHz), or a recording with it.
     seconds: the length of the files, if not that of the log-mels. seams: where new music begins or ends, in seconds of
-    the log-mels.
+    the log-mels. notes: those that are played, for the picture.
     """
 
     draw: Callable[[], np.ndarray]
@@ -36,6 +37,7 @@ class Drawing(NamedTuple):
     write: Callable[[Path, np.ndarray], None] = write_wav
     seconds: float | None = None
     seams: tuple[float, ...] = ()
+    notes: Notes | None = None
 
 
 class Mode(NamedTuple):
@@ -47,7 +49,8 @@ class Mode(NamedTuple):
     summary: str
     folder: str  # within the run, for its files
     options: dict[str, dict[str, Any]]  # by name, as argparse has them
-    compose: Callable[[argparse.Namespace, Composer], Drawing]
+    compose: Callable[[argparse.Namespace, Any], Drawing]
+    num: int = 4  # clips, unless --num says otherwise
 
 
 def composer(args: argparse.Namespace, model: Model) -> Composer:

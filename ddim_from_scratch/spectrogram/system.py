@@ -24,7 +24,7 @@ from . import denoiser
 from .compose import Composer
 from .config import Config
 from .data import Contents, Scaler, Windows, augmented, contents, load_windows, require_unchanged
-from .model import NAME, Model, Saved, context_channel, init_state, kept, read_run
+from .model import Model, Saved, context_channel, init_state, kept, read_run
 from .modes import MODES, composer
 from .run import Run
 from .start import outline
@@ -68,7 +68,10 @@ class Training:
     device: str = "cpu"
     contents: Contents | None = None
     outline: np.ndarray | None = None
-    name = NAME
+
+    @property
+    def name(self) -> str:
+        return self.config.SYSTEM
 
     @property
     def steps_per_epoch(self) -> int:
@@ -100,7 +103,7 @@ class Training:
             yield Batch(self.scaler.standardise(log_mels)[..., None], self.conditions(windows, rng), windows)
 
     def conditions(self, windows: Windows, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """What the network is told beside the noisy windows, on the host: see network.py."""
+        """What the network is told beside the noisy windows, on the host: see denoiser.py."""
         return (draw_context(windows, self.scaler, rng),) if self.config.context else ()
 
     def step(self, state: Packed, batch: Batch, step: int, rng: np.random.Generator) -> dict[str, float]:
@@ -165,9 +168,13 @@ class Training:
         embedding, background = self._heard
         model = Model(state["average"], self.config, self.scaler, self.device, self.outline)
         seconds = max(self.config.window_seconds, embedding.seconds)
-        log_mels = Composer(model, PROBE, self.config.seed).draw(PROBE_CLIPS, self.config.frames_lasting(seconds))
+        log_mels = self.drawn(model, self.config.frames_lasting(seconds))
         sound = load_inverter(GRIFFIN_LIM, self.device)(log_mels, "samples")
         return distance(background, Set.of(embed_clips(embedding, sound, "samples")))
+
+    def drawn(self, model: Model, frames: int) -> np.ndarray:
+        """A few clips, as log-mels."""
+        return Composer(model, PROBE, self.config.seed).draw(PROBE_CLIPS, frames)
 
     @cached_property
     def _heard(self) -> tuple:
@@ -178,7 +185,11 @@ class Training:
 
 
 def training(
-    config: Config, saved: Saved | None = None, device: str = "cpu", windows: Windows | None = None
+    config: Config,
+    saved: Saved | None = None,
+    device: str = "cpu",
+    windows: Windows | None = None,
+    kind: type[Training] = Training,
 ) -> Training:
     """The system to train. saved: the checkpoint to resume from. windows: to spare loading them.
 
@@ -197,7 +208,7 @@ def training(
         say_once(f"held out of the training: {', '.join(printable(name) for name, _ in found['held_out'])}")
     scaler = saved.scaler if saved else windows.scaler(config.standardise)
     start = saved.outline if saved and saved.outline is not None else outline(windows, scaler)
-    system = Training(config, windows, scaler, device, found, start)
+    system = kind(config, windows, scaler, device, found, start)
     if system.batch_size < mpi.size():
         raise UserError(
             f"{mpi.size()} processes can't share a batch of {system.batch_size} windows: raise --batch-size"

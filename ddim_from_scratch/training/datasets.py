@@ -3,9 +3,9 @@
     --data recordings/          any folder, nested as you like, also a data set's own
     --data gtzan:classical      a data set, downloaded to ~/mir_datasets and verified once (extra `data`)
 
-Data sets have habits. GuitarSet holds each excerpt four times, once a microphone; Saraga keeps the instruments'
-tracks beside the mix; GTZAN holds some recordings twice (Sturm 2012 counts 50 replicas). One recording a piece is
-used. Tracks of one artist resemble each other, so what is held out for a test is held out by the artist.
+Data sets have habits. GuitarSet holds each excerpt four times, once a microphone; Saraga and Slakh keep the
+instruments' tracks beside the mix; GTZAN holds some recordings twice (Sturm 2012 counts 50 replicas). One recording a
+piece is used. Tracks of one artist resemble each other, so what is held out for a test is held out by the artist.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class DataSet(NamedTuple):
 SETS = {
     # The link to all 1000 tracks is dead; this version has ten a genre.
     "gtzan": DataSet("gtzan_genre", "mini", ("mini",)),
-    "guitarset": DataSet("guitarset", remotes=("audio_mic",), audio="audio_mic_path"),
+    "guitarset": DataSet("guitarset", remotes=("audio_mic", "annotations"), audio="audio_mic_path"),
     "maestro": DataSet("maestro"),
     "saraga": DataSet("saraga_carnatic"),
 }
@@ -79,8 +79,10 @@ def recordings(data: str, left_out: LeftOut | None = None) -> list[Path]:
 
 
 def one_a_piece(paths: list[Path], left_out: LeftOut | None = None) -> list[Path]:
-    """Without the other recordings of the same piece, in the layouts of Saraga and GuitarSet."""
-    kept = [path for path in paths if ".multitrack-" not in path.name]  # Saraga: TITLE.multitrack-violin.mp3
+    """Without the other recordings of the same piece, in the layouts of Saraga, Slakh and GuitarSet."""
+    mixed = {path.parent for path in paths if path.stem == "mix"}  # Slakh: TRACK/mix.flac and TRACK/stems/S00.flac
+    kept = [path for path in paths if not (path.parent.name == "stems" and path.parent.parent in mixed)]
+    kept = [path for path in kept if ".multitrack-" not in path.name]  # Saraga: TITLE.multitrack-violin.mp3
     takes = [folder for folder in GUITARSET if any(path.parent.name == folder for path in kept)]
     kept = [path for path in kept if path.parent.name not in takes[1:]]
     if left_out is not None and len(kept) < len(paths):

@@ -22,15 +22,14 @@ from typing import Any, Protocol
 import numpy as np
 from tqdm import tqdm
 
+from ..diffusion.process import stream
 from ..runtime import mpi, tree
 from ..runtime.backend import memory_held
 from ..runtime.errors import UserError
 from ..runtime.files import replacing, sweep_unfinished
-from ..runtime.streams import stream
 from ..runtime.tree import Packed, Tree
-from .checkpoint import BEST, checkpoint_path, save_checkpoint
+from .checkpoint import BEST, Log, checkpoint_path, save_checkpoint
 from .guards import Stop, first_non_finite
-from .log import Log
 
 BATCHES, STEP = range(2)  # what random numbers are for: see `stream`
 PATIENCE = 500  # steps after which a loss must have moved

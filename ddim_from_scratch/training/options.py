@@ -36,6 +36,7 @@ class Options:
     A subclass adds fields by `option`, and a method `check` for what their types do not say.
     """
 
+    SYSTEM: ClassVar[str]  # whose options they are
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {}
     FORMER: ClassVar[dict[str, Any]] = {}  # values of options that an old file does not have
 

@@ -78,3 +78,14 @@ def test_batch_norm_backward(batch_norm_backward):
     you take: some accept everything.
     """
     raise NotImplementedError
+
+
+EXPERIMENT = """
+| input's gradient of the second convolution | loss on the rest of the tune |
+|---|---|
+| right | ? |
+| not reversed | ? |
+
+How could one notice this mistake without a gradient check? ?
+Conclusion: ?
+"""

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Backpropagation by hand
 #
-# A network learns by knowing, of each of its numbers, whether the loss would fall if it were a little larger.
-# Here every layer's answer to that question is derived on paper, written in a few lines, and checked in front
-# of you. You will also see a check that lets nonsense pass, and how small a step a check should take.
+# Training needs the derivative of the loss by every weight of the network. This lesson derives the backward pass of
+# each layer on paper, writes it in a few lines, and checks it by finite differences. It also shows a gradient check
+# that accepts wrong answers, and measures which step such a check should take.
 #
 # You need derivatives, matrix products and NumPy; from lessons 01 and 02 only what a spectrogram is. The
 # lesson runs in about 15 seconds.
@@ -30,7 +30,6 @@ from ddim_from_scratch.nn import (
     upsample_backward,
 )
 from ddim_from_scratch.nn.dense import glorot_uniform
-from ddim_from_scratch.nn.fast.processor import winograd
 from ddim_from_scratch.nn.gradcheck import gradient_error
 from lessons import FAST, show_source, sound
 
@@ -40,21 +39,20 @@ rng = np.random.default_rng(0)
 # ## One rule
 #
 # A layer turns $x$ into $y$; what comes after turns $y$ into the loss $L$, one number. Write $dy$ for the
-# array of all $\partial L / \partial y_i$: it has the shape of $y$. Someone hands us $dy$, and we are to
-# find $dx$, which has the shape of $x$, and so on for each of the layer's weights.
+# array of all $\partial L / \partial y_i$: it has the shape of $y$. Given $dy$, we need $dx$, which has the shape
+# of $x$, and the same for each of the layer's weights.
 #
 # If $x$ moves by a small $\delta x$, then $y$ moves by some $\delta y$, and the loss by
 #
 # $$\delta L = \sum_i dy_i\, \delta y_i = \langle dy, \delta y \rangle
 # \qquad \text{and also by} \qquad \delta L = \langle dx, \delta x \rangle.$$
 #
-# That is the whole method. **Write $\delta y$ in terms of $\delta x$, put it into $\langle dy, \delta y
-# \rangle$, and shuffle until it reads $\langle \text{something}, \delta x \rangle$. The something is $dx$.**
-# No matrix of derivatives is ever made: for a layer with a million inputs and outputs it would have $10^{12}$
-# entries.
+# This gives the method for every layer. **Write $\delta y$ in terms of $\delta x$, insert it into $\langle dy,
+# \delta y \rangle$, and rearrange until it reads $\langle a, \delta x \rangle$ for some array $a$. Then $dx =
+# a$.** The matrix of all derivatives is never computed: for a layer with a million inputs and a million outputs it
+# would have $10^{12}$ entries.
 #
-# Begin at the end, with the loss itself, the mean of squared differences between a prediction $p$ and a
-# target:
+# We begin with the loss itself, the mean squared difference between a prediction $p$ and a target $t$:
 #
 # $$L = \frac{1}{n} \sum_i (p_i - t_i)^2, \qquad \delta L = \sum_i \frac{2}{n} (p_i - t_i)\, \delta p_i,
 # \qquad dp = \frac{2}{n} (p - t).$$
@@ -75,12 +73,12 @@ assert abs((moved - loss) / 1e-6 - dp[1, 2]) < 1e-5
 #
 # $y = x w + b$, with a sample in each row of $x$. The product rule gives
 # $\delta y = \delta x\, w + x\, \delta w + \delta b$, and for matrices $\langle A, B C \rangle = \langle A
-# C^T, B \rangle = \langle B^T A, C \rangle$: what is taken to the other side is transposed. So
+# C^T, B \rangle = \langle B^T A, C \rangle$: a factor that moves to the other side is transposed. So
 #
 # $$dx = dy\, w^T, \qquad dw = x^T dy, \qquad db = \sum_{\text{rows}} dy.$$
 #
-# There is no need to remember which one is transposed where: only one order fits the shapes. A 1x1
-# convolution is this very layer, applied at every pixel:
+# You need not remember which factor is transposed: only one order fits the shapes. A 1x1 convolution is this
+# layer, applied at every pixel:
 
 # %%
 x = rng.standard_normal((2, 5, 4, 3))  # samples, time, mel, channels
@@ -98,19 +96,19 @@ for name, ours, theirs in zip(("dx", "dw", "db"), by_hand, (dx, grads["w"], grad
 
 # %% [markdown]
 # Every layer of the package is such a pair: `y, cache = layer(...)`, and `layer_backward(dy, cache)`. The
-# cache holds what the backward pass needs to remember, here $x$ and $w$. The gradients of a layer's weights come in
-# a dict that has the weights' names.
+# cache holds what the backward pass needs from the forward pass, here $x$ and $w$. The gradients of a layer's weights
+# are returned in a dict with the weights' names.
 #
-# ## Believe nothing: the gradient check
+# ## The gradient check
 #
-# To test a gradient, walk a little way in a random direction $v$ and see whether the loss changes as
-# promised. With a random $dy$ standing in for everything that comes after the layer, the loss is $\langle
-# dy, y \rangle$, and
+# To test a gradient, move $x$ a little in a random direction $v$ and see whether the loss changes as the gradient
+# predicts. A random $dy$ stands for everything that comes after the layer. The loss is then $\langle dy, y
+# \rangle$, and
 #
 # $$\langle dx, v \rangle \approx \frac{\ell(h) - \ell(-h)}{2h}, \qquad \ell(h) = \langle dy, y(x + h v) \rangle.$$
 #
 # One direction tests all numbers of $dx$ at once: if one of them is wrong, $\langle dx, v \rangle$ is wrong,
-# unless $v$ happens to be perpendicular to the error, which a random direction never is.
+# unless $v$ is exactly perpendicular to the error. For a random direction this has probability 0.
 
 # %%
 dx, _ = conv2d_backward(dy, cache)
@@ -128,8 +126,9 @@ show_source(gradient_error)
 # %% [markdown]
 # ## How small a step?
 #
-# Too large, and the function bends between the two points. Too small, and the difference of two nearly equal
-# numbers drowns in their rounding. By Taylor's formula the error of three ways to take a difference is
+# If the step $h$ is too large, the function is not straight between the two points. If it is too small, the rounding
+# of two nearly equal numbers is larger than their difference. By Taylor's formula, three ways to take the difference
+# have errors proportional to these powers of $h$:
 #
 # $$\begin{align*}
 # \frac{\ell(h) - \ell(0)}{h} &: \quad h \\
@@ -137,9 +136,9 @@ show_source(gradient_error)
 # \frac{8 \big(\ell(h) - \ell(-h)\big) - \big(\ell(2h) - \ell(-2h)\big)}{12 h} &: \quad h^4
 # \end{align*}$$
 #
-# times a constant, and to each comes rounding, about $\varepsilon / h$, with $\varepsilon = 2 \cdot 10^{-16}$
-# in float64 and $10^{-7}$ in float32. The sum of a rising and a falling line is a V. Here it is for the
-# activation function that the next sections derive:
+# Rounding adds an error of about $\varepsilon / h$, with $\varepsilon = 2 \cdot 10^{-16}$ in float64 and $10^{-7}$
+# in float32. The first error grows with $h$, the second falls: on logarithmic axes their sum has the shape of a V.
+# Here it is for the activation function of the next section:
 
 
 # %%
@@ -192,10 +191,9 @@ ax.legend(loc="upper center", ncols=2)
 plt.show()
 
 # %% [markdown]
-# Look at the four valleys. The fourth-order one is flat and deep: at $h = 10^{-4}$ a right gradient agrees to
-# ten digits, so a limit of $10^{-6}$ leaves room for luck, and no mistake worth the name is that small. In
-# float32 even the best step leaves an error that a real mistake could hide in. **Check in float64, run in
-# float32.**
+# The fourth-order difference has the lowest minimum: at $h = 10^{-4}$ a right gradient agrees to ten digits. A limit
+# of $10^{-6}$ is then far above rounding, and far below the error that a mistake in a formula makes. In float32 even
+# the best step leaves an error above this limit. **Check in float64, run in float32.**
 #
 # ## Swish: one number at a time
 #
@@ -221,8 +219,8 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# The slope never is 0 over a whole half of the axis, as a ReLU's is: a swish that has been pushed to the left
-# can still learn its way back.
+# A ReLU has slope 0 for all negative $x$, so a unit whose inputs are all negative stops learning. The slope of swish
+# is 0 at one point only.
 #
 # ## The 3x3 convolution: nine shifted products
 #
@@ -231,9 +229,9 @@ plt.show()
 #
 # $$y[p] = b + \sum_s x[p + s]\, w[s].$$
 #
-# Each $w[s]$ is a matrix from input to output channels: nine linear layers, on nine shifted copies of the
-# input, added up. The rule again, for one shift: $\sum_p \langle dy[p],\, \delta x[p + s]\, w[s] \rangle$.
-# Call the pixel that is read $q = p + s$, so that $p = q - s$:
+# Each $w[s]$ is a matrix from input to output channels: the layer is the sum of nine linear layers, each on a shifted
+# copy of the input. By the rule above, one shift contributes $\sum_p \langle dy[p],\, \delta x[p + s]\, w[s]
+# \rangle$. Call the pixel that is read $q = p + s$, so that $p = q - s$:
 #
 # $$\begin{align*}
 # dx[q] &= \sum_s dy[q - s]\, w[s]^T \\
@@ -242,8 +240,8 @@ plt.show()
 # \end{align*}$$
 #
 # The input's gradient is a convolution, too: of $dy$, **with every shift reversed and every matrix
-# transposed**. Forget either, and the network still learns something, only not well; that is why it must be
-# checked.
+# transposed**. If either is forgotten, the network still learns, but worse; the experiment at the end of this lesson
+# measures how much. Such a mistake raises no error, so only a gradient check finds it reliably.
 
 
 # %%
@@ -283,9 +281,9 @@ print("by hand and package agree; gradient checks of x, w, b:", *(f"{e:.0e}" for
 assert max(errors) < 1e-6
 
 # %% [markdown]
-# See the reversal with your eyes. The kernel below is the letter L. Forward, one bright pixel paints it turned
-# by 180 degrees: the pixel above is the one that sees it below itself. Backward, a single $dy$ paints it upright:
-# those are the inputs which that output has read, with the weights it gave them.
+# The pictures show the reversal. The kernel is the letter L. Forward, a single bright pixel $x$ gives an L turned by
+# 180 degrees, because the output above it is the one that reads it with the lower weights. Backward, a single $dy$
+# gives the upright L: the inputs that this output has read, with the weights it gave them.
 
 # %% tags=["hide-input"]
 letter = np.array([[1, 0, 0], [1, 0, 0], [1, 1, 0.5]])[:, :, None, None]
@@ -311,7 +309,7 @@ plt.show()
 # interpolation, $y_{2i} = \frac{3}{4} x_i + \frac{1}{4} x_{i-1}$ and $y_{2i+1} = \frac{3}{4} x_i +
 # \frac{1}{4} x_{i+1}$, where beyond the border the border's pixel is repeated. Both are linear, $y = A x$,
 # so $\langle dy, A\, \delta x \rangle = \langle A^T dy, \delta x \rangle$: the backward pass is the transpose.
-# Read off each matrix by feeding the layer one bright pixel after another:
+# The columns of each matrix are the layer's answers to single bright pixels:
 
 
 # %%
@@ -329,12 +327,13 @@ assert np.allclose(d_up, up.T)
 assert np.allclose(matrix_of(average_pool_backward, 4) * 2, pool.T)
 
 # %% [markdown]
-# Every row adds up to 1: a grey plane stays grey. Every *column* adds up to 2, in two dimensions to 4. So the
-# gradient grows on its way back through upsampling, and shrinks to a quarter through pooling. Somebody who
-# writes the backward pass as "the mean of the four" is wrong by that factor, and at the border by more.
+# Every row adds up to 1, so a constant plane stays constant. Every *column* adds up to 2, in two dimensions to 4. So
+# the backward pass of upsampling adds up the gradients of four pixels, and that of pooling hands a quarter to each of
+# four. Writing the backward pass of upsampling as "the mean of the four pixels" is wrong by a factor of 4, and at the
+# border by more.
 #
-# For linear layers there is a test without any finite difference, and so without its error: $\langle A x, y
-# \rangle = \langle x, A^T y \rangle$ must hold to the last digits.
+# Linear layers can be tested without finite differences, and so without their error: $\langle A x, y
+# \rangle = \langle x, A^T y \rangle$ must hold to rounding.
 
 # %%
 assert np.allclose(up.sum(axis=1), 1) and np.allclose(up.sum(axis=0), 2) and np.allclose(pool.sum(axis=0), 0.5)
@@ -359,29 +358,29 @@ for name, layer, backward, wrong in (
 # \sigma^2 &= \frac{1}{n} \sum_i (x_i - \mu)^2 + \varepsilon
 # \end{align*}$$
 #
-# Now a change of one $x_i$ moves $\mu$ and $\sigma$, and through them every $y$. Patience. Write $m(a)$ for
-# the mean of $a$ over the pixels. From the formula for $\sigma^2$,
+# A change of one $x_i$ changes $\mu$ and $\sigma$, and through them every $y$. Write $m(a)$ for the mean of $a$
+# over the pixels. From the formula for $\sigma^2$,
 #
 # $$\begin{align*}
 # 2 \sigma\, \delta\sigma &= 2\, m\big((x - \mu)(\delta x - \delta\mu)\big) = 2\, m\big((x - \mu)\, \delta x\big) \\
 # \delta\sigma &= m(y\, \delta x)
 # \end{align*}$$
 #
-# for $x - \mu$ has mean 0, and $\delta\mu$ is the same for all pixels. Then
+# because $x - \mu$ has mean 0 and $\delta\mu$ is the same for all pixels. Then
 #
 # $$\begin{align*}
 # \delta y &= \frac{\delta x - \delta \mu}{\sigma} - \frac{x - \mu}{\sigma}\, \frac{\delta\sigma}{\sigma} \\
 # &= \frac{1}{\sigma} \big(\delta x - m(\delta x) - y\, m(y\, \delta x)\big)
 # \end{align*}$$
 #
-# In $\langle dy, \delta y \rangle$ each of the three terms can be read from the other side: $\langle dy,
-# m(\delta x) \rangle$ and $\langle m(dy), \delta x \rangle$ are both $n$ times the product of the two means,
-# and likewise for the last. The matrix is symmetric:
+# In $\langle dy, \delta y \rangle$ the roles of $dy$ and $\delta x$ can be exchanged in each of the three terms:
+# $\langle dy, m(\delta x) \rangle$ and $\langle m(dy), \delta x \rangle$ are both $n$ times the product of the two
+# means, and the last term works the same way. The matrix of derivatives is symmetric:
 #
 # $$dx = \frac{1}{\sigma} \big(dy - m(dy) - y\, m(y\, dy)\big).$$
 #
-# In words: from $dy$ everything is taken away that would only shift or only scale the channel. Shifts and
-# scales are what the layer removes; nothing before it can be to blame for them.
+# In words: the parts of $dy$ that would shift or scale the whole channel are removed. The layer removes every shift
+# and scale from $x$, so no change of $x$ can cause them.
 
 # %%
 x = 3 * rng.standard_normal((3, 4, 5, 2)) + 1
@@ -404,14 +403,13 @@ assert np.allclose(by_hand, dx) and np.abs(mean(dx)).max() < 1e-12
 
 # %% [markdown]
 # **Group normalisation** ([Wu and He 2018](https://arxiv.org/abs/1803.08494)), which the package also has,
-# takes the mean over other numbers: eight channels of *one* sample. Nothing in the derivation used which
-# numbers $m$ averages, so the backward pass is the same line with another mean. It has one merit: a sample
-# does not see the others of its batch, so that it is the same in training and in sampling, and with a batch
-# of one.
+# takes the mean over other numbers: eight channels of *one* sample. The derivation did not use which numbers $m$
+# averages, so the backward pass is the same line with another mean. Its advantage: the result for a sample does not
+# depend on the other samples of the batch, so it is the same in training and in sampling, and with a batch of one.
 
 # %%
 wide = rng.standard_normal((3, 4, 5, 16))
-others = np.concatenate([wide[:1], 5 * wide[1:]])  # the first sample in other company
+others = np.concatenate([wide[:1], 5 * wide[1:]])  # the first sample, with other samples in its batch
 for name, layer, backward in (
     ("batch norm", batch_norm, batch_norm_backward),
     ("group norm", group_norm, group_norm_backward),
@@ -419,11 +417,11 @@ for name, layer, backward in (
     moved = np.abs(layer(others)[0][0] - layer(wide)[0][0]).max()
     norm_cache = layer(wide)[1]
     (error,) = gradient_error(lambda x: layer(x)[0], lambda dy: [backward(dy, norm_cache)], [wide], rng)  # noqa: B023
-    print(f"{name}: gradient check {error:.0e}; in other company the first sample moves by {moved:.2f}")
+    print(f"{name}: gradient check {error:.0e}; in another batch the first sample changes by {moved:.2f}")
     assert error < 1e-6 and (moved > 0.5 if layer is batch_norm else moved == 0)
 
 # %% [markdown]
-# ## A check that lies
+# ## A check that accepts wrong answers
 #
 # Many gradient checks take the sum of all outputs as the loss: $dy$ is all ones. Run that check on the right
 # backward pass and on four wrong ones, and beside it the one with a random $dy$. A cross means that the check
@@ -455,59 +453,60 @@ assert verdicts["the right one"] == [False, False] and verdicts["no mean term"] 
 assert all(verdicts[name] == [False, True] for name in ("returns zeros", "wrong sign", "no variance term"))
 
 # %% [markdown]
-# A backward pass that returns zeros passes the all-ones check; so do two others. The reason stands above: an
-# all-ones $dy$ asks what would shift the outputs, and nothing can, so the right answer is 0. Layer
-# normalisation and softmax have the same blind spot. **A check is only as good as its $dy$: draw it at random.**
-#
-# ## Half the multiplications
-#
-# The rule has one more use. Four outputs of a filter with three taps cost 12 multiplications:
-#
-# $$y_i = x_i w_0 + x_{i+1} w_1 + x_{i+2} w_2, \qquad i = 0, \dots, 3.$$
-#
-# First a different problem: multiply a polynomial of degree 2 by one of degree 3. The product has degree 5,
-# and six values determine it. So evaluate both factors at six points, multiply the *values*, six
-# multiplications, and interpolate: $c = E_6^{-1} \big[(E_3 a) * (E_4 b)\big]$, where $E_k$ takes $k$
-# coefficients to values at $0, 1, -1, 2, -2$ and, as the sixth, the leading coefficient ("at infinity").
-#
-# And now the rule: keep $a = w$, let $b$ be the input, and ask for the *backward pass* of $c = T b$ towards
-# $b$. Since $c_{i + k} = \sum w_k b_i$, it is $db_i = \sum_k w_k\, dc_{i + k}$: a sliding filter! Transposing
-# the formula gives the filter with six multiplications,
-#
-# $$y = E_4^T \big[(E_3 w) * (E_6^{-T} x)\big].$$
-#
-# That is Winograd's $F(4, 3)$. Moving a factor from $x$'s matrix to $w$'s makes the former integers.
-
-# %%
-a = rng.standard_normal(6)
-taps = rng.standard_normal(3)
-fast = winograd.A_T @ ((winograd.G @ taps) * (winograd.B_T @ a))
-assert np.allclose(fast, np.correlate(a, taps)) and len(winograd.G) == 6 and fast.size * taps.size == 12
-assert np.allclose(winograd.B_T, np.round(winograd.B_T))
-print("B transposed, from 6 inputs to 6 points:")
-print(np.round(winograd.B_T).astype(int))
+# A backward pass that returns zeros passes the all-ones check, and so do two other wrong ones. The reason was derived
+# above: $\langle 1, y \rangle$ is the sum of the outputs, which is always 0, so its gradient is 0. Layer
+# normalisation and softmax have the same property. **Draw $dy$ at random.**
 
 # %% [markdown]
-# Here an "$x_i$" may be a whole row of pixels with all their channels, and "times" a matrix product. Then the
-# three small matrices cost next to nothing, and half of the large products are gone. The price is rounding:
-
-# %%
-size = (1, 64, 32, 32)
-big = [(c * rng.standard_normal(shape)) for shape, c in ((size, 1), ((3, 3, 32, 32), 1 / 17), ((32,), 1))]
-exact = conv2d(*big)[0]
-errors = {}
-for name, function in (("nine taps", conv2d), ("Winograd", winograd.conv2d)):
-    found = function(*(array.astype(np.float32) for array in big))[0]
-    errors[name] = np.abs(found - exact).max() / np.abs(exact).max()
-    print(f"{name:9} in float32: relative error {errors[name]:.0e}")
-assert 2 < errors["Winograd"] / errors["nine taps"] < 50 and errors["Winograd"] < 1e-5
-
-# %% [markdown]
-# ## All together: a network that takes noise away
+# ## All together: a network that removes noise
 #
-# The backward pass of a chain of layers is the chain of their backward passes, last layer first. With four
-# layers that is already a denoiser. Its task is this course's: a log-mel spectrogram with noise added,
-# $x_t = 0.8\, x_0 + 0.6\, \epsilon$, and the network is to say what the noise $\epsilon$ was.
+# The backward pass of a chain of layers is the chain of their backward passes, the last layer first. Four layers are
+# enough for a denoiser. Its input is a log-mel spectrogram with added noise, $x_t = 0.8\, x_0 + 0.6\, \epsilon$, and
+# it predicts the noise $\epsilon$. In the picture, the forward pass runs down on the left, and the backward pass up on
+# the right. Each layer hands its cache across, and its backward pass also returns the gradients of its weights.
+
+# %% tags=["hide-input"]
+layers = [
+    ("conv2d", "x, w1", "dw1, db1"),
+    ("batch_norm", "y, std", ""),
+    ("swish", "x", ""),
+    ("conv2d", "x, w2", "dw2, db2"),
+]
+fig, ax = plt.subplots(figsize=(6, 4.9))
+ax.set(xlim=(0, 6), ylim=(-5.6, 0.9))
+ax.axis("off")
+forward_arrow = {"arrowprops": {"arrowstyle": "-|>", "color": "#0072B2", "linewidth": 1.6}}
+backward_arrow = {"arrowprops": {"arrowstyle": "-|>", "color": "#D55E00", "linewidth": 1.6}}
+across = {"arrowprops": {"arrowstyle": "-|>", "color": "#666666", "linestyle": "--"}}
+box = {
+    "ha": "center",
+    "va": "center",
+    "bbox": {"boxstyle": "round,pad=0.4", "facecolor": "white", "edgecolor": "#333333"},
+}
+for row, (name, kept, gradients) in enumerate(layers):
+    ax.text(1, -row - 0.3, name, **box)
+    ax.text(3.9, -row - 0.3, f"{name}_backward", **box)
+    ax.annotate("", (2.75, -row - 0.3), (1.75, -row - 0.3), **across)
+    ax.text(2.2, -row - 0.15, kept, ha="center", fontsize=9, color="#333333")
+    ax.annotate("", (1, -row - 1.05), (1, -row - 0.55), **forward_arrow)
+    ax.annotate("", (3.9, -row - 0.55), (3.9, -row - 1.05), **backward_arrow)
+    if gradients:
+        ax.annotate("", (5.25, -row - 0.3), (4.95, -row - 0.3), **backward_arrow)
+        ax.text(5.3, -row - 0.3, gradients, va="center", fontsize=9.5)
+ax.annotate("", (1, -0.05), (1, 0.5), **forward_arrow)
+ax.annotate("", (3.9, 0.5), (3.9, -0.05), **backward_arrow)
+for at, text in (((1, 0.65), "x_t"), ((3.9, 0.65), "dx")):
+    ax.text(*at, text, ha="center", va="center")
+for row, text in enumerate(("h", "h", "h", "prediction")):
+    ax.text(0.9, -row - 0.8, text, ha="right", va="center", fontsize=9)
+    ax.text(4.0, -row - 0.8, "d_prediction" if row == 3 else "dh", ha="left", va="center", fontsize=9)
+ax.text(2.45, -4.3, "mean_squared_error", **(box | {"fontsize": 10}))
+ax.annotate("", (1.5, -4.3), (1, -4.05), **forward_arrow)
+ax.annotate("", (3.9, -4.05), (3.4, -4.3), **backward_arrow)
+ax.annotate("", (2.45, -5.1), (2.45, -4.55), **forward_arrow)
+ax.text(2.45, -5.3, "loss", ha="center", va="center")
+ax.set_title("forward pass (down), caches (dashed), backward pass (up)")
+plt.show()
 
 
 # %%
@@ -521,7 +520,7 @@ def predict(params, x):
 
 
 def predict_backward(dy, caches):
-    """The same, read from the bottom to the top."""
+    """The backward passes of the same layers, in reverse order."""
     dh, last = conv2d_backward(dy, caches.pop())
     dh = swish_backward(dh, caches.pop())
     dh = batch_norm_backward(dh, caches.pop())
@@ -560,8 +559,8 @@ for name, error in zip(("x", *shapes), gradient_error(forward, backward, argumen
 assert np.abs(backward(rng.standard_normal((2, 6, 5, 1)))[2]).max() < 1e-12
 
 # %% [markdown]
-# The gradient of `b1` is 0, and so are both sides of its check: batch normalisation takes away what a bias
-# adds. Now train, by the plainest of rules: from each weight subtract a little of its gradient.
+# The gradient of `b1` is 0, and so are both sides of its check: batch normalisation removes what a bias adds. Now
+# train with gradient descent: subtract from each weight a small multiple of its gradient.
 
 
 # %%
@@ -574,7 +573,7 @@ def music(seconds):
 picture = music(10)
 centre, spread = picture.mean(), picture.std()
 x0 = ((picture - centre) / spread)[None, :, :, None].astype(np.float32)
-lesson, exam = x0[:, :320], x0[:, 320:]  # it is tested on music it has not seen
+train, test = x0[:, :320], x0[:, 320:]  # of the same tune: the last 3.6 s are not trained on
 
 
 def noisy(x0, rng):
@@ -583,51 +582,59 @@ def noisy(x0, rng):
 
 
 steps, rate = (30 if FAST else 250), 0.05
-losses = []
-for _ in range(steps):
-    x_t, eps = noisy(lesson, rng)
-    prediction, caches = predict(params, x_t)
-    loss, d_prediction = mean_squared_error(prediction, eps)
-    _, grads = predict_backward(d_prediction, caches)
-    for name, grad in grads.items():
-        params[name] -= np.float32(rate) * grad
-    losses.append(loss)
 
-x_t, eps = noisy(exam, np.random.default_rng(1))
+
+def trained(params, predict_backward, rng):
+    """Gradient descent. Returns the trained parameters and the loss of each step."""
+    params, losses = {name: value.copy() for name, value in params.items()}, []
+    for _ in range(steps):
+        x_t, eps = noisy(train, rng)
+        prediction, caches = predict(params, x_t)
+        loss, d_prediction = mean_squared_error(prediction, eps)
+        _, grads = predict_backward(d_prediction, caches)
+        for name, grad in grads.items():
+            params[name] -= np.float32(rate) * grad
+        losses.append(loss)
+    return params, losses
+
+
+start = params
+params, losses = trained(start, predict_backward, np.random.default_rng(0))
+x_t, eps = noisy(test, np.random.default_rng(1))
 prediction = predict(params, x_t)[0]
 cleaned = (x_t - 0.6 * prediction) / 0.8
 final = mean_squared_error(prediction, eps)[0]
-print(f"loss {losses[0]:.2f} -> {losses[-1]:.2f} after {steps} steps; on new music {final:.2f}")
+print(f"loss {losses[0]:.2f} -> {losses[-1]:.2f} after {steps} steps; on the rest of the tune {final:.2f}")
 assert abs(losses[0] - 1) < 0.05 and losses[-1] < (0.8 if FAST else 0.4) and final < (0.9 if FAST else 0.45)
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(6, 2.6))
 ax.plot(losses)
 ax.axhline(1, color="#999999", linewidth=0.8)
-ax.set(xlabel="step", ylabel="mean squared error", ylim=(0, 1.1), title="grey: what predicting 0 costs")
+ax.set(xlabel="step", ylabel="mean squared error", ylim=(0, 1.1), title="grey: the loss of predicting 0")
 plt.show()
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(3, 1, figsize=(6, 6.6), sharex=True)
-for ax, plane, name in zip(axes, (exam, x_t, cleaned), ("the music", "with noise", "cleaned"), strict=True):
+for ax, plane, name in zip(axes, (test, x_t, cleaned), ("the music", "with noise", "cleaned"), strict=True):
     ax.imshow(plane[0, ..., 0].T, extent=(0, plane.shape[1] / 50, 0, 128), vmin=-2.5, vmax=2.5)
     ax.set(title=name, ylabel="mel bin")
 axes[-1].set_xlabel("time (s)")
 plt.show()
 
 # %% [markdown]
-# It has learnt that music is smooth along time and noise is not, from nothing but the numbers that our four
-# backward passes handed down. Listen, through lesson 02's Griffin-Lim:
+# The network has learnt that music changes slowly along time and noise does not. Listen, through lesson 02's
+# Griffin-Lim:
 
 # %%
-for plane, name in ((exam, "The music, from its spectrogram"), (x_t / 0.8, "With noise"), (cleaned, "Cleaned")):
+for plane, name in ((test, "The music, from its spectrogram"), (x_t / 0.8, "With noise"), (cleaned, "Cleaned")):
     log_mels = np.minimum(plane[0, ..., 0] * spread + centre, picture.max())
     heard = griffin_lim(log_mels, 4 if FAST else 32)
     sound(0.05 * heard / np.sqrt(np.mean(heard**2)), name)
 
 # %% [markdown]
-# Each output pixel sees 5 x 5 inputs, a tenth of a second. That is enough to clean a little, and far too little
-# to compose. Lesson 06 lets every pixel see every other; lesson 07 makes the network deep.
+# Each output pixel sees 5 x 5 inputs, a tenth of a second. That is enough to remove some noise, and far too little
+# to generate a melody. Lesson 06 lets every pixel see every other; lesson 07 makes the network deep.
 #
 # ## Common mistakes
 #
@@ -636,7 +643,7 @@ for plane, name in ((exam, "The music, from its spectrogram"), (x_t / 0.8, "With
 # | shapes fit, the loss falls slowly | a missing transpose where two widths are equal: check with unequal ones |
 # | `dw` right, `dx` wrong | the kernel was not reversed for the input's gradient |
 # | a check passes, training does nothing | $dy$ was all ones: draw it at random |
-# | the error is 1e-3 whatever you do | the check runs in float32 |
+# | the error stays near 1e-3 | the check runs in float32 |
 # | the error grows as the step shrinks | rounding: take a larger step, or a higher order |
 # | the error is a round number, 0.75 or 3 | a factor of 4: a mean in the place of a sum, or the reverse |
 # | fine with one sample, wrong with two | a mean or a sum over the wrong axes |
@@ -666,13 +673,62 @@ for ax, (plane, title) in zip((axes[0, 1], axes[1, 1]), planes, strict=True):
 plt.show()
 
 # %% [markdown]
+# Then write a test, `test_batch_norm_backward`. The check runs it on twelve wrong backward passes and says how many it
+# finds.
+#
 # **Predict, then run.** (1) What does the gradient check of `conv2d_backward` report if one tap of nine is
 # wrong by a thousandth? (2) Is the gradient of `b1` zero if group normalisation takes the place of batch
 # normalisation? Write your answers down first.
+
+# %% tags=["answer"]
+generator = np.random.default_rng(2)
+w_wrong = w3.copy()
+w_wrong[0, 1] *= 1.001
+image = generator.standard_normal((2, 5, 4, 3))
+(small,) = gradient_error(
+    lambda image: conv2d(image, w3, b)[0], lambda dy: [conv2d_backward(dy, (image, w_wrong))[0]], [image], generator
+)
+print(f"(1) one tap wrong by a thousandth: error {small:.0e}, far above 1e-6")
+assert 1e-5 < small < 1e-2
+h, first = conv2d(generator.standard_normal((2, 6, 5, 1)), generator.standard_normal((3, 3, 1, 16)), np.zeros(16))
+h, second = group_norm(h)
+dh = group_norm_backward(generator.standard_normal(h.shape), second)
+largest = np.abs(conv2d_backward(dh, first)[1]["b"]).max()
+print(
+    f"(2) with group normalisation the largest gradient of b1 is {largest:.2f}: it removes the mean of eight channels,"
+)
+print("    and so not what one channel's bias adds")
+assert largest > 0.1
+
+# %% [markdown]
+# ## Experiment
 #
-# **Experiment.** Forget the reversal in the input's gradient of the *second* convolution and train. How much
-# worse does the denoiser get? Write the two losses, and one sentence on why such a bug is hard to notice.
-#
+# Forget the reversal in the input's gradient of the *second* convolution, and train with `trained`, from the same
+# start and with the same noise. How much worse is the denoiser? Write the losses and your conclusion into the form
+# EXPERIMENT at the end of `exercise.py`.
+
+
+# %% tags=["answer"]
+def not_reversed(dy, caches):
+    dh, last = conv2d_backward(dy, caches[3])
+    h, w = caches[3]
+    dh = conv2d_backward(dy, (h, w[::-1, ::-1]))[0]
+    dh = batch_norm_backward(swish_backward(dh, caches[2]), caches[1])
+    dx, first = conv2d_backward(dh, caches[0])
+    return dx, {"w1": first["w"], "b1": first["b"], "w2": last["w"], "b2": last["b"]}
+
+
+wrongly, _ = trained(start, not_reversed, np.random.default_rng(0))
+worse = mean_squared_error(predict(wrongly, x_t)[0], eps)[0]
+print(f"loss on the rest of the tune: right {final:.3f}, not reversed {worse:.3f}")
+assert FAST or 1.03 * final < worse < 1.15 * final  # 1.07 to 1.10 with three seeds
+
+# %% [markdown] tags=["answer"]
+# The loss rises by less than a tenth. Without a right version to compare with, nobody would notice: the loss falls
+# smoothly, and the pictures look cleaned. The second layer has its right gradient, and the first learns from one that
+# is right in the kernel's middle. Only the gradient check shows the mistake, at once and without training.
+
+# %% [markdown]
 # ## Sources
 #
 # - D. Rumelhart, G. Hinton, R. Williams (1986), [Learning representations by back-propagating
@@ -681,4 +737,3 @@ plt.show()
 # - Y. Wu, K. He (2018), [Group normalization](https://arxiv.org/abs/1803.08494).
 # - P. Ramachandran, B. Zoph, Q. Le (2017), [Searching for activation functions](https://arxiv.org/abs/1710.05941):
 #   swish.
-# - A. Lavin, S. Gray (2016), [Fast algorithms for convolutional neural networks](https://arxiv.org/abs/1509.09308).

@@ -67,3 +67,20 @@ def test_adamw(adamw):
     there is no gradient; what happens in a second step that has no gradient at all.
     """
     raise NotImplementedError
+
+
+EXPERIMENT = """
+How long should the memory of the average be? 120 steps on the short clips, noise loss at alpha_bar = 0.4.
+
+| decay | remembers (steps) | noise loss |
+|---|---|---|
+| 0 (the last weights) | 1 | ? |
+| 0.9 | ? | ? |
+| 0.97 | ? | ? |
+| 0.99 | ? | ? |
+| 0.999 | ? | ? |
+
+The share of the untrained start in the average of decay d after n steps is: ?
+The memory should be about this part of the run: ?
+Why: ?
+"""

@@ -1,14 +1,14 @@
 # %% [markdown]
 # # Training, and how to tell that it works
 #
-# A training run prints one number again and again, and the number hardly says whether there will be music.
-# This lesson trains a network on five tunes while you watch, and learns to read what it prints: what a
-# network scores that knows nothing, what the loss hides, why the weights are averaged, and how to tell a
-# network that composes from one that memorises.
+# A training run prints its loss at every step, and the loss alone does not say whether the network will make music.
+# This lesson trains a network on five tunes and shows how to read the numbers: the loss of a network that has learnt
+# nothing, what the mean loss hides, why the weights are averaged, and how to tell a network that composes from one that
+# memorises.
 #
-# You need the forward process (lesson 03), the network (lesson 07), and what backpropagation is for (lesson
-# 05). The lesson runs for about four minutes on two quiet cores; nearly all of it is training. The run is
-# kept in `build/lessons/run`: lesson 09 listens to it.
+# You need the forward process (lesson 03), the network (lesson 07) and backpropagation (lesson 05). Nearly all of the
+# lesson's time, some minutes, is training. The run is kept in `build/lessons/run`, and lesson 09 generates music with
+# it.
 
 # %%
 import dataclasses
@@ -38,8 +38,7 @@ from ddim_from_scratch.spectrogram.config import Config
 from ddim_from_scratch.spectrogram.data import load_windows
 from ddim_from_scratch.spectrogram.model import Model
 from ddim_from_scratch.spectrogram.system import Batch, Training
-from ddim_from_scratch.training.checkpoint import checkpoint_path, save_checkpoint
-from ddim_from_scratch.training.log import Log
+from ddim_from_scratch.training.checkpoint import Log, checkpoint_path, save_checkpoint
 from ddim_from_scratch.training.loop import checkpoint
 from ddim_from_scratch.training.optim import BETA_1, BETA_2, adamw, update_average, warmup_decay
 from lessons import FAST, show_answer, show_source, sound
@@ -51,11 +50,10 @@ RUN = BUILD / ("run-fast" if FAST else "run")
 # %% [markdown]
 # ## The music, and the run
 #
-# Six tracks of half a minute on plucked strings. Five are trained on, each of them another old tune. The
-# sixth is kept apart: a second performance of the Ode to Joy, in another key and at another tempo. It tests
-# whether the network has learnt more than these five recordings; it is no test of unknown tunes. Cut into
-# windows of 1.28 s, the log-mels are
-# standardised: every mel bin has mean 0 and variance 1 over the training windows.
+# There are six tracks of half a minute on plucked strings. The network is trained on five of them, five old tunes. The
+# sixth is held out: a second performance of the Ode to Joy, in another key and at another tempo. It tests whether the
+# network has learnt more than five recordings. It does not test unknown tunes. The log-mels are cut into windows of
+# 1.28 s and standardised: every mel bin has mean 0 and variance 1 over the training windows.
 
 # %%
 music = BUILD / "music" / "genres" / "plucked"
@@ -84,21 +82,21 @@ scaler = windows.scaler()
 clips = scaler.standardise(windows.take(np.arange(len(windows))))[..., None]
 apart = scaler.standardise(every.take(np.flatnonzero(is_apart)))[..., None]
 print("training windows (windows, frames, mel bins, 1):", clips.shape)
-print("kept apart:                                     ", apart.shape)
+print("held out:                                       ", apart.shape)
 assert abs(clips.mean()) < 1e-3 and abs(clips.var() - 1) < 1e-3 and len(clips) == 225
 
 # %% [markdown]
-# ## What knowing nothing scores
+# ## The loss of a network that has learnt nothing
 #
-# One step of training draws a few windows, a noise level for each, and noise; shows the network the noisy
-# windows; and moves its weights a little so that it would have done better. With $\bar\alpha$ the share of
-# signal that is left,
+# One step of training draws a few windows, a noise level for each, and noise. The network gets the noisy windows, and
+# its weights move a little in the direction that lowers the loss. With $\bar\alpha$ the share of signal that is left,
 #
 # $$x_t = \sqrt{\bar\alpha}\, x_0 + \sqrt{1 - \bar\alpha}\, \epsilon, \qquad
 # L = \operatorname{mean} (\hat\epsilon - \epsilon)^2.$$
 #
-# The noise $\epsilon$ has variance 1. So a network that says zero, whatever it is shown, has $L = 1$; in
-# absolute errors, which the Keras example trains on, it has $\operatorname{E} |\epsilon| = \sqrt{2/\pi}$:
+# The noise $\epsilon$ has variance 1. So a network that predicts zero for every input has $L = 1$. The
+# [Keras example](https://keras.io/examples/generative/ddim/) trains on absolute errors; there it has
+# $\operatorname{E} |\epsilon| = \sqrt{2/\pi}$:
 
 # %%
 rng = np.random.default_rng(0)
@@ -109,16 +107,16 @@ print(f"predicting zero: {squared:.3f} mean squared, {absolute:.4f} mean absolut
 assert abs(squared - 1) < 0.01 and abs(absolute - np.sqrt(2 / np.pi)) < 0.003
 
 # %% [markdown]
-# A fresh network *does* say zero, since its last layer begins with zeros. **The loss of the first step is
-# therefore 1, and a loss that stays at 1 has learnt nothing.** Our run trains on
+# A fresh network *does* predict zero, since its last layer begins with zeros. **So the loss of the first step is 1, and
+# as long as it stays at 1 the network learns nothing.** Our run trains on
 #
 # $$v = \sqrt{\bar\alpha}\, \epsilon - \sqrt{1 - \bar\alpha}\, x_0$$
 #
-# instead of $\epsilon$ ([Salimans and Ho 2022](https://arxiv.org/abs/2202.00512); why, we shall see). Data
-# and noise have variance 1, so $v$ has, too, and the rule is
-# the same. But what is logged is the error of the *noise*, $\hat\epsilon = \sqrt{\bar\alpha}\, \hat v +
-# \sqrt{1 - \bar\alpha}\, x_t$, and for that $\hat v = 0$ is no bad guess: its error is $\bar\alpha$ (put it
-# in). On average over the noise levels of training that is
+# instead of $\epsilon$ ([Salimans and Ho 2022](https://arxiv.org/abs/2202.00512); a section below shows why). Data and
+# noise have variance 1, so $v$ has variance 1, too, and predicting $v = 0$ has the loss 1. But the log holds the error
+# of the *noise*, $\hat\epsilon = \sqrt{\bar\alpha}\, \hat v + \sqrt{1 - \bar\alpha}\, x_t$.
+#
+# **Predict.** Put $\hat v = 0$ into this formula. What is the mean square of $\hat\epsilon - \epsilon$?
 
 # %%
 levels = config.noise_schedule.draw(100_000, rng)
@@ -134,18 +132,21 @@ show_source(Schedule.draw)
 show_answer(eps_of_velocity)
 
 # %% [markdown]
+# The error is $\bar\alpha$: $\hat\epsilon - \epsilon = \sqrt{1 - \bar\alpha}\, \sqrt{\bar\alpha}\, x_0 -
+# \bar\alpha\, \epsilon$, and its variance is $(1 - \bar\alpha) \bar\alpha + \bar\alpha^2$.
+#
 # ## A step
 #
-# Here is the whole of it. The network and its gradient are lessons 05 to 07; what is new are the last lines,
-# `adamw` and two moving averages. All weights lie in one vector, `params.flat`, and so does their gradient.
+# This is one step of training. Lessons 05 to 07 explain the network and its gradient. The last lines are new: `adamw`
+# and two moving averages. All weights lie in one vector, `params.flat`, and so does their gradient.
 
 # %%
 show_source(Training.step)
 
 # %% [markdown]
-# **AdamW** ([Loshchilov and Hutter 2019](https://arxiv.org/abs/1711.05101)) keeps two averages of each
-# weight's gradient $g$, of $g$ and of $g^2$, and divides one by the root
-# of the other:
+# **AdamW** ([Loshchilov and Hutter 2019](https://arxiv.org/abs/1711.05101), after [Kingma and Ba
+# 2015](https://arxiv.org/abs/1412.6980)) keeps two averages for each weight, of its gradient $g$ and of $g^2$, and
+# divides one by the root of the other:
 #
 # $$m \leftarrow \beta_1 m + (1 - \beta_1) g,$$
 #
@@ -154,10 +155,10 @@ show_source(Training.step)
 # $$\theta \leftarrow (1 - \eta \lambda)\, \theta - \eta\, \frac{\hat m}{\sqrt{\hat v}}, \quad
 # \hat m = \frac{m}{1 - \beta_1^n}, \ \hat v = \frac{v}{1 - \beta_2^n}$$
 #
-# in step $n$. Three things to see. A gradient a thousand times as large gives the *same* step: with a learning
-# rate $\eta$, weights move by about $\eta$ a step. Both averages begin at 0, and the divisions in the last
-# line correct that (leave them out, and the first step is three times as long). And the decay $\lambda$, the
-# W, pulls at the weight itself and not through $g$, where it would be divided by $\sqrt{\hat v}$ like the rest.
+# in step $n$.
+#
+# **Predict.** (1) The gradient is a thousand times as large. How much longer is the first step? (2) Leave out the two
+# divisions that turn $m$ into $\hat m$ and $v$ into $\hat v$. How long is the first step now?
 
 # %%
 first_steps = {}
@@ -174,9 +175,14 @@ assert 3.1 < uncorrected < 3.2
 show_answer(adamw)
 
 # %% [markdown]
+# A gradient that is a thousand times as large gives the *same* step: weights move by about the learning rate $\eta$.
+# Both averages begin at 0, and the two divisions correct that. Without them the first step is three times as long. The
+# decay $\lambda$ (the W in AdamW) shrinks the weight directly. If it were added to $g$, it would be divided by
+# $\sqrt{\hat v}$ like everything else.
+#
 # ## Train
 #
-# The loop around it could not be simpler. We keep copies of the state from along the way, to look at later.
+# The loop is short. It keeps copies of the state at some steps, to look at later.
 
 
 # %%
@@ -199,7 +205,7 @@ moments_to_keep = (1, 3, 6, 12, 24) if FAST else (10, 30, 100, 300, 800, 900, 10
 state, losses, kept = fit(config, clips, STEPS, moments_to_keep)
 
 # %% [markdown]
-# And keep it, as `python -m ddim_from_scratch.train` would, so that all its commands work with this run.
+# The run is saved as `python -m ddim_from_scratch.train` saves its runs, so all commands work with it.
 
 # %%
 RUN.mkdir(parents=True, exist_ok=True)
@@ -213,7 +219,7 @@ log.write()
 # %% [markdown]
 # ## A healthy curve
 #
-# Each dot is a step, the line their mean over 50.
+# Each dot is a step. The line is the mean of 50 steps.
 
 
 # %%
@@ -239,20 +245,20 @@ print(f"step 1: {losses[0, 0]:.3f}; mean of the first 5: {losses[:5, 0].mean():.
 print(f"the last 200: mean {tail.mean():.3f}, from {tail.min():.3f} to {tail.max():.3f}")
 if not FAST:
     print(f"of these, the first 100: {tail[:100].mean():.3f}; the last 100: {tail[100:].mean():.3f}")
-    assert tail.mean() < 0.12 and tail.max() > 4 * tail.min()
+    assert tail.mean() < 0.12 and tail.max() > 4 * tail.min() and losses[50:100, 0].mean() < 0.6 * levels.mean()
+    assert abs(tail[:100].mean() / tail[100:].mean() - 1) < 0.25
     assert abs(losses[:5, 0].mean() - levels.mean()) < 0.2
 
 # %% [markdown]
-# Health looks like this: it *begins* where knowing nothing is, falls within the first 50 steps, and then goes
-# down slowly, for as long as you have patience. The dots never stop jumping, over more than a factor of 4:
-# that is not trouble, it is the noise levels that each step happens to draw. Four windows with much noise are
-# an easy step, four with little a hard one. So never judge by a step; compare means, and even those of 100
-# steps waver by a few percent.
+# This is a healthy curve. It *begins* at the loss of a network that has learnt nothing, falls within the first 50
+# steps, and then goes down slowly. Single steps differ by more than a factor of 4. That is normal: each step draws
+# other noise levels, and four windows with much noise are easier than four with little. So compare means, not steps.
+# Even the means of 100 steps differ by a few percent.
 #
 # ## The loss at each noise level
 #
-# What is easy? Take one noise level at a time: the same windows, the same noise, and the averaged
-# weights. A network that knows nothing but the variance says $\hat v = 0$ and loses $\bar\alpha$.
+# Take one noise level at a time: the same windows, the same noise, and the averaged weights. A network that predicts
+# $\hat v = 0$ has the loss $\bar\alpha$.
 
 
 # %%
@@ -272,12 +278,12 @@ some, others = clips[::15], apart[::3]  # 15 windows each
 grid = np.linspace(0.195, 0.933, 4 if FAST else 9) ** 2
 by_level = {
     "training windows": [eps_loss(state["average"], config, some, ab) for ab in grid],
-    "kept apart": [eps_loss(state["average"], config, others, ab) for ab in grid],
+    "held out": [eps_loss(state["average"], config, others, ab) for ab in grid],
 }
 print("alpha_bar         " + " ".join(f"{ab:6.2f}" for ab in grid))
 for name, row in by_level.items():
     print(f"{name:18}" + " ".join(f"{loss:6.3f}" for loss in row))
-ratio = np.array(by_level["kept apart"]) / by_level["training windows"]
+ratio = np.array(by_level["held out"]) / by_level["training windows"]
 if not FAST:
     assert np.all(np.array(by_level["training windows"]) < 0.5 * grid)
     assert np.all(np.diff(by_level["training windows"]) > 0) and np.all(ratio < 1.5)
@@ -287,28 +293,33 @@ fig, ax = plt.subplots(figsize=(6, 3))
 for (name, row), marker in zip(by_level.items(), "os", strict=True):
     ax.plot(grid, row, marker + "-", markersize=4, label=name)
 ax.plot(grid, grid, "--", color="#333333", linewidth=1, label=r"predicting $v = 0$: $\bar\alpha$")
-ax.set(xlabel=r"share of signal $\bar\alpha$", ylabel="noise loss", yscale="log", title="easy left, hard right")
+ax.set(
+    xlabel=r"share of signal $\bar\alpha$",
+    ylabel="noise loss",
+    yscale="log",
+    title="easy at the left, hard at the right",
+)
 ax.legend(fontsize=9)
 plt.show()
 
 # %% [markdown]
-# Where little signal is left, most of what the network sees *is* the noise, and a loss of 0.02 is no feat.
-# The curve is to be read against the dashed line, not against 0: our network is below half of it
-# everywhere. So a mean loss depends on the noise levels as much as on the network, and **losses of two runs
-# compare only if their schedules are the same.**
+# Where little signal is left, most of the input *is* the noise, and a loss of 0.02 is easy to reach. Compare the
+# curve with the dashed line, not with 0: our network is below half of the line everywhere. A mean loss therefore
+# depends on the noise levels as much as on the network. **Losses of two runs can be compared only if their schedules
+# are the same.**
 #
-# And the second line: on the tune in the other key the loss is nearly the same as on the training windows.
-# The network has not learnt the windows, but what strings are like. (Below is one that has: its loss on other
-# music is more than twice as large.) Keep such a track apart; it is the only way to know.
+# The second curve: on the held-out tune the loss is nearly the same as on the training windows. The network has not
+# memorised the windows, it has learnt how strings sound. (A section below shows a network that has memorised: its loss
+# on other music is more than twice as large.) Always hold out some music; without it you cannot see the difference.
 #
 # ## Why the weights are averaged
 #
-# Each step is a guess from four windows, and pushes the weights to and fro. Sampling uses their moving average,
+# Each step estimates the gradient from four windows, so the weights jitter. Sampling uses their moving average,
 #
 # $$\bar\theta \leftarrow d\, \bar\theta + (1 - d)\, \theta, \qquad d = 0.99,$$
 #
-# which remembers some $1 / (1 - d) = 100$ steps, and in which the to and fro cancels. Compare the two on
-# the same windows, noise and noise levels:
+# which remembers about $1 / (1 - d) = 100$ steps. The jitter cancels in it. Compare the two on the same windows, noise
+# and noise levels:
 
 # %%
 show_answer(update_average)
@@ -324,11 +335,11 @@ if not FAST:
     assert sum(averaged[-3:]) < 1.02 * sum(raw[-3:]) and averaged[2] > 1.2 * raw[2]
 
 # %% [markdown]
-# In the end the average is seldom worse than the last weights and mostly better, by some percent (see the
-# last three columns together), and it costs nothing. But look at the beginning: the average starts as the
-# *untrained* network, and after 100 steps a third of it is still that, $0.99^{100} = 0.37$. Whoever samples
-# early with a decay of 0.999 hears noise, and wrongly concludes that the training fails. So the package
-# begins with a short memory, unless told otherwise: after step $n$ the decay is
+# At the end of the run the average is as good as the last weights or a few percent better (take the last three columns
+# together), and it costs almost nothing. But at the beginning it is worse: it starts as the *untrained* network, and
+# after 100 steps a third of it is still untrained, $0.99^{100} = 0.37$. Samples that are drawn early with a decay of
+# 0.999 are noise, although the training works. So the package begins with a short memory by default: after step $n$ the
+# decay is
 #
 # $$d_n = \min\left(d, \frac{1 + n}{10 + n}\right).$$
 
@@ -364,21 +375,21 @@ if not FAST:
     assert 1.5 < eps_by_level[0] / v_by_level[0] < 5 and eps_by_level[-1] < 1.1 * v_by_level[-1]
 
 # %% [markdown]
-# Averaged over all levels the two losses are nearly equal. **And yet one of the two is far ahead.** Where
-# noise is strong the loss of the $\epsilon$-network is two to three times as large: it must learn to copy its
-# input, pixel by pixel, before it can add anything. And there it matters most, for an error in $\epsilon$ is
-# an error in
+# Averaged over all levels the two losses are nearly equal. **Yet one of the two networks is far ahead.** Where
+# noise is strong the loss of the $\epsilon$-network is two to three times as large: there its target is almost its
+# input, and it must first learn to copy that, pixel by pixel. An error in $\epsilon$ matters most there. It becomes an
+# error in
 #
 # $$\hat x_0 = \frac{x_t - \sqrt{1 - \bar\alpha}\, \hat\epsilon}{\sqrt{\bar\alpha}}$$
 #
-# enlarged by $(1 - \bar\alpha) / \bar\alpha$, and that is where a clip gets its form. The network that says $v$
-# has little to say there but $-x_0$. At the other end, where little noise is left, the $\epsilon$-network is no
-# worse, and here a little better: there its target is nearly $v$. Given long enough, both arrive.
+# that is larger by $(1 - \bar\alpha) / \bar\alpha$ (as mean squares), at the time when the form of a clip is decided.
+# There $v$ is almost $-x_0$, so a network that predicts $v$ need not copy its input. At the other end, where little
+# noise is left, the two targets are nearly the same, and the $\epsilon$-network is no worse.
 
 # %%
 enlarged = (1 - grid[0]) / grid[0]
 print(f"at alpha_bar = {grid[0]:.3f} an error of eps counts {enlarged:.0f} times in x0")
-print(f"error of x0 there: v {enlarged * v_by_level[0]:.2f}, eps {enlarged * eps_by_level[0]:.2f} (knowing nothing: 1)")
+print(f"error of x0 there: v {enlarged * v_by_level[0]:.2f}, eps {enlarged * eps_by_level[0]:.2f} (predicting 0: 1)")
 assert FAST or enlarged * v_by_level[0] < 0.8 < enlarged * eps_by_level[0]
 
 
@@ -414,12 +425,15 @@ plt.show()
 heard = [picture for pictures in by_network.values() for picture in pictures]
 labels = [f"{name}, clip {i + 1}" for name, pictures in by_network.items() for i in range(len(pictures))]
 for label, x in zip(labels, parallel(griffin_lim, heard), strict=True):
-    sound(x, f"New music: {label}")
+    sound(x, f"Generated: {label}")
 
 # %% [markdown]
 # ## Curves that mean trouble
 #
 # The same music in short windows, with three learning rates.
+#
+# **Predict.** The right rate here is 0.002. What does the curve look like with a hundredth of it, and what with ten
+# times as much?
 
 # %%
 short = dataclasses.replace(config, window_seconds=0.32)  # 16 frames
@@ -441,20 +455,19 @@ for rate, curve in rates.items():
     ax.plot(*smooth(curve, 20), label=f"learning rate {rate:g}")
 ax.axhline(levels.mean(), linestyle="--", color="#333333", linewidth=1, label="predicting v = 0")
 ax.set(xlabel="step", ylabel="noise loss, mean of 20", yscale="log", ylim=(0.1, 10))
-ax.set_title("too low, right, too high (the last one leaves the picture)")
+ax.set_title("too low, right, too high")
 ax.legend(fontsize=9, loc="upper left")
 plt.show()
 
 # %% [markdown]
-# A hundred times too low, and the curve stays near the dashed line. Ten times too high, and the loss rises far
-# *above* the line: this network would do better to say nothing. How far it rises, and whether it comes down
-# again, differs between processors, which round differently. The best rates lie not far below those where
-# that begins.
+# With a hundredth of the rate the curve stays near the dashed line. With ten times the rate the loss rises far *above*
+# the line: predicting $v = 0$ would be better. How far it rises, and whether it comes down again, differs between
+# processors, because they round differently.
 #
-# ## Ten clips, learnt by heart
+# ## Ten clips, memorised
 #
-# Now a thing one should do with every new network: overfit on purpose. Ten clips of 0.32 s, all of them in
-# every step. A network that *can't* learn these has a bug.
+# Do this with every new network: overfit on purpose. Take ten clips of 0.32 s, and use all of them in every step. A
+# network that *can't* memorise these has a bug.
 
 # %%
 ten = np.linspace(5, len(short_clips) - 5, 10).astype(int)
@@ -483,9 +496,8 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# The loss on the ten keeps falling; on others it stops falling, and then *rises*. Where the curves part, the
-# network begins to memorise. In the run above the curves have not parted, but each window was seen far less
-# often:
+# The loss on the ten clips keeps falling. On other clips it stops falling, and then *rises*. Where the curves separate,
+# the network begins to memorise. In the run above they do not separate. But there each window was seen far less often:
 
 # %%
 passes = {"all windows": STEPS * config.batch_size / len(clips), "ten clips": MANY}
@@ -493,39 +505,45 @@ print("passes over the data: " + ", ".join(f"{name} {count:.0f}" for name, count
 assert FAST or (17 < passes["all windows"] < 19 and passes["ten clips"] == 400)
 
 # %% [markdown]
-# Where does this end? There is no need to wait, since the network with the *lowest possible* loss on ten clips is
-# known: lesson 04's oracle for a mixture of clouds, here ten clouds of no width. It computes
-# which of the ten clips (here of 1.28 s) the noisy one most probably comes from, and answers with that clip.
+# What would the network with the *lowest possible* loss on ten clips do? It is known: lesson 04's oracle for a
+# mixture of clouds, here ten clouds of no width. It computes which of the ten clips (here of 1.28 s) the noisy one
+# most probably comes from, and answers with that clip. Call it the memoriser.
+#
+# **Predict.** What is the memoriser's loss on its ten clips? And on the held-out music: better or worse than
+# $\bar\alpha$, the loss of predicting $v = 0$?
 
 # %%
 ten_clips = clips[windows.apart()[:: 2 if FAST else 11][:10]]
 flat = ten_clips.reshape(10, -1)
 alpha_bar = config.noise_schedule.alpha_bar
-reciter = mixture_eps_model(flat, np.full(10, 1e-6, np.float32), np.full(10, 0.1, np.float32), alpha_bar)
+memoriser = mixture_eps_model(flat, np.full(10, 1e-6, np.float32), np.full(10, 0.1, np.float32), alpha_bar)
 
 rng = np.random.default_rng(0)
-for name, x0 in (("its ten clips", flat), ("music kept apart", others.reshape(len(others), -1))):
+for name, x0 in (("its ten clips", flat), ("held-out music", others.reshape(len(others), -1))):
     found = []
     for t in range(50, 1000, 100):
         eps = rng.standard_normal(x0.shape, dtype=np.float32)
-        found.append(mean_squared_error(reciter(q_sample(x0, float(alpha_bar[t]), eps), t), eps)[0])
-    print(f"the reciter's noise loss on {name}: {np.mean(found):.4f}")
-assert np.mean(found) > 0.4
+        found.append(mean_squared_error(memoriser(q_sample(x0, float(alpha_bar[t]), eps), t), eps)[0])
+    print(f"the memoriser's noise loss on {name}: {np.mean(found):.4f}")
+    assert name != "its ten clips" or np.mean(found) < 1e-3
+zero = alpha_bar[50:1000:100].mean()
+print(f"the mean alpha_bar of these noise levels: {zero:.4f}")
+assert np.mean(found) > 0.4 and np.mean(found) > 1.2 * zero
 
-*_, recited = ddim(reciter, rng.standard_normal((8, flat.shape[1]), dtype=np.float32), alpha_bar, uniform_tau(1000, 30))
-recited = scaler.restore(recited.reshape(8, 64, 128))
+x_T = rng.standard_normal((8, flat.shape[1]), dtype=np.float32)
+*_, copies = ddim(memoriser, x_T, alpha_bar, uniform_tau(1000, 30))
+copies = scaler.restore(copies.reshape(8, 64, 128))
 
 # %% [markdown]
-# It is perfect where it was trained and useless anywhere else. **The network with the lowest possible training
-# loss only copies.** Real networks compose because they cannot reach that loss: convolutions, few weights, and
-# a training that ends in time force them to learn what clips have in common. Large networks do copy single
-# training pictures ([Carlini et al. 2023](https://arxiv.org/abs/2301.13188)).
+# The memoriser is perfect on its clips, and on other music it is worse than predicting $v = 0$. **The network with the
+# lowest possible training loss only copies.** Real networks compose because they cannot reach that loss: with
+# convolutions, few weights and a training that ends in time, they can only learn what clips have in common. Large
+# networks do copy single training pictures ([Carlini et al. 2023](https://arxiv.org/abs/2301.13188)).
 #
 # ## Does it copy?
 #
-# So look: for each new clip find the nearest training clip, and the second nearest. Their
-# distance alone says little, since music is like other music. The *ratio* does: a copy is near one clip and far
-# from all others.
+# For each generated clip, find the nearest and the second nearest training clip. The distance alone says little, since
+# all of this music is similar. The *ratio* of the two says more: a copy is near one clip and far from all others.
 
 
 # %%
@@ -539,9 +557,9 @@ def nearest(pictures, training):
 training = windows.take(np.arange(len(windows)))
 new = sample(state["average"], config, 8, 64)
 candidates = {
-    "the reciter": (recited, scaler.restore(ten_clips[..., 0])),
+    "the memoriser": (copies, scaler.restore(ten_clips[..., 0])),
     "our network": (new, training),
-    "music kept apart": (every.take(np.flatnonzero(is_apart)[::6]), training),
+    "held-out music": (every.take(np.flatnonzero(is_apart)[::6]), training),
 }
 found = {name: nearest(pictures, those) for name, (pictures, those) in candidates.items()}
 print("                   nearest   second   ratio   (mean distance of log-mels)")
@@ -549,12 +567,12 @@ ratios = {}
 for name, (distances, _) in found.items():
     ratios[name] = np.mean(distances[:, 0] / distances[:, 1])
     print(f"{name:18}{distances[:, 0].mean():8.2f}{distances[:, 1].mean():9.2f}{ratios[name]:8.2f}")
-assert ratios["the reciter"] < 0.1 and ratios["our network"] > 0.9
-assert found["our network"][0][:, 0].mean() > found["music kept apart"][0][:, 0].mean()
+assert ratios["the memoriser"] < 0.1 and ratios["our network"] > 0.9
+assert found["our network"][0][:, 0].mean() > found["held-out music"][0][:, 0].mean()
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(4, 3, figsize=(6, 8.5), sharex=True, sharey=True)
-for rows, name in ((axes[:2], "the reciter"), (axes[2:], "our network")):
+for rows, name in ((axes[:2], "the memoriser"), (axes[2:], "our network")):
     pictures, those = candidates[name]
     indices = found[name][1]
     for column in range(3):
@@ -567,28 +585,28 @@ for ax in axes[-1]:
 plt.show()
 
 # %% [markdown]
-# The reciter's clips are copies of training clips. Our network's clips resemble no single training clip, and
-# they are further from all of them than real music of the same instrument is: the network has not memorised,
-# it has not learnt *enough*. After so short a training that is the usual finding.
+# The memoriser's clips are copies of training clips. Our network's clips resemble no single training clip, and they are
+# further from all of them than the held-out music is. So the network has not memorised. It has not learnt *enough*,
+# which is usual after so short a training.
 #
 # ## Common mistakes
 #
 # | what you see or hear | what it is |
 # |---|---|
-# | the loss stays at 1.0 | nothing is learnt: the target is not the noise that was added, or gradients are zero |
+# | the loss stays at 1.0 | it learns nothing: the target is not the noise that was added, or gradients are zero |
 # | the loss stays at $\bar\alpha$'s mean, with v | the same |
 # | the first loss is far above 1 | the last layer doesn't begin at zero, or the data aren't standardised |
-# | the loss jumps by a factor of 5 from step to step | nothing: noise levels; look at means |
-# | it falls, then is `nan` | learning rate too high; or a division by a variance of 0 |
-# | a good loss, and samples are noise | the average is still young; or decay and 1 - decay are exchanged |
-# | a good loss, and samples are mud | eps where noise is strong: train longer, or predict v |
-# | training loss falls, loss on other music rises | learning by heart: more music, a smaller network, or stop |
-# | new music sounds great at once | check the nearest training clip |
+# | the loss jumps by a factor of 4 from step to step | no mistake: noise levels differ; look at means |
+# | it falls, then is `nan` | the learning rate is too high; or a division by a variance of 0 |
+# | the loss is good, and samples are noise | the moving average is young; or decay and 1 - decay are exchanged |
+# | the loss is good, and samples are blurred | $\epsilon$ is wrong where noise is strong: train longer, or predict v |
+# | the training loss falls, the loss on other music rises | it memorises: more music, a smaller network, or stop |
+# | generated music sounds perfect after a short training | look at the nearest training clip |
 #
 # ## Exercises
 #
-# Write `eps_of_velocity`, `update_average` and `adamw` in `lessons/08_training/exercise.py`, and run `make
-# check-08`. This is what right answers look like:
+# Write `eps_of_velocity`, `update_average` and `adamw` in `lessons/08_training/exercise.py`, and `test_adamw`, a test
+# that finds wrong optimizers. Run `make check-08`. Right answers look like this:
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(3, 1, figsize=(6, 6))
@@ -617,10 +635,50 @@ for ax, place in zip(axes, ("lower center", "lower right", "upper right"), stric
 plt.show()
 
 # %% [markdown]
+# ## Experiment
+#
+# How long should the memory of the average be? Train once on the short clips, 120 steps with a learning rate of
+# 0.002, and keep *all* weights on the way. Then average them with decays of 0.9, 0.97, 0.99 and 0.999, beginning at
+# the untrained weights, and compare the losses of the averages with that of the last weights. Fill in the form at the
+# end of `exercise.py`.
+
+# %% tags=["answer"]
+count = 12 if FAST else 120
+_, _, on_the_way = fit(short, short_clips, count, range(1, count + 1))
+pieces, at = short_clips[::40], np.full(len(short_clips[::40]), 0.4)
+
+
+def averaged_loss(decay):
+    """The noise loss of the moving average after the last step."""
+    average = tree.pack(Training(short).init(np.random.default_rng(0)))["network"]
+    for step in range(1, count + 1):
+        tree.map(lambda a, b: update_average(a, b, decay), average["params"], on_the_way[step]["network"]["params"])
+    return eps_loss(average, short, pieces, at)
+
+
+by_decay = {decay: averaged_loss(decay) for decay in (0.0, 0.9, 0.97, 0.99, 0.999)}
+print("decay   remembers (steps)   noise loss at alpha_bar = 0.4")
+for decay, loss in by_decay.items():
+    print(f"{decay:5}{1 / (1 - decay):16.0f}{loss:22.3f}")
+if not FAST:
+    assert by_decay[0.999] > 1.5 * by_decay[0.9] and by_decay[0.99] > by_decay[0.9]
+    assert by_decay[0.9] < 1.15 * by_decay[0.0]
+
+# %% [markdown] tags=["answer"]
+# A decay of 0 gives the last weights. A memory of ten steps, a twelfth of the run, costs nothing and removes jitter.
+# With a memory of a hundred steps the untrained start still has $0.99^{120} = 30\,\%$ of the average, and with a
+# thousand it has 89 %: such a network is hardly trained at all. The memory should be a small part of the run, a tenth
+# or less. A longer run can use a longer memory, and the warm-up chooses it by itself: its decay $(1 + n) / (10 + n)$
+# remembers about a ninth of the steps so far.
+
+# %% [markdown]
 # ## Sources
 #
-# - [Kingma and Ba 2015, Adam](https://arxiv.org/abs/1412.6980)
-# - [Loshchilov and Hutter 2019, AdamW](https://arxiv.org/abs/1711.05101)
-# - [Salimans and Ho 2022, predicting v](https://arxiv.org/abs/2202.00512)
-# - [Ho et al. 2020, DDPM: the loss, and averaged weights](https://arxiv.org/abs/2006.11239)
-# - [Carlini et al. 2023, diffusion models that copy training pictures](https://arxiv.org/abs/2301.13188)
+# - D. Kingma, J. Ba (2015), [Adam: a method for stochastic optimization](https://arxiv.org/abs/1412.6980).
+# - I. Loshchilov, F. Hutter (2019), [Decoupled weight decay regularization](https://arxiv.org/abs/1711.05101): AdamW.
+# - T. Salimans, J. Ho (2022), [Progressive distillation for fast sampling of diffusion
+#   models](https://arxiv.org/abs/2202.00512): predicting v.
+# - J. Ho, A. Jain, P. Abbeel (2020), [Denoising diffusion probabilistic models](https://arxiv.org/abs/2006.11239): the
+#   loss, and averaged weights.
+# - N. Carlini and others (2023), [Extracting training data from diffusion models](https://arxiv.org/abs/2301.13188).
+# - A. Béres, [Denoising diffusion implicit models in Keras](https://keras.io/examples/generative/ddim/).

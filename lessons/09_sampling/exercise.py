@@ -62,3 +62,21 @@ def ddim_inversion(
     """
     raise NotImplementedError
     yield
+
+
+EXPERIMENT = """
+At which noise level is a piece decided? Log-mel errors.
+
+| t | signal rate | result from the clip | two results from each other |
+|---|---|---|---|
+| 100 | ? | ? | ? |
+| 300 | ? | ? | ? |
+| 500 | ? | ? | ? |
+| 700 | ? | ? | ? |
+| 900 | ? | ? | ? |
+| 1000 | ? | ? | ? |
+
+Two different training clips are apart by: ?
+From this t on the result is another piece: ?
+What that says about the end of this schedule: ?
+"""

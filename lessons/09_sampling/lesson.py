@@ -1,16 +1,15 @@
 # %% [markdown]
 # # Sampling, and listening
 #
-# A trained network is not yet music. Somebody has to begin with noise and ask the network, step after step,
-# what to take away; how many steps, which rule, and how much fresh noise is the listener's choice, and no
-# training is needed to change it. This lesson turns each of these knobs on one and the same network, and
-# listens.
+# A trained network predicts noise. A sampler turns that into music: it begins with pure noise and asks the network at
+# each step what to remove. You choose the number of steps, the rule, and how much fresh noise each step adds, without
+# training again. This lesson changes one of these choices at a time, with one network, and listens. At its end the
+# network plays a piece from your own seed.
 #
-# You need the samplers (lesson 04) and a trained network: the run of lesson 08, if it is in
-# `build/lessons/run`; without it this lesson trains for 400 steps first. It runs in about a minute, with
-# training in about two. The samplers are DDIM ([Song et al. 2021](https://arxiv.org/abs/2010.02502)), Heun's
-# ([Karras et al. 2022](https://arxiv.org/abs/2206.00364)) and DPM-Solver++(2M)
-# ([Lu et al. 2022](https://arxiv.org/abs/2211.01095)).
+# You need the samplers (lesson 04) and a trained network: the run of lesson 08, if it is in `build/lessons/run`.
+# Without it this lesson trains for 400 steps first. The samplers are DDIM ([Song et al.
+# 2021](https://arxiv.org/abs/2010.02502)), Heun's ([Karras et al. 2022](https://arxiv.org/abs/2206.00364)) and
+# DPM-Solver++(2M) ([Lu et al. 2022](https://arxiv.org/abs/2211.01095)).
 
 # %%
 import matplotlib.pyplot as plt
@@ -78,9 +77,9 @@ config, scaler = model.config, model.scaler
 print(f"trained for {saved.step} steps on {saved.windows} windows")
 
 # %% [markdown]
-# To a sampler, the network is a function `eps_model(x, t)`: the noise that it sees in $x$ at time $t$. The
-# output is $v$, so it is read as noise first. And the schedule is a table $\bar\alpha_0 = 1 > \bar\alpha_1 >
-# \dots > \bar\alpha_T$:
+# For a sampler, the network is a function `eps_model(x, t)` that returns the noise in $x$ at time $t$. This network's
+# output is $v$, which is converted to noise first. The schedule is a table $\bar\alpha_0 = 1 > \bar\alpha_1 > \dots >
+# \bar\alpha_T$:
 
 # %%
 show_source(Model.eps_model)
@@ -90,7 +89,7 @@ evaluations = 0
 
 
 def eps_model(x, t):
-    """The network, counting how often it is asked."""
+    """The network, with a count of its evaluations, one for each clip."""
     global evaluations
     evaluations += len(x)
     return plain_eps_model(x, t)
@@ -101,7 +100,7 @@ print(f"signal rate: {alpha_bar[1] ** 0.5:.3f} at t = 1, {alpha_bar[T] ** 0.5:.3
 # %% [markdown]
 # ## From noise to music
 #
-# The deterministic DDIM in $S = 40$ steps. `ddim` is a generator that yields $x$ at every step; so we can watch.
+# First the deterministic DDIM in $S = 40$ steps. `ddim` is a generator that yields $x$ at every step, so we can watch.
 
 # %%
 FRAMES = 64 if FAST else 256  # 5.12 s: four times what the network was trained on
@@ -160,16 +159,16 @@ def frame(i):
     upper.set_data(log_mels(path[step, 0]).T)
     lower.set_data(log_mels(guesses[step][0]).T)
     axes[0].set_title(f"x at t = {times[step]}")
-    axes[1].set_title("the network's idea of the music in it")
+    axes[1].set_title("the predicted x0")
 
 
-film(fig, frame, len(shown), "from noise to music: x, and the network's idea of x0, step after step", 8)
+film(fig, frame, len(shown), "from noise to music: x above, and the predicted x0 below, step after step", 8)
 
 # %% [markdown]
-# Above is $x_t$, noise that clears. Below is what the network would say if it had to answer at once,
-# $\hat x_0$: at first the *average* of all music, smooth and grey; then bars where notes might be; the fine
-# lines last. **Large forms are decided while there is much noise, details when there is little.** It sounds
-# like that, too:
+# Above is $x_t$, which loses its noise. Below is the predicted $\hat x_0$. At first it is paler and smoother than the
+# finished clip, with notes as blurred bars; the fine lines come last. **Large forms are decided while there is much
+# noise, details when there is little.** To measure this, split each picture into means over 8 x 8 pixels and the
+# rest, and correlate both with the finished clip:
 
 
 # %%
@@ -180,18 +179,39 @@ def to_sound(pictures):
 
 stages = [len(guesses) * i // 8 for i in (0, 2, 4)] + [len(guesses) - 1]
 for step, x in zip(stages, to_sound([log_mels(guesses[step][0]) for step in stages]), strict=True):
-    sound(x, f"The network's idea at t = {times[step]}" if times[step] else "The finished clip")
+    sound(x, f"The predicted x0 at t = {times[step]}" if times[step] else "The finished clip")
+
+
+def form_and_detail(x):
+    """Means over 8 x 8 pixels of x (frames, 128), and what they leave."""
+    form = x.reshape(len(x) // 8, 8, 16, 8).mean(axis=(1, 3)).repeat(8, axis=0).repeat(8, axis=1)
+    return form, x - form
+
+
+finished = form_and_detail(path[-1, 0, ..., 0])
+print("   t   correlation of the form   of the detail   (with the finished clip)")
+kept = {}
+for step in stages:
+    parts = form_and_detail(guesses[step][0, ..., 0])
+    kept[step] = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(parts, finished, strict=True)]
+    print(f"{times[step]:4}{kept[step][0]:26.2f}{kept[step][1]:16.2f}")
+form, detail = kept[stages[0]]
+assert FAST or (form > detail + 0.05 and parts[1].std() > 1.1 * form_and_detail(guesses[0][0, ..., 0])[1].std())
+
 for i, x in enumerate(to_sound(music[1:3]), start=2):
     sound(x, f"Clip {i}")
 
 # %% [markdown]
-# The clips are four times as long as the windows of the training, since the network is all convolutions.
-# It has heard 1.28 s at a time and knows no tune; expect a string that improvises.
+# The clips are four times as long as the training windows. That is possible because all layers of this network are
+# convolutions. It has heard 1.28 s at a time and knows no tune, so it plays single notes without a plan.
 #
 # ## The same noise, the same music
 #
-# With $\eta = 0$ no random numbers are drawn on the way: the music is a *function of the noise*. The same seed
-# gives the same clip, to the last bit, and a clip does not depend on the others that are made with it.
+# With $\eta = 0$ the sampler draws no random numbers: the music is a *function of the noise*. The same seed gives the
+# same clip, to the last bit, and a clip does not depend on the others in its batch.
+#
+# **Predict.** Add 5 % of other noise to $x_T$. How far is the new clip from the old one, as a share of the distance
+# between two clips from unrelated noises?
 
 # %%
 few = uniform_tau(T, 5 if FAST else 20)
@@ -215,10 +235,10 @@ assert np.array_equal(a, b) and clip_error(a[1:], alone) < 1e-3
 assert FAST or clip_error(a, near) < 0.2 * clip_error(a, other)
 
 # %% [markdown]
-# A function can be followed backwards. `ddim_inversion` climbs from a clip to the noise that `ddim` makes it
-# from. A step down from $t$ to $s$ uses $\epsilon(x_t, t)$; on the way up $x_t$ is what we look for, so the
-# step takes $\epsilon(x_s, t)$ instead, and, to do better, asks again at the $x_t$ so found. Here is a piece of the
-# *training music*, as noise, and back:
+# This function can be inverted. `ddim_inversion` goes from a clip up to the noise from which `ddim` makes it. A step
+# down from $t$ to $s$ uses $\epsilon(x_t, t)$. On the way up $x_t$ is unknown, so the step first uses $\epsilon(x_s,
+# t)$. This gives an estimate of $x_t$, at which the network can be evaluated again. Here is a piece of the *training
+# music*, turned into noise and back:
 
 # %%
 if not (MUSIC / "plucked.00005.wav").exists():
@@ -226,14 +246,14 @@ if not (MUSIC / "plucked.00005.wav").exists():
 windows = load_windows(config)
 real = scaler.standardise(windows.take([3]))[..., None]
 climb = uniform_tau(T, 5 if FAST else 50)
-print("asked per step   there and back: log-mel off by   variance of the noise")
+print("evaluations a step   there and back: log-mel error   variance of the noise")
 back = {}
 variances = {}
 for asked in (1, 3) if FAST else (1, 3, 12):
     found = walk(ddim_inversion(eps_model, real, alpha_bar, climb, asked))[-1]
     again = walk(ddim(eps_model, found, alpha_bar, climb))[-1]
     back[asked], variances[asked] = clip_error(real, again), found.var()
-    print(f"{asked:8}{back[asked]:26.3f}{found.var():26.2f}")
+    print(f"{asked:10}{back[asked]:26.3f}{found.var():26.2f}")
 assert FAST or (back[3] < 0.7 * back[1] and back[1] < 0.3)
 assert FAST or variances[12] > 1.3 * variances[3] > 1.3 * variances[1]
 show_answer(ddim_inversion)
@@ -243,16 +263,19 @@ for label, x in (("A training clip", real), ("... from the noise that was found"
     sound(griffin_lim(log_mels(x)[0]), label)
 
 # %% [markdown]
-# Hardly a difference can be heard: there is a noise from which the network makes this music. But look at the
-# noise's variance, which rises with the number of evaluations. Each step up looks for a fixed point,
-# $x_t = \text{step}(x_s, \epsilon(x_t, t))$, and one or three evaluations do not reach it, though they suffice to
-# come back to the clip. So neither variance is a property of the music; both are unfinished sums.
+# The two sound nearly the same: there is a noise from which the network makes this music. But the variance of that
+# noise rises with the number of evaluations. Each step up must solve a fixed-point equation, $x_t = \text{step}(x_s,
+# \epsilon(x_t, t))$. One or three evaluations do not reach the solution, although they are enough to come back to the
+# clip. So do not read these variances as a property of the music: the iteration has not converged.
 #
 # ## How many steps?
 #
-# DDIM with $\eta = 0$ follows a differential equation, and with ever more steps it comes to the equation's
-# own answer. We make that answer with hundreds of steps, and measure how far from it a cheap sampler is. What
-# counts is how often the network is asked: `heun` asks twice a step.
+# DDIM with $\eta = 0$ solves a differential equation, and with more steps it comes closer to the exact solution. We
+# compute that solution with hundreds of steps, and measure how far from it a sampler with few steps is. The cost is the
+# number of network evaluations: `heun` needs two for each step.
+#
+# **Predict.** With 20 evaluations, which of `ddim`, `heun` and `dpm++2m` is closest to the exact solution? (In lesson
+# 04 the second-order rules, the last two, won by far.)
 
 
 # %%
@@ -289,7 +312,7 @@ for name, sampler, spaced in runs:
     for steps in ladder:
         cost, drawn[name, steps] = cost_and_clip(sampler, spaced(T, steps))
         curves[name].append((cost, clip_error(drawn[name, steps], exact)))
-print("evaluations: log-mel off by")
+print("evaluations: log-mel error")
 for name, rows in curves.items():
     print(f"{name:17}" + "".join(f"{cost:4}: {error:.3f}" for cost, error in rows))
 off = {name: [error for _, error in rows] for name, rows in curves.items()}
@@ -301,7 +324,7 @@ if not FAST:
 fig, ax = plt.subplots(figsize=(6, 3.6))
 for (name, rows), marker in zip(curves.items(), "os^vDP", strict=True):
     ax.loglog(*np.transpose(rows), marker + "-", markersize=5, linewidth=1, label=name)
-ax.set(xlabel="evaluations of the network", ylabel="log-mel off by", title="towards the many-steps result")
+ax.set(xlabel="evaluations of the network", ylabel="log-mel error", title="distance from the exact solution")
 ax.minorticks_off()
 ax.set_xticks([3, 5, 10, 20, 40, 80], ["3", "5", "10", "20", "40", "80"])
 ax.set_yticks([0.03, 0.1, 0.3], ["0.03", "0.1", "0.3"])
@@ -309,12 +332,12 @@ ax.legend(fontsize=9)
 plt.show()
 
 # %% [markdown]
-# Every sampler comes to nearly the same music. But compare with lesson 04, where the second-order rules won by
-# far: a trained network is not a smooth formula, and their advantage is much smaller here. It matters more
-# *where* the steps are. The log-SNR walk comes closer with the same number of steps. Why? It visits $t = 1$. This
-# schedule jumps there, from a signal rate of 0.933 to 1, which is a large step in log-SNR and no step at all in
-# time. Equal steps in time with $t = 1$ added gain nearly as much: that one visit is most of the difference. See the
-# times below; `quadratic_tau`, with small steps near 0, is a third rule.
+# Every sampler comes to nearly the same music. In lesson 04 the second-order rules won by far. Their advantage is
+# smaller here, because a trained network is not as smooth as a formula. *Where* the steps are matters more. The
+# log-SNR steps come closer with the same number of evaluations, because they include $t = 1$. There this schedule
+# jumps from a signal rate of 0.933 to 1: a large step in log-SNR, and a single step in time. Equal steps in time,
+# with $t = 1$ added, gain nearly as much. Below are the times; `quadratic_tau`, with small steps near 0, is a third
+# rule.
 
 # %%
 for name, spaced in (("uniform", uniform_tau), ("quadratic", quadratic_tau), ("log-SNR", log_snr_walk)):
@@ -328,23 +351,26 @@ for ax, steps in zip(axes, pictured, strict=False):
     draw(ax, log_mels(drawn["ddim", steps])[0])
     ax.set(ylabel="mel bin", title=f"ddim, {steps} steps")
 draw(axes[3], log_mels(exact)[0])
-axes[3].set(xlabel="time (s)", ylabel="mel bin", title="hundreds of steps")
+axes[3].set(xlabel="time (s)", ylabel="mel bin", title="the exact solution (hundreds of steps)")
 plt.show()
 
 # %%
 for steps in pictured:
     sound(griffin_lim(log_mels(drawn["ddim", steps])[0]), f"ddim, {steps} steps")
-sound(griffin_lim(log_mels(exact)[0]), "The many-steps result")
+sound(griffin_lim(log_mels(exact)[0]), "The exact solution")
+contrast = [log_mels(drawn["ddim", steps]).std() for steps in pictured]
+print("standard deviation of the log-mels: " + ", ".join(f"{value:.2f}" for value in contrast))
+assert FAST or contrast[0] < 0.97 * contrast[-1]
 
 # %% [markdown]
-# The same notes in all of them. With few steps the picture is smoother and paler, since each step answers
-# with something like an average; with more, attacks and overtones stand out.
+# All of them have the same notes. With few steps the picture is smoother and paler, because each step averages over
+# many possible clips; with more steps, attacks and overtones stand out.
 #
 # ## Fresh noise: eta
 #
-# With $\eta > 0$ each step puts a little less of the old noise back, and fresh noise in its place; $\eta = 1$
-# is DDPM's sampler, along whatever steps one takes. Then the first noise no longer decides everything: here
-# is how far apart two clips are that begin with the same noise.
+# With $\eta > 0$ each step keeps a little less of the old noise and adds fresh noise. $\eta = 1$ is DDPM's sampler,
+# with any choice of steps. Then the first noise no longer decides everything. The table shows how far apart two clips
+# are that begin with the same noise:
 
 # %%
 print("steps   eta   two clips apart   variance of x")
@@ -369,10 +395,12 @@ for eta in (0.0, 0.5, 1.0):
     sound(griffin_lim(log_mels(by_eta[steps, eta])[0]), f"eta = {eta}, {steps} steps")
 
 # %% [markdown]
-# The training music has variance 1 in these units, and the clips have less. One might blame the short training.
-# But this schedule ends at a signal rate of 0.195, so the network has never seen pure noise: in training, a
-# faint picture of the music was always there, and the network relies on it. Sampling begins without it. Give
-# the sampler what training gave the network, real music at that rate under the noise:
+# The training music has variance 1 in these units, and the clips have less. Is the short training the cause? Perhaps
+# not: this schedule ends at a signal rate of 0.195, so the network has never seen pure noise. In training there was
+# always a faint picture of the music. Sampling begins without it. Now give the sampler what training gave the network,
+# real music at that rate, under the noise.
+#
+# **Predict.** Will the variance of the clips now be right, or will it still be too small?
 
 # %%
 clips = scaler.standardise(windows.take(np.arange(0, len(windows), 28)[:8]))[..., None]
@@ -385,30 +413,54 @@ print(f"the real clips        : variance {clips.var():.2f}")
 assert FAST or (ends["signal and noise"] > 1.3 * ends["pure noise"] and ends["signal and noise"] > 0.8 * clips.var())
 
 # %% [markdown]
-# With the faint picture the variance is right; without it about half is missing. So the end of the schedule costs
-# this, and not the short training ([Lin et al. 2023](https://arxiv.org/abs/2305.08891) found it in image models and
-# let the schedule end at no signal, for which the network must predict $v$ or $x_0$).
+# With the faint picture the variance is right, without it much is missing. So the cause is the end of the schedule and
+# not the short training. [Lin et al. 2023](https://arxiv.org/abs/2305.08891) found this in image models. They end the
+# schedule without signal, for which the network must predict $v$ or $x_0$.
 #
 # Fresh noise corrects some of the errors of earlier steps, but many steps are needed to remove it again. With few
-# steps, or where the same noise should give the same music, take $\eta = 0$; with many, listen to both.
+# steps, or where the same noise should give the same music, take $\eta = 0$. With many, listen to both.
 #
+# ## Your own piece
+#
+# Change the number below, run the cell, and the network plays a piece that nobody has heard before. This is the whole
+# system of the course in three lines: noise from your seed, a sampler that asks the network of lesson 08, and sound
+# from Griffin-Lim (lesson 02). `python -m ddim_from_scratch.sample --run build/lessons/run --seed 2026` does the
+# same.
+
+# %%
+YOUR_SEED = 2026
+x_T = noise(1, 64 if FAST else 512, YOUR_SEED)  # 512 frames are 10.24 s
+mine = log_mels(walk(dpm_solver_pp_2m(eps_model, x_T, alpha_bar, log_snr_tau(alpha_bar, 4 if FAST else 25)))[-1])[0]
+sound(griffin_lim(mine), f"Your own piece, from seed {YOUR_SEED}")
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(6, 2.4))
+draw(ax, mine)
+ax.set(xlabel="time (s)", ylabel="mel bin", title=f"your own piece, from seed {YOUR_SEED}")
+plt.show()
+
+# %%
+assert mine.shape == (x_T.shape[1], 128) and np.isfinite(mine).all()
+assert FAST or 0.3 < scaler.standardise(mine).var() < 1.2
+
+# %% [markdown]
 # ## Common mistakes
 #
 # | what you see or hear | what it is |
 # |---|---|
 # | a grainy picture, a rough sound | the last step doesn't reach $\bar\alpha_0 = 1$: tau must begin with 0 |
-# | grey, then a smear | $\bar\alpha$ of another schedule than the training's |
-# | noise, though the loss is good | v read as eps; or the last weights in place of the average |
-# | another clip for the same seed | $\eta$ isn't 0, or another number of clips drew before this one |
-# | good with 50 steps, noise with 30 | steps `t - T // S`: they miss 0 where S doesn't divide T |
-# | a clip changes with its company | batch normalisation by the batch's own statistics: use the moving ones |
-# | everything far too loud or too soft | the standardisation was not undone: `scaler.restore` |
-# | `heun` isn't better than `ddim` | count evaluations, not steps |
+# | a grey, smeared picture | $\bar\alpha$ of another schedule than the training's |
+# | noise, though the loss is good | v was read as $\epsilon$; or the moving average is young |
+# | another clip for the same seed | $\eta$ isn't 0, or the generator had been used before |
+# | good with 50 steps, rough with 600 | steps `t - T // S`: they miss 0 where S doesn't divide T |
+# | a clip depends on the others in its batch | batch normalisation with the batch's statistics: use the running ones |
+# | everything is far too loud or too soft | the standardisation was not undone: `scaler.restore` |
+# | `heun` seems twice as good as it is | count evaluations, not steps |
 #
 # ## Exercises
 #
 # Write `uniform_tau`, `quadratic_tau` and `ddim_inversion` in `lessons/09_sampling/exercise.py`, and run `make
-# check-09`. This is what right answers look like:
+# check-09`. Right answers look like this:
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(2, 1, figsize=(6, 5))
@@ -426,9 +478,45 @@ axes[1].set(xlabel="t", ylabel="x", title="ddim_inversion of nine points, for ep
 plt.show()
 
 # %% [markdown]
+# ## Experiment
+#
+# At which noise level is a piece decided? Take two training clips, add noise up to time $t$ with `q_sample`, and remove
+# it again with `ddim`. Do it for $t$ = 100, 300, 500, 700, 900 and 1000, each time with two different noises, and
+# measure how far the result is from the clip, and how far the two results are from each other. Fill in the form at the
+# end of `exercise.py`.
+
+# %% tags=["answer"]
+from_clip, from_each_other = {}, {}
+two = scaler.standardise(windows.take([3, 40]))[..., None]
+print("   t   signal rate   from the clip   two results from each other")
+for t in (100, 300, 500, 700, 900, 1000):
+    steps = np.unique(np.round(np.linspace(0, t, 5 if FAST else 21)).astype(int))
+    results = []
+    for seed in (0, 1):
+        x_t = q_sample(two, float(alpha_bar[t]), noise(2, two.shape[1], seed))
+        results.append(walk(ddim(eps_model, x_t, alpha_bar, steps))[-1])
+    from_clip[t] = np.mean([clip_error(x, two) for x in results])
+    from_each_other[t] = clip_error(*results)
+    print(f"{t:4}{alpha_bar[t] ** 0.5:12.2f}{from_clip[t]:15.2f}{from_each_other[t]:18.2f}")
+if not FAST:
+    assert from_clip[100] < from_clip[500] < from_clip[1000]
+    assert from_each_other[100] < 0.75 * from_each_other[1000]
+    assert from_clip[1000] < 0.9 * clip_error(two[:1], two[1:])
+
+# %% [markdown] tags=["answer"]
+# Both distances rise with $t$. After little noise the result is the clip with other details. Even at $t = 1000$ it is
+# nearer to the clip than another training clip is: this schedule never removes all of the signal, and lesson 03
+# computes that 4 % of the variance, spread over thousands of numbers, decide a whole piece. To vary a piece, noise it
+# half-way. To replace it, begin with pure noise.
+
+# %% [markdown]
 # ## Sources
 #
-# - [Song et al. 2021, DDIM: the deterministic walk, eta, and the way back](https://arxiv.org/abs/2010.02502)
-# - [Karras et al. 2022, Heun's rule and where to put the steps](https://arxiv.org/abs/2206.00364)
-# - [Lu et al. 2022, DPM-Solver++](https://arxiv.org/abs/2211.01095)
-# - [Lin et al. 2023, schedules that end before pure noise](https://arxiv.org/abs/2305.08891)
+# - J. Song, C. Meng, S. Ermon (2021), [Denoising diffusion implicit models](https://arxiv.org/abs/2010.02502): DDIM,
+#   eta, and the way back.
+# - T. Karras, M. Aittala, T. Aila, S. Laine (2022), [Elucidating the design space of diffusion-based generative
+#   models](https://arxiv.org/abs/2206.00364): Heun's rule, and where to put the steps.
+# - C. Lu and others (2022), [DPM-Solver++](https://arxiv.org/abs/2211.01095).
+# - S. Lin, B. Liu, J. Li, X. Yang (2023), [Common diffusion noise schedules and sample steps are
+#   flawed](https://arxiv.org/abs/2305.08891): schedules that end before pure noise.
+# - C. Meng and others (2022), [SDEdit](https://arxiv.org/abs/2108.01073): the experiment, with pictures.

@@ -53,3 +53,20 @@ def decode(decoder: Callable[[np.ndarray], np.ndarray], log_mels: np.ndarray) ->
         chunk 1                       [16  | /------------------------ ...
     """
     raise NotImplementedError
+
+
+EXPERIMENT = """
+How exact must the network be? Errors of the sound against the unrounded log-mels.
+
+| step | in dB | rounding alone | sound |
+|---|---|---|---|
+| 0 | 0 | 0 | ? |
+| 0.1 | ? | ? | ? |
+| 0.25 | ? | ? | ? |
+| 0.5 | ? | ? | ? |
+| 1 | 8.7 | ? | ? |
+
+The mean error of rounding to a step q is: ?
+From this step on, rounding costs more than Griffin-Lim: ?
+What that says about a network: ?
+"""

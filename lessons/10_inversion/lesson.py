@@ -1,13 +1,12 @@
 # %% [markdown]
 # # Sound from a picture
 #
-# The network draws log-mel spectrograms, and nobody can hear a spectrogram. This lesson is about the last
-# step, its inversion: what the missing phases are, why they cannot be recovered and need not be, how a trained
-# decoder finds better ones than Griffin-Lim, how a decoder of any kind is used without clicks, and how much
-# of the final score the inversion alone decides.
+# The network generates log-mel spectrograms, which have no phases, so they are not sounds yet. This lesson is about the
+# last step, inversion: what phases are, why other phases than the original ones will do, how a trained decoder finds
+# better ones than Griffin-Lim, how to use any decoder without clicks, and how much of the final score depends on the
+# inversion alone.
 #
-# You need the STFT and Griffin-Lim (lessons 01 and 02), and an idea of what a sampler makes (lesson 09). The
-# lesson runs in about ten seconds on two cores.
+# You need the STFT and Griffin-Lim (lessons 01 and 02), and a rough idea of sampling (lesson 09).
 
 # %%
 import matplotlib.pyplot as plt
@@ -41,15 +40,15 @@ plucked, organ, bells = (music(genre) for genre in ("plucked", "organ", "bells")
 # %% [markdown]
 # ## What a phase says
 #
-# A bin of the STFT is a complex number, $S[m, k] = A\, e^{j \varphi}$. Its size says how loud it is near
-# frequency $k f_s / N$ around the time $(m + 1) H / f_s$, the middle of frame $m$ (frames are $2 H$ long).
-# Its angle, the phase, says *where in its swing* the tone
-# is just then. Between one frame and the next a tone of frequency $f$ turns on by
+# A bin of the STFT is a complex number, $S[m, k] = A\, e^{j \varphi}$. Its size says how loud the sound is near the
+# frequency $k f_s / N$ around the time $(m + 1) H / f_s$, the middle of frame $m$ (frames are $2 H$ long). Its angle,
+# the phase, says *where in its cycle* the tone is at that time. From one frame to the next, the phase of a tone of
+# frequency $f$ grows by
 #
 # $$\varphi[m + 1] - \varphi[m] = 2 \pi f H / f_s \quad \text{(up to whole turns)},$$
 #
-# so the phases know the pitch, and much better than the bins do, which are 15.6 Hz apart. Whole turns
-# cannot be seen: they are worth $f_s / H = 50$ Hz each, and the loudest bin says how many there were.
+# so the phases contain the pitch, much more exactly than the bins, which are 15.6 Hz apart. Whole turns cannot be seen
+# in the phases. A turn stands for $f_s / H = 50$ Hz, and the loudest bin says how many there were.
 
 # %%
 true_hz = 443.7
@@ -64,11 +63,14 @@ print(f"a tone of {true_hz} Hz: the loudest bin is at {bin_hz:.2f} Hz, the phase
 assert abs(phase_hz - true_hz) < 0.01 < 5 < abs(bin_hz - true_hz)
 
 # %% [markdown]
-# ## What nobody hears of it
+# ## Phases that nobody hears
 #
-# Turn every phase by half a turn: the sound is upside down, $-x$, and the same. Play it 3 ms later: all
-# phases change, each by another angle, and nobody can tell. So very different waveforms sound alike, and **the
-# distance between waveforms is no measure of an inversion.** The distance between log-mels is a better one:
+# Turn every phase by half a turn: the waveform becomes $-x$, and sounds the same. Play the sound 3 ms later: all phases
+# change, each by another angle, and again it sounds the same. So very different waveforms sound alike, and **the
+# distance between waveforms does not measure an inversion.** The distance between log-mels is a better measure.
+#
+# **Predict.** Four versions of a recording follow: upside down, 3 ms later, from Griffin-Lim, and with random phases.
+# Which is furthest from the recording as a waveform, and which as a log-mel?
 
 # %%
 picture = log_mel(plucked)
@@ -82,7 +84,7 @@ candidates = {
     "Griffin-Lim": back,
     "random phases": shuffled,
 }
-print("                 waveform off by    log-mel off by")
+print("                 waveform error     log-mel error")
 off = {}
 for name, x in candidates.items():
     waveform = np.linalg.norm(x[: len(plucked)] - plucked) / np.linalg.norm(plucked)
@@ -99,13 +101,14 @@ sound(back, "Griffin-Lim, from the log-mel spectrogram")
 sound(shuffled, "The recording's magnitudes, random phases")
 
 # %% [markdown]
-# A log-mel is a natural logarithm: 0.1 is 0.9 dB, 0.69 a factor of two. Two unrelated waveforms of equal power
-# are 141 % apart, and Griffin-Lim's is no nearer to the recording than that; its log-mel is off by little more
-# than a delay of 3 ms makes, and it is the same music. The random phases are audibly wrong: not because
-# they are other phases, but because they don't fit *each other*.
+# A log-mel is a natural logarithm: 0.1 is 0.9 dB, 0.69 is a factor of two. Two unrelated waveforms of equal power are
+# 141 % apart, and Griffin-Lim's is that far from the recording. But its log-mel error is less than twice that of a
+# delay of 3 ms. The random phases are audibly wrong. Any single one of them would do: they are wrong because they
+# don't fit *each other*.
 #
-# Which of the two carries the music, then? Take the magnitudes of the strings and the phases of the organ,
-# and the other way round.
+# **Predict.** Take the magnitudes of the strings and the phases of the organ. Which instrument will you hear?
+# ([Oppenheim and Lim 1981](https://doi.org/10.1109/PROC.1981.12022) did this with pictures, and with the transform of
+# the whole signal, where the phases won.)
 
 
 # %%
@@ -126,13 +129,13 @@ for label, x in mixed.items():
     sound(x, label)
 
 # %% [markdown]
-# You hear the instrument that the *magnitudes* are from, behind a veil. So a model of magnitudes is a model
-# of the music, and phases may be left to a second stage. That is the bargain of the paper.
+# You hear the instrument of the *magnitudes*, with a rough edge. With frames of 40 ms the magnitudes carry the music.
+# So the paper's network generates magnitudes only, and a second stage finds phases.
 #
 # ## The ceiling of Griffin-Lim
 #
-# Lesson 02 built Griffin-Lim. It knows nothing of music: it asks for phases that agree from frame to frame.
-# How far does it get, and where is it wrong?
+# Griffin-Lim (lesson 02, [Griffin and Lim 1984](https://doi.org/10.1109/TASSP.1984.1164317)) knows nothing about music.
+# It only looks for phases that agree from frame to frame. How large is its error, and where?
 
 # %%
 counts = (0, 4, 16, 64)
@@ -147,7 +150,10 @@ assert all(errors[name, 64] < 0.4 * errors[name, 0] for name in ("plucked", "org
 
 plain, other = (plain_griffin_lim(picture, rng=seed) for seed in (0, 1))
 apart = np.linalg.norm(other - plain) / np.linalg.norm(plain)
-print(f"other first phases: a waveform {100 * apart:.0f} % off, error {log_mel_error(other[None], picture[None]):.3f}")
+print(
+    f"other initial phases: waveforms {100 * apart:.0f} % apart, error {log_mel_error(other[None], picture[None]):.3f}"
+)
+assert errors["organ", 64] < min(errors["plucked", 64], errors["bells", 64])
 assert apart > 1 and abs(log_mel_error(other[None], picture[None]) - errors["plucked", 64]) < 0.02
 
 # %% tags=["hide-input"]
@@ -156,21 +162,21 @@ for name, x in (("plucked", plucked), ("organ", organ), ("bells", bells)):
     L = log_mel(x)
     by_bin = np.abs(log_mel(plain_griffin_lim(L)) - L).mean(axis=0)
     ax.plot(np.convolve(by_bin, np.full(5, 0.2), "same")[2:-2], label=name)
-ax.set(xlabel="mel bin", ylabel="mean error of the log-mel", title="where Griffin-Lim is wrong")
+ax.set(xlabel="mel bin", ylabel="mean error of the log-mel", title="the error of Griffin-Lim")
 ax.legend()
 plt.show()
 
 # %% [markdown]
-# Other first phases lead to another waveform, and to the same error: there are many solutions, all of them
-# equally good or bad. The organ, steady and with few partials, comes back best. What stays wrong is a
-# shimmer on plucked strings and bells, whose attacks need all phases to agree at one instant.
+# Other initial phases lead to another waveform with the same error: there are many solutions, and they are equally
+# good. The organ, which is steady and has few partials, has the smallest error. Plucked strings and bells have
+# attacks, where all phases must agree at one instant; they keep a shimmer.
 #
-# And a network's drawing is worse off than a recording's picture: it is *not the picture of any sound*. Here
-# are the strings' log-mels with random errors in every pixel:
+# A generated spectrogram is harder to invert than that of a recording, because it is *not the spectrogram of any
+# sound*. Here are the strings' log-mels with random errors in every pixel:
 
 # %%
 L = picture[None]
-print("error of the drawing    the sound is off by: the drawing    the true picture")
+print("error of the log-mel    the sound's error: from that log-mel    from the true one")
 for error in (0.0, 0.2, 0.5):
     drawn = L + error * np.random.default_rng(0).standard_normal(L.shape, dtype=np.float32)
     drawn = np.maximum(drawn, np.log(1e-5, dtype=np.float32))
@@ -181,31 +187,32 @@ for error in (0.0, 0.2, 0.5):
 sound(x[0], "Griffin-Lim of the strings, each pixel of the picture off by a random factor")
 
 # %% [markdown]
-# No sound has such a grainy picture, so Griffin-Lim cannot meet it either: its own error rises with the
-# drawing's, and both add up. A better drawing therefore helps twice: it is nearer to the music, and Griffin-Lim
-# comes nearer to it.
+# No sound has such a grainy spectrogram, so no phases reach it: Griffin-Lim's error rises with the error of its input,
+# and the two add up. A better network therefore helps twice. Its spectrograms are nearer to the music, and Griffin-Lim
+# comes nearer to them.
 #
 # ## Phases from slopes
 #
-# Griffin-Lim need not begin with random phases: the magnitudes know more. For a Gaussian window, $g(t) = e^{-\pi
-# t^2 / \gamma}$, two lines of calculus (in `audio/phase.py`) give the phase's slopes from the log magnitude's:
+# Griffin-Lim need not begin with random phases, because the magnitudes say something about them. For a Gaussian window,
+# $g(t) = e^{-\pi t^2 / \gamma}$, two lines of calculus (in `audio/phase.py`) give the slopes of the phase from those of
+# the log magnitude:
 #
 # $$\frac{\partial \varphi}{\partial t} = \omega + \frac{2 \pi}{\gamma} \frac{\partial \ln |S|}{\partial \omega},
 # \qquad
 # \frac{\partial \varphi}{\partial \omega} = -\frac{\gamma}{2 \pi} \frac{\partial \ln |S|}{\partial t}.$$
 #
-# On the flank of a peak the first one adds what is missing to the peak's own frequency, so a whole partial turns
-# together. *Phase gradient heap integration* (Průša, Balazs, Søndergaard 2017) adds these slopes up, from the
-# loudest bins to their neighbours, and reaches the quiet ones last.
+# The first equation gives all bins of a partial the frequency of its peak, so that the partial turns as a whole. *Phase
+# gradient heap integration* ([Průša, Balazs and Søndergaard 2017](https://doi.org/10.1109/TASLP.2017.2678166)) adds
+# these slopes up, from the loudest bins to their neighbours, and reaches the quiet ones last.
 #
-# It is exact for a Gaussian window and infinitely fine steps. Here it is not, for three reasons. Our window is
+# The method is exact for a Gaussian window and infinitely small steps. Here it is not, for three reasons. Our window is
 # Hann's, which only resembles a Gaussian one ($\gamma = 0.25645\, L^2$). Where $|S|$ is zero, its logarithm has no
-# slope and the phase no value. And slopes become differences between frames.
+# slope and the phase has no value. And slopes are replaced by differences between frames.
 #
-# How near must frames be? In each bin, $S$ is a signal in time. Hann's main lobe is $4 / L$ wide, so this signal
-# needs $4 / L$ values a sample: a hop of $L / 4$, **75 % overlap**. Counting says the same. A hop of $H$ samples
-# brings $L / 2$ magnitudes: two for each unknown sample at 75 %, and in general two numbers for each suffice to
-# find a real signal up to its sign. At 50 %, our hop, there is one, and the differences are coarse.
+# How close must frames be? In each bin, $S$ is a signal in time. Hann's main lobe is $4 / L$ wide, so this signal needs
+# $4 / L$ values a sample: a hop of $L / 4$, **75 % overlap**. A count of numbers leads to the same result. A hop of $H$
+# samples brings $L / 2$ magnitudes. At 75 % that is two magnitudes for each unknown sample, and in general two for each
+# are enough to find a real signal up to its sign. At 50 %, our hop, there is one, and the differences are coarse.
 
 
 # %%
@@ -230,8 +237,8 @@ show_source(gradient)
 
 # %% [markdown]
 # Spectral convergence is $\lVert |S| - |R| \rVert / \lVert R \rVert$, with the STFTs $S$ of the sound and $R$ of
-# the recording. At a long window it hears a held pitch that flutters, and at a short one a smeared attack. The
-# log-mel error hears little of either. The start is worth iterations even at our 50 %:
+# the recording. With a long window it measures how steady a held pitch is, with a short one how sharp an attack is. The
+# log-mel error measures little of either. Even at 50 % overlap, integrated phases are a better start than random ones:
 
 # %%
 print("64 iterations      log-mel error" + "".join(f"   SC {window:4}" for window in WINDOWS))
@@ -246,9 +253,9 @@ assert convergence["integrated"][2] < convergence["random phases"][2]
 # %% [markdown]
 # ## A decoder: one function
 #
-# To the rest of the machine an inverter is a function from log-mels $(n, \text{frames}, 128)$ to samples
-# $(n, 320\, \text{frames})$. To see how little that asks, here is one without any thought of phases: 128
-# sine waves, one in the middle of each mel bin, as loud as the bin says.
+# For the rest of the system an inverter is a function from log-mels $(n, \text{frames}, 128)$ to samples $(n, 320\,
+# \text{frames})$. Here is a very simple one that ignores phases: 128 sine waves, one in the middle of each mel bin,
+# as loud as the bin says.
 
 # %%
 centres = mel_to_hz(np.linspace(0, hz_to_mel(8000.0), 130)[1:-1])
@@ -274,39 +281,39 @@ sound(hum[0], "The strings, by 128 sine waves")
 assert 2 * errors["plucked", 64] < hum_error < errors["plucked", 0]
 
 # %% [markdown]
-# A glass harmonica under water: every pitch is pulled to the nearest mel bin's. The paper's decoder has the
-# same interface, and is a convolutional network of some millions of weights: **SoundStream's mel decoder**
-# ([Zeghidour et al. 2021](https://arxiv.org/abs/2107.03312); published for Spectrogram Diffusion,
-# [Hawthorne et al. 2022](https://arxiv.org/abs/2206.05408)). It was trained against
-# critics, as a *generative adversarial network* $G$: discriminators $D_r$ look at real sound $x$ and at
-# $\hat x = G(\log\text{-mel}(x))$ at several resolutions $r$, and learn to tell them apart,
+# It sounds like a glass harmonica under water, because every pitch moves to the middle of the nearest mel bin. The
+# paper's decoder has the same interface. It is a convolutional network with some millions of weights, **SoundStream's
+# mel decoder** ([Zeghidour et al. 2021](https://arxiv.org/abs/2107.03312); published for Spectrogram Diffusion,
+# [Hawthorne et al. 2022](https://arxiv.org/abs/2206.05408)). It was trained as a *generative adversarial network*
+# $G$: discriminators $D_r$ get real sound $x$ and $\hat x = G(\log\text{-mel}(x))$ at several resolutions $r$, and
+# learn to tell them apart,
 #
 # $$L_D = \sum_r \operatorname{E} \max(0, 1 - D_r(x)) + \operatorname{E} \max(0, 1 + D_r(\hat x)),$$
 #
-# while $G$ learns to be taken for real, and to have the right spectrogram:
+# while $G$ learns to deceive them, and to have the right spectrogram:
 #
 # $$L_G = \sum_r \operatorname{E} \max(0, 1 - D_r(\hat x)) + \lambda \sum_i
 # \big| \log\text{-mel}_i(\hat x) - \log\text{-mel}_i(x) \big| + \dots$$
 #
-# (the dots are the difference of the discriminators' inner layers). The second term compares log-mels, which
-# do not know the phase: with it alone, phases that do not fit each other cost nothing, as in the random phases
-# above. (A loss on the *waveform* would be worse: the mean over all possible phases is silence.) The first term
-# makes $G$ choose phases that music has: attacks with all partials at once. $G$ has heard music, and
+# (the dots are the difference of the discriminators' inner layers, as in [HiFi-GAN](https://arxiv.org/abs/2010.05646)).
+# The second term compares log-mels, which contain no phase. With it alone, phases that do not fit each other would cost
+# little. (A loss on the *waveform* would be worse: the mean over all possible phases is silence.) The first term makes
+# $G$ choose phases as they are in music, with attacks of all partials at once. $G$ has been trained on music;
 # Griffin-Lim has not.
 #
 # ## Ends and seams
 #
-# Such a decoder clicks in its first and last frames, where it lacks context, and a long clip does not fit
-# into memory. Both are `decode`'s business: it mirrors the clip at its ends, cuts what was made of the mirror
-# images, and fades from one chunk into the next.
+# Such a decoder clicks in its first and last frames, where it lacks context, and a long clip does not fit into memory.
+# `decode` solves both problems: it mirrors the clip at its ends, cuts away the sound of the mirror images, and fades
+# from one chunk into the next.
 
 # %%
 print(f"context {CONTEXT} frames at either end, chunks of {CHUNK}, fades of {FADE} ({FADE * 20} ms)")
 show_answer(decode)
 
 # %% [markdown]
-# Our sines begin each chunk with new phases, so they need it. A held organ chord of 12 seconds goes in as two chunks;
-# cut hard, there is a jump where they meet:
+# Our sines begin each chunk with new phases, so they need this. A held organ chord of 12 seconds makes two chunks.
+# Without a fade there is a jump where they meet:
 
 # %%
 frames = 600
@@ -316,7 +323,7 @@ cut = np.concatenate([oscillators(chord[:, :CHUNK]), oscillators(chord[:, CHUNK:
 
 
 def high(x):
-    """The energy above 6 kHz in each frame, where the chord has little, in dB."""
+    """The energy above 6 kHz in each frame in dB. The chord has little of it."""
     return 10 * np.log10(np.sum(np.abs(stft(x)[:, 384:]) ** 2, axis=1) + 1e-9)
 
 
@@ -329,14 +336,18 @@ sound(cut[near_seam], "Cut hard: a click in the middle")
 sound(with_care[near_seam], "Faded by decode")
 
 # %% [markdown]
-# ## Whatever is at hand
+# ## The GAN and Griffin-Lim, to compare
 #
-# `load_inverter` gives the GAN where you ask for it, and Griffin-Lim otherwise. The next line says whether the GAN is
-# in your cache, and so in this page. If it is not, only Griffin-Lim can be heard below.
+# The GAN is a download of TensorFlow Hub. The next line says whether it was on the machine that made this page.
 
 # %%
 folder = hub.find(hub.SOUNDSTREAM)
-print("SoundStream's mel decoder:", "on this machine" if folder else "not on this machine")
+if folder:
+    print("SoundStream's mel decoder is on this machine: you hear it below.")
+else:
+    print("SoundStream's mel decoder is NOT on this machine, so this page does not let you hear it.")
+    print("Below is Griffin-Lim alone. To hear both: pip install '.[hub]', then")
+    print("python -m ddim_from_scratch.sample --run build/lessons/run --inverter soundstream")
 inverters = {GRIFFIN_LIM: load_inverter(GRIFFIN_LIM)}
 if folder:
     inverters[SOUNDSTREAM] = load_inverter(SOUNDSTREAM)
@@ -348,13 +359,13 @@ for name, x in (("plucked", plucked), ("organ", organ), ("bells", bells)):
 # %% [markdown]
 # ## What the score can reach
 #
-# However well the network draws, it is heard through the inverter. To see what that costs, send *real*
-# log-mels through it, and measure as generated music is measured: by the Fréchet distance between two sets
-# of clips (lesson 11), here of simple statistics of their log-mels.
+# Even the best spectrogram is heard through the inverter. To measure what that costs, send *real* log-mels through it,
+# and compute the score that generated music gets: the Fréchet distance between two sets of clips (lesson 11), here of
+# simple statistics of their log-mels.
 #
-# - **real**: recordings against other recordings. Not 0, for the sets are small: the floor of any score.
-# - **ceiling**: the same, but through the inverter: what a *perfect* network would score.
-# - **inverted**: the very recordings, through the inverter: the inverter's own share.
+# - **real**: recordings against other recordings. It is not 0, because the sets are small: the floor of any score.
+# - **ceiling**: the same, but through the inverter. A *perfect* network would have this score.
+# - **inverted**: recordings against the same recordings through the inverter. This is the inverter's own share.
 
 # %%
 data = ROOT / "build" / "lessons" / "music" / "genres" / "plucked"
@@ -396,22 +407,21 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# Beware of the first two columns. With so few clips chance alone moves *real* about in the range that is printed
-# below the table, and Griffin-Lim's ceiling is somewhere in it: whether it costs anything cannot be seen
-# so. *Inverted* has the same clips on both sides, chance drops out, and it shows the inverter's share: small
-# for Griffin-Lim, more than ten times that for the sines, through which no network could score well. A
-# score near *real* is as good as a score can be here; to see finer differences, take more clips. `python -m
-# ddim_from_scratch.experiments ceiling --data FOLDER` measures it for your own music, and by the embeddings
-# of lesson 11.
+# With so few clips, chance alone moves *real* within the interval that is printed below the table. Griffin-Lim's
+# ceiling lies inside this interval, so these two columns cannot show whether the inverter costs anything. *Inverted*
+# has the same clips on both sides, so it does not depend on the choice of clips. It is small for Griffin-Lim, and
+# more than ten times as large for the sines. A score near *real* is the best that is possible here. To see finer
+# differences, take more clips. `python -m ddim_from_scratch.experiments ceiling --data FOLDER` measures this for your
+# own music, with the embeddings of lesson 11.
 #
 # ## Common mistakes
 #
 # | what you see or hear | what it is |
 # |---|---|
-# | a decoder gives noise, or a whisper | decibels or other mel filters: it wants natural logarithms of magnitudes |
+# | a decoder gives noise, or is very quiet | decibels or other mel filters: it needs natural logarithms of magnitudes |
 # | a click every few seconds | chunks joined without a fade: use `decode` |
 # | a click at both ends of each clip | no context: mirror the ends, and cut |
-# | a dip at each seam | the fade's weights don't add up to 1: amplitudes fade linearly, since both sides agree |
+# | a dip at each seam | the weights of the fade don't add up to 1: both sides agree, so fade amplitudes linearly |
 # | the sound is a few frames late | the context was cut at the end only |
 # | a buzz at 50 Hz | phases all zero, or frames inverted one by one |
 # | a loss on waveforms gives silence | phases differ by chance, and the mean of all is 0 |
@@ -419,14 +429,14 @@ plt.show()
 #
 # ## Exercises
 #
-# Write `log_mel_error`, `check_log_mels` and `decode` in `lessons/10_inversion/exercise.py`, and run `make
-# check-10`. Your `decode` should turn a decoder that clicks at the ends of what it is given (above) into one
-# that doesn't (below):
+# Write `log_mel_error`, `check_log_mels` and `decode` in `lessons/10_inversion/exercise.py`, and run `make check-10`.
+# Below is a decoder that clicks at the ends of each chunk: chunk by chunk, and with the right `decode`, which removes
+# the clicks.
 
 
 # %% tags=["hide-input"]
 def clicking(log_mels):
-    """A decoder that answers each frame with its number, and the first and last five with a click."""
+    """A decoder that repeats each frame's number, with clicks in the first and last five frames."""
     x = np.repeat(log_mels[:, :, 0], H, axis=1)
     x[:, : 5 * H] += 1
     x[:, -5 * H :] -= 1
@@ -443,10 +453,39 @@ axes[1].set_xlabel("time (s)")
 plt.show()
 
 # %% [markdown]
+# ## Experiment
+#
+# How exact must the network be? Round the strings' log-mels to multiples of 0.1, 0.25, 0.5 and 1 (1 is 8.7 dB), invert
+# them with Griffin-Lim, and measure the error of the sound against the *unrounded* log-mels. From which step on does
+# rounding cost more than Griffin-Lim itself? Fill in the form at the end of `exercise.py`.
+
+# %% tags=["answer"]
+print("step   in dB   rounding alone   sound from the rounded log-mels")
+rounded, alone = {}, {}
+for step in (0.0, 0.1, 0.25, 0.5, 1.0):
+    coarse = np.maximum(step * np.round(L / step) if step else L, np.log(1e-5, dtype=np.float32)).astype(np.float32)
+    rounded[step], alone[step] = log_mel_error(griffin_lim(coarse), L), np.abs(coarse - L).mean()
+    print(f"{step:4}{8.686 * step:8.1f}{alone[step]:17.3f}{rounded[step]:22.3f}")
+assert abs(alone[0.5] - 0.5 / 4) < 0.02 and abs(alone[1.0] - 1 / 4) < 0.04
+assert all(abs(rounded[step] - rounded[0.0] - 1.2 * alone[step]) < 0.04 for step in rounded)
+assert rounded[0.25] < 2.2 * rounded[0.0] < rounded[0.5]
+
+# %% [markdown] tags=["answer"]
+# Rounding to a step $q$ makes errors between $-q/2$ and $q/2$, whose mean size is $q/4$. The two errors nearly add up:
+# the sound's is Griffin-Lim's own plus about 1.2 times that of the rounding. The two are equal at a step of about 0.3,
+# or 2.6 dB. So a network whose pixels are off by less than about 0.07 on average is limited by the inverter. With
+# larger errors the network limits the result.
+
+# %% [markdown]
 # ## Sources
 #
-# - [Griffin and Lim 1984, phases that agree](https://doi.org/10.1109/TASSP.1984.1164317)
-# - [Oppenheim and Lim 1981, what phases carry](https://doi.org/10.1109/PROC.1981.12022)
-# - [Zeghidour et al. 2021, SoundStream](https://arxiv.org/abs/2107.03312)
-# - [Hawthorne et al. 2022, spectrogram diffusion and its decoder](https://arxiv.org/abs/2206.05408)
-# - [Kong et al. 2020, HiFi-GAN](https://arxiv.org/abs/2010.05646)
+# - D. Griffin, J. Lim (1984), [Signal estimation from modified short-time Fourier
+#   transform](https://doi.org/10.1109/TASSP.1984.1164317).
+# - A. Oppenheim, J. Lim (1981), [The importance of phase in signals](https://doi.org/10.1109/PROC.1981.12022).
+# - Z. Průša, P. Balazs, P. Søndergaard (2017), [A noniterative method for reconstruction of phase from STFT
+#   magnitude](https://doi.org/10.1109/TASLP.2017.2678166).
+# - N. Zeghidour, A. Luebs, A. Omran, J. Skoglund, M. Tagliasacchi (2021),
+#   [SoundStream](https://arxiv.org/abs/2107.03312): the decoder's network and its losses.
+# - C. Hawthorne and others (2022), [Multi-instrument music synthesis with spectrogram
+#   diffusion](https://arxiv.org/abs/2206.05408): the decoder for log-mels.
+# - J. Kong, J. Kim, J. Bae (2020), [HiFi-GAN](https://arxiv.org/abs/2010.05646): a GAN that inverts mel spectrograms.

@@ -81,3 +81,19 @@ def test_frechet_distance(frechet_distance):
     with diagonal covariances, of which some entries may be 0. And take one case with fewer embeddings than dimensions.
     """
     raise NotImplementedError
+
+
+EXPERIMENT = """
+Does loudness count? Distances of softer copies from the plucked strings.
+
+| softer by | distance | distance / floor |
+|---|---|---|
+| 1 dB | ? | ? |
+| 3 dB | ? | ? |
+| 6 dB | ? | ? |
+| 12 dB | ? | ? |
+
+Twice as many decibels make the distance larger by a factor of: ?
+From this step on loudness counts more than the choice of clips: ?
+What to do before comparing two sets: ?
+"""

@@ -1,11 +1,11 @@
 # %% [markdown]
 # # The Fréchet audio distance, and when it lies
 #
-# One number says how far generated music is from real music. This lesson derives it, computes it with a
-# network that comes along, and then makes it lie in five ways: with too few clips, with too low a rank,
-# with an extrapolation that does not extrapolate, with another resampler, and with one ReLU too many.
+# The Fréchet audio distance is one number that says how far generated music is from real music. This lesson derives it,
+# computes it with a network that comes with the package, and then shows five ways in which it misleads: too few clips,
+# too low a rank, an extrapolation that does not extrapolate, another resampler, and one ReLU too many.
 #
-# You need lessons 01 and 02, means and covariances, and eigenvalues. The lesson runs in about ten seconds on two cores.
+# You need lessons 01 and 02, means and covariances, and eigenvalues.
 
 # %%
 import matplotlib.pyplot as plt
@@ -50,16 +50,16 @@ for genre, clips in music.items():
     sound(clips[0][: 3 * sr], f"{genre}: the first of {len(clips)} clips")
 
 # %% [markdown]
-# ## A network as the ear
+# ## A network that listens
 #
-# Whoever compares two sets of recordings sample by sample learns nothing: two performances of one tune
-# are as far apart as two tunes. So first a network, trained for something else, turns each stretch of
-# sound into a few numbers, its *embedding*. What matters to its task stays; what does not is dropped. A
-# network that tells a harp from a synthesiser has to put them in different places.
+# Comparing recordings sample by sample is useless: two performances of one tune are as far apart as two different
+# tunes. So a network that was trained for another task turns each stretch of sound into a few numbers, its
+# *embedding*. The embedding keeps what matters for that task and drops the rest. A network that tells a harp from a
+# synthesiser must give them different embeddings.
 #
-# The one that comes with this package is the VGG baseline of the *musicnn* package
-# ([Pons and Serra 2019](https://arxiv.org/abs/1909.06654)), trained to predict the tags that people gave to
-# recordings. Its last layer before the tags are 256 numbers for three seconds of sound.
+# The network that comes with this package is the VGG baseline of the *musicnn* package
+# ([Pons and Serra 2019](https://arxiv.org/abs/1909.06654)). It was trained to predict the tags that people gave to
+# recordings. The layer before the tags has 256 numbers for three seconds of sound.
 
 # %%
 embedding = load_embedding("musicnn")
@@ -68,12 +68,12 @@ for genre, side in sets.items():
     probabilities = tag_probabilities(load_musicnn(), np.concatenate(side.clips))
     tags = ", ".join(f"{tag} {p:.2f}" for tag, p in top_tags(probabilities, 3))
     print(f"{genre:8} {len(side.clips)} clips, {side.n} embeddings of {len(side.mean)} numbers; hears {tags}")
+    assert FAST or "guitar" in tags
     assert side.n == 3 * len(side.clips) and len(side.mean) == 256
 
 # %% [markdown]
-# The network was never trained on synthetic instruments, and its tags show it: it hears a guitar in the bells
-# and in the organ, too. Whether its embeddings tell the three apart is another question. Here are their two
-# directions of largest variance:
+# The network was not trained on synthetic instruments, and its tags show it: it hears a guitar in bells and organ, too.
+# But its embeddings may still tell the three apart. Here are their two directions of largest variance:
 
 # %% tags=["hide-input"]
 middle = {}
@@ -94,8 +94,8 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# Three groups, but not three Gaussians. They fall into smaller clumps, and look at the middle of the organ's
-# ellipse:
+# The three instruments form groups, but not Gaussians: the groups fall into smaller ones. Look at the middle of the
+# organ's ellipse:
 
 # %%
 print(f"within half a sigma of the centre: a Gaussian has {100 * (1 - np.exp(-1 / 8)):.0f} % of its points")
@@ -103,20 +103,19 @@ print(*(f"{genre} {100 * share:.0f} %" for genre, share in middle.items()), sep=
 assert middle["organ"] < 0.06
 
 # %% [markdown]
-# Where a Gaussian is densest the organ has next to nothing. From here on the Fréchet audio distance
-# ([Kilgour et al. 2019](https://arxiv.org/abs/1812.08466)) knows only the ellipses: the mean $\mu$ and the
-# covariance $\Sigma$ of each cloud, taken with $n - 1$. That the clouds are Gaussian is an assumption, and for
-# the organ a false one: keep it in mind beside the five lies below.
+# A Gaussian is densest in its middle. There the organ has next to no points. The Fréchet audio distance ([Kilgour et
+# al. 2019](https://arxiv.org/abs/1812.08466)) uses only the ellipses: the mean $\mu$ and the covariance $\Sigma$ of
+# each cloud, computed with $n - 1$. It assumes that the clouds are Gaussian. For the organ this is false, so add it
+# to the five problems below.
 
 # %%
 show_answer(gaussian)
 
 # %% [markdown]
-# ### The published ear: VGGish
+# ### The network of published scores: VGGish
 #
-# Published distances, the paper's among them, use *VGGish* ([Hershey et al.
-# 2017](https://arxiv.org/abs/1609.09430)), trained to label
-# videos. It hears 0.96 seconds at a time, as 96 frames of 64 mel bins, in 128 numbers:
+# Published distances, such as the paper's, use *VGGish* ([Hershey et al. 2017](https://arxiv.org/abs/1609.09430)),
+# which was trained to label videos. It turns 0.96 seconds of sound, 96 frames of 64 mel bins, into 128 numbers:
 
 # %%
 total = 0
@@ -126,24 +125,23 @@ for name, layer in LAYERS.items():
     print(f"{name:8} {' x '.join(map(str, layer.shape)):20} {count:11,}")
 print(f"{'':29} {total:11,} weights and biases")
 assert abs(total - 72.1e6) < 0.1e6
-print("Its weights are", "at hand." if vggish_at_hand() else "not on this machine; all that follows uses musicnn.")
+print("Its weights are", "on this machine." if vggish_at_hand() else "not on this machine; what follows uses musicnn.")
 
 # %% [markdown]
-# Convolutions of 3 by 3 pixels, ReLU and max-pooling, and then three dense layers, which hold nearly all
-# of the weights. A score belongs to its embedding: numbers from two networks have nothing to say to each
-# other. `python -m ddim_from_scratch.fad BACKGROUND EVAL --embedding vggish` fetches the weights where
-# there is a network, and takes them from a file where there is not.
+# It has convolutions of 3 by 3 pixels, ReLU and max-pooling, and then three dense layers, which hold nearly all of the
+# weights. A score belongs to its embedding: never compare scores of two networks. `python -m ddim_from_scratch.fad
+# BACKGROUND EVAL --embedding vggish` downloads the weights, or reads them from a file (`--weights`).
 #
-# ## How far apart are two heaps?
+# ## The distance of two distributions
 #
-# Think of each distribution as a heap of sand. To turn one into the other every grain must travel; the
-# squared *Wasserstein-2 distance* is the mean squared distance of the best pairing:
+# Think of each distribution as a heap of sand. To turn one heap into the other, every grain must move. The squared
+# *Wasserstein-2 distance* is the mean squared distance that grains move in the best pairing of places:
 #
 # $$W_2^2 = \min_{\text{pairings}} \mathbb{E}\, |x - y|^2.$$
 #
-# In one dimension the best pairing keeps the order, the lowest to the lowest: crossing ways would only
-# be longer. Between two Gaussians that is the straight line $y = \mu_e + \frac{\sigma_e}{\sigma_b} (x -
-# \mu_b)$, so that
+# In one dimension the best pairing keeps the order, the lowest to the lowest; any exchange of two partners makes the
+# sum larger. Between two Gaussians this pairing is the straight line $y = \mu_e + \frac{\sigma_e}{\sigma_b} (x -
+# \mu_b)$, so
 #
 # $$W_2^2 = (\mu_b - \mu_e)^2 + (\sigma_b - \sigma_e)^2.$$
 
@@ -157,27 +155,27 @@ print(f"  paired in order {sorted_pairs:.3f}, formula {formula:.3f}, paired at r
 assert abs(formula - 5) < 1e-12 and abs(sorted_pairs - 5) < 0.1
 
 # %% [markdown]
-# In more dimensions there is no order. Write out the square; $C$ is the covariance of $x$ with its
-# partner $y$:
+# In more dimensions there is no order. Expand the square, with $C$ the covariance of $x$ and its partner $y$:
 #
 # $$\mathbb{E}\, |x - y|^2 = |\mu_b - \mu_e|^2 + \operatorname{tr} \Sigma_b + \operatorname{tr} \Sigma_e
 # - 2 \operatorname{tr} C.$$
 #
-# Only the last term depends on the pairing. Try pairing by a linear map $y = \mu_e + A (x - \mu_b)$ with
-# a symmetric $A$ without negative eigenvalues, which stretches space and turns nothing: it is the gradient
-# of a convex function, and such maps, like rising ones in one dimension, are best (Brenier 1991). It must turn one
-# covariance into the other, $A \Sigma_b A = \Sigma_e$. With $R = \Sigma_b^{1/2}$ that is
+# Only the last term depends on the pairing. Try a linear map $y = \mu_e + A (x - \mu_b)$ with a symmetric $A$ without
+# negative eigenvalues, which stretches space and does not rotate it. Such a map is the gradient of a convex function,
+# and these maps, like rising functions in one dimension, are optimal ([Brenier
+# 1991](https://doi.org/10.1002/cpa.3160440402)). The map must turn one covariance into the other, $A \Sigma_b A =
+# \Sigma_e$. With $R = \Sigma_b^{1/2}$ this is
 #
 # $$(R A R)^2 = R\, \Sigma_e R, \quad\text{so}\quad R A R = (R\, \Sigma_e R)^{1/2}$$
 #
-# and $\operatorname{tr} C = \operatorname{tr} A \Sigma_b = \operatorname{tr} R A R$. What is left is the
-# *Fréchet distance* (Dowson and Landau 1982):
+# and $\operatorname{tr} C = \operatorname{tr} A \Sigma_b = \operatorname{tr} R A R$. The result is the *Fréchet
+# distance* ([Dowson and Landau 1982](https://doi.org/10.1016/0047-259X(82)90077-X)):
 #
 # $$F = |\mu_b - \mu_e|^2 + \operatorname{tr} \Sigma_b + \operatorname{tr} \Sigma_e
 # - 2 \operatorname{tr} (R\, \Sigma_e R)^{1/2}.$$
 #
-# It is the square of a distance, and grows with the square of a shift. See it in two dimensions: move
-# each point of a cloud by the map, and let an algorithm that tries all pairings look for a better one.
+# It is the square of a distance: it grows with the square of a shift. To check it in two dimensions, move each point
+# of a cloud by the map, and let an algorithm search all pairings for a better one.
 
 
 # %%
@@ -216,11 +214,12 @@ plt.show()
 # %% [markdown]
 # ## Two square roots
 #
-# The formula is usually printed with $(\Sigma_b \Sigma_e)^{1/2}$. The trace is the same: $\Sigma_b
-# \Sigma_e = R\, (R\, \Sigma_e)$ has the eigenvalues of $(R\, \Sigma_e)\, R$. But $\Sigma_b \Sigma_e$ is
-# not symmetric, so that form needs the root of a general matrix. Now take 50 embeddings of 128
-# dimensions. They lie in a space of 49 dimensions, the other eigenvalues are 0, and rounding makes some
-# of those a little negative:
+# Papers usually print the formula with $(\Sigma_b \Sigma_e)^{1/2}$. The trace is the same: $\Sigma_b \Sigma_e = R\,
+# (R\, \Sigma_e)$ has the eigenvalues of $(R\, \Sigma_e)\, R$. But $\Sigma_b \Sigma_e$ is not symmetric, so this form
+# needs the root of a general matrix.
+#
+# **Predict.** Take 50 embeddings of 128 dimensions. They lie in a space of 49 dimensions, so the other eigenvalues are
+# 0, up to rounding. What does the root of a general matrix make of such a rounding error?
 
 # %%
 for n in (50, 200):
@@ -237,9 +236,9 @@ for n in (50, 200):
         assert np.isrealobj(general)
 
 # %% [markdown]
-# A complex distance. Some programs stop there, some throw the imaginary part away and with it half of
-# the digits, some add $10^{-6}$ to the diagonals until it works. The symmetric root has no such case:
-# its eigenvalues are those of a symmetric matrix, which are real, and what rounding pushed below 0 is 0.
+# Rounding makes some of the eigenvalues slightly negative, and the distance becomes complex. Some programs stop there,
+# some drop the imaginary part, and some add $10^{-6}$ to the diagonals (lesson 14 names them). The symmetric form does
+# not have this problem: a symmetric matrix has real eigenvalues, and those that rounding made negative are set to 0.
 
 # %%
 show_answer(frechet_distance)
@@ -247,8 +246,10 @@ show_answer(frechet_distance)
 # %% [markdown]
 # ## The music
 #
-# Every instrument against every other, and against its own other half: clips are drawn at random into
-# two halves, and these are compared, ten times. That is the *floor*, what the very same music scores.
+# Now compare each instrument with the others, and with itself: its clips are divided at random into two halves, and the
+# halves are compared, ten times. The mean is the *floor*, the score of the same music.
+#
+# **Predict.** The distance between bells and organ will be about 65. How large is the floor of the bells?
 
 # %%
 floors = {genre: floor(side, np.random.default_rng(0)) for genre, side in sets.items()}
@@ -257,14 +258,14 @@ for a in sets:
     scores = [distance(sets[a], sets[b]) for b in sets]
     print(f"{a:8}" + "".join(f"{score:10.1f}" for score in scores) + f"{floors[a]:10.1f}")
     assert distance(sets[a], sets[a]) < 1e-6 < floors[a] < min(score for score in scores if score > 1e-6)
+assert distance(sets["plucked"], sets["bells"]) < min(distance(sets["organ"], sets[b]) for b in ("plucked", "bells"))
 
 # %% [markdown]
-# Plucked strings and bells are nearer to each other than to the organ: both are struck and die away. But
-# read the last column first. The same instrument, the same tunes, the same network, and the score is far
-# from 0: a generator that played the plucked strings perfectly would score about that, with so few
-# clips. A score means nothing without its floor.
+# Plucked strings and bells are nearer to each other than to the organ: both are struck and die away. Now read the last
+# column. The instrument, the tunes and the network are the same, and the score is far from 0. A generator that played
+# the plucked strings perfectly would get about this score, with so few clips. A score means nothing without its floor.
 #
-# ## Lie 1: too few clips
+# ## Problem 1: too few clips
 #
 # Here two samples are drawn from *the same* Gaussian in 128 dimensions. The true distance is 0.
 
@@ -287,7 +288,7 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# Once $n$ is well above the 128 dimensions, the bias falls as $1/n$. And it is huge:
+# Once $n$ is well above the 128 dimensions, the bias falls as $1/n$. It is large:
 
 # %%
 per_clip = int(5.12 / 0.96)  # VGGish's patches in a clip of 5.12 s
@@ -297,13 +298,13 @@ print(f"a bias of 1 takes {needed:.0f}: {needed * 0.96 / 3600:.1f} hours of musi
 assert 50 * per_clip == 250 and needed * 0.96 > 2 * 3600
 
 # %% [markdown]
-# Nor is it the same for all: a set with more variety has a larger bias. So compare scores of *equally
-# many* clips only, and best against the same background.
+# A set with more variety has a larger bias ([Chong and Forsyth 2020](https://arxiv.org/abs/1911.07023)), so equal
+# numbers of clips do not remove it. Still, compare scores of *equally many* clips only, against the same background.
 #
-# ## Lie 2: rank
+# ## Problem 2: rank
 #
-# Below $n = D + 1$ embeddings the covariance has directions that it has never seen. There it says that
-# the music does not vary at all, and the distance charges the whole variance of the other side for it:
+# With fewer than $D + 1$ embeddings the covariance has directions without any variance. There it says that the music
+# does not vary at all, and the distance adds the whole variance of the other side:
 
 # %%
 rng = np.random.default_rng(0)
@@ -317,13 +318,13 @@ for genre, side in sets.items():
     assert side.rank < len(side.mean)
 
 # %% [markdown]
-# Ours are such sets, too: that is why the floors are so high. The command warns of it.
+# Our sets have too low a rank, too, which is one reason for the high floors. The command `fad` warns of it.
 #
 # ## How much of it is chance?
 #
-# What if other clips had been recorded? Draw as many clips from the ones at hand, some twice, some
-# never, and look how the score moves: the *bootstrap*. What is drawn are clips, not embeddings, because
-# three stretches of one clip resemble each other and count as little more than one.
+# How would the score change with other clips of the same kind? The *bootstrap* answers: draw as many clips as there
+# are, with replacement, so that some come twice and some never, and score again. Draw clips, not embeddings: the
+# three embeddings of one clip are similar and count as little more than one.
 
 # %%
 low, high = interval(sets["plucked"], sets["bells"], np.random.default_rng(0))
@@ -333,15 +334,18 @@ print(f"half of its width is {100 * (high - low) / 2 / score:.0f} % of the score
 assert low < score < high and (high - low) / score > 0.1
 
 # %% [markdown]
-# Two systems whose scores differ by less than that have not been told apart. The paper's results,
-# without intervals, are lesson 12's subject.
+# If the scores of two systems differ by less than this, chance explains the difference. Lesson 12 reads the paper's
+# results, which have no intervals.
 #
-# ## Lie 3: to infinity, and back to where it began
+# ## Problem 3: an extrapolation that does not extrapolate
 #
-# If the bias is a straight line in $1/n$, measure it: score subsets of different sizes, lay a line
-# through the scores, and read it off at $1/n = 0$. That is FAD-infinity (Chong and Forsyth 2020; Gui et
-# al. 2024). The published program draws its subsets *with replacement*. Does it matter? Take 1000
-# embeddings of N(0, I) against N(0, I) itself, true distance 0:
+# The bias is nearly a straight line in $1/n$. So score subsets of different sizes, fit a line to the scores, and take
+# its value at $1/n = 0$. This is FAD-infinity ([Chong and Forsyth 2020](https://arxiv.org/abs/1911.07023);
+# [Gui et al. 2024](https://arxiv.org/abs/2311.01616), whose program
+# [fadtk](https://github.com/microsoft/fadtk) draws the subsets *with replacement*).
+#
+# **Predict.** Take 1000 embeddings of N(0, I) against N(0, I) itself; the true distance is 0. Where does the line lead
+# if the subsets are drawn with replacement?
 
 # %%
 rng = np.random.default_rng(0)
@@ -375,26 +379,25 @@ ax.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]
-# The two lines run to different places. Drawing *with* replacement pretends that the 1000 embeddings are
-# the world: more and more draws lead to the distance of these 1000, their own bias included, which is
-# the plain score, at the cost of 25 more. Drawn *without*, a subset of 500 is an honest sample of the
-# world that the 1000 came from, and the line leads there. (A small rest remains, for the bias is a
-# straight line only nearly, and the background keeps a bias of its own, if it is a sample.)
+# The two lines have different limits. *With* replacement, the 1000 embeddings play the part of the whole population.
+# More draws then lead to the distance of these 1000, bias included, which is the plain score. *Without* replacement,
+# a subset of 500 is a sample of the population that the 1000 came from, and the line leads to its distance. (A small
+# error remains: the bias is only nearly a straight line, and a background that is a sample has a bias of its own.)
 
 # %%
 show_answer(infinity)
 
 # %% [markdown]
-# ## Lie 4: the resampler
+# ## Problem 4: the resampler
 #
-# Our music is made at 22 050 Hz, networks hear 16 000 Hz. A program that resamples by straight lines
-# between samples lets treble through that folds back as aliases (lesson 01), and dulls what it should
-# keep. Listeners would hardly notice:
+# Our music is made at 22 050 Hz, and the network takes 16 000 Hz. A program that resamples by straight lines between
+# samples makes aliases of high frequencies (lesson 01), and weakens those that it should keep. The difference is hard
+# to hear:
 
 
 # %%
 def straight_lines(x):
-    """Resampling as it should not be done."""
+    """Resampling by linear interpolation, without a filter."""
     return np.interp(np.arange(len(x) * sr // synth.SR) * synth.SR / sr, np.arange(len(x)), x)
 
 
@@ -410,15 +413,14 @@ print(f"the resampler alone is {100 * part:.0f} % of what the bells' own halves 
 assert part > 0.01 and abs(change) > 0.05
 
 # %% [markdown]
-# A set against itself should score 0, and not a note has changed. The sounds of both sides must have come
-# the same way: the same resampler, loudness, bits,
-# and the same mp3 encoder or none.
+# Not a note has changed, and a set against itself should score 0. Both sides must be processed in the same way: with
+# the same resampler, loudness and number of bits, and the same mp3 encoder or none.
 #
-# ## Lie 5: a ReLU too many
+# ## Problem 5: a ReLU too many
 #
-# VGGish's embedding is its last dense layer *before* any activation. One popular copy of it applies a
-# ReLU, $\max(0, x)$, after it. Then what lies below 0 is gone. Two sets that differ only there are the
-# same:
+# VGGish's embedding is its last dense layer *before* any activation. A popular copy of it applies a ReLU, $\max(0, x)$,
+# there ([torchvggish](https://github.com/harritaylor/torchvggish/issues/24)). It removes everything below 0. Two sets
+# that differ only there become the same:
 
 # %%
 rng = np.random.default_rng(0)
@@ -429,27 +431,26 @@ print(f"16 numbers around -2 against -4: {before:.1f} before, {after:.1e} after 
 assert abs(before - 16 * 4) < 1 and after < 1e-3
 
 # %% [markdown]
-# In general the score is smaller, and it cannot be compared with one that was taken without. Which
-# number is in a paper depends on a default argument.
+# Scores with and without the ReLU cannot be compared. Which of them is in a paper may depend on a default argument.
 #
 # ## Common mistakes
 #
 # | what you see | what it is |
 # |---|---|
-# | the distance is complex, or NaN | a general matrix root of a singular product: take the symmetric one |
-# | real music against real music scores 30 | few embeddings: that is the bias; report it as the floor |
+# | the distance is complex, or NaN | the root of a general, singular matrix: take the symmetric form |
+# | real music against real music scores 30 | few embeddings: this is the bias; report it as the floor |
 # | more samples "improve" the model | the bias again: compare equal numbers only |
-# | a score of exactly 0 | both folders are the same, or the embeddings are all alike |
-# | two programs give different scores | ReLU, PCA, resampler, `ddof`, mono mixing: look in that order |
+# | a score of exactly 0 | both folders are the same, or all embeddings are the same |
+# | two programs give different scores | ReLU, PCA, resampler, `ddof`, mono mixing: look in this order |
 # | FAD-infinity equals FAD | subsets drawn with replacement |
-# | a tiny interval | embeddings were drawn, not clips |
+# | a very small interval | embeddings were drawn, not clips |
 # | a low score, and it sounds like the training set | it may *be* the training set: lesson 08 looks for copies |
 #
 # ## Exercises
 #
-# Write `gaussian`, `frechet_distance`, `infinity` and `log_mel_statistics`, an ear that needs no
-# network, in `lessons/11_fad/exercise.py`, and run `make check-11`. This is what right answers look
-# like:
+# Write `gaussian`, `frechet_distance`, `infinity` and `log_mel_statistics`, an embedding without a network, in
+# `lessons/11_fad/exercise.py`, and `test_frechet_distance`, a test that finds wrong distances. Run `make check-11`.
+# Right answers look like this:
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(2, 2, figsize=(6, 5))
@@ -470,12 +471,44 @@ axes[1, 1].set(title="log_mel_statistics", xlabel="feature", ylabel="value")
 plt.show()
 
 # %% [markdown]
+# ## Experiment
+#
+# Does loudness count? Make the plucked strings softer by 1, 3, 6 and 12 dB, and compute the distance from the original
+# clips. The music is the same, so a perfect measure would say 0. From which step on does loudness count more than the
+# choice of clips, the floor? Fill in the form at the end of `exercise.py`.
+
+# %% tags=["answer"]
+softer = {0: 0.0}
+print(f"softer by   distance   (the floor is {floors['plucked']:.1f})")
+for decibels in (1, 3, 6, 12):
+    quiet = [clip * 10 ** (-decibels / 20) for clip in music["plucked"]]
+    softer[decibels] = distance(sets["plucked"], Set.of(embedding.of_clips(quiet)))
+    print(f"{decibels:6} dB{softer[decibels]:11.2f}")
+assert softer[1] < 0.2 * floors["plucked"]
+assert all(2 < softer[2 * decibels] / softer[decibels] < 4.5 for decibels in (3, 6))
+assert FAST or softer[6] < floors["plucked"] < softer[12]
+
+# %% [markdown] tags=["answer"]
+# The distance is a *squared* shift, so it rises fast: twice as many decibels make it about three times as large. One
+# decibel is nothing beside the floor, and 12 dB count more than another choice of clips. A generator that is too soft
+# pays as much as one that plays wrong notes. So bring both sides to the same loudness first, and say so beside the
+# score.
+
+# %% [markdown]
 # ## Sources
 #
-# - [Kilgour et al. 2019, the Fréchet audio distance](https://arxiv.org/abs/1812.08466)
-# - [Dowson and Landau 1982, the distance of two Gaussians](https://doi.org/10.1016/0047-259X(82)90077-X)
-# - [Brenier 1991, optimal maps](https://doi.org/10.1002/cpa.3160440402)
-# - [Chong and Forsyth 2020, the bias of few samples](https://arxiv.org/abs/1911.07023)
-# - [Gui et al. 2024, FAD-infinity](https://arxiv.org/abs/2311.01616)
-# - [Hershey et al. 2017, VGGish](https://arxiv.org/abs/1609.09430)
-# - [Pons and Serra 2019, musicnn](https://arxiv.org/abs/1909.06654)
+# - K. Kilgour, M. Zuluaga, D. Roblek, M. Sharifi (2019), [Fréchet audio distance: a metric for evaluating music
+#   enhancement algorithms](https://arxiv.org/abs/1812.08466).
+# - D. Dowson, B. Landau (1982), [The Fréchet distance between multivariate normal
+#   distributions](https://doi.org/10.1016/0047-259X(82)90077-X).
+# - Y. Brenier (1991), [Polar factorization and monotone rearrangement of vector-valued
+#   functions](https://doi.org/10.1002/cpa.3160440402): optimal maps.
+# - M. Chong, D. Forsyth (2020), [Effectively unbiased FID and inception score and where to find
+#   them](https://arxiv.org/abs/1911.07023): the bias of few samples, and the line to infinity.
+# - A. Gui, H. Gamper, S. Braun, D. Emmanouilidou (2024), [Adapting Fréchet audio distance for generative music
+#   evaluation](https://arxiv.org/abs/2311.01616): FAD-infinity; its program is
+#   [fadtk](https://github.com/microsoft/fadtk).
+# - S. Hershey and others (2017), [CNN architectures for large-scale audio
+#   classification](https://arxiv.org/abs/1609.09430): VGGish.
+# - J. Pons, X. Serra (2019), [musicnn: pre-trained convolutional neural networks for music audio
+#   tagging](https://arxiv.org/abs/1909.06654).

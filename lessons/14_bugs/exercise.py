@@ -80,3 +80,19 @@ def test_uniform_tau(uniform_tau):
     them, and says how many of them your test finds. State what must be true of a walk; repeat no formula.
     """
     raise NotImplementedError
+
+
+EXPERIMENT = """
+How many points does a test need? The right sampler, tolerance 0.03.
+
+| points | false alarms (%) |
+|---|---|
+| 50 | ? |
+| 200 | ? |
+| 1000 | ? |
+| 4000 | ? |
+
+The standard deviation of a share of n points is: ?
+For a tolerance of d, n should be at least: ?
+Does a fixed seed replace enough points? Why? ?
+"""

@@ -1,12 +1,12 @@
 # %% [markdown]
 # # The bug museum
 #
-# Nine bugs that have lived in public code, each in its glass case: what the code said, what one hears or
-# measures, the test that catches it, and the moral. Hardly one of them crashes: they train, sample and
-# play, and one wonders why the music is no good.
+# This lesson shows nine bugs. The first is a slip that is easily made when DDIM is written from memory; the others
+# come from public code, and each section names the repository and the place. You see the wrong line, what it does to
+# the music or to the score, and a test that finds it. Hardly any of them stops a program: it trains, samples and
+# plays, and the music is worse.
 #
-# You need lessons 01, 03, 04, 08 and 11. The lesson runs in about two seconds on two cores. The buggy code is
-# retold here in a few lines of our own.
+# You need lessons 01, 03, 04, 08 and 11. The buggy code is retold here in a few lines of our own.
 
 # %%
 import matplotlib.pyplot as plt
@@ -50,9 +50,9 @@ def exhibit(test, bug, fix):
 
 
 # %% [markdown]
-# Four of the exhibits are samplers. To see a sampler's faults and no network's, the noise is predicted
-# exactly, by oracles (lesson 04): for two clouds of points, 30 % around -1 and 70 % around +1, and for a
-# "data set" of one tune, so that one can listen.
+# Four of the exhibits are samplers. Two oracles (lesson 04) predict the noise exactly, so every error is the
+# sampler's own. One oracle knows two clouds of points, 30 % around -1 and 70 % around +1. The other knows a "data set"
+# of one tune, so that we can listen.
 
 
 # %%
@@ -93,8 +93,11 @@ listen(last(ddim(one_tune, noise, alpha_bar, uniform_tau(1000, 50))), "How it sh
 # %% [markdown]
 # ## The sign of the direction
 #
-# A step of DDIM goes to $\sqrt{\bar\alpha_s}\, x_0 + \sqrt{1 - \bar\alpha_s}\, \epsilon$: the data, with
-# less of the *same* noise. The code had a minus before the second term, "since noise is removed".
+# A step of DDIM goes to $\sqrt{\bar\alpha_s}\, x_0 + \sqrt{1 - \bar\alpha_s}\, \epsilon$ ([Song et al.
+# 2021](https://arxiv.org/abs/2010.02502), equation 12): the data, with less of the *same* noise. The wrong code has a
+# minus before the second term, "since noise is removed".
+#
+# **Predict.** Of 4000 points, how many will end at +1? The right sampler puts 2800 there.
 
 
 # %%
@@ -118,6 +121,7 @@ def test_two_clouds_keep_their_shares(sample):
 
 
 exhibit(test_two_clouds_keep_their_shares, signed(-1), signed(+1))
+assert np.mean(signed(-1)(clouds, x_T, uniform_tau(1000, 50)) > 0) > 0.95
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(2, 1, figsize=(6, 4), sharex=True)
@@ -128,23 +132,26 @@ axes[1].set_xlabel("x")
 plt.show()
 
 # %% [markdown]
-# What one hears: always the same piece. The noise is turned over at each step, the turns cancel, and
-# wherever one begins one ends at the same clean, plausible, average sample. One sample alone looks
-# perfect.
+# Nearly every point ends in the larger cloud: the generator makes the same piece again and again. The noise changes
+# its sign at each step, so the steps cancel, and the starting point no longer matters. One sample alone looks perfect.
 #
-# **Moral.** Look at a hundred samples, and test that the *distribution* comes out, not that a sample
-# looks good.
+# **Moral.** Look at a hundred samples, and test that the *distribution* is right.
 #
 # ## `t - T // S`
 #
-# To walk from $T$ to 0 in $S$ steps the code took strides of `T // S`. Where $S$ does not divide $T$
-# that is rounded down. Its cousin counts from 0, and its last step asks for `alpha_bar[t - T // S]` with
-# a negative index. Python answers: from the *end* of the table.
+# To walk from $T$ to 0 in $S$ steps, the code takes strides of `T // S`. Where $S$ does not divide $T$, that is rounded
+# down. In [diffusers](https://github.com/huggingface/diffusers/issues/2585), `DDIMScheduler`, such walks ended at 0 and
+# began below $T$; in [Stable Diffusion](https://github.com/CompVis/stable-diffusion/issues/686), too. A second version
+# counts times from 0. Its last step asks for `alpha_bar[t - T // S]`, with a
+# [negative index](https://github.com/huggingface/diffusers/issues/5921), and Python takes the value from the *end* of
+# the table.
+#
+# **Predict.** A walk of strides begins at 1000 and has $S$ steps. Where does it end for $S$ = 10, 30 and 600?
 
 
 # %%
 def strides(T, S):
-    """The bug: S strides of T // S, however far they get."""
+    """The bug: S strides of T // S, which may end before 0."""
     return T - np.arange(S + 1)[::-1] * (T // S)
 
 
@@ -161,7 +168,7 @@ exhibit(test_a_walk_goes_all_the_way, strides, uniform_tau)
 
 
 def wrapped_walk(eps_model, x, S):
-    """Its cousin: times counted from 0, table[t - stride] at the end."""
+    """The second version: times counted from 0, table[t - stride] at the end."""
     table, stride = alpha_bar[1:], 1000 // S
     for t in range(999, -1, -stride):
         eps = eps_model(x, t + 1)
@@ -180,16 +187,15 @@ assert off["30"] < 1.5 * off["50"] and off["600"] > 4 * off["50"]
 print(f"correlation with the tune: wrapped {np.corrcoef(wrapped.ravel(), tune.ravel())[0, 1]:+.2f}")
 assert abs(np.corrcoef(wrapped.ravel(), tune.ravel())[0, 1]) < 0.2
 listen(unfinished, "600 strides of 1000 // 600: stopped at t = 400")
-listen(wrapped, "The cousin: 50 steps down, and the last one back up into noise")
+listen(wrapped, "The second version: 49 steps down, and the last one back up into noise")
 
 # %% [markdown]
-# With $S$ = 10 nothing is wrong, and 10, 50 and 100 are what everyone tries. At 30 the picture is hardly worse than
-# with 50 right steps, so nobody notices; at 600 every pixel is off by a random factor, the sound is rough, and people
-# concluded that more steps are worse. The cousin does 49 steps
-# well and the last one into pure noise.
+# With $S$ = 10 nothing is wrong, and 10, 50 and 100 are the numbers that people try. With 30 the picture is hardly
+# worse than with 50 right steps. With 600 every pixel is off by a random factor and the sound is rough: it seems that
+# more steps are worse. The second version takes 49 right steps, and the last one leads back into pure noise.
 #
-# **Moral.** Write the times down as an array, $0 = \tau_0 < \dots < \tau_S = T$, and test both ends of
-# it, with numbers that do not divide.
+# **Moral.** Write the times as an array, $0 = \tau_0 < \dots < \tau_S = T$. Test both of its ends, with an $S$ that
+# does not divide $T$.
 
 # %%
 show_answer(uniform_tau)
@@ -197,11 +203,11 @@ show_answer(uniform_tau)
 # %% [markdown]
 # ## x0 is clipped, eps is not told
 #
-# Data lie in $[-1, 1]$, a network's idea of $x_0$ may not, so it is clipped. Then the step combines the
-# new $x_0$ with the old $\epsilon$. But $x_t = \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 - \bar\alpha_t}\,
-# \epsilon$ ties them together: who changes one must change the other. (In
-# [diffusers](https://github.com/huggingface/diffusers), `DDIMScheduler`, this is the default, and the option
-# `use_clipped_model_output` derives $\epsilon$ again.)
+# Data lie in $[-1, 1]$, and a predicted $x_0$ may not, so it is clipped. Then the step combines the new $x_0$ with
+# the old $\epsilon$. But $x_t = \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 - \bar\alpha_t}\, \epsilon$ must still hold.
+# After a change of $x_0$, $\epsilon$ must be computed again. In diffusers, `DDIMScheduler.step`, keeping the old
+# $\epsilon$ is the default, and the option `use_clipped_model_output` computes it again: only with that option [DDIM
+# with eta 1 equals DDPM](https://github.com/huggingface/diffusers/pull/1069).
 
 
 # %%
@@ -227,7 +233,7 @@ def clip_both(eps_model, alpha_bar):
 
 
 def confident(x, t):
-    """A network that overstates the noise by a fifth, as guidance does."""
+    """A network that predicts a fifth too much noise, as guidance does."""
     return 1.2 * clouds(x, t)
 
 
@@ -240,26 +246,29 @@ def test_x0_and_eps_add_up_to_x(clip):
 exhibit(test_x0_and_eps_add_up_to_x, clip_only, clip_both)
 
 # %%
-tau = uniform_tau(1000, 50)
+tau, widest = uniform_tau(1000, 50), {}
 for name, clip in (("eps kept", clip_only), ("eps derived again", clip_both)):
     pair, x, most = clip(confident, alpha_bar), x_T, 0.0
     for t, s in zip(tau[:0:-1].tolist(), tau[-2::-1].tolist(), strict=True):
         x0, eps = pair(x, t)
         x = q_sample(x0, float(alpha_bar[s]), eps)
         most = max(most, x.std())
+    widest[name] = most
     print(f"{name:18}: {100 * np.mean(x > 0):.0f} % at +1; largest standard deviation on the way {most:.2f}")
+assert widest["eps kept"] > 1.5 > 1.1 > widest["eps derived again"]
 
 # %% [markdown]
-# On the way $x$ becomes far too wide: levels of noise that a network was never trained on. What one sees
-# are colours too strong, what one hears is too loud.
+# On the way $x$ becomes far too wide. A network has never seen such values in training. Pictures get colours that are
+# too strong, and sound gets too loud.
 #
-# **Moral.** Three numbers tied by an equation: test the equation after every change of one.
+# **Moral.** Where an equation ties three numbers together, test the equation after every change of one.
 #
 # ## The beta of one step in a step of twenty
 #
-# DDPM's formulas have a $\beta_t$, the noise added between $t - 1$ and $t$. Someone shortens sampling by
-# visiting every twentieth time, with the formulas unchanged: each step then removes a twentieth of the
-# noise that it should.
+# DDPM's formulas have a $\beta_t$, the noise that is added between $t - 1$ and $t$. To sample faster, visit every
+# twentieth time and leave the formulas unchanged: each step then removes about a twentieth of the noise that it should.
+# Until early 2023 this was the `DDPMScheduler` of
+# [diffusers](https://github.com/huggingface/diffusers/pull/2076), whose samples were noise.
 
 
 # %%
@@ -293,8 +302,8 @@ for name, sampler in (("one step's beta", one_step), ("the whole step's", whole_
     listen(x, f"Every twentieth time, {name}")
 
 # %% [markdown]
-# The paper's text has a milder form: $\sigma_t$ with the one-step $\beta_t$. Then its "eta 1" is not
-# DDPM:
+# The paper of this course has a milder form in its text: $\sigma_t$ with the one-step $\beta_t$. Then its "eta 1" is
+# not DDPM:
 
 # %%
 t, s = 501, 491
@@ -304,15 +313,15 @@ print(f"sigma from t = {t} to {s}: literal {literal:.4f}, DDIM's equation 16 {ri
 assert abs(literal - 0.0999) < 1e-3 and abs(right - 0.307) < 1e-3
 
 # %% [markdown]
-# **Moral.** A symbol with one index hides a second. Write $\beta$ as a function of both times: $1 -
-# \bar\alpha_t / \bar\alpha_s$.
+# **Moral.** $\beta_t$ depends on two times, and its symbol shows one. Write both: $1 - \bar\alpha_t / \bar\alpha_s$.
 #
 # ## No signal at the end, and a network that predicts noise
 #
-# It is tidy to let the schedule end at pure noise, $\bar\alpha_T = 0$. But then $x_T = \epsilon$ says
-# nothing of the data, and $x_0 = (x_t - \sqrt{1 - \bar\alpha_t}\, \epsilon) / \sqrt{\bar\alpha_t}$
-# divides by 0. Just above 0 it divides by next to nothing: whatever is wrong with $\epsilon$ is
-# multiplied by $\sqrt{(1 - \bar\alpha_t) / \bar\alpha_t}$.
+# A schedule that ends at pure noise, $\bar\alpha_T = 0$, fits the start of sampling best
+# ([Lin et al. 2023](https://arxiv.org/abs/2305.08891)). But then $x_T = \epsilon$ contains nothing of the data, and
+# $x_0 = (x_t - \sqrt{1 - \bar\alpha_t}\, \epsilon) / \sqrt{\bar\alpha_t}$ divides by 0. Just above 0, an error of
+# $\epsilon$ is multiplied by the large number $\sqrt{(1 - \bar\alpha_t) / \bar\alpha_t}$. That is why Lin's authors
+# train with $v$; a checkpoint that predicts $\epsilon$ fails with their schedule.
 
 
 # %%
@@ -348,15 +357,18 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# What one hears: clips that are far too loud, or silence, since the first step already threw $x$ out of
-# the world; and a NaN where the schedule really ends at 0. The package's samplers refuse a schedule that
-# does.
+# The first step already makes $x$ far too large, so clips are too loud, or silent after clipping; where the schedule
+# ends at exactly 0, they are NaN. The package's samplers refuse such a schedule.
 #
-# **Moral.** Ask of every division what happens at the end of the table. Or predict $v$.
+# **Moral.** At every division, ask what happens at the end of the table. Or predict $v$.
 #
 # ## A complex distance
 #
-# The Fréchet distance, with `scipy.linalg.sqrtm` of a product of singular covariances (lesson 11).
+# The Fréchet distance is often computed with `scipy.linalg.sqrtm` of a product of covariances. Where those are
+# singular (lesson 11), the result is complex:
+# [TTUR, the first FID](https://github.com/bioinf-jku/TTUR/issues/4), and
+# [pytorch-fid](https://github.com/mseitzer/pytorch-fid/issues/13), `calculate_frechet_distance`, which adds 1e-6 to the
+# diagonals or stops.
 
 
 # %%
@@ -374,17 +386,16 @@ def test_the_distance_of_few_clips_is_a_number(distance):
 exhibit(test_the_distance_of_few_clips_is_a_number, with_sqrtm, frechet_distance)
 
 # %% [markdown]
-# `.real` makes the message go away, and the question with it: 50 embeddings in 128 dimensions are too
-# few.
+# `.real` removes the message, and hides its cause: 50 embeddings are too few for 128 dimensions.
 #
-# **Moral.** Test on less data than dimensions. And when a program complains, find out why before it is
-# silenced.
+# **Moral.** Test with less data than dimensions. Find the cause of a warning before you silence it.
 #
 # ## A ReLU after the embedding
 #
-# VGGish's last dense layer has no activation. A copy in another framework,
-# [torchvggish](https://github.com/harritaylor/torchvggish), ended like all its layers, with one. Every score
-# of its users is that of another embedding.
+# VGGish's last dense layer has no activation. A copy for PyTorch,
+# [torchvggish](https://github.com/harritaylor/torchvggish/issues/3), `vggish.py`, had no ReLU at all at first; when
+# they were added, the last layer [got one, too](https://github.com/harritaylor/torchvggish/issues/24). Scores that
+# were computed with it belong to another embedding.
 
 
 # %%
@@ -407,13 +418,14 @@ def test_what_lies_below_zero_is_seen(layer):
 exhibit(test_what_lies_below_zero_is_seen, dense_and_relu, dense)
 
 # %% [markdown]
-# **Moral.** A port is right when its numbers are, on the same input, to six digits. Compare the
-# embeddings, not the labels that come after: labels hide small errors.
+# **Moral.** A copy is right if it gives the original's numbers, to six digits, on the same input. Compare embeddings
+# rather than labels: labels hide small errors.
 #
 # ## Integers that wrap
 #
-# Recordings come as 16-bit integers. Mixed as they come, the sum of two loud moments does not clip, it
-# changes sign.
+# Recordings are 16-bit integers. If two loud ones are added as integers, the sum does not clip: it changes its sign.
+#
+# **Predict.** What is 30 000 + 30 000 in 16-bit integers?
 
 
 # %%
@@ -440,21 +452,23 @@ sound(0.3 * mix_floats(*loud) / 32768, "Strings and organ, mixed as floats")
 sound(0.3 * mix_integers(*loud) / 32768, "... as 16-bit integers")
 
 # %% [markdown]
-# The much copied test values of the Fréchet audio distance come from
-# [gen_test_files.py](https://github.com/google-research/google-research/tree/master/frechet_audio_distance): sines at
-# full scale plus a very small noise, written as 16-bit integers. What passes full scale can wrap; and the
-# noise is not
-# seeded, so nobody can reproduce the values to the last digit.
+# Many programs copy the test values of the Fréchet audio distance, which come from
+# [google-research](https://github.com/google-research/google-research/tree/master/frechet_audio_distance),
+# `gen_test_files.py`. It writes sines at full scale plus a very small noise as 16-bit integers. Values above full scale
+# can wrap. The noise has no seed, so nobody can reproduce the test values to the last digit.
 #
-# **Moral.** Integers are for files. `x / 32768` on the first line after reading, and a test at full
-# loudness.
+# **Moral.** Use integers in files only. Write `x / 32768` on the first line after reading, and test at full loudness.
 #
-# ## The average that remembers the beginning
+# ## A young moving average
 #
-# Samples are drawn with an exponential moving average of the weights, $a \leftarrow \gamma a + (1 -
-# \gamma) w$. It began at the random weights of step 0, and after $n$ steps those still have the share
-# $\gamma^n$. To hear it, take the simplest "network" there is: its weights *are* the picture, and AdamW
-# pulls them from noise to the tune.
+# Samples are drawn with an exponential moving average of the weights, $a \leftarrow \gamma a + (1 - \gamma) w$. It
+# starts as the random weights of step 0, whose share after $n$ steps is still $\gamma^n$. Users of
+# [improved-diffusion](https://github.com/openai/improved-diffusion/issues/59) (decay 0.9999, 10 000 steps) and
+# [DiffAE](https://github.com/konpatp/diffae/issues/16) got noise from the averaged weights; the second ones had good
+# samples from the plain weights by then. To hear this, take the simplest possible "network": its weights *are* the
+# picture, and AdamW moves them from noise to the tune.
+#
+# **Predict.** With $\gamma = 0.999$, how large is the share of the start after 200 steps?
 
 # %%
 steps, start = 200, np.random.default_rng(0).standard_normal(tune.shape)
@@ -494,12 +508,11 @@ listen(average, "Their average, with a decay of 0.999 from the first step on")
 listen(train(warmed_up)[1], "Their average, with a short memory first")
 
 # %% [markdown]
-# The loss falls, and the samples are noise: the training is declared broken, the learning rate changed,
-# and by the time the average has caught up the change gets the credit. For a short training choose a
-# decay with a short memory, as this package's `make demo` does, or let it grow.
+# The loss falls, and the samples are noise. It is easy to blame the learning rate, to change it, and to believe that
+# the change helped when the average has caught up. For a short training choose a small decay, as this package's `make
+# demo` does, or let the decay grow.
 #
-# **Moral.** When the samples are noise, draw some with the plain weights, too, before you touch
-# anything.
+# **Moral.** When samples are noise, draw some with the plain weights before you change anything.
 #
 # ## What they have in common
 
@@ -509,30 +522,29 @@ print(*(f"  {name}" for name in caught), sep="\n")
 assert len(caught) == 9
 
 # %% [markdown]
-# No test above looks at code. Each states something that must be *true*: shares that come out, ends that
-# are reached, an equation that holds, a sign, an order of magnitude. Such a test is short, needs no
-# network, and outlives every rewriting. To find out whether it is any good, put a bug in and see it
-# fail.
+# Each test states something that must be *true*: the shares of the clouds, the ends of a walk, an equation, a sign, an
+# order of magnitude. Such a test is short, needs no network, and stays valid when the code is rewritten. To see
+# whether a test is any good, put the bug in and see it fail.
 #
 # ## Common mistakes
 #
 # | what you see or hear | case |
 # |---|---|
-# | all samples alike, each of them fine | the direction's sign |
-# | more steps are worse, or some numbers of steps are | strides that do not reach 0 |
-# | loud, garish samples | clipped, eps not derived again |
+# | all samples are alike, and each of them is good | the direction's sign |
+# | some numbers of steps are worse than fewer steps | strides that do not reach 0 |
+# | samples are too loud, colours too strong | $x_0$ is clipped, $\epsilon$ is not computed again |
 # | few steps of DDPM give noise | the beta of a single step |
-# | NaN, or a huge first step | no signal at the end of the schedule |
-# | a complex score | a general matrix root |
-# | scores that nobody reproduces | another activation; integers that wrapped |
-# | a crackle where it is loud | integers that wrapped |
-# | the loss is good, the samples are noise | the average is still young |
+# | NaN, or a huge first step | no signal at the end of the schedule, and a network that predicts $\epsilon$ |
+# | a complex score | the root of a general matrix |
+# | scores that nobody can reproduce | another activation; integers that wrapped; no seed |
+# | a crackle in loud moments | integers that wrapped |
+# | the loss is good, the samples are noise | the moving average is still young |
 #
 # ## Exercises
 #
-# In `lessons/14_bugs/exercise.py` four functions are shown with their bug; write them without:
-# `uniform_tau`, `clipped`, `eps_of_velocity` and `update_average`. Then run `make check-14`. What right
-# answers look like:
+# `lessons/14_bugs/exercise.py` describes four functions with their bug. Write them without it: `uniform_tau`,
+# `clipped`, `eps_of_velocity` and `update_average`. Write `test_uniform_tau`, too, a test that finds the bugs of
+# others. Then run `make check-14`. Right answers look like this:
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(2, 2, figsize=(6, 5))
@@ -555,11 +567,54 @@ axes[1, 1].set(title="update_average, decay 0.9", xlabel="step", ylabel="average
 plt.show()
 
 # %% [markdown]
+# ## Experiment
+#
+# A test that uses random numbers fails now and then, although nothing is wrong. How many points does
+# `test_two_clouds_keep_their_shares` need? Its tolerance is 0.03. Run the *right* sampler many times with 50, 200, 1000
+# and 4000 points, and count how often the test fails. Fill in the form at the end of `exercise.py`.
+
+# %% [markdown] tags=["answer"]
+# Points are independent, so one large run can be cut into many small ones. The share of $n$ points at +1 has the
+# standard deviation $\sqrt{0.7 \cdot 0.3 / n}$, and the test fails where a share is off by more than 0.03.
+
+# %% tags=["answer"]
+many = np.random.default_rng(7).standard_normal((400_000, 1))
+at_plus = signed(+1)(clouds, many, uniform_tau(1000, 50))[:, 0] > 0
+alarms = {}
+print("points   false alarms   standard deviation of the share")
+for n in (50, 200, 1000, 4000):
+    shares = at_plus.reshape(-1, n).mean(axis=1)
+    alarms[n] = np.mean(np.abs(shares - 0.7) >= 0.03)
+    print(f"{n:6}{100 * alarms[n]:13.1f} %{shares.std():22.4f}   (expected {(0.7 * 0.3 / n) ** 0.5:.4f})")
+    assert abs(shares.std() / (0.7 * 0.3 / n) ** 0.5 - 1) < 0.25
+assert alarms[50] > 0.4 and alarms[200] > 0.2 and alarms[1000] < 0.1 and alarms[4000] <= 0.01
+
+# %% [markdown] tags=["answer"]
+# With 50 points the right sampler fails more than half of the time, with 1000 about once in 25 runs, with 4000
+# hardly ever: there the tolerance is four standard deviations. A fixed seed makes the outcome repeatable, but it does
+# not help if the tolerance is too narrow: then a right change of the code, which draws other numbers, fails. Choose $n$
+# so that the tolerance is at least four standard deviations: $n \ge 16 \cdot 0.21 / 0.03^2 \approx 3700$.
+
+# %% [markdown]
 # ## Sources
 #
-# - [diffusers, `DDIMScheduler`: clipping, and its option](https://github.com/huggingface/diffusers)
-# - [Nichol and Dhariwal 2021, the cosine schedule](https://arxiv.org/abs/2102.09672)
-# - [Salimans and Ho 2022, predicting v](https://arxiv.org/abs/2202.00512)
-# - [pytorch-fid: a general matrix root, and what is done about its imaginary part](https://github.com/mseitzer/pytorch-fid)
-# - [torchvggish: the last activation](https://github.com/harritaylor/torchvggish)
-# - [google-research, frechet_audio_distance: the test sounds](https://github.com/google-research/google-research/tree/master/frechet_audio_distance)
+# - J. Song, C. Meng, S. Ermon (2021), [Denoising diffusion implicit models](https://arxiv.org/abs/2010.02502).
+# - A. Nichol, P. Dhariwal (2021), [Improved denoising diffusion probabilistic
+#   models](https://arxiv.org/abs/2102.09672): the cosine schedule.
+# - T. Salimans, J. Ho (2022), [Progressive distillation](https://arxiv.org/abs/2202.00512): predicting v.
+# - S. Lin, B. Liu, J. Li, X. Yang (2023), [Common diffusion noise schedules and sample steps are
+#   flawed](https://arxiv.org/abs/2305.08891): a schedule that ends without signal.
+# - diffusers, `scheduling_ddim.py`: [strides](https://github.com/huggingface/diffusers/issues/2585), [a negative
+#   time](https://github.com/huggingface/diffusers/issues/5921),
+#   [clipping](https://github.com/huggingface/diffusers/pull/1069); `scheduling_ddpm.py`: [the beta of one
+#   step](https://github.com/huggingface/diffusers/pull/2076).
+# - Stable Diffusion, `ddim.py`: [strides](https://github.com/CompVis/stable-diffusion/issues/686).
+# - TTUR and pytorch-fid, `fid_score.py`: [a complex distance](https://github.com/bioinf-jku/TTUR/issues/4), [its
+#   cause](https://github.com/mseitzer/pytorch-fid/issues/13).
+# - torchvggish, `vggish.py`: [activations](https://github.com/harritaylor/torchvggish/issues/3), [and one too
+#   many](https://github.com/harritaylor/torchvggish/issues/24).
+# - google-research,
+#   [frechet_audio_distance](https://github.com/google-research/google-research/tree/master/frechet_audio_distance),
+#   `gen_test_files.py`: the test sounds.
+# - improved-diffusion: [noise from averaged weights](https://github.com/openai/improved-diffusion/issues/59); DiffAE:
+#   [the same](https://github.com/konpatp/diffae/issues/16).

@@ -8,7 +8,6 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from functools import partialmethod
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -105,9 +104,14 @@ def recorded(out: Any) -> Iterator[list[Any]]:
         patch.object(display, "recording", shown),
         patch.object(display, "print_plain", lambda text: print(text, file=out, flush=True)),
         patch.object(plt, "show", display.show_figures),
-        patch.object(tqdm, "__init__", partialmethod(tqdm.__init__, disable=True)),  # no bars between the outputs
+        patch.object(tqdm, "__init__", without_bar),
     ):
         yield shown
+
+
+def without_bar(bar: tqdm, *args: Any, __init__: Any = tqdm.__init__, **kwargs: Any) -> None:
+    """Replaces tqdm's `__init__`: no progress bars between the outputs, whatever the package asks for."""
+    __init__(bar, *args, **kwargs | {"disable": True})
 
 
 def print_traceback(error: BaseException, path: str) -> None:

@@ -20,8 +20,7 @@ from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.spectrogram import system
 from ddim_from_scratch.spectrogram.model import read_run
 from ddim_from_scratch.training import guards
-from ddim_from_scratch.training.checkpoint import load_checkpoint
-from ddim_from_scratch.training.log import read_log
+from ddim_from_scratch.training.checkpoint import load_checkpoint, read_log
 
 pytestmark = pytest.mark.usefixtures("quick")
 TINY = ["--window-seconds", "1.28", "--windows-per-track", "2", "--widths", "4", "4", "--attention", "none"]

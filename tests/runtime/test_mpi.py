@@ -23,7 +23,7 @@ from ddim_from_scratch.spectrogram.config import Config
 from ddim_from_scratch.spectrogram.data import Scaler, Windows
 from ddim_from_scratch.spectrogram.model import init_state
 from ddim_from_scratch.training import checkpoint, loop
-from ddim_from_scratch.training.log import read_log
+from ddim_from_scratch.training.checkpoint import read_log
 from ddim_from_scratch.training.optim import BETA_1
 
 MPIRUN = shutil.which("mpirun", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))

@@ -12,7 +12,7 @@ from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.runtime.sets import read_about
 from ddim_from_scratch.spectrogram.model import understand
-from ddim_from_scratch.training.log import read_log
+from ddim_from_scratch.training.checkpoint import read_log
 
 OPTIONS = (
     "--frame-width 8 --frame-blocks 2 --schedule log-snr --min-signal-rate 0.003 --prediction v "

@@ -231,7 +231,7 @@ def test_a_data_set_is_downloaded_and_verified_once(mirdata):
 
 def test_each_data_set_asks_for_what_it_needs(mirdata):
     assert {path.parent.name for path in recordings("guitarset")} == {"audio_mono-mic"}
-    assert mirdata.calls[2] == ["audio_mic"]
+    assert mirdata.calls[2] == ["audio_mic", "annotations"]
     for name, module in (("maestro", "maestro"), ("saraga", "saraga_carnatic")):
         recordings(name)
         assert mirdata.asked == (module, "default")

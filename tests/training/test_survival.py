@@ -24,8 +24,8 @@ from ddim_from_scratch.runtime.cli import run_command
 from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.spectrogram import system
 from ddim_from_scratch.training import checkpoint
+from ddim_from_scratch.training.checkpoint import read_log
 from ddim_from_scratch.training.guards import locked
-from ddim_from_scratch.training.log import read_log
 
 pytestmark = pytest.mark.usefixtures("quick")
 EPOCHS = 8  # of 7 steps

@@ -2,15 +2,14 @@
 """The textbook's layers made fast on a processor: NumPy arrays only, the same names, arguments and results.
 
 Winograd's convolution (winograd, taps), tiles that stay in a core's cache, Python threads over them, pooled memory
-(runtime/backend), attention by Chebyshev nodes (nodes, attend), and a residual block whose normalisation and swish are
-done while its convolutions copy their tiles (block).
+(runtime/backend), attention by Chebyshev nodes (nodes, attend, masked), and a residual block whose normalisation and
+swish are done while its convolutions copy their tiles (block).
 """
 
 import sys
 from functools import partial
 
 from .... import nn
-from ....nn import embed, film, film_backward, gelu, gelu_backward, multi_head_attention_backward
 from .block import residual_block, residual_block_backward
 from .dense import (
     geglu,
@@ -26,7 +25,7 @@ from .dense import (
 )
 from .depthwise import depthwise_conv, depthwise_conv_backward
 from .embedding import embed_backward
-from .nodes import attention, attention_backward
+from .masked import attention, attention_backward
 from .norm import batch_norm, batch_norm_backward, batch_norm_inference, group_norm, group_norm_backward
 from .resize import (
     add,
@@ -41,5 +40,8 @@ from .resize import (
 from .winograd import conv2d, conv2d_backward
 
 multi_head_attention = partial(nn.multi_head_attention, layers=sys.modules[__name__])
+
+for name in nn.__all__:
+    globals().setdefault(name, getattr(nn, name))  # the textbook's, where none is faster
 
 __all__ = nn.__all__

@@ -25,11 +25,10 @@ from ....runtime.backend import Array, empty, parallel
 QUERY_TILE, KEY_TILE = 128, 1024  # 0.5 MB of scores, half of a current core's L2 cache
 
 
-def attention(q: Array, k: Array, v: Array, mask: Array | None = None) -> tuple[Array, tuple]:
+def attention(q: Array, k: Array, v: Array) -> tuple[Array, tuple]:
     """o = softmax(q k^T / sqrt(D)) v for each of B independent heads.
 
-    q: (B, L, D). k, v: (B, M, D). mask: bool (B, M); keys that it hides are left out. Returns o: (B, L, D) and the
-    cache.
+    q: (B, L, D). k, v: (B, M, D). Returns o: (B, L, D) and the cache.
     """
     q = q / math.sqrt(q.shape[-1])
     v_one = _append_column(v, 1)
@@ -38,21 +37,16 @@ def attention(q: Array, k: Array, v: Array, mask: Array | None = None) -> tuple[
     o, log_sum = empty(q.shape, q), empty(q.shape[:2], q)
 
     def head(b: int) -> None:
-        seen = _seen(mask, b)
-        keys, values = k_zero[b, seen], v_one[b, seen]
-        if len(keys) == 0:
-            o[b], log_sum[b] = 0, 0
-            return
-        for rows in _tiles(q[b], QUERY_TILE):
+        for rows in _tiles(q, QUERY_TILE):
             largest: Any = None
             total: Any = None
-            for columns in _tiles(keys, KEY_TILE):
-                scores = _product(q_zero[b, rows], keys[columns].T)
+            for columns in _tiles(k, KEY_TILE):
+                scores = _product(q_zero[b, rows], k_zero[b, columns].T)
                 tile_largest = scores.max(axis=1, keepdims=True)
                 new_largest = tile_largest if largest is None else np.maximum(largest, tile_largest)
                 scores -= new_largest
                 np.exp(scores, out=scores)
-                tile_total = scores @ values[columns]
+                tile_total = scores @ v_one[b, columns]
                 if total is not None:
                     tile_total += total * np.exp(largest - new_largest)
                 largest, total = new_largest, tile_total
@@ -60,7 +54,7 @@ def attention(q: Array, k: Array, v: Array, mask: Array | None = None) -> tuple[
             log_sum[b, rows] = largest[:, 0] + np.log(total[:, -1])
 
     parallel(head, range(len(q)))
-    return o, (q, k, v_one, o, log_sum, mask)
+    return o, (q, k, v_one, o, log_sum)
 
 
 def attention_backward(do: Array, cache: tuple) -> tuple[Array, Array, Array]:
@@ -70,25 +64,22 @@ def attention_backward(do: Array, cache: tuple) -> tuple[Array, Array, Array]:
         p = exp(q k^T - log_sum)      dv = p^T do      dp = do v^T
         ds = p (dp - sum over v of (do o))             dq = ds k      dk = ds^T q
     """
-    q, k, v_one, o, log_sum, mask = cache
+    q, k, v_one, o, log_sum = cache
     q_constant, k_one = _append_column(q, -log_sum), _append_column(k, 1)
     do_constant = _append_column(do, -(do * o).sum(axis=-1))
     dq, dk, dv = np.zeros_like(q), np.zeros_like(k), np.zeros_like(k)
 
     def head(b: int) -> None:
-        seen = _seen(mask, b)
-        keys, keys_one, values = k[b, seen], k_one[b, seen], v_one[b, seen]
-        d_keys, d_values = np.zeros_like(keys), np.zeros_like(keys)
-        for rows in _tiles(q[b], QUERY_TILE):
-            for columns in _tiles(keys, KEY_TILE):
-                p = _product(q_constant[b, rows], keys_one[columns].T)
+        for rows in _tiles(q, QUERY_TILE):
+            for columns in _tiles(k, KEY_TILE):
+                p = _product(q_constant[b, rows], k_one[b, columns].T)
                 np.exp(p, out=p)
-                d_values[columns] += p.T @ do[b, rows]
-                ds = _product(do_constant[b, rows], values[columns].T)
+                dv_tile, dq_tile, dk_tile = dv[b, columns], dq[b, rows], dk[b, columns]
+                dv_tile += p.T @ do[b, rows]
+                ds = _product(do_constant[b, rows], v_one[b, columns].T)
                 ds *= p
-                dq[b, rows] += ds @ keys[columns]
-                d_keys[columns] += ds.T @ q[b, rows]
-        dk[b, seen], dv[b, seen] = d_keys, d_values
+                dq_tile += ds @ k[b, columns]
+                dk_tile += ds.T @ q[b, rows]
 
     parallel(head, range(len(q)))
     dq /= math.sqrt(q.shape[-1])
@@ -107,10 +98,6 @@ def _product(a: Array, b: Array) -> Array:
     return np.matmul(a, b, out=empty((a.shape[0], b.shape[1]), a))
 
 
-def _seen(mask: Array | None, b: int) -> Any:
-    """The keys that head b looks at, as an index."""
-    return slice(None) if mask is None else mask[b].nonzero()[0]
-
-
-def _tiles(positions: Array, size: int) -> list[slice]:
-    return [slice(start, start + size) for start in range(0, len(positions), size)]
+def _tiles(x: Array, size: int) -> list[slice]:
+    """Slices over the positions, axis 1, of x."""
+    return [slice(start, start + size) for start in range(0, x.shape[1], size)]

@@ -34,11 +34,11 @@ from . import attend
 KEYS_PER_NODE = 4  # or more, or little is saved
 
 
-def attention(q: Array, k: Array, v: Array, mask: Array | None = None) -> tuple[Array, tuple]:
+def attention(q: Array, k: Array, v: Array) -> tuple[Array, tuple]:
     """By nodes, or by attend.py's tiles where they don't serve: shapes as there."""
-    r = how_many(q, k) if mask is None else None
+    r = how_many(q, k)
     if r is None:
-        o, cache = attend.attention(q, k, v, mask)
+        o, cache = attend.attention(q, k, v)
         return o, (attend.attention_backward, cache)
     o, cache = by_nodes(q, k, v, r)
     return o, (by_nodes_backward, cache)

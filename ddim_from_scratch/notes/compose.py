@@ -1,0 +1,53 @@
+"""A trained network plays notes, segment after segment, each hearing the one before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..audio.contract import FRAMES_PER_SECOND
+from ..diffusion import EpsModel, T, Walk
+from ..diffusion.guidance import guided
+from ..runtime.backend import Array, to_device
+from ..spectrogram.compose import Composer
+from .config import Config
+from .roll import known, roll
+from .score import Notes
+
+TAIL_SECONDS = 1.0  # after the last note's end
+OVERLAP = 16  # frames of the segment before that a segment begins with
+RESAMPLINGS = 1
+
+
+@dataclass(frozen=True)
+class Player(Composer):
+    """How a model plays. scores: one for all clips, or one for each. guidance: the weight of what it is told.
+
+    A clip's random numbers do not depend on its notes: other notes are the same performance otherwise.
+    """
+
+    overlap: int | None = OVERLAP
+    resamplings: int = RESAMPLINGS
+    scores: tuple[Notes, ...] = ()
+    guidance: float = 1.0
+
+    def play(self, num: int) -> np.ndarray:
+        """The whole of the notes, `num` times: log-mels (num, frames, 128)."""
+        seconds = max(notes.seconds for notes in self.scores) + TAIL_SECONDS
+        return self.draw(num, round(seconds * FRAMES_PER_SECOND))
+
+    def conditions(self, clips: slice, before: np.ndarray, first: int, frames: int) -> tuple[Array, ...]:
+        config = self.model.config
+        assert isinstance(config, Config)
+        scores = [self.scores[i % len(self.scores)] for i in range(clips.start, clips.stop)]
+        rolls = np.stack([roll(notes, first, frames, config.programs) for notes in scores])
+        return (*super().conditions(clips, before, first, frames), to_device(known(rolls), self.model.device))
+
+    def _walk(self, rngs: list[np.random.Generator], conditions: tuple[Array, ...] = (), top: int = T) -> Walk:
+        def eps_model(levels: np.ndarray) -> EpsModel:
+            told = self.model.eps_model(conditions, levels)
+            untold = self.model.eps_model(tuple(0 * one for one in conditions), levels)
+            return guided(told, untold, self.guidance)
+
+        return self.sampling.walk(eps_model, self.model.config.noise_schedule, rngs, top)

@@ -1,0 +1,69 @@
+"""The options of a training run of the notes' system: those of the paper's, with other defaults, and the programs."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ..audio import LeftOut
+from ..runtime.errors import UserError
+from ..spectrogram.config import Config as Spectrogram
+from ..training.options import option
+from .pairs import pairs
+from .roll import features
+
+ALL_PROGRAMS = 129  # General MIDI's, and drums
+
+
+def _other(name: str, default: Any) -> Any:
+    """The option of this name with another default."""
+    return dataclasses.field(default=default, metadata=Spectrogram.__dataclass_fields__[name].metadata)
+
+
+@dataclass(frozen=True)
+class Config(Spectrogram):
+    """Everything that decides what a run computes."""
+
+    SYSTEM = "notes"
+    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {}
+    FORMER: ClassVar[dict[str, Any]] = {}
+
+    programs: tuple[int, ...] = option(
+        (),
+        "instruments, by their numbers in the notes' MIDI programs, 128 for drums (default: all in the training notes)",
+        nargs="+",
+        metavar="P",
+    )
+    window_seconds: float = _other("window_seconds", 2.56)
+    window_hop_seconds: float = _other("window_hop_seconds", 0.64)
+    windows_per_track: int = _other("windows_per_track", 10**6)
+    crops: str = _other("crops", "random")
+    network: str = _other("network", "frames")
+    attention: str = _other("attention", "none")
+    context: bool = _other("context", True)
+    schedule: str = _other("schedule", "log-snr")
+    min_signal_rate: float = _other("min_signal_rate", 0.003)
+    prediction: str = _other("prediction", "v")
+    batch_size: int = _other("batch_size", 8)
+    learning_rate: float = _other("learning_rate", 1e-3)
+    learning_rate_schedule: str = _other("learning_rate_schedule", "warmup-cosine")
+    clip_gradient: float = _other("clip_gradient", 1.0)
+    ema: float = _other("ema", 0.99)
+    epochs: int = _other("epochs", 100)
+
+    def check(self) -> None:
+        programs = self.programs
+        self.require("programs", len(set(programs)) == len(programs) <= ALL_PROGRAMS, "name each once")
+        self.require("programs", all(0 <= one < ALL_PROGRAMS for one in programs), "give numbers from 0 to 128")
+        if self.augment != "none":
+            raise UserError(f"--augment is {self.augment}, which would not change the notes: leave it out")
+
+    def recordings(self, left_out: LeftOut) -> list[Path]:
+        return [pair.audio for pair in pairs(self.data, left_out)]
+
+    @property
+    def features(self) -> int:
+        """A frame's roll, and whether it is known."""
+        return features(self.programs) + 1

@@ -1,0 +1,34 @@
+"""What the `sample` command can do with a band: play notes."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+from ..runtime.errors import UserError
+from ..spectrogram.model import Model
+from ..spectrogram.modes import SAMPLER, Drawing, Mode, option, sampling
+from .compose import Player
+from .score import read_notes
+
+
+def composer(args: argparse.Namespace, model: Model) -> Player:
+    """How the options say that the model plays."""
+    if not 0 <= args.guidance <= 100:
+        raise UserError(f"--guidance is {args.guidance}: give a number from 0 to 100, 1 for none")
+    return Player(model, sampling(args), args.seed, scores=(read_notes(args.notes),), guidance=args.guidance)
+
+
+def play(args: argparse.Namespace, player: Player) -> Drawing:
+    return Drawing(partial(player.play, args.num), notes=player.scores[0])
+
+
+NOTES = option("--notes", type=Path, required=True, metavar="FILE", help="MIDI file to play") | option(
+    "--guidance",
+    type=float,
+    default=1.0,
+    metavar="W",
+    help="weight of the notes: more than 1 follows them more closely, in twice the time (default: 1)",
+)
+MODES = {"draw": Mode("music from notes", "played", NOTES | SAMPLER, play, num=1)}

@@ -1,0 +1,55 @@
+"""The notes' system: the paper's, told what to play."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ..spectrogram import system as spectrogram
+from ..spectrogram.data import Windows, load_windows
+from ..spectrogram.model import Model, Saved, context_channel
+from ..spectrogram.model import read_run as read_any_run
+from ..spectrogram.system import PROBE, PROBE_CLIPS
+from .compose import Player
+from .config import Config
+from .data import Scored, scored
+from .modes import MODES, composer
+from .pairs import pairs
+from .roll import known
+from .run import Run
+
+__all__ = ["MODES", "Config", "Run", "composer", "read_run", "training"]  # see systems.py
+
+DROPPED = 0.1  # share of the windows that are trained on as if nothing were known of them: for guidance
+
+read_run = partial(read_any_run, options=Config)
+
+
+class Training(spectrogram.Training):
+    """A `training.loop.System`. Its windows are `Scored`."""
+
+    windows: Scored
+
+    def conditions(self, windows: Windows, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """The segment before, and the roll; of some windows neither."""
+        assert isinstance(windows, Scored)
+        kept = (rng.random(len(windows)) >= DROPPED).astype(np.float32)[:, None, None]
+        past = [self.scaler.standardise(before) for before in windows.before(range(len(windows)))]
+        return context_channel(past, windows.frames) * kept[..., None], known(windows.rolls) * kept
+
+    def drawn(self, model: Model, frames: int) -> np.ndarray:
+        """The beginnings of the first recordings' notes, played."""
+        return Player(model, PROBE, self.config.seed, scores=tuple(self.windows.scores)).draw(PROBE_CLIPS, frames)
+
+
+def training(
+    config: Config, saved: Saved | None = None, device: str = "cpu", windows: Windows | None = None
+) -> spectrogram.Training:
+    """The system to train: see spectrogram/system.py. Raises UserError for pairs that cannot be used, too."""
+    notes: dict[Path, Path] = {pair.audio: pair.notes for pair in pairs(config.data)}
+    there = scored(windows or load_windows(config), notes, config.programs)
+    config = dataclasses.replace(config, programs=there.programs)
+    return spectrogram.training(config, saved, device, there, Training)
