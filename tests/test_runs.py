@@ -28,6 +28,7 @@ from ddim_from_scratch.spectrogram.compose import Composer
 from ddim_from_scratch.spectrogram.data import load_windows
 from ddim_from_scratch.spectrogram.model import read_run
 
+pytestmark = pytest.mark.usefixtures("quick")
 TINY = (
     "--window-seconds 0.64 --window-hop-seconds 0.32 --windows-per-track 5 --widths 4 4 --attention none --batch-size 2"
 )
