@@ -20,8 +20,9 @@ from .modes import MODES, composer
 from .pairs import pairs
 from .run import Run
 
-__all__ = ["MODES", "Config", "Run", "composer", "read_run", "training"]  # see systems.py
+__all__ = ["MODES", "OWN_RUN", "Config", "Run", "composer", "read_run", "training"]  # see systems.py
 
+OWN_RUN = Path(__file__).parent / "band"
 DROPPED = 0.1  # share of the windows that are trained on as if nothing were known of them: for guidance
 
 read_run = partial(read_any_run, options=Config)
