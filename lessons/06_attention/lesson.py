@@ -1,10 +1,10 @@
 # %% [markdown]
-# # Attention, and how to tell a network the time
+# # Attention, and the embedding of the noise level
 #
-# A convolution sees its neighbours. Music repeats itself after seconds. Attention lets every position of a
-# spectrogram look at every other, at a price that seems impossible to pay: a table with a billion
-# entries. Here it is derived, forward and backward, computed without ever holding the table, and used. At the
-# end: how a single number, the noise level, is told to a network.
+# A convolution sees its neighbours only, and music repeats itself after seconds. Attention lets every position of a
+# spectrogram look at every other. Written down directly it needs a table of a billion numbers. This lesson derives
+# attention, forward and backward, and computes it without storing the table. The last section shows how the network
+# is given one more number, the noise level.
 #
 # You need lesson 05. The lesson runs in about 15 seconds.
 
@@ -32,9 +32,8 @@ rng = np.random.default_rng(0)
 # %% [markdown]
 # ## A soft look-up
 #
-# A dictionary has keys $k_j$ and values $v_j$. Asked for a query $q$, it returns the value whose key equals
-# $q$, or nothing. Attention returns a mixture of *all* values, the more of each the better its key agrees with
-# the query:
+# A dictionary has keys $k_j$ and values $v_j$. For a query $q$ it returns the value whose key equals $q$. Attention
+# returns a weighted mean of *all* values. The weight of a value is large where its key is similar to the query:
 #
 # $$\begin{align*}
 # s_j &= q \cdot k_j / \sqrt{D} \\
@@ -42,9 +41,9 @@ rng = np.random.default_rng(0)
 # o &= \sum_j p_j v_j
 # \end{align*}$$
 #
-# The *scores* $s$ measure agreement; the *softmax* turns them into positive weights that add up to 1. Every
-# step has a derivative, so a network can learn what to ask and what to answer. Here are five keys on a circle,
-# with the values 0 to 4, and a query that turns round:
+# The *scores* $s$ measure similarity; the *softmax* turns them into positive weights that add up to 1. Every
+# step has a derivative, so a network can learn queries, keys and values. Here are five keys on a circle, with the
+# values 0 to 4, and a query that turns round:
 
 # %%
 angles = 2 * np.pi * np.arange(5) / 5
@@ -70,8 +69,8 @@ plt.show()
 
 # %% [markdown]
 # **Why divide by** $\sqrt{D}$**?** If the $D$ entries of a query and a key are independent, of mean 0 and
-# variance 1, then $q \cdot k$ has variance $D$. For large $D$ the largest score would take all, and a softmax
-# that is sure of itself has hardly any gradient.
+# variance 1, then $q \cdot k$ has variance $D$. For large $D$ the largest score would get nearly all of the weight, and
+# there the softmax has a gradient close to 0.
 
 # %%
 print("   D   spread of q.k   largest weight of 100:  plain   divided by sqrt(D)")
@@ -89,9 +88,8 @@ assert largest[0] > 0.8 > 0.2 > largest[1]
 # %% [markdown]
 # ## A softmax that cannot overflow
 #
-# In float32 $e^{89}$ is infinite, and infinity over infinity is not a number. But a constant added to all
-# scores of a row changes nothing, for it cancels in the fraction. So subtract the largest: every exponent is
-# then 0 or less, and one of them is 0.
+# In float32 $e^{89}$ is infinite, and infinity divided by infinity is not a number. A constant added to all scores of
+# a row cancels in the fraction, so we may subtract the largest score: every exponent is then at most 0.
 
 # %%
 row = np.array([100, 99, 0], np.float32)
@@ -105,8 +103,9 @@ assert np.isnan(plain[:2]).all() and np.isclose(shifted.sum(), 1)
 # %% [markdown]
 # ## What attention sees in music
 #
-# Let the frames of a log-mel spectrogram be queries and keys at once: the score of two moments says how alike
-# they sound. The tune plays its first phrase twice, 9.6 seconds apart.
+# Let the frames of a log-mel spectrogram be queries and keys at once. A dot product is large if two frames are similar,
+# but also if one of them is loud. Dividing by both lengths gives the *cosine* of the angle between them, which is 1
+# for frames that differ in size only. The tune plays its first phrase twice, 9.6 seconds apart.
 
 # %%
 notes = synth.score(synth.TUNES["Ode to Joy (Beethoven)"], held=False)
@@ -115,36 +114,46 @@ picture = log_mel(soxr.resample(played, synth.SR, 16_000))  # (960, 128)
 centre, spread = picture.mean(axis=0), picture.std()
 frames = (picture - centre) / spread
 
-alike = frames @ frames.T / np.sqrt(128)  # (960, 960)
-lag = [np.mean(np.diagonal(alike, n)) for n in range(1, 700)]
+
+def cosines(x):
+    """The cosine of every pair of rows."""
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    return unit @ unit.T
+
+
+alike = cosines(frames)  # (960, 960)
+lag = np.array([np.mean(np.diagonal(alike, n)) for n in range(1, 700)])  # mean cosine of frames n apart
 best = 100 + np.argmax(lag[99:])
-print(f"most alike beyond 2 s: frames {best} apart, {best / 50:.2f} s")
-assert abs(best - 480) <= 2
+others = np.delete(lag, slice(best - 11, best + 10))[99:]
+print(f"most similar beyond 2 s: frames {best} apart, {best / 50:.2f} s, mean cosine {lag[best - 1]:.2f}")
+print(f"largest mean cosine of the other distances beyond 2 s: {others.max():.2f}")
+assert abs(best - 480) <= 2 and lag[best - 1] > others.max() + 0.1
 
 # %% tags=["hide-input"]
 blocks = frames.reshape(64, 15, 128).mean(axis=1)  # 0.3 s, half a beat
 fig, ax = plt.subplots(figsize=(6, 5))
-image = ax.imshow(blocks @ blocks.T / np.sqrt(128), extent=(0, 19.2, 0, 19.2), cmap="cividis", aspect="equal")
-fig.colorbar(image, label="score")
-ax.set(xlabel="key: time (s)", ylabel="query: time (s)", title="scores of all pairs of half beats")
+image = ax.imshow(cosines(blocks), extent=(0, 19.2, 0, 19.2), cmap="cividis", aspect="equal", vmin=-1, vmax=1)
+fig.colorbar(image, label="cosine")
+ax.set(xlabel="key: time (s)", ylabel="query: time (s)", title="similarity of all pairs of half beats")
 plt.show()
 
 # %% [markdown]
-# The diagonal is every moment's likeness to itself. Beside it, 9.6 s away, runs its echo: the phrase again.
-# Other bright cells are notes that return. A 3x3 convolution sees one frame to the left and right of the diagonal.
+# On the diagonal each moment is compared with itself. The bright lines parallel to it, 9.6 s away, are the phrase's
+# repetition. Other bright cells are notes that return. A 3x3 convolution sees one frame to the left and right of the
+# diagonal.
 #
-# ## The best denoiser there is
+# ## Attention as the best denoiser
 #
-# This is more than a picture. Suppose the only music in the world were the frames $x_1, \dots, x_M$. Someone
-# picks one and adds noise: $x_t = a\, x_j + b\, \epsilon$, with $\epsilon$ from a normal distribution. Which
-# was it? By Bayes' rule the chance of each is in proportion to $e^{-|x_t - a x_j|^2 / 2 b^2}$. Multiply out
-# the square and leave out the terms that are the same for all $j$:
+# Suppose that the data are the frames $x_1, \dots, x_M$ and nothing else. Pick one at random and add noise: $x_t =
+# a\, x_j + b\, \epsilon$, with $\epsilon$ from a normal distribution. Which frame was it? By Bayes' rule the
+# probability of each is proportional to $e^{-|x_t - a x_j|^2 / 2 b^2}$. Multiply out the square and drop the terms
+# that are the same for all $j$:
 #
 # $$p_j = \operatorname{softmax}_j \left( \frac{a}{b^2}\, x_t \cdot x_j - \frac{a^2}{2 b^2} |x_j|^2 \right).$$
 #
 # The best guess of the clean frame, its expected value $\sum_j p_j\, x_j$, **is an attention**: the query is
-# the noisy frame, keys and values are all that is known. (A constant for each key joins the product as one
-# more column: $[q, 1] \cdot [k, c]$.) Let the first phrase be what is known, and clean the second:
+# the noisy frame, and the known frames are keys and values. (A constant for each key can be added to the score as one
+# more column: $[q, 1] \cdot [k, c]$.) Let the first phrase be known, and denoise the second:
 
 # %%
 known, second = frames[:480], frames[480:]
@@ -176,11 +185,11 @@ axes[-1].set_xlabel("time (s)")
 plt.show()
 
 # %% [markdown]
-# No training at all. And no invention: it can only play what it knows. Where the second phrase ends differently
-# from the first, it puts the nearest note that it has heard. A network that has learnt its training clips by
-# heart does exactly this, which is how lesson 08 will catch it.
+# This needs no training. It can also generate nothing new: where the second phrase ends differently from the first, it
+# gives the most similar frames of the first. A network that has memorised its training clips does the same, and
+# lesson 08 uses this to detect memorisation.
 #
-# ## A table that does not fit
+# ## A table that does not fit into memory
 #
 # In the network a position is a pixel: 256 frames by 128 mel bins at full resolution. The scores of all pairs:
 
@@ -194,9 +203,9 @@ print(f"in the lowest up block, at a quarter of height and width: {lowest / 1e6:
 assert positions == 32_768 and round(table / 1e9, 1) == 4.3
 
 # %% [markdown]
-# That is why the authors of our paper ran out of memory and kept attention in the lowest up block only. It need
-# not be so. The output for a query has only $D$ numbers; the table is a detour. Walk along the row in tiles,
-# add up what each contributes, forget it:
+# The authors of our paper ran out of memory and kept attention in the lowest up block only. But the output for a query
+# has only $D$ numbers, and the table need not be stored. Go along a row in tiles, and add up what each tile
+# contributes:
 #
 # $$\begin{align*}
 # \ell &= \sum_j e^{s_j - m} \\
@@ -204,9 +213,9 @@ assert positions == 32_768 and round(table / 1e9, 1) == 4.3
 # o &= u / \ell
 # \end{align*}$$
 #
-# One obstacle: $m$, the largest score of the *whole* row, is known only at the end. The way round: use the
-# largest score *so far*. When a tile $T$ brings a larger one, $m'$, all that was summed relative to $m$ must be
-# made relative to $m'$, and since $e^{s - m'} = e^{s - m}\, e^{m - m'}$, a single factor does it:
+# The largest score $m$ of the *whole* row is known only at the end, so use the largest score *so far*. If a tile $T$
+# has a larger one, $m'$, the sums so far must be corrected from $m$ to $m'$. Since $e^{s - m'} = e^{s - m}\, e^{m -
+# m'}$, this is a multiplication by one factor:
 #
 # $$\begin{align*}
 # m' &= \max\big(m,\ \max_{j \in T} s_j\big) \\
@@ -216,8 +225,8 @@ assert positions == 32_768 and round(table / 1e9, 1) == 4.3
 #
 # ([Milakov and Gimelshein 2018](https://arxiv.org/abs/1805.02867) for $\ell$; [Rabe and Staats
 # 2021](https://arxiv.org/abs/2112.05682) and [Dao et al. 2022](https://arxiv.org/abs/2205.14135),
-# "FlashAttention", for all of attention.) Watch it for one query and twelve keys in tiles of four; the scores
-# rise, so that every tile brings a new largest one:
+# "FlashAttention", for all of attention.) Here are one query and twelve keys in tiles of four. The scores rise, so
+# that every tile has a new largest one:
 
 # %%
 s, v = np.sort(3 * rng.standard_normal(12)), rng.standard_normal(12)
@@ -280,29 +289,29 @@ print(f"{n:6} positions: tiles {megabytes:.1f} MB, {seconds:.1f} s for one head"
 assert megabytes < 20
 
 # %% [markdown]
-# The arithmetic is still there, every pair is visited; it is the memory that has gone.
+# Every pair is still computed; only the memory is saved.
 #
-# ## And back
+# ## The backward pass
 #
-# By lesson 05's rule. The output is $o = p v$, so $\delta o = \delta p\, v + p\, \delta v$ and
+# We follow lesson 05's rule. The output is $o = p v$, so $\delta o = \delta p\, v + p\, \delta v$ and
 #
 # $$dv = p^T do, \qquad dp = do\, v^T.$$
 #
-# The softmax of a row: a score's rise lifts its own weight and lowers all others,
+# In the softmax of a row, raising a score raises its own weight and lowers all others:
 #
 # $$\delta p_j = p_j \Big(\delta s_j - \sum_i p_i\, \delta s_i\Big).$$
 #
-# Again symmetric:
+# As in batch normalisation, the matrix is symmetric:
 #
 # $$ds_j = p_j \Big(dp_j - \sum_i p_i\, dp_i\Big).$$
 #
-# The sum runs over the whole row, which we do not want to hold. But look: $\sum_i p_i\, dp_i = \sum_i p_i\,
-# (do \cdot v_i) = do \cdot o$. One dot product, of things we have. Last, $s = q k^T / \sqrt{D}$ gives
+# The sum runs over the whole row, which is not stored. But $\sum_i p_i\, dp_i = \sum_i p_i\, (do \cdot v_i) = do
+# \cdot o$, a dot product of two arrays that we have. Last, $s = q k^T / \sqrt{D}$ gives
 #
 # $$dq = ds\, k / \sqrt{D}, \qquad dk = ds^T q / \sqrt{D}.$$
 #
-# The weights are not kept either. They are computed again, tile by tile, from one number a row, $\lambda = m +
-# \ln \ell$: $\;p_j = e^{s_j - \lambda}$.
+# The weights are not stored either. They are computed again, tile by tile, from one number for each row, $\lambda = m
+# + \ln \ell$: $\;p_j = e^{s_j - \lambda}$.
 
 
 # %%
@@ -327,14 +336,14 @@ assert max(errors) < 1e-6
 show_answer(attention_backward)
 
 # %% [markdown]
-# Here, too, an all-ones gradient is blind: if every $v_i$ is the same, $o$ is that value whatever the weights
-# are, and $ds = 0$.
+# Here, too, some gradient checks find nothing: if all $v_i$ are equal, $o$ does not depend on the weights, and $ds =
+# 0$ is right.
 #
 # ## Heads, and a key of one number
 #
-# In the network, queries come from the up path's features $x$, keys and values from the skip connection's,
-# each by a linear layer; four such attentions run side by side, and a last linear layer brings their answers
-# back to $x$'s channels:
+# In the network, queries come from the features $x$ of the up path, keys and values from those of the skip connection,
+# each through a linear layer. One attention gives one weighted mean for each position; four of them, with linear
+# layers of their own, can weigh by four different criteria. A last linear layer maps their outputs to $x$'s channels:
 
 # %%
 show_source(multi_head_attention)
@@ -346,14 +355,14 @@ assert count == by_hand
 
 # %% [markdown]
 # The authors chose a key dimension of **one**. Then query, key and value of a head are single numbers, and the
-# score is their product $q k_j$. What can such a head do? Its answer depends on the position only through the
-# number $q$. At $q = 0$ all weights are equal, and it answers the mean of all values. A large positive $q$ picks
-# the value at the largest key, a large negative one that at the smallest. In between,
+# score is the product $q k_j$. The output at a position depends on the position only through the number $q$. At $q =
+# 0$ all weights are equal, and the output is the mean of all values. A large positive $q$ gives the value at the
+# largest key, a large negative one the value at the smallest. In between,
 #
 # $$\frac{d o}{d q} = \sum_j p_j (k_j - \bar k)\, v_j = \operatorname{Cov}_p(k, v),$$
 #
-# with $\bar k = \sum_j p_j k_j$: a head is one curve. "How loud is the loudest place?", "how loud is it on
-# the whole?": that sort of question, and no more.
+# with $\bar k = \sum_j p_j k_j$. So a head is one function of one number. It can report, for example, how loud the
+# clip is at its loudest place, or on average.
 
 # %%
 k, v = rng.standard_normal((2, 1, 50, 1))
@@ -378,18 +387,31 @@ ax.set_title("a head of dimension 1; grey: mean (solid), value at largest (dashe
 plt.show()
 
 # %% [markdown]
+# One parameter of a head has no effect: a bias added to all keys adds $q$ times a constant to all scores of a row,
+# which the softmax ignores. Its gradient is zero in theory, and rounding noise in practice.
+
+# %%
+x, memory = rng.standard_normal((1, 5, 4, 128)), rng.standard_normal((1, 5, 4, 96))
+params = tree.map(lambda leaf: leaf.astype(np.float64), params)
+y, cache = multi_head_attention(x, memory, params, heads=4)
+_, _, grads = multi_head_attention_backward(rng.standard_normal(y.shape), cache)
+for name, grad in tree.flatten(grads).items():
+    print(f"{name:10} {grad.shape!s:10} largest gradient {np.abs(grad).max():.0e}")
+assert np.abs(grads["key"]["b"]).max() < 1e-12 < 1e-3 < np.abs(grads["key"]["w"]).max()
+
+# %% [markdown]
 # ## A matrix that is thin
 #
-# One curve for all positions: then why visit every pair? The number $e^{q k}$ is a smooth function of $k$. Through
-# its values at $r$ points, well placed between the smallest and the largest key, goes one polynomial, and it meets
-# the function everywhere between them to the last digit. In Lagrange's form, with $l_n$ the polynomial that is 1 at
+# If a head is one function of $q$, it should not be necessary to visit every pair. The number $e^{q k}$ is a smooth
+# function of $k$. The polynomial through its values at $r$ well-chosen points between the smallest and the largest key
+# agrees with it everywhere between them, up to rounding. In Lagrange's form, with $l_n$ the polynomial that is 1 at
 # point $n$ and 0 at the others,
 #
 # $$e^{q_i k_j} = \sum_{n=1}^{r} e^{q_i c_n}\; l_n(k_j), \qquad c_n = \text{centre} + \text{half the range} \cdot
 # \cos\tfrac{\pi (n - 1/2)}{r}.$$
 #
-# So the matrix of all pairs is a product of two thin ones, $L \times r$ and $r \times M$. That can be seen without
-# any polynomial: of its singular values, few are not rounding noise.
+# So the matrix of all pairs is a product of two thin ones, $L \times r$ and $r \times M$. Its singular values show
+# the same: only a few are larger than rounding noise.
 
 # %%
 positions = 512
@@ -400,10 +422,9 @@ print(f"{positions} x {positions} pairs, singular values above rounding: {ranks}
 assert ranks["float32"] < 20 and ranks["float64"] < 35
 
 # %% [markdown]
-# Everything that attention needs from the matrix are products with it, and those go through the thin waist:
-# $P\,[v, 1] = E\,(l\,[v, 1])$, and back with $l^T E^T$. The time is $r (L + M)$ instead of $L M$. How many
-# points are enough is known beforehand, from $\max |q|$ and the range of the keys; the package's text has the
-# bound.
+# Attention needs only products with this matrix, and these can be computed with the thin ones: $P\,[v, 1] =
+# E\,(l\,[v, 1])$, and backward with $l^T E^T$. The time is $r (L + M)$ instead of $L M$. The number of points
+# follows from $\max |q|$ and the range of the keys; the package's text has the bound.
 
 # %%
 show_source(nodes.by_nodes)
@@ -421,9 +442,9 @@ for name, value in seconds.items():
 assert errors["thin"] < 1e-6
 
 # %% [markdown]
-# Is this special to one dimension? No: for keys of $D$ numbers the matrix is thin, too, but its rank grows
-# quickly with $D$, and polynomials in $D$ variables need many more points. The package takes the short way
-# for $D = 1$, which the network has, and tiles for all others.
+# For keys of $D$ numbers the matrix has a low rank, too, but the rank grows quickly with $D$, and polynomials in $D$
+# variables need many more points. The package uses polynomials for $D = 1$, which the network has, and tiles
+# otherwise.
 
 # %%
 rank = {}
@@ -435,25 +456,24 @@ print("singular values above float32's rounding, of 1024:", rank)
 assert rank[1] < 25 < rank[2] < 120 < rank[4] < rank[8] <= 1024
 
 # %% [markdown]
-# One parameter of a head is idle: a bias added to all keys adds $q$ times a constant to all scores of a row, which
-# the softmax ignores. Its gradient is zero in theory, and rounding noise in practice. Do not be alarmed.
+# ## The embedding of the noise level
+#
+# The network is given the noise variance $v = 1 - \bar\alpha$ of each sample. Does it need it? Take data of unit
+# variance, whose values are independent. Then $x_t$ has unit variance at every level, and a single value says nothing
+# about $v$. The best prediction of the noise is $\sqrt{v}\, x_t$ with an error of $1 - v$, which is 1/2 on average
+# over uniform $v$. Without $v$ the best factor is the mean of $\sqrt{v}$, 2/3, and the error is $1 - (2/3)^2 = 0.556$.
 
 # %%
-x, memory = rng.standard_normal((1, 5, 4, 128)), rng.standard_normal((1, 5, 4, 96))
-params = tree.map(lambda leaf: leaf.astype(np.float64), params)
-y, cache = multi_head_attention(x, memory, params, heads=4)
-_, _, grads = multi_head_attention_backward(rng.standard_normal(y.shape), cache)
-for name, grad in tree.flatten(grads).items():
-    print(f"{name:10} {grad.shape!s:10} largest gradient {np.abs(grad).max():.0e}")
-assert np.abs(grads["key"]["b"]).max() < 1e-12 < 1e-3 < np.abs(grads["key"]["w"]).max()
+generator = np.random.default_rng(0)
+v, x, eps = generator.random(100_000), generator.standard_normal(100_000), generator.standard_normal(100_000)
+x_t = np.sqrt(1 - v) * x + np.sqrt(v) * eps
+told, untold = (np.mean((eps - factor * x_t) ** 2) for factor in (np.sqrt(v), 2 / 3))
+print(f"mean squared error of the best prediction: {told:.3f} with the noise level, {untold:.3f} without")
+assert abs(told - 1 / 2) < 0.01 and abs(untold - 5 / 9) < 0.01
 
 # %% [markdown]
-# ## How loud is the noise? An embedding
-#
-# The network must know how much noise to expect: one number a sample, the noise variance $v = 1 -
-# \bar\alpha$. Given as a plain number it would have to be taken apart by layers that are nearly linear in it.
-# Instead it is shown at 16 magnifications, as the hands of 16 clocks, the slowest turning once as $v$ goes
-# from 0 to 1, the fastest a thousand times:
+# A single number would be hard to use for layers that are nearly linear in it. Instead $v$ is given as sines and
+# cosines at 16 frequencies. The slowest completes one period as $v$ goes from 0 to 1, the fastest a thousand:
 #
 # $$\big[\sin(2 \pi f_i v),\ \cos(2 \pi f_i v)\big], \qquad f_i = 1000^{i / 15},$$
 #
@@ -469,19 +489,44 @@ assert np.allclose(embedding, np.concatenate([np.sin(angles), np.cos(angles)], a
 assert np.allclose((embedding**2).sum(axis=1), 16)
 
 # %% tags=["hide-input"]
-fig, ax = plt.subplots(figsize=(6, 3.4))
-image = ax.imshow(embedding.T, extent=(0, 1, 0, 32), cmap="cividis", interpolation="antialiased", vmin=-1, vmax=1)
-fig.colorbar(image, label="value")
-ax.set(xlabel="noise variance v", ylabel="channel", title="sines below, cosines above; faster upwards in each half")
+fig, axes = plt.subplots(1, 2, figsize=(6, 3.2))
+for ax, channels, widest in zip(axes, (slice(0, 8), slice(8, 16)), (1, 0.02), strict=True):
+    shown = sinusoidal_embedding(np.linspace(0, widest, 2000))[:, channels]
+    extent = (0, widest, channels.start, channels.stop)
+    image = ax.imshow(shown.T, extent=extent, cmap="cividis", interpolation="nearest", vmin=-1, vmax=1)
+    ax.set(xlabel="noise variance v", title=f"sines {channels.start} to {channels.stop - 1}")
+axes[0].set_ylabel("channel")
+fig.colorbar(image, ax=axes, label="value")
 plt.show()
 
 # %% [markdown]
-# Two levels that are close have similar slow hands and different fast ones, so the network can be as exact as
-# it likes, where it likes. The 32 numbers are repeated over the whole plane, as 32 more channels.
+# Note the axes: the eight slow sines are shown for all $v$, the eight fast ones for a fiftieth of the range. How
+# similar are the embeddings of two levels? Their cosine depends only on the difference of the levels. It is 1 at
+# difference 0 and falls quickly, so the network can tell levels apart that differ by a thousandth:
+
+# %%
+apart = np.array([0, 0.0001, 0.001, 0.01, 0.1])
+pairs = sinusoidal_embedding(np.concatenate([0.4 + apart, 0.7 + apart])).reshape(2, 5, 32)
+similar = np.einsum("ani,ai->an", pairs, pairs[:, 0]) / 16  # all embeddings have the length 4
+print("difference of the levels", *(f"{a:8g}" for a in apart))
+print("cosine                  ", *(f"{s:8.2f}" for s in similar[0]))
+assert np.allclose(similar[0], similar[1]) and np.isclose(similar[0, 0], 1)
+assert similar[0, 1] > 0.9 and similar[0, 2] < 0.8 and similar[0, 4] < 0.3
+
+# %% tags=["hide-input"]
+few = sinusoidal_embedding(np.linspace(0, 1, 200))
+fig, ax = plt.subplots(figsize=(6, 4.6))
+image = ax.imshow(few @ few.T / 16, extent=(0, 1, 0, 1), cmap="cividis", aspect="equal", interpolation="nearest")
+fig.colorbar(image, label="cosine")
+ax.set(xlabel="noise variance v", ylabel="noise variance v", title="similarity of the embeddings of two levels")
+plt.show()
+
+# %% [markdown]
+# The 32 numbers are repeated over the whole plane, as 32 more channels.
 #
-# One trap. The fastest hand's angle reaches $2000 \pi \approx 6283$ radians. In float32 numbers of that size lie
-# $5 \cdot 10^{-4}$ apart: every operation on the way to the angle rounds it by up to half of that, and the sine
-# with it.
+# They must be computed in float64. The fastest sine's angle reaches $2000 \pi \approx 6283$ radians. In float32,
+# numbers of that size are $5 \cdot 10^{-4}$ apart, so every operation on the angle rounds it by up to half of that,
+# and the sine is wrong by as much.
 
 # %%
 v = rng.random(10_000)
@@ -489,19 +534,19 @@ single = np.float32(2 * np.pi) * frequencies.astype(np.float32) * v.astype(np.fl
 wrong = np.abs(np.sin(single) - np.sin(2 * np.pi * frequencies * v[:, None])).max(axis=0)
 gap = np.spacing(np.float32(2000 * np.pi))
 print(f"numbers near 6283 are {gap:.1e} apart in float32")
-print(f"largest error of a sine: slowest hand {wrong[0]:.0e}, fastest {wrong[-1]:.0e}")
+print(f"largest error of a sine: slowest {wrong[0]:.0e}, fastest {wrong[-1]:.0e}")
 print(f"a sine in float32 could be right to {np.finfo(np.float32).eps / 2:.0e}")
 assert 4e-4 < gap < 6e-4 and wrong[0] < 1e-6 and 3e3 < wrong[-1] / (np.finfo(np.float32).eps / 2) < 3e4
 
 # %% [markdown]
-# That is about ten thousand times worse than it need be, and it goes into every layer. Compute the angle in
-# float64, take the sine, and round then: 32 numbers a sample cost nothing.
+# This error is about ten thousand times larger than rounding. Compute the angle in float64, take the sine, and round
+# the result.
 #
 # ## Common mistakes
 #
 # | what you see | what it is |
 # |---|---|
-# | NaN as soon as training gets going | $e^s$ overflows: subtract the largest score of the row |
+# | NaN soon after the start of the training | $e^s$ overflows: subtract the largest score of the row |
 # | right for few keys, wrong for many | a later tile's larger $m$: rescale $\ell$ and $u$ by $e^{m - m'}$ |
 # | weights add up to 1 along the wrong axis | the softmax runs over keys, the last axis of the scores |
 # | attention is nearly one-hot from the start | the scores were not divided by $\sqrt{D}$ |
@@ -529,13 +574,52 @@ axes[1].legend()
 plt.show()
 
 # %% [markdown]
-# **Predict, then run.** (1) Shuffle all positions of $k$ and $v$ in the same way. What happens to $o$?
-# (Attention alone does not know where a position is; the convolutions around it do.) (2) Double all queries:
-# do the weights become more even, or less?
+# **Predict, then run.** (1) Shuffle all positions of $k$ and $v$ in the same way. What happens to $o$? (2) Double all
+# queries: do the weights become more even, or less?
+
+# %% tags=["answer"]
+generator = np.random.default_rng(4)
+q_one, k_one, v_one = generator.standard_normal((3, 1, 50, 4))
+order = generator.permutation(50)
+moved = np.abs(attention(q_one, k_one[:, order], v_one[:, order])[0] - attention(q_one, k_one, v_one)[0]).max()
+print(f"(1) nothing: o changes by {moved:.0e}. Attention knows no positions; the convolutions around it do.")
+assert moved < 1e-12
+
+
+def entropy(scores):
+    weights = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    return -np.sum(weights * np.log(weights), axis=1).mean()
+
+
+once, twice = (entropy(factor * q_one[0] @ k_one[0].T / 2) for factor in (1, 2))
+print(f"(2) less even: their entropy falls from {once:.2f} to {twice:.2f} (equal weights have {np.log(50):.2f})")
+assert twice < once - 0.3
+
+# %% [markdown]
+# ## Experiment
 #
-# **Experiment.** Clean the second phrase with only every tenth frame of the first as keys and values. How
-# much does the error grow? Write the number and one sentence on what it says about memory and training data.
-#
+# Denoise the second phrase with only every tenth, hundredth frame of the first as keys and values. How much does the
+# error grow? Write the numbers and your conclusion into the form EXPERIMENT at the end of `exercise.py`.
+
+# %% tags=["answer"]
+generator = np.random.default_rng(0)
+noised = a * second + b * generator.standard_normal(second.shape)
+fewer = {}
+for step in (1, 10, 100):
+    kept = known[::step]
+    scores = a / b**2 * noised @ kept.T - a**2 / b**2 / 2 * (kept**2).sum(axis=1)
+    weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+    weights /= weights.sum(axis=1, keepdims=True)
+    fewer[step] = np.mean((weights @ kept - second) ** 2)
+    print(f"{len(kept):4} known frames: mean squared error {fewer[step]:.3f}")
+assert 1.2 * fewer[1] < fewer[10] < 0.7 * fewer[100]
+
+# %% [markdown] tags=["answer"]
+# A tenth of the frames is nearly enough, because a note lasts for many similar frames. With a hundredth, whole notes
+# are missing, and the nearest other note takes their place. This denoiser is as good as its data: it can combine
+# frames, but not generate one that it has not stored.
+
+# %% [markdown]
 # ## Sources
 #
 # - A. Vaswani and others (2017), [Attention is all you need](https://arxiv.org/abs/1706.03762).

@@ -1,0 +1,151 @@
+"""The notes' system, as a user runs it: train on pairs, resume, play; and what a user can get wrong."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from helpers import digest
+
+import ddim_from_scratch
+from ddim_from_scratch import sample, train
+from ddim_from_scratch.audio import write_wav
+from ddim_from_scratch.audio.contract import SR
+from ddim_from_scratch.audio.midi import Notes, write_midi
+from ddim_from_scratch.nn import fast
+from ddim_from_scratch.nn.fast import processor
+from ddim_from_scratch.notes.compose import Player
+from ddim_from_scratch.notes.system import Training, read_run
+from ddim_from_scratch.runtime import tree
+from ddim_from_scratch.runtime.errors import UserError
+from ddim_from_scratch.training.checkpoint import read_log
+
+TINY = (
+    "--system notes --window-seconds 0.64 --window-hop-seconds 0.32 --frame-width 16 --frame-blocks 2 --widths 4 4 "
+    "--batch-size 2 --learning-rate-schedule constant"
+)
+FAST = "--steps 2 --inverter griffin-lim"
+SONG = Notes.of([(0.3 * i, 0.3 * i + 0.25, 57 + i, 100, (0, 24)[i % 2]) for i in range(9)])
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Two recordings of 4 s with their notes, of programs 0 and 24."""
+    folder = tmp_path_factory.mktemp("pairs")
+    t = np.arange(4 * SR) / SR
+    for i in range(2):
+        notes = Notes.of([(0.5 * n, 0.5 * n + 0.4, 57 + 12 * i + n % 3, 90, 24 * i) for n in range(8)])
+        write_midi(folder / f"song{i}.mid", notes)
+        hz = 440 * 2 ** ((notes.pitch[np.minimum((t / 0.5).astype(int), 7)] - 69) / 12)
+        tone = np.sin(2 * np.pi * hz * t) * np.exp(-6 * (t % 0.5))
+        write_wav(folder / f"song{i}.wav", (0.3 * tone).astype(np.float32), SR)
+    return folder
+
+
+@pytest.fixture(scope="module", params=["frames", "unet", "transformer"])
+def run(data, tmp_path_factory, request):
+    """A run of two epochs."""
+    folder = tmp_path_factory.mktemp("runs") / request.param
+    train.main(f"--data {data} --run {folder} --epochs 2 --network {request.param} {TINY}".split())
+    return folder
+
+
+@pytest.fixture
+def song(tmp_path):
+    write_midi(tmp_path / "song.mid", SONG)
+    return tmp_path / "song.mid"
+
+
+def test_a_resumed_band_equals_one_that_never_stopped(data, run, tmp_path):
+    whole, resumed = tmp_path / "whole", shutil.copytree(run, tmp_path / "resumed")
+    train.main(f"--data {data} --run {whole} --epochs 3 --network {run.name} {TINY}".split())
+    train.main(f"--run {resumed} --resume --epochs 3".split())
+    a, b = (tree.flatten(tree.load(folder / "checkpoint.npz")) for folder in (whole, resumed))
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+    assert read_run(resumed).config.programs == (0, 24)
+
+
+def test_plain_comes_to_the_same(data, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(fast, "_plain", False)  # restored afterwards
+    monkeypatch.setattr(processor, "residual_block", None)
+    train.main(f"--data {data} --run {tmp_path} --epochs 2 --network {run.name} --plain {TINY}".split())
+    losses, plain = (np.array(read_log(folder / "log.csv"))[:, 2:4] for folder in (run, tmp_path))
+    np.testing.assert_allclose(plain, losses, rtol=1e-3)
+
+
+def test_the_command_plays_the_whole_song_as_python_does(run, song, tmp_path):
+    sample.main(f"--run {run} --notes {song} --out {tmp_path / 'out'} {FAST}".split())
+    assert (tmp_path / "out/samples.png").exists()
+    band = ddim_from_scratch.open_run(run, inverter="griffin-lim")
+    log_mels = band.log_mels(song, sampling=replace(ddim_from_scratch.diffusion.DEFAULT_SAMPLING, steps=2))
+    assert log_mels.shape == (1, round((SONG.seconds + 1) * 50), 128) and np.isfinite(log_mels).all()
+    sample.main(f"--run {run} --notes {song} --out {tmp_path / 'guided'} --guidance 1 {FAST}".split())
+    sample.main(f"--run {run} --notes {song} --out {tmp_path / 'more'} --guidance 3 {FAST}".split())
+    plain, one, more = (digest(tmp_path / name / "sample_000.wav") for name in ("out", "guided", "more"))
+    assert plain == one != more
+
+
+def played(model, notes, **how):
+    sampling = replace(ddim_from_scratch.diffusion.DEFAULT_SAMPLING, steps=2)
+    return Player(model, sampling, 0, scores=(notes,), **how).play(1)[0]
+
+
+def test_an_edit_changes_nothing_before_it(run):
+    model = read_run(run).model("cpu")
+    edited = SONG._replace(pitch=np.where(SONG.start > 2, SONG.pitch + 5, SONG.pitch))
+    a, b = played(model, SONG), played(model, edited)
+    first = round(2.1 * 50) - 1 - 32  # a segment of 32 frames that sees the edit begins after this frame
+    np.testing.assert_array_equal(a[:first], b[:first])
+    assert (a[105:] != b[105:]).any()
+
+
+def test_the_random_numbers_do_not_depend_on_the_notes(run):
+    model = read_run(run).model("cpu")
+    deaf = replace(model, network=tree.map(np.zeros_like, model.network))
+    np.testing.assert_array_equal(played(deaf, SONG), played(deaf, SONG.transposed(3)))
+    assert (played(model, SONG) != played(model, SONG.transposed(3))).any()
+
+
+def test_both_conditions_are_dropped_together_now_and_then(run):
+    system = ddim_from_scratch.notes.system.training(read_run(run).config)
+    assert isinstance(system, Training)
+    rng, windows = np.random.default_rng(0), system.windows
+    draws = [system.conditions(windows, rng) for _ in range(60)]
+    told = np.concatenate([roll[:, 0, -1] for _, roll in draws])
+    assert set(told.tolist()) == {0.0, 1.0} and abs(np.mean(told == 0) - 0.1) < 4 * 0.3 / len(told) ** 0.5
+    for context, roll in draws:
+        gone = roll[:, 0, -1] == 0
+        assert not context[gone].any() and not roll[gone].any()
+
+
+@pytest.mark.parametrize(
+    ("notes", "named"),
+    [
+        (Notes.of([(0, 1, 60, 100, 40)]), r"program 40, .* trained on 0, 24"),
+        (None, "empty"),
+    ],
+)
+def test_notes_that_cannot_be_played_are_named(notes, named, run, tmp_path):
+    if notes:
+        write_midi(tmp_path / "song.mid", notes)
+    else:
+        (tmp_path / "song.mid").write_bytes(b"")
+    with pytest.raises(UserError, match=named):
+        sample.main(f"--run {run} --notes {tmp_path / 'song.mid'} --out {tmp_path / 'out'} {FAST}".split())
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [("--programs 0 7", "--programs has 7"), ("--programs 129", "--programs"), ("--augment gain", "--augment")],
+)
+def test_a_bad_training_option_is_named(options, named, data, tmp_path):
+    with pytest.raises(UserError, match=named):
+        train.main(f"--data {data} --run {tmp_path / 'run'} {options} {TINY}".split())
+
+
+def test_recordings_without_notes_are_named(recordings, tmp_path):
+    with pytest.raises(UserError, match="no recording with its notes"):
+        train.main(f"--data {recordings} --run {tmp_path / 'run'} {TINY}".split())
