@@ -41,11 +41,12 @@ def main(argv: list[str] | None = None) -> None:
     use_plain(args.plain)
     device, mode = chosen_device(args.gpu), system.MODES[args.mode]
     use_plain(args.plain)
-    saved = system.read_run(args.run, args.best)
+    run = args.run or system.OWN_RUN
+    saved = system.read_run(run, args.best)
     drawing = mode.compose(args, system.composer(args, saved.model(device)))
     invert = load_inverter(args.inverter, device)
-    folder, leads = args.out or args.run / mode.folder, mpi.rank() == 0  # the leader writes the files
-    claim = new_set(folder, about(args, saved, argv), numbered=not args.out) if leads else nullcontext(folder)
+    folder, leads = args.out or (args.run or Path()) / mode.folder, mpi.rank() == 0  # the leader writes the files
+    claim = new_set(folder, about(args, run, saved, argv), numbered=not args.out) if leads else nullcontext(folder)
     with claim as out, threads(1 if args.gpu else args.threads):  # a GPU has its own
         log_mels = drawing.draw()
         for start in range(0, len(log_mels), CLIPS_AT_ONCE):  # sound takes 40 times the memory of its log-mels
@@ -59,11 +60,11 @@ def main(argv: list[str] | None = None) -> None:
         print(f"{n} of {seconds:g} s in {out}/sample_*.wav, their picture in {out}/samples.png")
 
 
-def about(args: argparse.Namespace, saved: Any, argv: list[str]) -> dict[str, Any]:
+def about(args: argparse.Namespace, run: Path, saved: Any, argv: list[str]) -> dict[str, Any]:
     """What set.json says of a set: which network drew it, and how."""
     options = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
     return {
-        "run": str(args.run.resolve()),
+        "run": str(run.resolve()),
         "step": saved.step,
         "network": tree.digest(saved.state),
         "mode": args.mode,
@@ -85,7 +86,8 @@ def parse(argv: list[str], system: ModuleType) -> argparse.Namespace:
         command = modes.add_parser(name, help=mode.summary + default, description=mode.summary.capitalize() + ".")
         for option, settings in mode.options.items():
             command.add_argument(option, **settings)
-        add_run_options(command, "folder that the training wrote")
+        own = " (default: the one that comes with the package)" if system.OWN_RUN else ""
+        add_run_options(command, "folder that the training wrote" + own, required=not own)
         command.add_argument("--best", action="store_true", help="use the checkpoint that train --fad-every found best")
         command.add_argument("--num", type=at_least(1), default=mode.num, help=f"number of clips (default: {mode.num})")
         command.add_argument("--seed", type=at_least(0), default=0, help="random seed (default: 0)")

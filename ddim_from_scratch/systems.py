@@ -6,6 +6,7 @@ A system is a folder of this package. To add one, write its folder, and its name
     read_run(run, best)         a run's checkpoint: config, state, step
     Run.open(run, ...)          a trained run in Python
     MODES, composer             sample's subcommands, and what they draw with
+    OWN_RUN                     the run that comes with the package, or None
 """
 
 from __future__ import annotations
@@ -38,17 +39,23 @@ def chosen_system(argv: list[str] | None) -> ModuleType:
     parser = Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("--run", type=Path)
     parser.add_argument("--system")
+    parser.add_argument("--notes")
     args, _ = parser.parse_known_args(argv)
     trained = system_of(args.run) if args.run else None
     if args.system and trained and args.system != trained:
         raise UserError(f"--system is {args.system}, but {args.run} was trained with {trained}: leave it out")
-    return load_system(args.system or trained or DEFAULT)
+    return load_system(args.system or trained or ("notes" if args.notes and not args.run else DEFAULT))
 
 
-def add_run_options(parser: Parser, run: str) -> None:
+def add_run_options(parser: Parser, run: str, required: bool = True) -> None:
     """--run, whose help text is given, and --system."""
-    parser.add_argument("--run", type=Path, required=True, help=run)
+    parser.add_argument("--run", type=Path, required=required, help=run)
     parser.add_argument("--system", choices=SYSTEMS, help=f"default: the run's, or {DEFAULT} for a new one")
+
+
+def load_run(run: Path) -> Any:
+    """The last checkpoint of a run, of whatever system: see `read_run` above."""
+    return load_system(system_of(run) or DEFAULT).read_run(run)
 
 
 def open_run(run: str | Path, best: bool = False, gpu: bool = False, **options: Any) -> Any:

@@ -1,6 +1,7 @@
 """Shared set-up. TensorFlow is the reference of some tests: silent, on the CPU, and imported by those tests only."""
 
 import os
+from functools import partial
 
 import numpy as np
 import pytest
@@ -34,3 +35,21 @@ def recordings(request, tmp_path_factory):
     for i, hz in enumerate((220, 330, 440)):
         soundfile.write(folder / f"tone{i}.wav", 0.3 * np.sin(2 * np.pi * hz * t) * np.sin(3 * t) ** 2, 16000)
     return folder
+
+
+@pytest.fixture(scope="module")
+def quick():
+    """Griffin-Lim in a few rounds and pictures of a few pixels, for tests of the commands around them."""
+    from matplotlib.figure import Figure
+
+    from ddim_from_scratch.audio import inverter
+
+    def save(figure, file, **options):
+        figure.set_layout_engine("none")
+        savefig(figure, file, **options | {"dpi": 20})
+
+    savefig = Figure.savefig
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inverter, "griffin_lim", partial(inverter.griffin_lim, iterations=8))
+        patch.setattr(Figure, "savefig", save)
+        yield

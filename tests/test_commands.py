@@ -32,21 +32,9 @@ from ddim_from_scratch.spectrogram.data import load_windows
 from ddim_from_scratch.training import checkpoint, loop
 from ddim_from_scratch.training.checkpoint import read_log
 
-TINY = [
-    "--window-seconds",
-    "0.64",
-    "--window-hop-seconds",
-    "0.32",
-    "--windows-per-track",
-    "5",
-    "--widths",
-    "4",
-    "4",
-    "--attention",
-    "none",
-    "--batch-size",
-    "2",
-]
+pytestmark = pytest.mark.usefixtures("quick")
+SMALL = "--window-seconds 0.64 --window-hop-seconds 0.32 --windows-per-track 5 --widths 4 4 --batch-size 2"
+TINY = f"{SMALL} --attention none".split()
 
 
 @pytest.fixture(scope="module")
@@ -437,13 +425,14 @@ def test_a_clipped_gradient_trains_otherwise(recordings, run, tmp_path):
     assert losses[0][0] == losses[1][0] and losses[0][1] != losses[1][1]
 
 
-@pytest.mark.parametrize(("learning_rate", "said"), [("1e-12", 1), ("1e-2", 0)])
+@pytest.mark.parametrize(("learning_rate", "patience", "said"), [("1e-12", 40, 1), ("1e-2", 100, 0)])
 @pytest.mark.parametrize("prediction", ["eps", "v", "x0"])
 def test_a_run_that_learns_nothing_says_so_once(
-    learning_rate, said, prediction, recordings, tmp_path, monkeypatch, capsys
+    learning_rate, patience, said, prediction, recordings, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(loop, "PATIENCE", 100)
-    options = f"--epochs 16 --learning-rate {learning_rate} --prediction {prediction} --min-signal-rate 0.2"
+    monkeypatch.setattr(loop, "PATIENCE", patience)
+    options = f"--epochs {1 + patience // 7} --learning-rate {learning_rate} --prediction {prediction}"
+    options += " --min-signal-rate 0.2"
     train.main([*f"--data {recordings} --run {tmp_path} {options}".split(), *TINY])
     assert capsys.readouterr().err.count("learnt nothing") == said
 
@@ -527,6 +516,7 @@ def test_a_bad_training_option_is_named(arguments, named, recordings, tmp_path):
         "--sampler euler",
         "--spacing odd",
         "--seconds 0",
+        "--seconds 1e300",
         "--inverter x",
     ],
 )

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from helpers import digest
 
 from ddim_from_scratch import sample, train
 from ddim_from_scratch.audio import load_audio
+from ddim_from_scratch.diffusion import Sampling
 from ddim_from_scratch.experiments import __main__ as experiments
 from ddim_from_scratch.experiments import compare
 from ddim_from_scratch.runtime.cli import run_command
@@ -26,6 +28,7 @@ from ddim_from_scratch.spectrogram.compose import Composer
 from ddim_from_scratch.spectrogram.data import load_windows
 from ddim_from_scratch.spectrogram.model import read_run
 
+pytestmark = pytest.mark.usefixtures("quick")
 TINY = (
     "--window-seconds 0.64 --window-hop-seconds 0.32 --windows-per-track 5 --widths 4 4 --attention none --batch-size 2"
 )
@@ -336,3 +339,18 @@ def test_matplotlib_says_nothing_of_its_cache(tmp_path):
     environment.pop("MPLCONFIGDIR", None)
     done = subprocess.run([sys.executable, "-c", command], env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_shared_run_draws_the_same_to_half_precision_and_is_not_trained_on(run, tmp_path):
+    experiments.main(["share", "--run", str(run), "--out", str(tmp_path / "shared")])
+    whole, shared = read_run(run), read_run(tmp_path / "shared")
+    assert (tmp_path / "shared/checkpoint.npz").stat().st_size < (run / "checkpoint.npz").stat().st_size / 2
+    assert shared.contents is None
+    ours, theirs = (
+        Composer(replace(saved.model(), outline=None), Sampling(steps=4)).draw(2, 32) for saved in (whole, shared)
+    )
+    assert 0 < abs(ours - theirs).max() < 0.05
+    with pytest.raises(UserError, match="what sampling needs only"):
+        train.main(["--run", str(tmp_path / "shared"), "--resume"])
+    with pytest.raises(UserError, match="holds a run already"):
+        experiments.main(["share", "--run", str(run), "--out", str(tmp_path / "shared")])

@@ -35,6 +35,7 @@ from ddim_from_scratch.spectrogram.system import Training
 from ddim_from_scratch.training import checkpoint, datasets, loop
 from ddim_from_scratch.training.checkpoint import read_log
 
+pytestmark = pytest.mark.usefixtures("quick")
 CASES = int(os.environ.get("DDIM_FUZZ", 100))
 fuzz = settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -554,6 +555,9 @@ def test_points_of_other_types_are_measured_again(points, tmp_path):
     assert read_points(tmp_path, settings) == ([], None)
     (tmp_path / "steps.json").write_text(json.dumps({"settings": settings, "points": [POINT]}))
     assert read_points(tmp_path, settings)[0] == [POINT]
+    (tmp_path / "steps.json").write_text(json.dumps({"settings": settings | {"seconds": np.inf}, "points": [POINT]}))
+    assert read_points(tmp_path, settings) == ([], None)
+    (tmp_path / "steps.json").write_text(json.dumps({"settings": settings, "points": [POINT]}))
     tree.save(tmp_path / "steps.npz", {"reference": np.array(["x"])})
     assert read_points(tmp_path, settings) == ([], None)
 

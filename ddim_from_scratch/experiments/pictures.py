@@ -54,7 +54,7 @@ def save_log_mels(
     values = np.concatenate([np.ravel(clip) for clips in rows.values() for clip in clips])
     low, high = np.percentile(values, [1, 99.8])
     figure = Figure(figsize=(width * columns + 0.6, 2.3 * len(rows) + 0.4), layout="constrained")
-    axes = figure.subplots(len(rows), columns, squeeze=False)
+    axes = figure.subplots(len(rows), columns, sharex=True, sharey=True, squeeze=False)
     for row, (label, clips) in zip(axes, rows.items(), strict=True):
         for axis in row[len(clips) :]:
             axis.axis("off")

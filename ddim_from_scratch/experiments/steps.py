@@ -142,7 +142,7 @@ def read_points(run: Path, settings: dict) -> tuple[list[dict], np.ndarray | Non
         return [], None
     try:
         saved = read_json(path)
-        if not conforms(saved, {"settings": {}, "points": [POINT]}):
+        if not conforms(saved, {"settings": {"clips": int, "seconds": float}, "points": [POINT]}):
             raise ValueError
         begun, points, reference = saved["settings"], saved["points"], tree.load(run / "steps.npz")["reference"]
         shape = begun["clips"], round(begun["seconds"] * FRAMES_PER_SECOND), N_MELS

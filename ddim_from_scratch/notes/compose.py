@@ -12,7 +12,7 @@ from ..diffusion.guidance import guided
 from ..runtime.backend import Array, to_device
 from ..spectrogram.compose import Composer
 from .config import Config
-from .roll import known, roll
+from .data import told
 from .score import Notes
 
 TAIL_SECONDS = 1.0  # after the last note's end
@@ -41,8 +41,8 @@ class Player(Composer):
         config = self.model.config
         assert isinstance(config, Config)
         scores = [self.scores[i % len(self.scores)] for i in range(clips.start, clips.stop)]
-        rolls = np.stack([roll(notes, first, frames, config.programs) for notes in scores])
-        return (*super().conditions(clips, before, first, frames), to_device(known(rolls), self.model.device))
+        notes = told(config, scores, [first] * len(scores), frames)
+        return (*super().conditions(clips, before, first, frames), to_device(notes, self.model.device))
 
     def _walk(self, rngs: list[np.random.Generator], conditions: tuple[Array, ...] = (), top: int = T) -> Walk:
         def eps_model(levels: np.ndarray) -> EpsModel:

@@ -13,6 +13,7 @@ from ..spectrogram.config import Config as Spectrogram
 from ..training.options import option
 from .pairs import pairs
 from .roll import features
+from .tokens import LAST_STEP, STEP_SECONDS, VOCABULARY
 
 ALL_PROGRAMS = 129  # General MIDI's, and drums
 
@@ -36,6 +37,12 @@ class Config(Spectrogram):
         nargs="+",
         metavar="P",
     )
+    notes_as: str = option(
+        "roll",
+        "how the network is told the notes: frame by frame, or in words as Hawthorne et al. have them (with --network "
+        "transformer)",
+        choices=("roll", "tokens"),
+    )
     window_seconds: float = _other("window_seconds", 2.56)
     window_hop_seconds: float = _other("window_hop_seconds", 0.64)
     windows_per_track: int = _other("windows_per_track", 10**6)
@@ -57,6 +64,9 @@ class Config(Spectrogram):
         programs = self.programs
         self.require("programs", len(set(programs)) == len(programs) <= ALL_PROGRAMS, "name each once")
         self.require("programs", all(0 <= one < ALL_PROGRAMS for one in programs), "give numbers from 0 to 128")
+        if self.notes_as == "tokens":
+            self.require("network", self.network == "transformer", "--notes-as tokens needs --network transformer")
+            self.require("window_seconds", self.window_seconds <= LAST_STEP * STEP_SECONDS, "tokens count 10 s")
         if self.augment != "none":
             raise UserError(f"--augment is {self.augment}, which would not change the notes: leave it out")
 
@@ -66,4 +76,8 @@ class Config(Spectrogram):
     @property
     def features(self) -> int:
         """A frame's roll, and whether it is known."""
-        return features(self.programs) + 1
+        return features(self.programs) + 1 if self.notes_as == "roll" else 0
+
+    @property
+    def vocabulary(self) -> int:
+        return VOCABULARY if self.notes_as == "tokens" else 0

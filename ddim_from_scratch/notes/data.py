@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from ..audio.contract import FRAMES_PER_SECOND
 from ..runtime.errors import UserError, printable
 from ..spectrogram.data import Windows
+from .config import Config
 from .pairs import require_match
-from .roll import roll
+from .roll import known, require_trained, roll
 from .score import Notes, read_notes
+from .tokens import PAD, encode
 
 
 @dataclass(frozen=True)
@@ -22,10 +25,30 @@ class Scored(Windows):
     scores: Sequence[Notes] = ()
     programs: tuple[int, ...] = ()
 
-    @property
-    def rolls(self) -> np.ndarray:
-        """What is played in each window, float32 (n, frames, features(programs))."""
-        return np.stack([roll(self.scores[t], start, self.frames, self.programs) for t, start in self.starts])
+    def told(self, config: Config) -> np.ndarray:
+        """What the network is told of the notes in each window."""
+        scores = [self.scores[track] for track, _ in self.starts]
+        return told(config, scores, [first for _, first in self.starts], self.frames)
+
+
+def told(config: Config, scores: Sequence[Notes], firsts: Sequence[int], frames: int) -> np.ndarray:
+    """What the network is told of the notes of each score, in `frames` frames from that number on.
+
+    Rolls and that they are known, float32 (n, frames, config.features); or tokens, int32 (n, any number), filled up
+    with PAD. All 0 says nothing.
+    """
+    if config.notes_as == "roll":
+        pairs = zip(scores, firsts, strict=True)
+        return known(np.stack([roll(notes, first, frames, config.programs) for notes, first in pairs]))
+    for notes in scores:
+        require_trained(notes, config.programs)
+    seconds = frames / FRAMES_PER_SECOND
+    starts = [first / FRAMES_PER_SECOND for first in firsts]
+    sentences = [encode(notes.between(at, at + seconds), seconds) for notes, at in zip(scores, starts, strict=True)]
+    padded = np.full((len(sentences), max(map(len, sentences))), PAD, np.int32)
+    for row, sentence in zip(padded, sentences, strict=True):
+        row[: len(sentence)] = sentence
+    return padded
 
 
 def scored(windows: Windows, notes: dict[Path, Path], programs: tuple[int, ...]) -> Scored:

@@ -30,9 +30,7 @@ def roll(notes: Notes, first: int, frames: int, programs: tuple[int, ...]) -> np
     two middles is shared out between them, so that times are told more finely than by frames.
     Raises UserError, naming them, for notes of another program.
     """
-    if other := sorted(set(notes.program.tolist()) - set(programs)):
-        known = ", ".join(map(str, programs))
-        raise UserError(f"the notes have program {other[0]}, and the network was trained on {known}: see --program")
+    require_trained(notes, programs)
     planes = np.zeros((frames, len(programs), 2, PITCHES), np.float32)
     begins = first / FRAMES_PER_SECOND
     near = notes.between(begins, begins + (frames + 1) / FRAMES_PER_SECOND)
@@ -45,6 +43,13 @@ def roll(notes: Notes, first: int, frames: int, programs: tuple[int, ...]) -> np
                 mine[m, STARTS, pitch] = max(mine[m, STARTS, pitch], share * velocity / LOUDEST)
         mine[max(round(begin), 0) : max(round(end), 0), SOUNDS, pitch] = 1
     return planes.reshape(frames, -1)
+
+
+def require_trained(notes: Notes, programs: tuple[int, ...]) -> None:
+    """Raises UserError, naming them, for notes of a program that the network does not know."""
+    if other := sorted(set(notes.program.tolist()) - set(programs)):
+        known = ", ".join(map(str, programs))
+        raise UserError(f"the notes have program {other[0]}, and the network was trained on {known}: see --program")
 
 
 def known(rolls: np.ndarray) -> np.ndarray:

@@ -18,11 +18,11 @@ from .config import Config
 from .data import Scored, scored
 from .modes import MODES, composer
 from .pairs import pairs
-from .roll import known
 from .run import Run
 
-__all__ = ["MODES", "Config", "Run", "composer", "read_run", "training"]  # see systems.py
+__all__ = ["MODES", "OWN_RUN", "Config", "Run", "composer", "read_run", "training"]  # see systems.py
 
+OWN_RUN = Path(__file__).parent / "band"
 DROPPED = 0.1  # share of the windows that are trained on as if nothing were known of them: for guidance
 
 read_run = partial(read_any_run, options=Config)
@@ -34,11 +34,14 @@ class Training(spectrogram.Training):
     windows: Scored
 
     def conditions(self, windows: Windows, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """The segment before, and the roll; of some windows neither."""
-        assert isinstance(windows, Scored)
-        kept = (rng.random(len(windows)) >= DROPPED).astype(np.float32)[:, None, None]
+        """The segment before, and the notes; of some windows neither."""
+        assert isinstance(windows, Scored) and isinstance(self.config, Config)
+        dropped = rng.random(len(windows)) < DROPPED
         past = [self.scaler.standardise(before) for before in windows.before(range(len(windows)))]
-        return context_channel(past, windows.frames) * kept[..., None], known(windows.rolls) * kept
+        conditions = context_channel(past, windows.frames), windows.told(self.config)
+        for one in conditions:
+            one[dropped] = 0
+        return conditions
 
     def drawn(self, model: Model, frames: int) -> np.ndarray:
         """The beginnings of the first recordings' notes, played."""

@@ -95,9 +95,10 @@ class Model:
 
 @dataclass(frozen=True)
 class Saved:
-    """What a checkpoint holds. state: {"network", "average", "moments"}. windows: how many it was trained on.
+    """What a checkpoint holds. state: {"network", "average", "moments"}, or {"average"} alone.
 
-    contents: the recordings that it was trained on, and those held out; None in a file of the first edition.
+    windows: how many it was trained on. contents: the recordings that it was trained on, and those held out; None in a
+    file of the first edition.
     """
 
     config: Config
@@ -142,7 +143,9 @@ def understand(options: type[Config], content: Tree) -> Saved:
         if contract[key] != value:
             raise UserError(f"its spectrograms have {key} {str(contract[key])[:40]!r}, this version's {value}")
     config, state = options.from_json(tree.text(content["config"])), content["state"]
-    for part in ("network", "average"):
+    if state.keys() == {"average"}:  # see experiments/share.py
+        state = tree.map(lambda leaf: leaf.astype(np.float32), state)
+    for part in state.keys() - {"moments"}:
         state[part].setdefault("statistics", {})  # a file keeps no empty tree, which group normalisation's is
     if wrong := _wrong(state, config):
         raise UserError(f"it is not of its own configuration ({wrong})")
@@ -173,9 +176,11 @@ def _wrong(state: Tree, config: Config) -> str | None:
 
     The size is compared first: then a fresh network to compare with takes no more memory than the file.
     """
-    if other := denoiser.other_size(config, state["network"]["params"]):
-        return other
-    expected, found = (tree.flatten(each) for each in (init_state(config, np.random.default_rng(0)), state))
+    for part in state.keys() - {"moments"}:
+        if other := denoiser.other_size(config, state[part]["params"]):
+            return other
+    whole = init_state(config, np.random.default_rng(0))
+    expected, found = (tree.flatten(each) for each in ({part: whole.get(part, {}) for part in state}, state))
     for name, leaf in expected.items():
         if name not in found or (found[name].shape, found[name].dtype) != (leaf.shape, leaf.dtype):
             return name

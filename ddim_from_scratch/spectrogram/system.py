@@ -31,6 +31,7 @@ from .start import outline
 
 __all__ = [
     "MODES",
+    "OWN_RUN",
     "Config",
     "Run",
     "composer",
@@ -38,6 +39,7 @@ __all__ = [
     "training",
 ]  # see systems.py
 
+OWN_RUN = None
 BATCH_NORM_MOMENTUM = 0.99  # Keras' default
 CONTEXT_DROPPED = 0.2  # share of the windows that are trained on as if nothing came before
 
@@ -195,6 +197,8 @@ def training(
 
     Raises UserError if processes outnumber windows, or if a run is resumed on other recordings.
     """
+    if saved and "moments" not in saved.state:
+        raise UserError("the run was made to share, and holds what sampling needs only: train a new one")
     if saved:
         require_unchanged(config, saved.contents)
     found = saved.contents if saved and saved.contents else contents(config)

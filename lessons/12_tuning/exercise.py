@@ -38,3 +38,18 @@ def floor(clips, rng: np.random.Generator) -> float | None:
         a split   d a f | c b e     distance of the two;  ten times;  mean
     """
     raise NotImplementedError
+
+
+EXPERIMENT = """
+How many recordings would the paper have needed? The generator with the wrong mean.
+
+| recordings | mean score | more or less (%) |
+|---|---|---|
+| 25 | ? | ? |
+| 100 | ? | ? |
+| 400 | ? | ? |
+
+Four times as many recordings change "more or less" by a factor of: ?
+To see a difference of 5 % between two rows, each needs about this many: ?
+What that says about the paper's table: ?
+"""

@@ -1,12 +1,11 @@
 # %% [markdown]
 # # Tuning, and how to read the paper's table
 #
-# The paper tunes five numbers in six trials and reports nine scores. This lesson asks what follows from
-# them: how much of a space six trials see, what becomes of a knob that is connected to nothing, what a
-# learning rate does to a tiny network, and which of nine scores differ by more than chance.
+# The paper tunes five numbers in six trials and reports nine scores. This lesson asks what these results can show: how
+# much of the space six trials cover, what tuning reports for a setting that has no effect, what the learning rate does
+# to a small network, and which of the nine scores differ by more than chance.
 #
-# You need lessons 03 (schedules), 08 (training) and 11 (the Fréchet distance). The lesson runs in about
-# ten seconds on two cores.
+# You need lessons 03 (schedules), 08 (training) and 11 (the Fréchet distance).
 
 # %%
 import matplotlib.pyplot as plt
@@ -28,9 +27,9 @@ from lessons import FAST, show_answer
 # %% [markdown]
 # ## What was tuned
 #
-# Optuna ([Akiba et al. 2019](https://arxiv.org/abs/1907.10902)) proposes a set of numbers, a network is
-# trained with them, the result goes
-# back to Optuna, and so on: a *trial* each. The paper ran six, and this is what it found:
+# Optuna ([Akiba et al. 2019](https://arxiv.org/abs/1907.10902)) proposes values, a network is trained with them, and
+# the result goes back to Optuna, which proposes the next ones. Each round is a *trial*. The paper ran six and found
+# these values:
 
 # %%
 default = {
@@ -48,8 +47,8 @@ print(f"\nread as printed, 3.31^-5 is {3.31**-5:.4f}: {3.31**-5 / tuned['learnin
 assert 70 < 3.31**-5 / tuned["learning rate"] < 80
 
 # %% [markdown]
-# (The paper prints the rate as $3.31^{-5}$. It means $3.31 \cdot 10^{-5}$: a slip to remember when a
-# copied number diverges.) What do the two signal rates change? They are the ends of the schedule:
+# (The paper prints the rate as $3.31^{-5}$. It means $3.31 \cdot 10^{-5}$.) The two signal rates are the ends of the
+# schedule:
 
 # %%
 show_answer(continuous_cosine_alpha_bar)
@@ -70,14 +69,15 @@ for rates, name in ((default, "before"), (tuned, "tuned")):
 assert default["min_signal_rate"] ** 2 < 0.001 < 0.03 < tuned["min_signal_rate"] ** 2
 
 # %% [markdown]
-# After tuning, training never shows the network pure noise; sampling, which begins with pure noise,
-# does. A twenty-fifth of the variance is a faint picture of real music, and nobody draws it in when a
-# sample begins. Whether that costs more than it gains, is for measurements to say.
+# After tuning, the network never sees pure noise in training, but sampling begins with pure noise. A twenty-fifth of
+# the variance is a faint picture of real music, which is missing when a sample begins. Lesson 09 measures the damage.
 #
 # ## Six trials
 #
-# Suppose that a tenth of all settings is good. What is the chance that one of $n$ random trials hits it?
-# $1 - 0.9^n$. And cut each of five ranges in two halves: that makes $2^5$ corners of the space.
+# Suppose that a tenth of all settings is good. The chance that one of $n$ random trials hits a good one is $1 - 0.9^n$.
+# And if each of the five ranges is divided into two halves, the space has $2^5$ corners.
+#
+# **Predict.** How likely is it that six random trials contain a good one?
 
 # %%
 for n in (6, 22, 60):
@@ -85,15 +85,18 @@ for n in (6, 22, 60):
 assert 1 - 0.9**6 < 0.5 and 1 - 0.9**22 > 0.9
 
 # %% [markdown]
-# Six are a coin toss. Optuna's sampler, which learns from its trials, begins with ten random ones by
-# default: in six it has learnt nothing yet. That is no reason not to try; it is one not to give 16
-# digits.
+# Six trials are about as good as tossing a coin. Optuna's default sampler learns from its trials, but its first
+# [ten trials](https://optuna.readthedocs.io/en/stable/reference/samplers/generated/optuna.samplers.TPESampler.html) are
+# random, so in six it learns nothing. ([Bergstra and Bengio 2012](https://www.jmlr.org/papers/v13/bergstra12a.html)
+# study how far random trials go.) Six trials are better than none, but they do not justify 16 digits.
 #
-# ## A knob connected to nothing
+# ## A setting without effect
 #
-# In the authors' notebook a trial draws a learning rate and a weight decay, and then trains with
-# constants instead: the two were never used. What does tuning answer about such a knob? Let the score
-# depend on the block depth, and on luck, and ask a thousand times for the best of six trials:
+# In the authors' notebook a trial draws a learning rate and a weight decay, and then trains with constants instead: the
+# two have no effect. What does tuning report for such a setting? Let the score depend on the block depth and on chance,
+# and take the best of six trials, a thousand times.
+#
+# **Predict.** How often does the best trial have the best depth, 4? And which learning rate does it report?
 
 # %%
 rng = np.random.default_rng(0)
@@ -110,20 +113,19 @@ assert np.mean(best_depth == 4) > 0.5 and ninth / tenth > 100
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(6, 2.8))
 axes[0].hist(best_depth, np.arange(0.5, 5), rwidth=0.8)
-axes[0].set(xlabel="block depth", ylabel="studies", title="a knob that works")
+axes[0].set(xlabel="block depth", ylabel="studies", title="a setting that matters")
 axes[1].hist(np.log10(best_rate), 15, rwidth=0.9)
-axes[1].set(xlabel="log10 learning rate", ylabel="studies", title="a knob that does nothing")
+axes[1].set(xlabel="log10 learning rate", ylabel="studies", title="a setting without effect")
 plt.show()
 
 # %% [markdown]
-# Every study returns a "best" learning rate, to 16 digits. Only the right picture betrays it: all are
-# equally likely. Before tuning, turn each knob to its ends once and see that something breaks.
+# Every study returns a "best" learning rate, with 16 digits. The right picture shows that all rates are equally likely.
+# Before tuning, set each number once to a value that must fail, and check that it does.
 #
 # ## A learning rate that matters
 #
-# Here is such a knob, connected. A network of two levels, with 8 and 16 channels, learns the noise in
-# pieces of Ode to Joy, 16 frames long, with nothing but the learning rate and the random numbers
-# changing.
+# Now the learning rate is used. A network of two levels, with 8 and 16 channels, learns to predict the noise in pieces
+# of Ode to Joy, 16 frames long. Only the learning rate and the random numbers change.
 
 # %%
 notes = synth.score(synth.TUNES["Ode to Joy (Beethoven)"], held=False)
@@ -134,7 +136,7 @@ steps = 12 if FAST else 50
 
 
 def loss_after(learning_rate, seed):
-    """The mean loss of the last third of a short training; infinite where it diverged."""
+    """The mean loss of the last third of a short training, or infinity if it diverged."""
     options = {"widths": (8, 16), "block_depth": 1, "attention": "none"}
     config = Config(data="Ode to Joy", learning_rate=learning_rate, **options)
     rng = np.random.default_rng(seed)
@@ -152,7 +154,7 @@ def loss_after(learning_rate, seed):
 
 learning_rates = [3e-5, 1e-2, 1e-1] if FAST else [3e-5, 3e-4, 1e-3, 1e-2, 3e-2, 1e-1]
 seeds = 1 if FAST else 2
-with threads(1):  # so small a network has nothing to share out
+with threads(1):  # the network is too small for more
     losses = np.array([[loss_after(rate, seed) for seed in range(seeds)] for rate in learning_rates])
 print("learning rate   losses, one a seed")
 for rate, row in zip(learning_rates, losses, strict=True):
@@ -169,11 +171,10 @@ ax.set_title("dotted: a network that predicts zero")
 plt.show()
 
 # %% [markdown]
-# A valley with a steep right wall: too small a rate has not begun to learn, too large a one explodes.
-# The paper's tuned rate is at the left end. That need not be wrong: with enough steps a small rate
-# catches up, and what is best after 50 steps is not what is best after 50 000. It does mean that a rate
-# is tuned *for a number of steps*, and a trial that is shorter than the real training favours larger
-# ones.
+# The curve is a valley. With too small a rate the network has hardly learnt anything, and with too large a rate the
+# loss explodes. The paper's tuned rate is at the left end. It may still be right: with enough steps a small rate
+# catches up, and the best rate for 50 steps is not the best one for 50 000. But it follows that a rate is tuned *for
+# a number of steps*. Trials that are shorter than the real training favour larger rates.
 #
 # ## The table
 
@@ -194,12 +195,14 @@ for data, seconds, epochs, S, batch, fad in rows:
     print(f"{data:13} {seconds:7} {epochs:7} {S:5} {batch:6} {fad:6.3f}")
 
 # %% [markdown]
-# One run each, no interval, no floor, and the number behind the name counts the recordings. How much
-# would a row change if it were measured again? We can't run theirs, but we can ask about the measuring:
-# take a *perfect* generator, whose clips come from the very distribution of the real ones, and score it
-# again and again. Clips are modelled as in lesson 11: five embeddings a clip of 5.12 s and 31 a recording of 30 s,
-# which resemble each other, in 128 dimensions of unequal variance. And take a second generator, whose mean is
-# off so that it scores about what the paper's did.
+# Each row is one run, without an interval and without a floor. The number behind the name counts the recordings. How
+# much would a row change in a second measurement? We can't repeat the paper's runs, but we can repeat the measuring.
+# Take a *perfect* generator, whose clips have the same distribution as the real ones, and score it many times. Clips
+# are modelled as in lesson 11: five embeddings for a clip of 5.12 s and 31 for a recording of 30 s, which resemble
+# each other, in 128 dimensions of unequal variance. A second generator has a wrong mean, and scores about as the
+# paper's did.
+#
+# **Predict.** How much higher is the perfect generator's score with 10 recordings than with 50?
 
 
 # %%
@@ -228,17 +231,16 @@ for count in (10, 50, 100):
         spread[count, name] = np.mean(again), (high - low) / 2 / np.mean(again)
         mean, half = spread[count, name]
         print(f"{count:10} {name:>19} {mean:12.2f}   {low:5.2f} to {high:5.2f} {100 * half:13.0f} %")
-assert spread[10, "perfect"][0] > 1.5 * spread[50, "perfect"][0] > 1.5 * spread[100, "perfect"][0]
+assert spread[10, "perfect"][0] > 2.5 * spread[50, "perfect"][0] > 1.5 * spread[100, "perfect"][0]
 assert all(half > 0.02 for _, half in spread.values())
 assert spread[50, "mean off"][1] > 1.5 * spread[50, "perfect"][1]
 
 # %% [markdown]
-# Two lessons for the table. *Down the column of set sizes*: the same perfect generator scores several
-# times as much with 10 clips as with 50. The rows of GTZAN-10, -50 and -100 are not on one scale (unless
-# equally many clips were scored, which the paper does not say), and no conclusion about data size
-# follows. *Within a size*: chance moves the score of a perfect generator little, since most of it is bias, which is
-# always there; the score of a generator whose mean is off varies much more. The paper's scores are of that
-# kind. Here are its comparisons beside what chance alone does to such a score.
+# Two things follow for the table. *Between sizes*: the same perfect generator scores several times as much with 10
+# clips as with 50. So the rows of GTZAN-10, -50 and -100 are not on one scale (unless equally many clips were scored,
+# which the paper does not say), and they say nothing about the size of the data. *Within a size*: the score of a
+# perfect generator varies little, because most of it is bias. The score of a generator with a wrong mean varies much
+# more, and the paper's scores are of this kind. Here are its comparisons beside the effect of chance on such a score:
 
 # %%
 comparisons = {  # two rows, and how many recordings they have
@@ -257,15 +259,14 @@ assert least < 0.01 < spread[10, "mean off"][1] and second < 0.06 and min(others
 assert 2**0.5 * spread[50, "mean off"][1] > 0.12
 
 # %% [markdown]
-# The first is less than chance, and so is the second. The last two, about a quarter, are of the size of what the
-# choice of clips alone can do. And a second training from another seed adds its own noise,
-# as the two
-# dots at each learning rate above did, and one run each cannot show how much. "More steps are better"
-# and "200 epochs overfit" may both be true. The table is a reason to look, not yet a finding.
+# The first two differences are smaller than chance alone makes them. The last two, about a quarter, are as large as
+# the choice of clips can make them. A second training with another seed adds its own noise, as the two dots at each
+# learning rate above show, and a single run cannot say how much. "More steps are better" and "200 epochs overfit" may
+# both be true. The table does not show it.
 #
-# What would make it one costs little: the same number of clips in every row, the floor (real music
-# against real music), an interval, and three seeds for any two rows that are to be compared. That is what
-# `python -m ddim_from_scratch.experiments ablation` does: a recipe, its seeds, and one change at a time.
+# What is missing costs little: the same number of clips in every row, the floor (real music against real music), an
+# interval, and three seeds for rows that are to be compared. `python -m ddim_from_scratch.experiments ablation` works
+# like this: it trains a base configuration with several seeds, and changes one option at a time.
 
 # %%
 show_answer(floor)
@@ -280,18 +281,17 @@ for count in (10, 50):
 #
 # | what you see | what it is |
 # |---|---|
-# | a tuned number with 16 digits | one draw; round it to the digits that a second study confirms |
-# | the best value lies at the end of its range | widen the range; or the knob is connected to nothing |
-# | tuning prefers a large learning rate, the long training diverges | trials shorter than the training |
-# | two runs of the same settings differ as much as two settings | no tuning yet: measure that first |
-# | the score of the best trial is not reached again | the best of many noisy scores is a lucky one |
+# | a tuned number with 16 digits | it is one draw; keep the digits that a second study confirms |
+# | the best value lies at the end of its range | widen the range; or the setting has no effect |
+# | tuning prefers a large learning rate, the long training diverges | trials are shorter than the training |
+# | two runs of the same settings differ as much as two settings | measure this spread before tuning |
+# | the score of the best trial is not reached again | the best of many noisy scores is partly luck |
 # | a bigger set scores lower | more clips have a smaller bias |
 #
 # ## Exercises
 #
-# Write `continuous_cosine_alpha_bar`, the schedule whose ends were tuned, and `floor`, what a score must
-# be read against, in `lessons/12_tuning/exercise.py`, and run `make check-12`. What right answers look
-# like:
+# Write `continuous_cosine_alpha_bar`, the schedule whose ends were tuned, and `floor`, the score of real music, in
+# `lessons/12_tuning/exercise.py`, and run `make check-12`. Right answers look like this:
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(6, 2.8))
@@ -305,9 +305,38 @@ axes[1].set(title="floor", xlabel="clips", ylabel="distance of the halves")
 plt.show()
 
 # %% [markdown]
+# ## Experiment
+#
+# How many recordings would the paper have needed? Take the generator with the wrong mean, and find how its "more or
+# less" depends on the number of recordings: 25, 100 and 400. Then compute how many are needed to see a difference of
+# 5 % between two rows. Fill in the form at the end of `exercise.py`.
+
+# %% tags=["answer"]
+rng, needed = np.random.default_rng(1), {}
+print("recordings   mean score   more or less")
+for count in (25, 100) if FAST else (25, 100, 400):
+    with threads(1):
+        again = [score(clips(count, rng, 31), clips(count, rng, shift=1.4)) for _ in range(repeats)]
+    low, high = np.quantile(again, [0.025, 0.975])
+    half = (high - low) / 2 / np.mean(again)
+    needed[count] = count * (2**0.5 * half / 0.05) ** 2
+    print(f"{count:10}{np.mean(again):13.2f}{100 * half:13.0f} %   needed for 5 %: {needed[count]:,.0f}")
+assert FAST or 1000 < needed[400] < 12_000
+
+# %% [markdown] tags=["answer"]
+# From 100 to 400 recordings "more or less" is halved: it falls like one over the root of their number. (With 25, much
+# of the score is bias, which varies little.) The difference of two rows varies by $\sqrt{2}$ times as much as one
+# row. To see 5 %, each row needs more than a thousand recordings; the paper has at most 159. With fewer, only
+# differences like those of its last two lines can be seen, and barely.
+
+# %% [markdown]
 # ## Sources
 #
-# - [Akiba et al. 2019, Optuna](https://arxiv.org/abs/1907.10902)
-# - [Bergstra and Bengio 2012, random search](https://www.jmlr.org/papers/v13/bergstra12a.html)
-# - [Lin et al. 2023, schedules that end before pure noise](https://arxiv.org/abs/2305.08891)
-# - [Gui et al. 2024, how scores depend on the number of clips](https://arxiv.org/abs/2311.01616)
+# - T. Akiba, S. Sano, T. Yanase, T. Ohta, M. Koyama (2019), [Optuna](https://arxiv.org/abs/1907.10902), and its
+#   [sampler](https://optuna.readthedocs.io/en/stable/reference/samplers/generated/optuna.samplers.TPESampler.html).
+# - J. Bergstra, Y. Bengio (2012), [Random search for hyper-parameter
+#   optimization](https://www.jmlr.org/papers/v13/bergstra12a.html).
+# - S. Lin, B. Liu, J. Li, X. Yang (2023), [Common diffusion noise schedules and sample steps are
+#   flawed](https://arxiv.org/abs/2305.08891): schedules that end before pure noise.
+# - A. Gui, H. Gamper, S. Braun, D. Emmanouilidou (2024), [Adapting Fréchet audio distance for generative music
+#   evaluation](https://arxiv.org/abs/2311.01616): how scores depend on the number of clips.

@@ -49,3 +49,21 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, tup
         window 1             [---------]      gives rows 4..7
     """
     raise NotImplementedError
+
+
+EXPERIMENT = """
+From how many channels on is Winograd's way worth it? Planes of 64 x 64 pixels.
+
+| channels | taps (ms) | Winograd (ms) | sums for 100 multiplications |
+|---|---|---|---|
+| 4 | ? | ? | ? |
+| 8 | ? | ? | ? |
+| 16 | ? | ? | ? |
+| 32 | ? | ? | ? |
+| 64 | ? | ? | ? |
+| 128 | ? | ? | ? |
+
+Winograd's way is clearly faster from this number on: ?
+Why it gains little with few channels: ?
+The gain can't be larger than: ?
+"""

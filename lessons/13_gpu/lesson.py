@@ -1,13 +1,12 @@
 # %% [markdown]
 # # Where the time goes, and the same code on a GPU
 #
-# A training step is some billions of multiplications. This lesson counts them, layer by layer,
-# beside the bytes that have to move, measures what this machine can do at most, and puts both into one
-# picture, the roofline. On the way: how one text runs on a CPU and on a GPU, and how to convolve with
-# half the multiplications.
+# A training step is billions of multiplications. This lesson counts them for each layer, together with the bytes that
+# must move. It measures how fast this machine can multiply and copy, and draws both in one picture, the roofline. It
+# also shows how one text runs on a processor and on a GPU, and how to convolve with half the multiplications.
 #
-# You need lessons 05 (convolution) and 07 (the U-Net). The lesson runs in about two seconds on two cores.
-# It measures the machine it runs on, so your numbers will be others; what the prose says holds for all.
+# You need lessons 05 (convolution) and 07 (the U-Net). The lesson measures the machine that it runs on, so your numbers
+# will differ. The text holds for all machines.
 
 # %%
 import time
@@ -19,6 +18,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from ddim_from_scratch.diffusion import ddim, gaussian_eps_model, linear_schedule, q_sample, uniform_tau
+from ddim_from_scratch.networks import unet
 from ddim_from_scratch.nn.fast import layers_for, processor
 from ddim_from_scratch.nn.fast.processor import block, swish, taps, winograd
 from ddim_from_scratch.nn.fast.processor.dense import swish_prologue
@@ -34,14 +34,13 @@ from ddim_from_scratch.runtime.backend import (
     to_host,
     worker_count,
 )
-from ddim_from_scratch.spectrogram import unet
 from lessons import FAST, show_answer, show_source
 
 repeats = 3 if FAST else 7
 
 
 def best_seconds(*functions):
-    """The least time that each takes. They are called in turn, so that all meet the same load of the machine."""
+    """The shortest time that each takes. They are called in turn, so that a busy machine slows all of them."""
     seconds = [[] for _ in functions]
     for _ in range(repeats):
         for function, times in zip(functions, seconds, strict=True):
@@ -61,10 +60,12 @@ def best_seconds(*functions):
 show_source(array_module, q_sample)
 
 # %% [markdown]
-# What the text hides is *where* things happen. The GPU has its own memory; a NumPy array must be sent
-# there, and a result that the CPU wants to look at must be fetched, which waits until all work before it
-# is done. To see such crossings without a GPU, here is a stand-in for a device's array. It counts the
-# operations (*kernels*, in a GPU's language) and whatever comes in or goes out.
+# The text does not show *where* things happen. A GPU has its own memory. A NumPy array must be sent there, and a result
+# that the CPU needs must be fetched, which waits until all earlier work is done. To see such transfers without a GPU,
+# here is a stand-in for an array on a device. It counts operations (a GPU calls them *kernels*) and transfers.
+#
+# **Predict.** How many arrays does DDIM send to the device in 50 steps, without noise ($\eta = 0$) and with noise
+# ($\eta = 1$)?
 
 
 # %%
@@ -72,7 +73,7 @@ counts = Counter()
 
 
 class Remote(np.lib.mixins.NDArrayOperatorsMixin):
-    """An array that is "elsewhere". What happens to it is counted."""
+    """An array on another device. It counts the operations on it and the transfers."""
 
     def __init__(self, host):
         self.host, self.shape, self.dtype = host, host.shape, host.dtype
@@ -92,14 +93,14 @@ exact = gaussian_eps_model(0.0, 0.25, alpha_bar)  # a network with nothing to le
 
 
 def careless(x, t):
-    """A network that was left on the CPU."""
+    """A network that is still on the CPU."""
     counts["sent"] += 1
     return Remote(exact(x.get(), t))
 
 
 print("50 steps of DDIM          kernels   arrays sent   fetched")
 seen = {}
-for name, model, eta in (("eta 0", exact, 0.0), ("eta 1", exact, 1.0), ("the network left behind", careless, 0.0)):
+for name, model, eta in (("eta 0", exact, 0.0), ("eta 1", exact, 1.0), ("network on the CPU", careless, 0.0)):
     counts.clear()
     x_T = np.random.default_rng(0).standard_normal((1, 256, 128, 1), dtype=np.float32)
     *_, x = ddim(model, Remote(x_T), alpha_bar, tau, eta, np.random.default_rng(1))
@@ -107,19 +108,19 @@ for name, model, eta in (("eta 0", exact, 0.0), ("eta 1", exact, 1.0), ("the net
     print(f"{name:26}{seen[name][0]:7}{seen[name][1]:14}{seen[name][2]:10}")
     assert isinstance(x, Remote) and x.dtype == np.float32
 assert seen["eta 0"][1:] == [0, 0] and seen["eta 1"][1:] == [49, 0]
-assert seen["the network left behind"][1:] == [50, 50]
+assert seen["network on the CPU"][1:] == [50, 50]
 
 # %% [markdown]
-# The sampler itself moves nothing: $\bar\alpha_t$ are Python numbers, which travel with the call of a
-# kernel. With noise (eta 1), one array a step is sent: the package draws it on the CPU on purpose, so
-# that a seed gives the same music on every machine. The last line is the mistake: correct, silent, and
-# each of its 50 fetches makes both machines wait for each other. The package's tests run every layer on
-# a stricter stand-in, which refuses to mix the two kinds and counts, too.
+# The sampler itself transfers nothing: $\bar\alpha_t$ are Python numbers, which are part of the call of a kernel.
+# With noise (eta 1) it sends one array for each step but the last. The package draws noise on the CPU on purpose, so
+# that a seed gives the same music on every machine. The last line is a mistake that changes no result and prints no
+# warning, but each of its 50 fetches makes both machines wait for each other. The package's tests run every layer on
+# a stricter stand-in, which refuses to mix arrays of the two kinds.
 #
 # ## Two speeds
 #
-# A processor computes at some speed, and moves numbers to and from memory at another. Multiply two large
-# matrices and the first is what counts; copy an array and it is the second. This machine:
+# A processor computes at one speed, and moves numbers to and from memory at another. The first decides how long the
+# product of two large matrices takes, the second how long a copy takes. This machine:
 
 # %%
 size = 512 if FAST else 1024
@@ -144,15 +145,15 @@ with threads():
 print(f"While one byte is moved there is time for {peak / bandwidth:.1f} operations.")
 
 # %% [markdown]
-# That last number, the *machine balance*, decides which work is limited by what. A layer has a number of
-# its own, its *arithmetic intensity*: operations for each byte that it must read or write. Below the
-# balance it waits for memory, above it for the processor:
+# The last number is the *machine balance*. A layer has a similar number, its *arithmetic intensity*: operations for
+# each byte that it must read or write. If its intensity is below the balance, a layer waits for memory, else for the
+# processor:
 #
 # $$\text{operations per second} \le \min(\text{peak},\ \text{intensity} \times \text{bandwidth}).$$
 #
-# Drawn over the intensity on logarithmic scales this is a slope and a flat top: the *roofline*
-# ([Williams, Waterman and Patterson 2009](https://doi.org/10.1145/1498765.1498785)). Data sheets have the
-# two numbers for other machines.
+# On logarithmic scales this is a slope with a flat top, the *roofline*
+# ([Williams, Waterman and Patterson 2009](https://doi.org/10.1145/1498765.1498785)). Data sheets give the two speeds of
+# other machines ([H100](https://www.nvidia.com/en-us/data-center/h100/)).
 
 # %%
 machines = {
@@ -172,9 +173,10 @@ assert machines["NVIDIA H100 SXM"][0] / machines["NVIDIA H100 SXM"][1] == 20
 #
 # $$2\, k^2\, C D\, H W \ \text{operations and must move}\ 4\, (H W (C + D) + k^2 C D) \ \text{bytes}.$$
 #
-# An activation does a handful of operations for each number, and moves the number twice. To count them
-# all, put a wrapper round every layer that `unet` and its residual blocks call, and let it run once on a clip
-# of 5.12 s, with the paper's widths.
+# An activation does a few operations for each number, and moves the number twice. To count all of this, wrap every
+# layer that `unet` and its residual blocks call, and run the network on a clip of 5.12 s, with the paper's widths.
+#
+# **Predict.** Which share of all operations do the 3x3 convolutions have?
 
 # %%
 BY_NUMBER = {  # operations for each number that comes out
@@ -237,16 +239,16 @@ assert all(call[2] / call[3] < 2 for call in calls if call[0] in BY_NUMBER)
 assert all(call[2] / call[3] > 60 for call in threes)
 
 # %% [markdown]
-# Nine tenths of the operations are those of the 3x3 convolutions, two in each of 14 residual blocks, and
-# each does more than 60 of them for a byte. The sums and copies below them do less than two, and are all
-# memory: next to nothing in operations, and far more of the time. Attention's operations are those of its
-# definition; lesson 06 shows how the network gets by with a hundredth of them. So there are two ways to be
-# faster: convolutions must multiply less or multiply well; the rest must touch memory less often.
+# More than nine tenths of the operations belong to the 3x3 convolutions, two in each of 14 residual blocks. Each does
+# more than 60 operations for a byte. The sums and copies at the end of the table do less than two, so their time is
+# spent on memory. (Attention is counted by its definition; lesson 06 shows how the network needs a hundredth of
+# that.) So there are two ways to be faster: convolutions must multiply less, or better, and the other layers must use
+# memory less often.
 #
-# Two kinds of layers are not in the table: normalisation and swish. Both work on each number by itself, and a
-# 3x3 convolution reads what they make. It has to copy its input anyway, a tile at a time, to put zeros around it;
-# so it does their arithmetic on the copy, while that is in the cache. The residual block of lesson 07 hands both over
-# as a *prologue*. What a layer of its own would cost:
+# Two kinds of layers are not in the table: normalisation and swish. Both change each number on its own, and a 3x3
+# convolution reads the result. The convolution copies its input anyway, a tile at a time, to put zeros around it. So it
+# does their arithmetic on the copy, while that is in the cache. The fast residual block passes both as a *prologue*. A
+# separate layer costs more:
 
 # %%
 h, w, b = (rng.standard_normal(s, dtype=np.float32) for s in [(1, 256, 128, 32), (3, 3, 32, 32), (32,)])
@@ -258,8 +260,8 @@ with threads():
 print(f"swish, then convolution: {1000 * apart:.1f} ms; swish as its prologue: {1000 * fused:.1f} ms; the same numbers")
 
 # %% [markdown]
-# Where are the operations? The same layer at half the height and width has a quarter of the pixels, but
-# wider channels:
+# On which planes are the operations? At half the height and width a layer has a quarter of the pixels, but more
+# channels:
 
 # %%
 planes = sorted({call[1][1:3] for call in threes}, reverse=True)
@@ -274,12 +276,12 @@ assert [len([c for c in threes if c[1][1:3] == plane]) for plane in planes] == [
 # %% [markdown]
 # ## A convolution as nine products
 #
-# How does NumPy convolve? A 3x3 convolution is nine matrix products: for each of the nine taps, shift
-# the picture by it and multiply all pixels' channels by the tap's matrix $w_{ky,kx}$, of $C \times D$:
+# A 3x3 convolution is nine matrix products. For each of the nine taps, shift the picture by the tap, and multiply the
+# channels of all pixels by the tap's matrix $w_{ky,kx}$, of $C \times D$:
 #
 # $$y[i, j] = b + \sum_{ky,\, kx} x[i + ky - 1,\ j + kx - 1]\ w_{ky, kx}.$$
 #
-# By hand it is a line, with zeros round the picture:
+# In NumPy this is a line, with zeros around the picture:
 
 
 # %%
@@ -299,15 +301,15 @@ print("largest difference to the package's:", f"{np.abs(taps.conv2d(x, w, b)[0] 
 assert np.abs(taps.conv2d(x, w, b)[0] - by_hand).max() < 1e-4
 
 # %% [markdown]
-# The package's `taps.conv2d` does the same on tiles of rows that stay in a core's cache while their nine
-# products run, each thread its own tiles: the picture is fetched from memory once, not nine times.
+# The package's `taps.conv2d` does the same on tiles of rows. A tile stays in a core's cache during its nine products,
+# and each thread has tiles of its own. So the picture is read from memory once, not nine times.
 #
 # ## With half the multiplications
 #
-# Two outputs of a filter with three taps are $y_0 = d_0 w_0 + d_1 w_1 + d_2 w_2$ and $y_1 = d_1 w_0 +
-# d_2 w_1 + d_3 w_2$: six products. Winograd (1980; for networks,
-# [Lavin and Gray 2016](https://arxiv.org/abs/1509.09308)) showed that four are enough. Look at the middle: $d_1$ and
-# $d_2$ occur in both outputs. Take these four products,
+# Take one dimension. Two outputs of a filter with three taps are $y_0 = d_0 w_0 + d_1 w_1 + d_2 w_2$ and $y_1 = d_1
+# w_0 + d_2 w_1 + d_3 w_2$: six products. Winograd (1980; for networks, [Lavin and Gray
+# 2016](https://arxiv.org/abs/1509.09308)) showed that four are enough. Look at the middle: $d_1$ and $d_2$ occur in
+# both outputs. Take these four products,
 #
 # $$m_1 = (d_0 - d_2)\, w_0, \qquad m_2 = (d_1 + d_2)\, \frac{w_0 + w_1 + w_2}{2},$$
 #
@@ -327,8 +329,8 @@ print(f"y1 = {m2 - m3 - m4:g}, directly {d1 * w0 + d2 * w1 + d3 * w2}")
 assert m1 + m2 + m3 == d0 * w0 + d1 * w1 + d2 * w2 and m2 - m3 - m4 == d1 * w0 + d2 * w1 + d3 * w2
 
 # %% [markdown]
-# The sums of taps are formed once for a whole picture, so they cost nothing. This is $F(2, 3)$: two outputs, three
-# taps, four products. As matrices, with $\odot$ for products entry by entry, $y = A^T [(G w) \odot (B^T d)]$:
+# The sums of taps are formed once for a whole picture, so they cost almost nothing. This is $F(2, 3)$: two outputs,
+# three taps, four products. As matrices, with $\odot$ for products entry by entry, $y = A^T [(G w) \odot (B^T d)]$:
 
 # %%
 B2 = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]])
@@ -339,19 +341,24 @@ print("y =", y)
 assert y.tolist() == [d0 * w0 + d1 * w1 + d2 * w2, d1 * w0 + d2 * w1 + d3 * w2]
 
 # %% [markdown]
-# Where do such sums come from? The package uses $F(4, 3)$: four outputs, twelve products directly, and 6 are
-# enough. A
-# filter is, read backwards, a product of polynomials, and a polynomial of degree 5 is known from its
-# values at six points. So evaluate both factors at six points, multiply the values, and go back:
+# Where do such sums come from? The package uses $F(4, 3)$: four outputs, for which six products are enough in place
+# of twelve. The reason is that a convolution multiplies polynomials: the taps and the inputs are coefficients. A
+# product of degree 5 is determined by its values at six points. So evaluate both factors at six points (sums),
+# multiply the values (six products), and compute the coefficients of the product (sums). A filter is the transpose of
+# this:
 #
 # $$y = A^T\, \big[(G\, w) \odot (B^T d)\big], \qquad d \text{: 6 inputs},\ w \text{: 3 taps},\ y \text{: 4
 # outputs}.$$
 #
-# The points are $0, 1, -1, 2, -2$ and infinity; the three matrices are small and hold small numbers.
+# The points are $0, 1, -1, 2, -2$ and infinity. The three matrices are small and hold small numbers:
 
 # %%
 print("B^T =")
 print(np.round(winograd.B_T).astype(int))
+print("G (times 24) =")
+print(np.round(24 * winograd.G).astype(int))
+print("A^T =")
+print(np.round(winograd.A_T).astype(int))
 d, w1 = rng.standard_normal(6), rng.standard_normal(3)
 direct = [d[i : i + 3] @ w1 for i in range(4)]
 fast = winograd.A_T @ ((winograd.G @ w1) * (winograd.B_T @ d))
@@ -360,17 +367,19 @@ print(" 6 products:", np.round(fast, 6))
 assert np.allclose(direct, fast) and np.allclose(winograd.B_T, np.round(winograd.B_T))
 
 # %% [markdown]
-# Now let each of the six inputs be a whole *row* of pixels and channels. $B^T$ mixes rows, which is
-# cheap; $\odot$ becomes a matrix product over the channels. The three taps along the width stay as they
-# were, so there are $6 \times 3 = 18$ products, each on a quarter of the rows, where there were 9 on all
-# of them: $18 / 4$ against 9, half.
+# Now let each of the six inputs be a whole *row* of pixels and channels. $B^T$ adds rows, which is cheap, and $\odot$
+# becomes a matrix product over the channels. The three taps along the width stay as they are. So there are $6 \times
+# 3 = 18$ products, each on a quarter of the rows, in place of 9 on all rows: $18 / 4$ against 9, half.
 
 # %%
 show_answer(winograd._products, winograd._windows_at_points)
 
 # %% [markdown]
-# Why pieces? The library that multiplies matrices, OpenBLAS, copies large ones into an order of its own first, which
-# pays where they are much larger than these. Up to a million multiplications it takes them as they lie.
+# Why are products cut into pieces? The library that multiplies matrices, OpenBLAS, first copies large ones into an
+# order of its own, which is worth it for much larger ones than these. Up to a million multiplications it skips the
+# copy.
+#
+# **Predict.** Half the multiplications: is Winograd's convolution twice as fast? And which way has the largest error?
 
 # %%
 ways = {
@@ -391,17 +400,16 @@ with threads():
     ]
 for (name, value), error in zip(seconds.items(), errors, strict=True):
     print(f"{name:24} {1000 * value:7.1f} ms  {operations / value / 1e9:6.1f} GFLOP/s  error {error:.0e}")
-assert max(errors) < 1e-4
+assert max(errors) < 1e-4 and 2 < errors[2] / errors[1] < 50
 
 # %% [markdown]
-# Nothing is free. Winograd's sums of rows cost time of their own, and about one decimal digit. With few
-# channels the products are too small to make up for it.
+# Winograd's sums of rows take time, so the gain is less than a factor of two. They also cost about one decimal digit:
+# they subtract numbers of similar size. With few channels the sums use up most of the gain.
 #
 # ## The roofline
 #
-# Everything that has been measured, in one picture. A dot is a layer of the U-Net; the larger marks are
-# the three ways to convolve. For them the operations are those of the definition: Winograd, which does
-# half of them, may rise above the roof.
+# The picture shows all measurements. A dot is a layer of the U-Net. The larger marks are the three ways to convolve.
+# Their operations are counted by the definition; Winograd's way does half of them, so it may lie above the roof.
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(6, 4.2))
@@ -418,19 +426,16 @@ ax.legend(fontsize=8, loc="lower right")
 plt.show()
 
 # %% [markdown]
-# The layers at the left lie on or below the slope: faster arithmetic would not help them. Some lie far below it, as
-# `upsample` does, which makes many passes over its numbers where one would do. The 3x3 convolutions gather
-# at the flat
-# part, some above it, for `unet` uses Winograd's. They stay below the roof by what a tile costs to prepare,
-# and, on a machine that others use, by their work. (A layer can lie
-# above the slope, too: what it reads was still in the cache.)
+# The layers at the left lie at or below the slope: faster arithmetic would not help them. `upsample` can lie far
+# below it, because it passes over its numbers several times. The 3x3 convolutions are near the flat part. What they
+# lose is the time to prepare tiles and, on a busy machine, the time of other programs. A layer can also lie above the
+# slope, if its input is still in the cache.
 #
 # ## On a GPU
 #
-# The roofline gives the least time that another machine could take: for each layer the larger of its
-# operations over the peak and its bytes over the bandwidth. For a 3x3 convolution half of the definition's
-# operations are counted, since Winograd's way does without the others. Besides, each kernel must be started by the
-# CPU, which takes some microseconds; say 5.
+# The roofline gives a lower bound for the time on another machine: for each layer the larger of two times, its
+# operations over the peak and its bytes over the bandwidth. A 3x3 convolution counts half of its operations, as in
+# Winograd's way. In addition the CPU must start each kernel, which takes some microseconds; take 5.
 
 # %%
 needed = [(call[2] / (2 if call in threes else 1), call[3]) for call in calls]  # operations and bytes
@@ -445,11 +450,11 @@ print(f"starting {len(calls)} kernels, one a layer, 5 us each: {1000 * launches:
 assert launches > least / 2
 
 # %% [markdown]
-# For one clip the large GPU would spend about as long on being told what to do as on doing it. So it is
-# fed many clips at once, and layers are merged into fewer kernels where that can be done. And its
-# balance is so far to the right that memory takes a large part of its time even here.
+# For one clip, starting kernels takes the large GPU about as long as running them. So a GPU gets many clips at once,
+# and layers are merged into fewer kernels where possible. Its balance is so high that memory takes a large part of
+# the time even in this network.
 #
-# Sending a clip costs little beside that, if it is done once:
+# Sending a clip once costs little in comparison:
 
 # %%
 clip_bytes = 4 * 256 * 128
@@ -479,18 +484,18 @@ else:
 #
 # | what you see | what it is |
 # |---|---|
-# | the GPU is slower than the CPU | one clip at a time; or an array crosses in every step |
-# | the GPU's time is zero | kernels only begin: fetch a result before stopping the clock |
+# | the GPU is slower than the CPU | one clip at a time; or an array is transferred in every step |
+# | the GPU's time is zero | the call only starts kernels: fetch a result before you stop the clock |
 # | float32 becomes float64, at half the speed | a NumPy scalar in the arithmetic: make it a Python `float` |
-# | two threads are slower than one | BLAS has threads of its own, two by two: limit it to one each |
-# | the first call is slow | memory is being mapped, kernels compiled: do not count it |
-# | twice the FLOP/s of the peak | operations that were saved (Winograd) are counted |
-# | a fast layer, and the step is no faster | it was not where the time went: measure first |
+# | two threads are slower than one | BLAS starts threads of its own in each: limit it to one |
+# | the first call is slow | memory is mapped and kernels are compiled: do not count it |
+# | twice the FLOP/s of the peak | operations are counted that Winograd's way skips |
+# | a layer became faster, and the step did not | the layer took little of the time: measure first |
 #
 # ## Exercises
 #
-# Write `blocks`, which cuts an array into pieces for the cache, and `conv2d` with Winograd's products,
-# in `lessons/13_gpu/exercise.py`, and run `make check-13`. This is what right answers look like:
+# Write `blocks`, which cuts an array into pieces for the cache, and `conv2d` with Winograd's products, in
+# `lessons/13_gpu/exercise.py`, and run `make check-13`. Right answers look like this:
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(6, 2.8))
@@ -508,9 +513,39 @@ axes[1].set(title="conv2d of a dot", xlabel="column", ylabel="row")
 plt.show()
 
 # %% [markdown]
+# ## Experiment
+#
+# From how many channels on is Winograd's way worth it? Time `taps.conv2d` and `winograd.conv2d` on planes of 64 x 64
+# pixels with 4, 8, 16, 32, 64 and 128 channels in and out. For each, count how many multiplications the sums of rows
+# need for one multiplication in a product. Fill in the form at the end of `exercise.py`.
+
+# %% tags=["answer"]
+print("channels   taps (ms)   Winograd (ms)   taps / Winograd   sums for 100 multiplications")
+gain, share = {}, {}
+for channels in (4, 8, 16, 32, 64, 128):
+    inputs = np.random.default_rng(0).standard_normal((1, 64, 64, channels), dtype=np.float32)
+    filters, none = np.ones((3, 3, channels, channels), np.float32), np.zeros(channels, np.float32)
+    with threads():
+        pair = best_seconds(lambda: taps.conv2d(inputs, filters, none), lambda: winograd.conv2d(inputs, filters, none))  # noqa: B023
+    gain[channels] = pair[0] / pair[1]
+    # For four rows of a channel: B^T has 6 x 6 entries, A^T 4 x 6; the products have 18 C for each of C channels.
+    share[channels] = (36 + 24) / (18 * channels)
+    print(f"{channels:8}{1e3 * pair[0]:11.2f}{1e3 * pair[1]:15.2f}{gain[channels]:17.2f}{100 * share[channels]:22.1f}")
+assert share[4] > 0.8 and share[128] < 0.03
+
+# %% [markdown] tags=["answer"]
+# The sums grow with the number of channels, and the products with its square. With 4 channels there are nearly as many
+# sums as multiplications, and memory limits the sums, so little is gained. With 128 channels there are 3 sums for 100
+# multiplications, and the gain can be nearer to its limit of 2. The times depend on the machine, and vary when other
+# programs run; the counts in the last column do not.
+
+# %% [markdown]
 # ## Sources
 #
-# - [Williams, Waterman and Patterson 2009, the roofline](https://doi.org/10.1145/1498765.1498785)
-# - [Lavin and Gray 2016, Winograd's products for networks](https://arxiv.org/abs/1509.09308)
-# - Winograd 1980, Arithmetic Complexity of Computations
-# - [CuPy](https://docs.cupy.dev)
+# - S. Williams, A. Waterman, D. Patterson (2009), [Roofline: an insightful visual performance model for multicore
+#   architectures](https://doi.org/10.1145/1498765.1498785).
+# - A. Lavin, S. Gray (2016), [Fast algorithms for convolutional neural networks](https://arxiv.org/abs/1509.09308):
+#   Winograd's products for networks.
+# - S. Winograd (1980), [Arithmetic complexity of computations](https://doi.org/10.1137/1.9781611970364).
+# - [CuPy](https://docs.cupy.dev): NumPy's functions on a GPU.
+# - NVIDIA, [H100](https://www.nvidia.com/en-us/data-center/h100/): its two speeds.

@@ -13,6 +13,7 @@ from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.spectrogram.config import Config
 from ddim_from_scratch.spectrogram.data import load_windows
 
+pytestmark = pytest.mark.usefixtures("quick")
 RECORDED = 5  # seconds
 BASE = "--widths 4 4 --attention none --block-depth 1 --window-seconds 0.64 --window-hop-seconds 0.5 --epochs 1"
 DRAWING = "--clips 4 --seconds 1.3 --steps 1 --embedding mel --inverter griffin-lim --threads 1"

@@ -12,6 +12,7 @@ from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.spectrogram.config import PRESETS
 from ddim_from_scratch.training import loop
 
+pytestmark = pytest.mark.usefixtures("quick")
 RECORDED = 5  # seconds
 TINY = PRESETS["paper"] | {"widths": (4, 4), "attention": "none", "block_depth": 1, "window_hop_seconds": 0.5}
 ROW = Row("gtzan", 3, 1.28, 2, 4, 2, 5.5)
@@ -115,12 +116,12 @@ def test_a_training_that_was_cut_off_goes_on(run, monkeypatch):
 
 
 def test_processes_find_what_one_process_does(run):
-    out = run("--rows a b c --jobs 2")
+    out = run("--rows a c --jobs 2")
     table = json.loads((out / "table.json").read_text())["rows"]
     (out / "rows/c/metrics.json").unlink()
-    run("--rows a b c")
+    run("--rows a c")
     again = json.loads((out / "table.json").read_text())["rows"]
-    for name in "abc":
+    for name in "ac":
         assert again[name].pop("hardware") and table[name].pop("hardware")
         assert table[name] == again[name]
 

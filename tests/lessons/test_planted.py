@@ -480,6 +480,60 @@ PLANTED |= {  # lessons 08 to 14
         ("average *= decay", "average *= 0"),
         ("+= (1 - decay) * current", "+= decay * current"),
     ],
+    "15 encode": [
+        ("tied.append((program, pitch))", "pass"),
+        ('    words.append(("tie", 0))\n', ""),
+        ("if start < 0 < stop:", "if start <= 0 < stop:"),
+        ('sorted(tied):\n        words += [("program", program), ("pitch", pitch)]', "sorted(tied):\n        pass"),
+        ("    tokens.append(END)\n", ""),
+        ('kind in ("time", "program", "velocity") and', "kind in ('program', 'velocity') and"),
+        ('kind in ("time", "program", "velocity") and', "kind in ('time',) and"),
+        ('("velocity", on), ("drum", pitch)', '("velocity", on), ("pitch", pitch)'),
+        ("round(100 * ", "round(50 * "),
+        ("if 0 < stop < end:", "if False:"),
+        ("events.append((stop, 0, program, pitch))", "events.append((stop, 2, program, pitch))"),
+        (
+            'for time, on, program, pitch in sorted(events):\n        words.append(("time", time))',
+            "last = 0\n    for time, on, program, pitch in sorted(events):\n"
+            "        words.append(('time', time - last))\n        last = time",
+        ),
+    ],
+    "15 attention": [
+        ("scores = np.where(mask[:, None, :], scores, -1e9)", "pass"),
+        ("scores = np.where(mask[:, None, :], scores, -1e9)", "scores = scores * mask[:, None, :]"),
+        ("p = p * mask[:, None, :]", "pass"),
+        ("np.where(mask[:, None, :], scores, -1e9)", "np.where(mask[:, None, :], -1e9, scores)"),
+        ("q = q / q.shape[2] ** 0.5", "q = q * 1"),
+        ("q.shape[2] ** 0.5", "q.shape[2]"),
+        ("axis=2", "axis=1"),
+        (
+            "scores = np.where(mask[:, None, :], scores, -1e9)\n    p = np.exp",
+            "pass\n    p = np.exp",
+        ),
+        ("if mask is not None:\n        scores", "if False:\n        scores"),
+    ],
+    "15 context_channel": [
+        ("[::-1]", ""),
+        ("past[-count:][::-1]", "past[:count][::-1]"),
+        ("past[-count:][::-1]", "past[:count]"),
+        ("past[-count:][::-1]", "past[-count:][::-1, ::-1]"),
+        ("channel[i, :count, :, 0]", "channel[i, frames - count :, :, 0]"),
+        ("        if count:\n", "        past, count = past[:-1], min(len(past[:-1]), frames)\n        if count:\n"),
+        (
+            "        if count:\n            channel",
+            "        if count:\n            channel[i, :, :, 0] = past[-count]\n            channel",
+        ),
+    ],
+    "15 guided": [
+        ("start + weight", "start - weight"),
+        ("start = untold(x, t)", "start = told(x, t)"),
+        ("return start + weight * (told(x, t) - start)", "return told(x, t) + weight * (told(x, t) - start)"),
+        ("return start + weight * (told(x, t) - start)", "return told(x, t) + weight * (start - told(x, t))"),
+        ("return start + weight * (told(x, t) - start)", "return weight * told(x, t)"),
+        ("return start + weight * (told(x, t) - start)", "return weight * (told(x, t) - start)"),
+        ("return start + weight * (told(x, t) - start)", "return told(x, t)"),
+        ("    if weight == 1:\n        return told\n", ""),
+    ],
 }
 UNHURT = "def column(a, x):\n    return np.reshape(a, (-1,) + (1,) * (x.ndim - 1)) if np.ndim(a) else a\n"
 

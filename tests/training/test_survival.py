@@ -27,6 +27,7 @@ from ddim_from_scratch.training import checkpoint
 from ddim_from_scratch.training.checkpoint import read_log
 from ddim_from_scratch.training.guards import locked
 
+pytestmark = pytest.mark.usefixtures("quick")
 EPOCHS = 8  # of 7 steps
 TINY = "--window-seconds 0.64 --window-hop-seconds 0.32 --windows-per-track 5 --widths 4 4 --batch-size 2"
 OPTIONS = f"{TINY} --attention none --learning-rate 1e-2 --threads 2".split()

@@ -1,0 +1,48 @@
+"""A small copy of a trained run, to give away: what sampling needs of it, in half precision."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from ..runtime import tree
+from ..runtime.errors import UserError
+from ..runtime.tree import Tree
+from ..training.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
+
+
+def share(run: Path, out: Path) -> Path:
+    """Write `out`/checkpoint.npz with the averaged weights as float16: a tenth of the run's, or less.
+
+    float16 keeps 11 bits of a weight: an error of 0.02 %, far below what training leaves open. `sample` reads the copy
+    as it reads the run; `train --resume` needs the whole. The names of the recordings stay behind,
+    and so do their outlines: the copy starts from plain noise.
+    Raises UserError if there is no such run, or if `out` holds one.
+    """
+    if checkpoint_path(out).exists():
+        raise UserError(f"{out} holds a run already: choose another folder")
+    content: Tree = load_checkpoint(run)
+    content.pop("recordings", None)
+    content["scaler"].pop("outline", None)
+    average = tree.map(lambda leaf: leaf.astype(np.float16), content["state"]["average"])
+    out.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(checkpoint_path(out), content | {"state": {"average": average}})
+    return checkpoint_path(out)
+
+
+def main(args: argparse.Namespace) -> None:
+    path = share(args.run, args.out)
+    print(f"{path}, {path.stat().st_size / 1e6:.1f} MB: python -m ddim_from_scratch.sample --run {args.out}")
+
+
+def add_command(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "share",
+        help="a small copy of a run, to give away",
+        description="Write what sampling needs of a run, in half precision: a tenth of its size.",
+    )
+    parser.add_argument("--run", type=Path, required=True, help="folder that the training wrote")
+    parser.add_argument("--out", type=Path, required=True, help="new folder")
+    parser.set_defaults(main=main)
