@@ -53,6 +53,11 @@ def add_run_options(parser: Parser, run: str, required: bool = True) -> None:
     parser.add_argument("--system", choices=SYSTEMS, help=f"default: the run's, or {DEFAULT} for a new one")
 
 
+def load_run(run: Path) -> Any:
+    """The last checkpoint of a run, of whatever system: see `read_run` above."""
+    return load_system(system_of(run) or DEFAULT).read_run(run)
+
+
 def open_run(run: str | Path, best: bool = False, gpu: bool = False, **options: Any) -> Any:
     """A trained run, of whatever system: run.sample(num, seconds, seed) gives sound. See spectrogram/run.py."""
     system = load_system(system_of(Path(run)) or DEFAULT)

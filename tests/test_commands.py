@@ -516,6 +516,7 @@ def test_a_bad_training_option_is_named(arguments, named, recordings, tmp_path):
         "--sampler euler",
         "--spacing odd",
         "--seconds 0",
+        "--seconds 1e300",
         "--inverter x",
     ],
 )

@@ -10,14 +10,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..audio import find_audio, load_audio, log_mel
+from ..audio import find_audio, load_audio, log_mel, write_wav
 from ..audio.contract import FRAMES_PER_SECOND, HOP_LENGTH, N_MELS, SR
 from ..audio.distance import WINDOWS, distances_from_recordings
 from ..audio.inverter import Inverter, add_inverter_option, load_inverter
-from ..diffusion import Sampling, loss_of_zero
+from ..diffusion import DEFAULT_SAMPLING, Sampling, loss_of_zero
 from ..fad import Embedding, Set, embed_clips, load_embedding
 from ..fad.embeddings import add_embedding_option
 from ..fad.reliability import distance, interval
+from ..notes.compose import Player
+from ..notes.config import Config as NotesConfig
+from ..notes.score import Notes
 from ..runtime import tree
 from ..runtime.backend import parallel, threads
 from ..runtime.cli import add_threads_option, counted
@@ -27,8 +30,10 @@ from ..runtime.sets import read_about, sets_in
 from ..spectrogram.compose import Composer
 from ..spectrogram.config import Config
 from ..spectrogram.data import Windows, load_windows, require_unchanged
-from ..spectrogram.model import Saved, init_state, read_run
+from ..spectrogram.model import Model, Saved, init_state, read_run
+from ..systems import load_run
 from ..training.checkpoint import BEST, read_log
+from . import played
 from .heard import MEANING as HEARD
 from .heard import heard, memorises, nearest
 from .pictures import save_log_mels
@@ -78,7 +83,10 @@ def inversion_errors(sound: np.ndarray, log_mels: np.ndarray, recordings: np.nda
 
 
 class Chosen(NamedTuple):
-    """The set of clips that is compared, (n, samples) at 16 kHz, and the real music beside it: `choose_windows`."""
+    """The set of clips that is compared, (n, samples) at 16 kHz, and the real music beside it: `choose_windows`.
+
+    notes: those of the other windows, where the clips play them; else none.
+    """
 
     folder: Path
     clips: np.ndarray
@@ -86,6 +94,7 @@ class Chosen(NamedTuple):
     reference: np.ndarray
     others: Windows
     other: np.ndarray
+    notes: tuple[Notes, ...] = ()
 
 
 class TooFewWindows(UserError):
@@ -179,23 +188,52 @@ def choose_windows(
     return windows, chosen[:n], held_out, others[:n]
 
 
+def play(run: Path, config: NotesConfig, model: Model, invert: Inverter, embedding: Embedding) -> Chosen:
+    """Clips that play the notes of other recordings, written to RUN/played. Raises UserError if fewer than 2 can."""
+    frames = max(config.frames_lasting(max(embedding.seconds, played.PLAYED_SECONDS)), config.window_frames)
+    chosen = choose_windows(config, played.PLAYED, np.random.default_rng(config.seed), frames)
+    if len(chosen[1]) < 2:
+        raise UserError(f"{config.data} has not 2 pairs of windows of {frames / FRAMES_PER_SECOND:g} s: train on more")
+    notes = played.notes_of(config, *chosen[2:])
+    clips = invert(composer(model, DEFAULT_SAMPLING, notes).draw(len(notes), frames), "generated music")
+    folder = run / "played"
+    folder.mkdir(exist_ok=True)
+    for i, clip in enumerate(clips):
+        write_wav(folder / f"sample_{i:03d}.wav", clip)
+    return Chosen(folder, clips, *chosen, notes)
+
+
+def composer(model: Model, sampling: Sampling, notes: tuple[Notes, ...]) -> Composer:
+    """What draws with a network; if there are notes, clip i plays notes[i]."""
+    if notes:
+        return Player(model, sampling, model.config.seed, scores=notes)
+    return Composer(model, sampling, model.config.seed)
+
+
 def compare(run: Path, invert: Inverter, embedding: Embedding, samples: Path | None = None) -> dict:
     """Frechet distances of noise, an untrained network, the run's clips and real music from the training music.
 
-    samples: the folder of the clips; by default, as `choose_set` says. All sets have the same number of clips, because
+    Of a network that plays notes, also how many of them are heard. samples: the folder of the clips; by default, as
+    `choose_set` and `play` say. All sets have the same number of clips, because
     the distance depends on it. Writes metrics.json and comparison.png into the run's folder, and returns the content of
     metrics.json.
     """
-    saved = read_run(run)
+    saved = load_run(run)
     require_writable(run)
     require_unchanged(saved.config, saved.contents)
-    folder, clips, windows, reference, others, other = choose_set(run, samples, saved, embedding)
     model, config = saved.model(), saved.config
+    if not isinstance(config, NotesConfig):
+        chosen = choose_set(run, samples, saved, embedding)
+    elif samples:
+        raise UserError(f"--samples {samples}: {run} plays notes, and which ones these clips play is not known")
+    else:
+        chosen = play(run, config, model, invert, embedding)
+    folder, clips, windows, reference, others, other, notes = chosen
     rng = np.random.default_rng(config.seed + 1)
     n, frames = len(reference), windows.frames
     noise = model.scaler.restore(rng.standard_normal((n, frames, N_MELS), dtype=np.float32))
     untrained_model = dataclasses.replace(model, network=init_state(config, rng)["average"], outline=None)
-    untrained = Composer(untrained_model, UNTRAINED, config.seed).draw(n, frames)
+    untrained = composer(untrained_model, UNTRAINED, notes).draw(n, frames)
     real_log_mels, real = others.take(other), others.sound(other)
     inverted = invert(real_log_mels, "real music")
     sets = {
@@ -206,7 +244,7 @@ def compare(run: Path, invert: Inverter, embedding: Embedding, samples: Path | N
         "real": real,
     }
     rows = np.array(read_log(run / "log.csv", 4))
-    metrics = {"samples": str(folder), "step": read_about(folder).get("step")}
+    metrics = {"samples": str(folder), "step": saved.step if notes else read_about(folder).get("step")}
     apart = windows.apart()
     music = embed_clips(embedding, windows.sound(apart), "training music")
     background = Set.of([music[i] for i in np.searchsorted(apart, reference)])
@@ -225,6 +263,8 @@ def compare(run: Path, invert: Inverter, embedding: Embedding, samples: Path | N
         "training_seconds": rows[:, 4].sum(),
         "steps": len(rows),
     }
+    if notes and (scores := played.onset_f1(sets, notes)):
+        metrics["onset_f1"] = scores
     write_json(run / "metrics.json", metrics)
     pictured = {"training": windows.take(reference[:PICTURED]), "generated": generated[:PICTURED]}
     save_log_mels(run / "comparison.png", pictured)
@@ -241,6 +281,8 @@ def summary(metrics: dict) -> str:
     for kind, value in metrics["fad"].items():
         low, high = metrics["interval"][kind]
         lines.append(f"  {kind:10s} {value:8.4g}  ({low:.4g} to {high:.4g})  {MEANING[kind]}")
+    if "onset_f1" in metrics:
+        lines += played.summary(metrics["onset_f1"])
     lines.append(
         "Real music is not at 0 either, because the sets are small. The inverter changes a log-mel by "
         f"{metrics['log_mel_error']:.4f} on average (0.1 is 0.9 dB)."
@@ -290,7 +332,8 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "compare",
         help="how far a run's clips are from its training music",
-        description="Compares a run's clips with noise, an untrained network and real music, by the Frechet distance.",
+        description="Compares a run's clips with noise, an untrained network and real music, by the Frechet distance. "
+        "A network that plays notes plays those of other recordings, and basic-pitch counts the notes that it hears.",
     )
     parser.add_argument("--run", type=Path, required=True, help="folder of a trained run with samples")
     parser.add_argument(

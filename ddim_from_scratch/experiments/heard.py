@@ -19,6 +19,7 @@ MEANING = {
     "variance": "of the standardised spectrogram, mean of the mel bins",
     "spread": "deviation of the clips' means: how much their loudness differs",
     "difference": "mean change from one frame to the next",
+    "grain": "median change of a change, over time and mel bins: noise that is left",
     "onsets": "mean rise from one frame to the next, dB: how notes begin",
     "beat": "regularity of the onsets, from 0 to 1 of a metronome",
 }
@@ -32,6 +33,7 @@ def heard(log_mels: np.ndarray, scaler: Scaler) -> dict[str, float]:
         "variance": float(x.var(axis=(0, 1)).mean()),
         "spread": float(x.mean(axis=(1, 2)).std()),
         "difference": float(np.abs(np.diff(x, axis=1)).mean()),
+        "grain": float(np.median(np.abs(np.diff(np.diff(x, axis=1), axis=2)))),
         "onsets": float(np.mean(onsets)),
         "beat": float(np.mean([beat_regularity(envelope) for envelope in onsets])),
     }

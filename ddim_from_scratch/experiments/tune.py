@@ -24,7 +24,7 @@ from urllib.parse import quote
 from ..nn.fast import use_plain
 from ..runtime.backend import chosen_device, threads
 from ..runtime.cli import Parser, add_hardware_options, at_least, flag, run_command
-from ..runtime.errors import UserError, line, warn, why
+from ..runtime.errors import UserError, line, why
 from ..runtime.files import below, conforms, locking, write_json
 from ..spectrogram.config import Config
 from ..spectrogram.data import Windows, load_windows
@@ -77,10 +77,9 @@ def open_study(out: Path, base: Config) -> Any:
     out.mkdir(parents=True, exist_ok=True)
     shared = {name: value for name, value in json.loads(base.to_json()).items() if name not in SPACE}
     about = {"space": SPACE, "options": shared}
-    database = below(out, "study.db")
     try:
         storage = connected(
-            address(database),
+            address(below(out, "study.db")),
             engine_kwargs={"connect_args": {"timeout": 60}},  # seconds to wait for another process
             heartbeat_interval=HEARTBEAT_SECONDS,
             grace_period=3 * HEARTBEAT_SECONDS,
@@ -97,6 +96,8 @@ def open_study(out: Path, base: Config) -> Any:
         if begun is None:
             study.set_user_attr("about", about)
             begun = about
+    except UserError:
+        raise
     except Exception as error:  # SQLAlchemy and Alembic raise many types, some with messages of pages
         reason = why(getattr(error, "orig", None) or error)  # SQLite's own, without the statement
         raise UserError(f"{out / 'study.db'} cannot be used as a study ({reason}): choose another --out") from None
@@ -118,13 +119,13 @@ def open_study(out: Path, base: Config) -> Any:
 
 
 def address(database: Path) -> str:
-    """The address of a database for SQLAlchemy. On a file system without locks SQLite would wait, or fail."""
-    url = f"sqlite:///file:{quote(quote(str(database.resolve())))}?uri=true"  # SQLAlchemy unquotes, then SQLite
+    """The address of a database for SQLAlchemy. Raises UserError if SQLite would wait for its locks in vain."""
     with locking(database) as file:
         if reason := no_locks(file):
-            warn(f"{database} can't be locked ({reason}): tune there in one process at a time")
-            return f"{url}&nolock=1"
-    return url
+            raise UserError(
+                f"{database} can't be locked ({reason}), as SQLite does it: choose an --out on another disk"
+            )
+    return f"sqlite:///file:{quote(quote(str(database.resolve())))}?uri=true"  # SQLAlchemy unquotes, then SQLite
 
 
 def connected(url: str, **settings: Any) -> Any:

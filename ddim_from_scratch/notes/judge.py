@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from tqdm import tqdm
 
 from ..audio import write_wav
 from ..audio.midi import DRUMS, Notes
-from ..runtime.errors import UserError, printable
+from ..runtime.errors import UserError, why
 
 Judge = Callable[[np.ndarray], Notes]  # the notes that are heard in samples (n,) at 16 kHz
 
@@ -33,6 +34,7 @@ def load_judge() -> Judge:
     """basic-pitch's ONNX model. Raises UserError, saying what to install, without it."""
     known = logging.root.manager.disable
     logging.disable(logging.WARNING)  # it names every framework that it could run on
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         import basic_pitch
         from basic_pitch.inference import Model, predict
@@ -42,7 +44,7 @@ def load_judge() -> Judge:
             model = Model(Path(basic_pitch.__file__).parent / MODEL)
     except (ImportError, ValueError) as error:  # the latter without onnxruntime
         raise UserError(
-            f"the notes that are heard are counted by basic-pitch, which is missing ({printable(error)[:80]}): "
+            f"the notes that are heard are counted by basic-pitch, which is missing ({why(error)}): "
             "pip install 'ddim_from_scratch[notes]', then pip install --no-deps basic-pitch"
         ) from None
     finally:

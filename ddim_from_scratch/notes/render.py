@@ -16,7 +16,7 @@ from ..audio import write_wav
 from ..audio.midi import DRUMS, Notes, write_midi
 from ..audio.synth import LOUDNESS, midi_notes, study
 from ..runtime.cli import Parser, at_least, counted, run_command
-from ..runtime.errors import UserError, printable, warn
+from ..runtime.errors import UserError, printable, warn, why
 from ..runtime.files import read_bytes
 from .score import MIDI_SUFFIXES, read_notes
 
@@ -40,7 +40,7 @@ def load_soundfont(path: str | Path) -> Instrument:
         import tinysoundfont
     except ImportError as error:
         raise UserError(
-            f"notes are played by tinysoundfont, which is missing ({error}): pip install --no-deps tinysoundfont"
+            f"notes are played by tinysoundfont, which is missing ({why(error)}): pip install --no-deps tinysoundfont"
         ) from None
     name = printable(path)
     synth = tinysoundfont.Synth(samplerate=SR)

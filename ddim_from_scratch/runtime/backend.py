@@ -138,7 +138,7 @@ def require_memory(needed: int, purpose: str, remedy: str) -> None:
     """Raises UserError, naming the remedy, if `needed` bytes are more than the machine has available."""
     if needed > (available := psutil.virtual_memory().available):
         raise UserError(
-            f"{purpose} need {needed / 1e9:.2f} GB of memory; {available / 1e9:.2f} GB are available. Lower {remedy}"
+            f"{purpose} would take {needed / 1e9:.2f} GB of memory; {available / 1e9:.2f} GB are free. Lower {remedy}"
         )
 
 

@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 SAVED = "files saved before are intact"
 REMEDIES = {  # by the operating system's error number
-    errno.ENOENT: "check the path",
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG), "check the path"),
+    errno.EEXIST: "choose another name",
     errno.EACCES: "check its permissions, or choose another folder",
     errno.EPERM: "check its permissions, or choose another folder",
     errno.EROFS: "choose a writable folder",

@@ -136,9 +136,12 @@ def replacing(path: str | Path, keep: Path | None = None) -> Iterator[BinaryIO]:
 
     After an error or a kill, `path` is either the old file or the complete new one. The data are on the disk before the
     replacement. A file that others may not read stays so. keep: new name for the old file, in the same folder. (For a
-    moment only that one exists.) Raises OSError, which names `path`, if it cannot be written.
+    moment only that one exists.) Raises OSError, which names `path`, if it cannot be written; UserError if a device, a
+    pipe or a folder is there.
     """
     path = Path(path)
+    if os.path.exists(path) and not os.path.isfile(path):  # root would replace even /dev/stdout
+        raise UserError(f"{path} is not a regular file: choose another name")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     made = False
     try:

@@ -29,7 +29,9 @@ def new_set(folder: Path, about: dict[str, Any], numbered: bool) -> Iterator[Pat
     names = (below(folder.parent, f"{folder.name}-{i}" if i > 1 else folder.name) for i in count(1))
     chosen = next((name for name in names if _claimed(name)), None) if numbered else folder
     if chosen is None or not (numbered or _claimed(folder)):
-        raise UserError(f"{folder} holds clips already, or another process is writing some there: choose another --out")
+        raise UserError(
+            f"{folder} holds clips already, is a file, or another process is writing there: choose another --out"
+        )
     try:
         write_json(chosen / ABOUT, about | {"finished": False})
         yield chosen

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from ..networks.stack import HEADS
 from ..networks.unet import ATTENTIONS, NORMS
 from ..runtime.errors import UserError
 from ..training.datasets import recordings
-from ..training.options import Denoising, Learning, Recordings, option
+from ..training.options import COUNT, Denoising, Learning, Recordings, option
 
 NETWORKS = ("unet", "frames", "transformer")
 STANDARDISATIONS = ("bin", "global")
@@ -195,6 +194,8 @@ class Config(Learning, Denoising, Shape):
 
 def whole_frames(name: str, seconds: float) -> int:
     """`seconds` in spectrogram frames. Raises UserError, naming the option, if they are not one frame or more."""
-    if not (math.isfinite(seconds) and seconds * FRAMES_PER_SECOND >= 0.5):
-        raise UserError(f"{name} is {seconds}: give a positive number, {1 / FRAMES_PER_SECOND:g} or more")
+    if not 0.5 <= seconds * FRAMES_PER_SECOND <= COUNT:
+        raise UserError(
+            f"{name} is {seconds}: give a positive number of seconds, {1 / FRAMES_PER_SECOND:g} or more, below 2e7"
+        )
     return round(seconds * FRAMES_PER_SECOND)

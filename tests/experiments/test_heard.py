@@ -16,11 +16,12 @@ def test_variance_spread_and_difference_are_those_of_gaussian_clips(rng):
     found = heard(still.astype(np.float32), scaler)
     spread = 0.5 * loudness.std()
     assert (found["spread"], found["variance"]) == pytest.approx((spread, spread**2), rel=1e-3)
-    assert found["difference"] == found["onsets"] == found["beat"] == 0
+    assert found["difference"] == found["grain"] == found["onsets"] == found["beat"] == 0
     restless = scaler.restore(0.5 * rng.standard_normal((20, 64, 128))).astype(np.float32)
     found = heard(restless, scaler)
     assert found["variance"] == pytest.approx(0.25, rel=0.02) and found["spread"] < 0.02
     assert found["difference"] == pytest.approx(0.5 * 2 / np.pi**0.5, rel=0.02)  # E |a - b| of unit Gaussians
+    assert found["grain"] == pytest.approx(0.5 * 2 * 0.6745, rel=0.02)  # a sum of four; a Gaussian's median is 0.6745
 
 
 def test_onset_strength_and_autocorrelation_are_librosas(rng):

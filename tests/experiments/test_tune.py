@@ -19,7 +19,6 @@ from ddim_from_scratch.fad import load_embedding
 from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.spectrogram import system
 from ddim_from_scratch.spectrogram.model import read_run
-from ddim_from_scratch.training import guards
 from ddim_from_scratch.training.checkpoint import load_checkpoint, read_log
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -191,16 +190,15 @@ def test_a_study_of_another_search_space_is_refused(study, monkeypatch, tmp_path
     assert digest(tmp_path / "out/study.db") == before
 
 
-def test_a_file_system_without_locks_is_named_and_works(study, monkeypatch, capsys):
-    if not guards.fcntl:
-        pytest.skip("this system has other locks")
+def test_a_file_system_without_locks_is_refused(study, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
 
     def lockf(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(guards.fcntl, "lockf", lockf)
-    assert states(study("--trials 1")) == ["COMPLETE"]
-    assert "study.db can't be locked (No locks available): tune there in one process" in capsys.readouterr().err
+    monkeypatch.setattr(fcntl, "lockf", lockf)
+    with pytest.raises(UserError, match=r"study.db can't be locked \(No locks available\).*--out on another disk"):
+        study("--trials 1")
 
 
 @pytest.mark.parametrize("damage", ["text", "foreign", "a folder"])

@@ -42,7 +42,7 @@ def data(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module", params=["frames", "unet"])
+@pytest.fixture(scope="module", params=["frames", "unet", "transformer"])
 def run(data, tmp_path_factory, request):
     """A run of two epochs."""
     folder = tmp_path_factory.mktemp("runs") / request.param

@@ -49,6 +49,21 @@ def test_a_temporary_file_has_another_name_each_time_and_is_made_anew(tmp_path, 
     assert victim.read_bytes() == b"mine" and (tmp_path / f".a.{'0' * 16}.tmp").is_symlink()  # not ours to remove
 
 
+@pytest.mark.parametrize("kind", ["device", "link to a device", "pipe", "folder"])
+def test_nothing_but_a_regular_file_is_replaced(kind, tmp_path):
+    path = tmp_path / "a"
+    {
+        "device": lambda: os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 3)),
+        "link to a device": lambda: path.symlink_to(os.devnull),
+        "pipe": lambda: os.mkfifo(path),
+        "folder": path.mkdir,
+    }[kind if kind != "device" or os.geteuid() == 0 else "pipe"]()
+    before = os.lstat(path)
+    with pytest.raises(UserError, match="a is not a regular file"), replacing(path) as file:
+        file.write(b"new")
+    assert os.lstat(path) == before and list(tmp_path.iterdir()) == [path]
+
+
 def test_a_link_is_replaced_not_written_through(tmp_path):
     victim = tmp_path / "victim"
     victim.write_bytes(b"mine")

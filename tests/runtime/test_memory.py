@@ -24,7 +24,9 @@ def tiny(recordings, tmp_path_factory):
 
 
 def test_more_clips_than_memory_holds_are_refused_at_once(tiny, tmp_path):
-    with pytest.raises(UserError, match=r"999999999 clips need 4915\d\.\d+ GB of memory; .* Lower --num or --seconds"):
+    with pytest.raises(
+        UserError, match=r"999999999 clips would take 4915\d\.\d+ GB of memory; .* Lower --num or --seconds"
+    ):
         sample.main(f"--run {tiny} --out {tmp_path} --num 999999999 --inverter griffin-lim".split())
 
 

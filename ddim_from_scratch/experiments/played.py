@@ -1,0 +1,55 @@
+"""What `compare` measures of a network that plays notes: those of other recordings, which a judge listens for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..audio.contract import FRAMES_PER_SECOND
+from ..notes.config import Config
+from ..notes.judge import load_judge, mean_f1
+from ..notes.pairs import pairs
+from ..notes.score import Notes, read_notes
+from ..runtime.errors import UserError, say_once
+from ..spectrogram.data import Windows
+
+PLAYED = 16  # clips at most
+PLAYED_SECONDS = 5.12  # of a clip at least
+
+JUDGED = {
+    "generated": "clips of the trained network",
+    "real": "the recordings themselves: what the judge can hear",
+    "ceiling": "the recordings, inverted: what a perfect network would reach",
+    "others": "the recordings, judged by the notes of others: what chance hears",
+}
+
+
+def notes_of(config: Config, windows: Windows, indices: np.ndarray) -> tuple[Notes, ...]:
+    """The notes in each of these windows, of the network's programs, times in seconds from the window's start."""
+    places = {pair.audio: pair.notes for pair in pairs(config.data)}
+    scores = {track: read_notes(places[windows.paths[track]]) for track in np.unique(windows.starts[indices, 0])}
+    parts = []
+    for track, first in windows.starts[indices]:
+        score, start = scores[track], first / FRAMES_PER_SECOND
+        known = score.where(np.isin(score.program, config.programs))
+        parts.append(known.between(start, start + windows.frames / FRAMES_PER_SECOND))
+    return tuple(parts)
+
+
+def onset_f1(sets: dict[str, np.ndarray], notes: tuple[Notes, ...]) -> dict[str, float] | None:
+    """{name of JUDGED: mean onset F1}. sets: "generated", "real", "ceiling", clips (n, samples) of these notes.
+
+    None, and a line on stderr, without the judge.
+    """
+    try:
+        judge = load_judge()
+    except UserError as error:
+        say_once(f"note: no onset F1: {error}")
+        return None
+    scores = {name: mean_f1(judge, sets[name], notes, name) for name in ("generated", "real", "ceiling")}
+    return scores | {"others": mean_f1(judge, sets["real"], (*notes[1:], notes[0]), "others")}
+
+
+def summary(scores: dict[str, float]) -> list[str]:
+    """Lines for the scores of `onset_f1`."""
+    lines = ["Notes that basic-pitch hears (onset F1 within 50 ms, higher is better):"]
+    return lines + [f"  {name:10s} {score:8.3f}  {JUDGED[name]}" for name, score in scores.items()]
