@@ -91,3 +91,14 @@ def test_hann(hann):
     0 and 1, its symmetry, what two windows half their length apart add up to, what its FFT looks like.
     """
     raise NotImplementedError
+
+
+EXPERIMENT = """
+| window | power above 1000 Hz, of the whole (dB) |
+|---|---|
+| Hann | ? |
+| ones | ? |
+
+What do you hear with ones? ?
+Why? ?
+"""

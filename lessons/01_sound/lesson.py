@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Sound, and how to see it
 #
-# A recording is a row of numbers. This lesson turns it into a picture of which pitches sound when, and the
-# picture back into the recording, with nothing lost. On the way: what a sampling rate can hold, why a piece
-# of sound needs a window, and what a window costs.
+# A recording is a row of numbers. This lesson turns it into a picture of which pitches sound when, and turns the
+# picture back into the recording without loss. It explains which frequencies a sampling rate can represent, why a
+# frame of sound needs a window, and what a window costs.
 #
 # You need Python and NumPy, sines and complex exponentials; headphones help. The lesson runs in a few
 # seconds. Every sound on this page was computed by the code above its player.
@@ -61,8 +61,8 @@ for bits in (16, 8, 4):
 sound(np.round(tone * 7) / 7, "The tone with 4 bits: rounding adds overtones that were not there")
 
 # %% [markdown]
-# > **A bug that everyone writes once.** Integers wrap around. Two loud 16-bit sounds, added as they come from
-# > the file, give not a clipped sum but a crackle. Make them floats first, `x / 32768`.
+# > **A common bug.** Integers wrap around. If two loud 16-bit sounds are added as integers, the sum is not clipped but
+# > wraps around, which is heard as a crackle. Convert them to floats first, `x / 32768`.
 
 # %%
 loud = np.array([30_000], np.int16)
@@ -70,16 +70,15 @@ print("30000 + 30000 in 16 bits =", (loud + loud)[0])
 assert (loud + loud)[0] == 60_000 - 2**16
 
 # %% [markdown]
-# ## What a rate can hold
+# ## Which frequencies a sampling rate can represent
 #
-# Between two samples anything might have happened. A sine of frequency $f_s - f$ passes through the same
+# Samples do not determine the sound between them. A sine of frequency $f_s - f$ passes through the same
 # points as one of frequency $f$, upside down, for
 #
 # $$\sin\big(2\pi (f_s - f)\, n / f_s\big) = \sin(2 \pi n - 2\pi f n / f_s) = -\sin(2 \pi f n / f_s).$$
 #
 # So at 16 000 samples a second two tones give different samples only if both lie below 8000 Hz, half the
-# rate. A tone above that is not lost: it comes back as a lower tone that was never played. This is
-# *aliasing* ([Shannon 1949](https://doi.org/10.1109/JRPROC.1949.232969)).
+# rate. A tone above that is sampled as a lower tone, which was never played. This is *aliasing* ([Shannon 1949](https://doi.org/10.1109/JRPROC.1949.232969)).
 
 # %%
 seven, nine = (np.sin(2 * np.pi * f * n / sr) for f in (7000, 9000))
@@ -145,8 +144,8 @@ print(f"bins are {sr / N:g} Hz apart; 440 Hz is bin {440 * N / sr:g}; largest {n
 
 # %% [markdown]
 # The product takes $N^2 / 2$ multiplications. The *fast* Fourier transform gives the same numbers with
-# about $N \log_2\, N$: it notices that the waves of even and odd $i$ are the same half-length waves. From
-# here on we use it.
+# about $N \log_2\, N$ multiplications, by splitting the sum into those over even and odd $i$, which are transforms of
+# half the length. From here on we use it.
 #
 # ## Why a window
 #
@@ -349,8 +348,8 @@ for frame_length in (128, 640, 3200):
     assert abs(middle / sr - 0.5) <= 64 / sr
 
 # %% [markdown]
-# Top: every pluck is a sharp edge, and the notes are fog. Bottom: each overtone is a thin line, and nobody
-# can say when it began. The middle, 40 ms, is the usual compromise for music and speech, and ours.
+# Top: every pluck is a sharp edge, but the notes cannot be told apart. Bottom: each overtone is a thin line, but its
+# beginning is blurred. The middle, 40 ms, is the usual compromise for music and speech, and we use it.
 #
 # ## And back
 #
@@ -382,7 +381,7 @@ plt.show()
 show_answer(overlap_add)
 
 # %% [markdown]
-# So adding would do, as long as nobody touches $S$ in between. But we will: a network will paint new ones.
+# So adding up the frames gives the recording, as long as $S$ is not changed. But a network will generate new ones.
 # And $S$ holds about three times as many numbers as the sound has samples: twice, because frames overlap by
 # half, and 1.6 times, because each frame of 640 samples has 1024 points. Most spectra
 # are therefore *not the transform of any sound at all*. The best one can do is the sound whose transform is
@@ -390,8 +389,7 @@ show_answer(overlap_add)
 #
 # $$\sum_m \sum_i \big(w[i]\, x[mH + i] - y_m[i]\big)^2$$
 #
-# over each sample of $x$ on its own: set the derivative to zero, and every frame counts with its window
-# once more,
+# for each sample of $x$ separately. Setting the derivative to zero gives a mean of the frames, weighted by the window:
 #
 # $$x = \frac{\sum_m w\, y_m}{\sum_m w^2},$$
 #
@@ -416,7 +414,7 @@ show_answer(istft)
 #
 # ## Paint on it
 #
-# Now the reward: sound can be edited like a picture. Set all bins above 1000 Hz to 0; or keep only the few
+# Sound can now be edited like a picture. Set all bins above 1000 Hz to 0; or keep only the few
 # that are loud. A changed $S$ is not the transform of any sound, so at the very start, where $w^2$ is nearly 0,
 # the division makes a loud click. `floor=0.1` divides by no less than 0.1:
 
@@ -457,11 +455,10 @@ for name, changed in changes.items():
     assert error > 0.3
 
 # %% [markdown]
-# The tune is there, the sound is broken: a robot's with zero phases, a wet blur with random ones. And its
-# own picture is not the one we started from. That is the whole difficulty of the last step of this course's
-# machine: the network draws pictures without phases, and somebody has to find phases that fit. Since frames
-# overlap, they can be found: lesson 02 ends with an algorithm that does nothing but go back and forth
-# between `stft` and `istft`.
+# The tune can be heard, but the sound is distorted: like a robot with zero phases, blurred with random ones. And its
+# own picture differs from the one that we started from. This is the difficulty of generating sound from a picture: the
+# network generates magnitudes without phases, and phases that fit must be found. Because frames overlap, this is
+# possible: lesson 02 ends with an algorithm that alternates between `stft` and `istft`.
 #
 # ## Common mistakes
 #
@@ -472,7 +469,7 @@ for name, changed in changes.items():
 # | a grey veil over the whole spectrogram | no window, or one applied after the FFT |
 # | a hum at the frame rate, 50 Hz | overlapping frames not divided by $\sum w^2$ |
 # | a click at the very start | division by a $\sum w^2$ near zero: give `floor` |
-# | the picture half a frame off another library's | that library centres its frames; ours begin at $mH$ |
+# | shifted by half a frame from another library | that library centres its frames; ours begin at $mH$ |
 # | everything upside down | `origin="lower"` forgotten |
 #
 # ## Exercises
@@ -480,12 +477,7 @@ for name, changed in changes.items():
 # Write `hann`, `overlap_add`, `stft` and `istft` in `lessons/01_sound/exercise.py`; `make check-01` puts
 # each in the package's place, runs the package's tests on it, and says what it thinks went wrong.
 #
-# **Predict, then run.** (1) A frame of 640 samples is transformed with 4096 points in place of 1024. How far
-# apart must two tones be, now, to show as two? (2) The hop is 160 in place of 320. How many numbers does $S$
-# have for each sample? Write your answers down before you change the cells above.
-#
-# **Experiment.** Replace the Hann window by ones in the section "Paint on it". What do you hear, and why? Write
-# one sentence of conclusion and the number that supports it.
+# Then write a test of `hann`, `test_hann`. The check runs it on nine wrong windows and says how many it finds.
 #
 # This is what right answers to the functions look like:
 
@@ -502,6 +494,54 @@ axes[1, 0].set(title="|stft| of a small glide", xlabel="frame m", ylabel="bin k"
 axes[1, 1].plot(istft(small, 16, 4, 32, length=64))
 axes[1, 1].set(title="istft of it", xlabel="n", ylabel="x[n]")
 plt.show()
+
+# %% [markdown]
+# **Predict, then run.** (1) A frame of 640 samples is transformed with 4096 points in place of 1024. How far
+# apart must two tones be, now, to show as two? (2) The hop is 160 in place of 320. How many numbers does $S$
+# have for each sample? Write your answers down before you change the cells above.
+
+# %% tags=["answer"]
+t = (np.arange(L) - L / 2) / sr
+for apart in (30, 80):
+    pair = np.cos(2 * np.pi * 1000 * t) + np.cos(2 * np.pi * (1000 + apart) * t)
+    level = decibels(np.abs(windowed_rfft(pair, 4096)))
+    peaks = int(np.sum((level[1:-1] > level[:-2]) & (level[1:-1] > level[2:]) & (level[1:-1] > -10)))
+    print(f"(1) 4096 points, {apart} Hz apart: {peaks} peak{'s' * (peaks > 1)}")
+    assert peaks == (1 if apart == 30 else 2)  # as before: zeros do not sharpen
+numbers = 2 * stft(music, L, 160, N_FFT).size / len(music)
+print(f"(2) {numbers:.2f} numbers for each sample, twice as many as with a hop of 320")
+assert abs(numbers - 6.4) < 0.05
+
+# %% [markdown]
+# ## Experiment
+#
+# Repeat "Paint on it" with a window of ones in the place of the Hann window, in both directions: transform the frames,
+# remove everything above 1000 Hz, and add up the frames. Measure how much power the result has above 1000 Hz, and
+# listen. Write the numbers and your conclusion into the form EXPERIMENT at the end of `exercise.py`.
+
+
+# %% tags=["answer"]
+def edited(window):
+    """The music without what lies above 1000 Hz, by frames of this window."""
+    padded = np.pad(music, (0, L))
+    spectra = np.array([np.fft.rfft(padded[m * H : m * H + L] * window, N_FFT) for m in range(count)])
+    y = np.fft.irfft(spectra * (frequencies < 1000), N_FFT)[:, :L] * window
+    weight = overlap_add(np.tile(window**2, (count, 1)), H)
+    return (overlap_add(y, H) / np.maximum(weight, 0.1))[: len(music)]
+
+
+above = {}
+for name, window in (("Hann", hann(L)), ("ones", np.ones(L))):
+    power = np.abs(np.fft.rfft(edited(window))) ** 2
+    above[name] = 10 * np.log10(power[np.fft.rfftfreq(len(music), 1 / sr) > 1050].sum() / power.sum())
+    print(f"{name}: power above 1050 Hz is {above[name]:.0f} dB of the whole")
+    sound(edited(window), f"Everything above 1000 Hz removed, with the window: {name}")
+assert above["ones"] > above["Hann"] + 10
+
+# %% [markdown] tags=["answer"]
+# With ones one hears a buzz. Removing frequencies changes a frame at its ends, too. The Hann window fades the ends
+# out before the frames are added; with ones each frame ends in a jump, 50 times a second, and a jump contains all
+# frequencies.
 
 # %% [markdown]
 # ## Sources

@@ -79,3 +79,14 @@ def plain_griffin_lim(log_mel: np.ndarray, iterations: int = 64, momentum: float
                                 \\/
     """
     raise NotImplementedError
+
+
+EXPERIMENT = """
+| spectrogram | mean error in mel bins 0 to 39 | in mel bins 88 to 127 |
+|---|---|---|
+| of magnitudes | ? | ? |
+| of powers, halved | ? | ? |
+
+Where do they differ, and why? ?
+Conclusion: ?
+"""

@@ -1,9 +1,9 @@
 # %% [markdown]
-# # The mel spectrogram, and what it forgets
+# # The mel spectrogram, and what it loses
 #
 # A network that generates sound should not spend its capacity on what nobody hears. The log-mel spectrogram keeps
 # an eighth of the numbers of lesson 01's picture and nearly all of the music. This lesson builds it, counts
-# what is lost, and then gets a sound back from it, phases and all, by repeating two projections.
+# what is lost, and then computes a sound from it, with phases, by alternating between two projections.
 #
 # You need lesson 01. The lesson runs in about ten seconds.
 
@@ -214,7 +214,7 @@ for f in (300, 6000):
     seen = peaks(magnitude), peaks(magnitude @ matrix)
     print(f"{f} and {f + 80} Hz: peaks in the STFT: {seen[0]}, in the mel spectrum: {seen[1]}")
     assert seen == ((2, 2) if f == 300 else (2, 1))
-print("dimensions that M forgets:", 513 - np.linalg.matrix_rank(matrix))
+print("dimensions of the null space of M:", 513 - np.linalg.matrix_rank(matrix))
 assert 513 - np.linalg.matrix_rank(matrix) == 385
 
 # %% [markdown]
@@ -234,20 +234,19 @@ assert swings[0] > 2 * swings[1]
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(6, 3))
 ax.plot(hz, 20 * np.log10(magnitude), linewidth=1, label="the frame's spectrum")
-ax.plot(hz, 20 * np.log10(np.maximum(guess, 1e-5)), label="what its 128 mel bins remember")
+ax.plot(hz, 20 * np.log10(np.maximum(guess, 1e-5)), label="the guess from its 128 mel bins")
 ax.set(xlabel="frequency (Hz)", ylabel="magnitude (dB)", xlim=(0, 5000), ylim=(-60, 40), title="1.2 s into the music")
 ax.legend()
 plt.show()
 
 # %% [markdown]
-# At the left the orange line follows each overtone, and goes down into each gap. To the right the filters
-# widen until one holds overtone and gap together, and a smooth hill is left. A listener still knows a string
-# by the hill.
+# At the left the orange line follows each overtone and each gap. To the right the filters are so wide that one holds
+# an overtone and the gap beside it, and only the smooth envelope is left.
 #
 # ## Phases from consistency
 #
-# Now back to sound. First an easier task: all 513 magnitudes are known, only the phases are missing. Lesson
-# 01 ended with the reason why there is hope: frames overlap, so most spectra are not the transform of any
+# Now we go back to sound. First an easier task: all 513 magnitudes are known, and only the phases are missing. Lesson
+# 01 ended with the reason why they can be found: frames overlap, so most spectra are not the transform of any
 # sound. There are two sets:
 #
 # - the *consistent* spectra, those of a sound. $P_C = \text{stft} \circ \text{istft}$ goes to the nearest;
@@ -306,7 +305,7 @@ sound(fast_sounds[4], "After 5 iterations")
 sound(fast_sounds[-1], f"After {iterations} iterations")
 
 # %% [markdown]
-# The wet blur of random phases dries up within a few rounds. Watch it: the spectrogram of the sound so far.
+# The blur of random phases disappears within a few iterations. Here is the spectrogram of the sound after each:
 
 # %% tags=["hide-input"]
 frames = [0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 18, 22, 26, 30, 35, 39, 39, 39, 39]
@@ -331,9 +330,9 @@ film(fig, show_iteration, len(frames), "the log-mel spectrogram of the sound, it
 #
 # $$A_k = |C_k| \sum_i \frac{M[k, i]}{\sum_j M[k, j]}\, \left(\frac{e^{L_i}}{(|C|\, M)_i}\right)^{1.3},$$
 #
-# in every iteration anew: consistency then decides not only the phases but also how a mel bin's magnitude
-# is shared out among its FFT bins. The power 1.3 overshoots on purpose: neighbouring bins share a correction, and
-# soften it.
+# in every iteration. So consistency determines not only the phases but also how a mel bin's magnitude is distributed
+# over its FFT bins. The power is 1.3 and not 1 because neighbouring mel bins share FFT bins, and the mean of their
+# corrections is too small.
 
 # %%
 show_answer(plain_griffin_lim)
@@ -367,10 +366,9 @@ for genre in synth.GENRES:
 assert min(errors, key=errors.get) == "organ" and max(errors.values()) < 0.25
 
 # %% [markdown]
-# What you should hear: the same tune, the same instrument, every note in its place. A slight metallic
-# shimmer stays, most where overtones merged; organ pipes, steady and few, come back best. This shimmer is
-# the ceiling for all that follows: nothing that the network draws can sound better than its own training
-# music sounds here. Lesson 10 compares with a trained vocoder.
+# You should hear the same tune on the same instrument. A slight metallic sound remains, most where overtones merged;
+# the organ has the smallest error. This sets an upper limit for the rest of the course: music that the network
+# generates cannot sound better than its training music sounds here. Lesson 10 compares with a trained inverter.
 #
 # ## Common mistakes
 #
@@ -406,9 +404,42 @@ plt.show()
 # **Predict, then run.** (1) `mel_matrix(512)`: how many of its 128 filters hold no FFT bin? (2) `find_phases`
 # with momentum 1.5: does the error fall, stall or grow? Write your answers down, then compute them.
 #
-# **Experiment.** Give `log_mel` the sum of powers in place of magnitudes, and run `plain_griffin_lim` on half of it (a
-# logarithm of powers is twice that of magnitudes). Is anything lost? Write one sentence and a number.
+
+# %% tags=["answer"]
+narrow = mel_matrix(512)
+empty = int(np.sum(~narrow.any(axis=0)))
+print(f"(1) {empty} of 128 filters holds no bin of an FFT of 512 points: it would be zero in every frame")
+assert empty == 1
+_, too_much = find_phases(np.abs(S), 12, momentum=1.5)
+print(
+    f"(2) it falls, then grows: {too_much[0]:.1f}, {too_much[3]:.1f}, {too_much[11]:.1f} dB after 1, 4, 12 iterations"
+)
+assert too_much[3] < too_much[0] - 5 and too_much[11] > too_much[3]
+
+# %% [markdown]
+# ## Experiment
 #
+# Build the spectrogram from powers, $\frac{1}{2} \ln \sum_k |S[m, k]|^2 M[k, i]$, in place of magnitudes (half of
+# the logarithm of a power is that of a magnitude). Run `plain_griffin_lim` on it. How far is the log-mel spectrogram
+# of the sound from that of the recording, compared with magnitudes? In which mel bins? Write the numbers and your
+# conclusion into the form EXPERIMENT at the end of `exercise.py`.
+
+# %% tags=["answer"]
+of_powers = 0.5 * np.log(np.clip(np.abs(S) ** 2 @ matrix, 1e-10, 1e16)).astype(np.float32)
+off = {}
+for name, target in (("magnitudes", L), ("powers, halved", of_powers)):
+    difference = log_mel(plain_griffin_lim(target, 64)) - L
+    off[name] = [np.abs(difference[:, part]).mean() for part in (slice(0, 40), slice(88, 128))]
+    print(f"{name:15} mean error in mel bins 0 to 39: {off[name][0]:.2f}, in 88 to 127: {off[name][1]:.2f}")
+assert off["powers, halved"][1] > 4 * off["magnitudes"][1]  # 0.83 and 0.10
+assert off["powers, halved"][0] < 2 * off["magnitudes"][0]
+
+# %% [markdown] tags=["answer"]
+# A low filter holds one FFT bin, where both spectrograms agree. A high filter holds up to 21: the root of a sum of
+# squares is smaller than the sum, so the high bins come out too soft. No more information is lost than with
+# magnitudes. But the inverse must know which of the two it is given.
+
+# %% [markdown]
 # ## Sources
 #
 # - S. S. Stevens, J. Volkmann, E. B. Newman (1937), [A scale for the measurement of the psychological magnitude

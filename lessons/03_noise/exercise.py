@@ -73,3 +73,14 @@ def test_posterior(posterior):
     q(x_s | x0) q(x_t | x_s) is a constant times q(x_s | x_t, x0), at every x_s.
     """
     raise NotImplementedError
+
+
+EXPERIMENT = """
+| schedule | signal rate at t = T | signal rate at t = 1 | spread of the levels |
+|---|---|---|---|
+| tuned | 0.195 | 0.933 | ? |
+| tuned, shifted | ? | ? | 0.4 |
+
+The formula for the signal rate at t = T: ?
+What does the shift cost at t = 1? ?
+"""

@@ -960,9 +960,43 @@ plt.show()
 # explained as signal, too.) Predict, then give `ddim` an `eta` and an `rng` in the cell with the four
 # schedules.
 #
-# **Experiment.** Shift the tuned schedule until the levels spread by 0.4. Which signal rate must it end with?
-# Write the number, the formula that gives it, and one sentence on what the shift takes away at the other end.
+
+# %% tags=["answer"]
+sure = decided_at(250)
+when = 1 + np.flatnonzero(decibels(schedules["cosine"][1:]) < sure)[0]
+print(f"(1) at t = {when}, where the cosine schedule passes {sure:.1f} dB")
+assert 900 < when < 1000
+model = gaussian_eps_model(0.0, n * s**2, tuned)
+*_, out = ddim(
+    model, np.random.default_rng(2).standard_normal(4000), tuned, np.arange(T + 1), 1.0, np.random.default_rng(3)
+)
+noisy_spread = out.std() / n**0.5
+print(f"(2) no: with the tuned schedule the levels spread by {noisy_spread:.3f}, without eta by {spreads['tuned']:.3f}")
+assert noisy_spread < 0.1
+
+# %% [markdown]
+# ## Experiment
 #
+# Shift the tuned schedule, that is, add a constant to its log-SNR, so that the levels spread by 0.4. Which signal rate
+# does it end with? With which signal rate does it begin then, at $t = 1$? Write the numbers and your conclusion into
+# the form EXPERIMENT at the end of `exercise.py`.
+
+# %% tags=["answer"]
+end = (s**2 / 0.4**2 - 1) / (n * s**2 - 1)  # the formula above, solved for alpha_bar_T
+shift = np.log(end / (1 - end)) - log_snr(tuned[-1])
+moved = np.append(1.0, 1 / (1 + np.exp(-log_snr(tuned[1:]) - shift)))
+*_, out = ddim(
+    gaussian_eps_model(0.0, n * s**2, moved), np.random.default_rng(2).standard_normal(4000), moved, np.arange(T + 1)
+)
+print(f"ends with a signal rate of {end**0.5:.4f}, spread {out.std() / n**0.5:.3f}")
+print(f"begins with a signal rate of {moved[1] ** 0.5:.3f}: {decibels(moved[1]):.0f} dB, not {decibels(tuned[1]):.0f}")
+assert abs(out.std() / n**0.5 - 0.4) < 0.02 and decibels(moved[1]) < -15
+
+# %% [markdown] tags=["answer"]
+# The shifted schedule ends where the level of a clip is lost in the noise, but it begins there, too: at $t = 1$ most
+# of the picture is noise, and the last step must remove all of it at once. The range must be widened, not shifted.
+
+# %% [markdown]
 # ## Sources
 #
 # - J. Ho, A. Jain, P. Abbeel (2020), [Denoising diffusion probabilistic models](https://arxiv.org/abs/2006.11239).

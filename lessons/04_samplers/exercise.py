@@ -84,3 +84,15 @@ def heun(eps_model, x_T, alpha_bar, tau):
                * goes with the mean of both
     """
     raise NotImplementedError
+
+
+EXPERIMENT = """
+| questions | mean error of DDIM | mean error of Heun |
+|---|---|---|
+| 40 | ? | ? |
+| 160 | ? | ? |
+| 640 | ? | ? |
+
+From how many questions on is Heun no better? ?
+What does this mean for a trained network? ?
+"""

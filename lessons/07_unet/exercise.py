@@ -84,3 +84,15 @@ def unet_backward(d_output: np.ndarray, cache: dict, layers: ModuleType) -> tupl
         backward  their gradients:                  push, push, push, push ... pop, pop, pop, pop
     """
     raise NotImplementedError
+
+
+EXPERIMENT = """
+| bridges | mean loss of the last 20 steps |
+|---|---|
+| none | ? |
+| of the plane of 32 frames | ? |
+| of the plane of 64 frames | ? |
+| all | ? |
+
+Which level is worth more, and why? ?
+"""

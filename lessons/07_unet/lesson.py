@@ -1,10 +1,10 @@
 # %% [markdown]
 # # The U-Net
 #
-# The network of this course takes a noisy spectrogram and says what in it is noise. It must see a single pixel
-# sharply and four seconds of music at once. The U-Net does both: down to a coarse picture, up again to the
-# fine one, with bridges between. This lesson takes it apart, counts every parameter, finds out how far a pixel
-# sees, reads the backward pass off the forward pass, and lets it learn one batch of music.
+# The network of this course takes a noisy spectrogram and predicts the noise in it. For this it needs every single
+# pixel and several seconds of context. The U-Net computes on coarse planes for the context, and has bridges that keep
+# the pixels. This lesson takes it apart, counts every parameter, measures how far a pixel sees, derives the backward
+# pass, and trains the network on one batch of music.
 #
 # You need lessons 05 and 06. The lesson runs in about 40 seconds.
 
@@ -53,13 +53,13 @@ music = ((picture - centre) / spread).astype(np.float32)  # (600, 128), each mel
 #
 # $$y = x + F(x), \qquad dx = dy + F'^{\,T} dy.$$
 #
-# The first term is the point. Whatever the layers do to the gradient, $dy$ itself also arrives, untouched. The
-# backward pass has the layers of lesson 05 in reverse, each with the cache that bears its name.
+# Whatever the layers do to the gradient, the first term hands $dy$ itself to $dx$, unchanged. The backward pass has the
+# layers of lesson 05 in reverse, each with the cache of the same name.
 
 
 # %%
 def five_lines(x, params):
-    """The block, without what its backward pass needs to remember."""
+    """The block, without the caches of its backward pass."""
     h, _ = nn.group_norm(x)
     h, _ = nn.conv2d(h, **params["conv1"])
     h, _ = nn.swish(h)
@@ -82,10 +82,10 @@ show_answer(nn.residual_block, nn.residual_block_backward)
 # %% [markdown]
 # Where the number of channels changes, a 1x1 convolution takes the place of "$x\, +$".
 #
-# What is the sum good for? A common demonstration stacks thirty residual blocks beside thirty plain layers
-# and shows that the plain ones' gradient dies. It proves nothing about the sum, because three things differ
-# at once: the sum, the normalisation, and the size of the weights. Change one at a time, and follow a
-# gradient from the last of thirty layers to the first:
+# What does the sum achieve? A common demonstration compares thirty residual blocks with thirty plain layers, and shows
+# that the gradient of the plain ones vanishes. It proves nothing about the sum, because three things differ at once:
+# the sum, the normalisation, and the size of the weights. Here each is changed on its own, and a gradient is followed
+# from the last of thirty layers to the first:
 
 # %%
 DEPTH, WIDTH = 30, 8
@@ -139,16 +139,16 @@ ax.legend(fontsize=8)
 plt.show()
 
 # %% [markdown]
-# So the plain stack dies of its weights, which are too small for swish: with 1.7 times as much it explodes,
-# mildly. Any normalisation keeps the size in bounds, with the sum or without; and the sum without
-# normalisation grows. The size of a gradient is a matter of *initialisation and normalisation*. The sum's own
-# merit can only be seen in training. The section "It learns" trains the same network with and without it.
+# In the plain stack the gradient vanishes because the weights are too small for swish; with weights 1.7 times as large
+# it grows. With normalisation it stays within a factor of 60, with the sum or without. With the sum and no
+# normalisation it grows a hundredfold. So the size of the gradient depends on *initialisation and normalisation*. What
+# the sum is worth can only be seen in training.
 #
 # ## Down and up
 #
 # Three times the plane is halved, by averaging squares of 2 x 2 pixels; three times it is doubled again. On the
-# coarsest plane, 32 x 16, a pixel stands for 8 frames by 8 mel bins, and a 3x3 convolution reaches half a second.
-# What does a round trip cost, if nothing is learnt?
+# coarsest plane, 32 x 16, a pixel covers 8 frames by 8 mel bins, and a 3x3 convolution covers half a second.
+# How much is lost by halving and doubling alone?
 
 # %%
 plane = music[None, :256, :, None]
@@ -171,9 +171,9 @@ axes[1].set_xlabel("time (s)")
 plt.show()
 
 # %% [markdown]
-# Every line is gone. So before each halving the picture is put aside, and on the way up laid beside what comes
-# from below: the **skip connections**. The coarse path says what music this is, the skips say where each line
-# runs. Here is the whole network:
+# Every line is lost. So before each halving the features are stored, and on the way up they are concatenated with the
+# features that come from the coarser plane. These are the **skip connections**, or bridges. The coarse path combines
+# distant parts of the clip, and the skips keep the position of each line. Here is the whole network:
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(6, 5.4))
@@ -214,8 +214,9 @@ plt.show()
 # Down: average pooling after each part. Up: bilinear upsampling before each. A 1x1 convolution makes 32
 # channels of the noisy picture; 32 more hold the noise level's embedding (lesson 06).
 #
-# Every part of the way down and up is two residual blocks, and *each* leaves, or takes, a skip. Its code is that
-# drawing. The layers come as an argument: `nn`, whose text you have read, or faster ones (lesson 13).
+# Every part of the way down and up has two residual blocks. Each block on the way down stores a skip, and each block on
+# the way up takes one. The code follows the drawing. The layers are an argument: `nn`, the ones that you have read, or
+# faster ones (lesson 13).
 
 # %%
 show_source(unet, residual_blocks, up_blocks, join)
@@ -224,8 +225,8 @@ show_source(unet, residual_blocks, up_blocks, join)
 # ## Counting parameters
 #
 # A $k \times k$ convolution from $C$ to $D$ channels has $k^2 C D + D$ parameters. A residual block has two 3x3
-# convolutions and, where the width changes, a 1x1. Only the widths of what is concatenated need care: into a
-# block of the way up go what comes from below, the skip, and, where there is attention, its answer.
+# convolutions and, where the width changes, a 1x1. A block on the way up gets three concatenated inputs: the features
+# from below, the skip and, where there is attention, its output.
 
 
 # %%
@@ -290,8 +291,8 @@ for (attention, depth), (total, trainable) in KERAS.items():
     assert sum(parts.values()) + moving == size(params) + size(statistics) == total
 
 # %% [markdown]
-# All six agree, with Keras' count of the authors' network, too. Where do they sit, and where is the work? A
-# parameter of a convolution is used once for every pixel of its plane:
+# All six agree with the package, and with Keras' count of the authors' network. Where are the parameters, and where is
+# the work? A parameter of a convolution is used once for every pixel of its plane:
 
 # %%
 parts, _ = count_by_hand()
@@ -312,25 +313,25 @@ place = np.arange(len(names))
 for values, shift, label, hatch in ((parts, -0.2, "parameters", ""), (work, 0.2, "multiplications", "//")):
     share = [100 * values[name] / sum(values.values()) for name in names]
     ax.bar(place + shift, share, 0.4, label=label, hatch=hatch)
-ax.set(xticks=place, ylabel="share (%)", title="what the network has, and what it does")
+ax.set(xticks=place, ylabel="share (%)", title="shares of the parameters and of the multiplications")
 ax.set_xticks(place, names)
 ax.legend()
 plt.show()
 
 # %% [markdown]
-# Capacity lives at the bottom and just above it, where planes are small; time is spent at the top. That is the
-# bargain of the U-Net: two million parameters cost as little as three hundred thousand at full resolution.
+# Most parameters are at the bottom and just above it, where planes are small. Most time is spent at the top. This is
+# the advantage of a U-Net: two million parameters cost as much as three hundred thousand at full resolution.
 #
 # ## How far does a pixel see?
 #
-# On paper: a 3x3 convolution reaches one pixel further to each side, of *its* plane, and a pixel of level $l$
-# is $2^l$ wide. Four convolutions a block give $4 \cdot (1 + 2 + 4)$ on the way down, $4 \cdot 8$ at the bottom,
+# A 3x3 convolution reaches one pixel further to each side, of *its* plane, and a pixel of level $l$
+# is $2^l$ wide. Four convolutions in each part give $4 \cdot (1 + 2 + 4)$ on the way down, $4 \cdot 8$ at the bottom,
 # $4 \cdot (4 + 2 + 1)$ on the way up, together 88 pixels to each side, and interpolation adds a few.
 #
-# By experiment: the gradient of *one* output pixel towards the input says which inputs it has used. Put
-# $d\epsilon = 1$ there, 0 elsewhere, and go back. One thing must be set aside. In training, batch
-# normalisation lets every pixel see every other, if faintly, through mean and variance; at sampling time
-# these are constants, and lesson 05's formula without its two mean terms is then right.
+# This can be measured: the gradient of *one* output pixel by the input is not 0 where the output depends on the input.
+# Set $d\epsilon = 1$ at this pixel, 0 elsewhere, and run the backward pass. In training, batch normalisation makes
+# every pixel depend a little on every other, through mean and variance. In sampling these are constants, and lesson
+# 05's formula without its two mean terms is right.
 
 
 # %%
@@ -379,15 +380,15 @@ assert 2 * 88 < reach["no attention"] < 2 * 88 + 50
 assert reach["attention in the lowest up block"] == reach["no attention, in training"] == FRAMES
 
 # %% [markdown]
-# Without attention a pixel sees about four seconds, but most of what it sees is close by: the far parts of a
-# receptive field are reached on few paths, the near ones on many ([Luo et al.
-# 2016](https://arxiv.org/abs/1701.04128)). Attention opens the whole clip.
+# Without attention a pixel depends on about four seconds, but mostly on its neighbourhood: few paths through the
+# network lead to the far parts of the receptive field, and many to the near ones ([Luo et al.
+# 2016](https://arxiv.org/abs/1701.04128)). With attention it depends on the whole clip.
 #
-# ## It begins by saying nothing
+# ## The first loss is 1
 #
 # The last layer's weights start at zero. So a fresh network predicts $\epsilon = 0$ everywhere, and its loss is the
-# mean of $\epsilon^2$: 1, at every noise level. **A loss of 1.0 is the sign of a network that has learnt nothing**;
-# if it is 1.0 after an hour, look for the bug.
+# mean of $\epsilon^2$: 1, at every noise level. **A network with a loss of 1.0 has learnt nothing**; if the loss is
+# still 1.0 after some hundred steps, there is a bug.
 
 # %%
 params, statistics = init_unet(rng, (16, 32, 48), 1, "lowest")
@@ -406,23 +407,23 @@ print(f"parameters with a gradient: {', '.join(moving)}; without: {len(tree.flat
 assert moving == ["output/w", "output/b"]
 
 # %% [markdown]
-# In the first step only the last layer moves, for its zero weights let no gradient through. From the second step on
-# everything does. Why begin like this? A random last layer would add its own noise to the noise, and the first
-# steps would be spent on unlearning it.
+# In the first step only the last layer changes, because its zero weights pass no gradient on. From the second step on
+# all parameters change. A random last layer would add noise of its own to the prediction, and the first steps would
+# only remove it.
 #
-# ## There and back again
+# ## The backward pass
 #
-# The backward pass needs no thought, only discipline. The forward pass keeps a cache for every layer, under
-# the name of the layer's parameters; the backward pass takes them, last layer first. What the forward pass
-# *splits*, the backward pass *adds*: a skip goes two ways, on and across, so its gradient is the sum of two.
-# What the forward pass *joins*, the backward pass *splits*.
+# The forward pass keeps a cache for every layer, under the name of the layer's parameters. The backward pass takes
+# them, the last layer first. Where the forward pass uses an array twice, the backward pass *adds* two gradients: a
+# skip goes on to the next layer and across the bridge. Where the forward pass *concatenates*, the backward pass
+# *splits*.
 #
 # | forward | backward |
 # |---|---|
 # | $h$ is used twice | the two gradients are added |
 # | concatenate $(a, b)$ | cut $dh$ into $(da, db)$ |
 # | average pool, upsample | their transposes |
-# | push a skip | add what came over the bridge |
+# | push a skip | add the skip's gradient |
 # | layer $n$ last | layer $n$ first |
 #
 # Read it beside `unet` above:
@@ -460,33 +461,34 @@ print(f"{len(errors)} gradients; the worst is of {worst}: {errors[worst]:.0e}")
 assert errors[worst] < 1e-6 and len(idle) == 4
 
 # %% [markdown]
-# ## It learns
+# ## It learns one batch
 #
-# The oldest test of a new network: give it *one* batch and see whether it can learn that. Four clips, fresh
-# noise and noise levels in every step, AdamW (lesson 08 explains it). If the loss does not fall here, no
-# amount of data will help.
+# A first test of a new network is whether it can learn *one* batch: four clips, fresh noise and noise levels in every
+# step, AdamW (lesson 08 explains it). If the loss does not fall here, more data will not help.
 
 # %%
 steps = 8 if FAST else 60
 
 
-def join_without(h, skip, params, layers):
-    """`join` with zeros in the place of the skip."""
-    return join(h, 0 * skip, params, layers)
+def bridges_of(frames):
+    """`join` and its backward pass, with zeros in the place of the skips whose planes have none of these sizes."""
 
+    def some(h, skip, params, layers):
+        return join(h, skip * (skip.shape[1] in frames), params, layers)
 
-def join_without_backward(dy, cache, layers):
-    dh, d_skip, grads = join_backward(dy, cache, layers)
-    return dh, 0 * d_skip, grads
+    def some_backward(dy, cache, layers):
+        dh, d_skip, grads = join_backward(dy, cache, layers)
+        return dh, d_skip * (d_skip.shape[1] in frames), grads
+
+    return some, some_backward
 
 
 @backend.threads()
-def learn(params, statistics, bridges=True, seed=0):
-    """Trains on the four clips. Returns the losses; params change."""
+def learn(params, statistics, bridges=(64, 32), seed=0):
+    """Trains on the four clips. Returns the losses; params change. bridges: frames of the planes that have skips."""
     generator = np.random.default_rng(seed)
     moments = {name: np.zeros_like(params.flat) for name in ("m", "v")}
-    ways = (join, join_backward) if bridges else (join_without, join_without_backward)
-    losses = []
+    ways, losses = bridges_of(bridges), []
     with patch(f"{unet.__module__}.join", ways[0]), patch(f"{unet.__module__}.join_backward", ways[1]):
         for step in range(1, steps + 1):
             alpha_bar = continuous_cosine_alpha_bar(generator.random(4), 0.02, 0.95)
@@ -507,21 +509,21 @@ print(f"loss {losses[0]:.2f} -> {last:.2f} (mean of the last 10) after {steps} s
 assert abs(losses[0] - 1) < 0.02 and last < (1 if FAST else 0.4)
 
 # %% [markdown]
-# And what are the bridges for? A fair answer changes nothing else: the same network with the same weights to start
-# from, the same number of parameters, noises and steps, but zeros in the place of each skip.
+# What are the bridges worth? Train the same network, from the same weights, with the same noise and the same number of
+# steps, but with zeros in the place of each skip.
 
 # %%
 cut, cut_statistics = init_unet(np.random.default_rng(1), (16, 32, 48), 1, "none")
 full, full_statistics = init_unet(np.random.default_rng(1), (16, 32, 48), 1, "none")
-with_bridges = learn(tree.pack(full), full_statistics, bridges=True, seed=1)
-without_bridges = learn(tree.pack(cut), cut_statistics, bridges=False, seed=1)
+with_bridges = learn(tree.pack(full), full_statistics, seed=1)
+without_bridges = learn(tree.pack(cut), cut_statistics, bridges=(), seed=1)
 ends = [np.mean(values[-20:]) for values in (with_bridges, without_bridges)]
 print(f"mean loss of the last 20 steps: with bridges {ends[0]:.2f}, without {ends[1]:.2f}")
 assert FAST or (ends[0] < 0.35 and ends[1] > 0.8)  # 0.19 to 0.22 and 0.94 to 0.95 with four seeds
 
 # %% [markdown]
-# Without bridges the network can hardly say anything about the noise: noise is as fine as the picture, and
-# all of it would have to pass through a coarse plane with fewer numbers than the picture has.
+# Without bridges the network predicts almost nothing of the noise. Noise has as many independent values as the picture
+# has pixels, and the coarse plane has fewer numbers than that.
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(6, 2.6))
@@ -529,12 +531,12 @@ ax.plot(np.arange(1, steps + 1), losses, ".-", linewidth=0.8, label="the U-Net")
 ax.plot(np.arange(1, steps + 1), without_bridges, "x:", linewidth=0.8, markersize=4, label="without bridges")
 ax.legend()
 ax.axhline(1, color="#999999", linewidth=0.8)
-ax.set(xlabel="step", ylabel="mean squared error", ylim=(0, 1.1), title="grey: a network that says nothing")
+ax.set(xlabel="step", ylabel="mean squared error", ylim=(0, 1.1), title="grey: the loss of predicting 0")
 plt.show()
 
 # %% [markdown]
-# The curve is jagged because each step draws other noise levels: little noise is harder to find than much.
-# Now look at it work. Half of the variance of this picture is noise; the network's guess of it is taken away:
+# The curve is jagged because each step draws other noise levels, and a small amount of noise is harder to predict than
+# a large one. Now use the network. Half of the variance of this picture is noise; subtract the predicted noise:
 
 # %%
 alpha_bar = 0.5
@@ -561,8 +563,8 @@ for shown, name in ((x_t / alpha_bar**0.5, "The four clips with noise"), (guess,
     sound(0.05 * heard / np.sqrt(np.mean(heard**2)), name)
 
 # %% [markdown]
-# A network that can take away noise at every level can make music from nothing else: lesson 03 says why, lesson 04
-# how, and lesson 08 trains one for long enough.
+# A network that removes noise at every level can generate music from noise alone: lesson 03 derives why, lesson 04
+# shows how, and lesson 08 trains one for long enough.
 #
 # ## Common mistakes
 #
@@ -607,12 +609,38 @@ plt.show()
 
 # %% [markdown]
 # **Predict, then run.** (1) How many parameters has the network with widths 32, 64, 96, 128 and three blocks
-# a part, without attention? Count, then ask `count_by_hand(depth=3, attention="none")`. (2) A frame lasts 20
-# ms. How many seconds does a pixel see with one block a part?
+# in each part, without attention? Count, then ask `count_by_hand(depth=3, attention="none")`. (2) A frame lasts 20
+# ms. How many seconds does a pixel see with one block in each part?
+
+# %% tags=["answer"]
+three, more = (sum(count_by_hand(depth=depth, attention="none")[0].values()) for depth in (3, 4))
+print(f"(1) {three:_}: between two blocks (1_950_497) and four ({more:_})")
+assert 1_950_497 < three < more
+one_block = 2 * (2 * (1 + 2 + 4) * 2 + 2 * 8) + 1
+print(f"(2) two convolutions in each part: {one_block} frames, {0.02 * one_block:.1f} s, and a few by interpolation")
+assert one_block == 89
+
+# %% [markdown]
+# ## Experiment
 #
-# **Experiment.** Put back the bridges of one level only. Which level is worth most? Write the three losses and one
-# sentence of conclusion.
-#
+# The small network has bridges at two levels, with planes of 64 and of 32 frames. Train it with the bridges of one
+# level only, with `learn`. Which level is worth more, and why? Write the losses and your conclusion into the form
+# EXPERIMENT at the end of `exercise.py`.
+
+# %% tags=["answer"]
+one_level = {}
+for frames in (64, 32):
+    start, start_statistics = init_unet(np.random.default_rng(1), (16, 32, 48), 1, "none")
+    one_level[frames] = np.mean(learn(tree.pack(start), start_statistics, bridges=(frames,), seed=1)[-20:])
+    print(f"bridges of the plane of {frames} frames only: mean loss of the last 20 steps {one_level[frames]:.2f}")
+assert FAST or ends[0] - 0.03 < one_level[64] < one_level[32] - 0.2
+
+# %% [markdown] tags=["answer"]
+# The bridges at full resolution are worth nearly everything. Noise is independent from pixel to pixel, so its
+# prediction needs every pixel, and only this plane has them all. The plane of half the height and width has a quarter
+# of the pixels: no network behind it can predict all of the noise.
+
+# %% [markdown]
 # ## How it differs from DDPM's
 #
 # [DDPM](https://arxiv.org/abs/2006.11239)'s U-Net normalises before each of a block's two convolutions and

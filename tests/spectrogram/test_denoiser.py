@@ -11,6 +11,7 @@ from ddim_from_scratch.nn import fast
 from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.runtime.sets import read_about
+from ddim_from_scratch.spectrogram.config import Config
 from ddim_from_scratch.spectrogram.model import understand
 from ddim_from_scratch.training.checkpoint import read_log
 
@@ -58,4 +59,4 @@ def test_a_checkpoint_of_another_size_is_refused_at_once(option, run):
     config[option] = others[option]
     content.pop("checksum")
     with pytest.raises(UserError, match="not of its own configuration"):
-        understand(content | {"config": np.array(json.dumps(config))})
+        understand(Config, content | {"config": np.array(json.dumps(config))})
