@@ -147,7 +147,7 @@ def write_index(folder: Path, lessons: list[Lesson]) -> None:
         f'<header><a href="readme.html">The project</a><a href="{os.path.relpath(ROOT, folder)}">Its files</a></header>'
         f'<main class="index"><h1>Music from noise</h1><p class="lead">{lead}</p>'
         f'<figure class="picture"><img src="{film}" alt="A spectrogram on its way from noise to music"></figure>'
-        f'<figure class="sound"><figcaption>Three clips of a small network, after three minutes of training (make demo)</figcaption>'
+        f'<figure class="sound"><figcaption>Three clips after three minutes of training: make demo</figcaption>'
         f'<audio controls preload="metadata" src="{music}" aria-label="Three generated clips"></audio></figure>'
         f'<ol>{items}</ol><p><a href="sources.html">All sources</a></p></main>'
     )
