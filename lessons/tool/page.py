@@ -136,7 +136,7 @@ def write_index(folder: Path, lessons: list[Lesson]) -> None:
         parts += [difficulty, f"needs {needs}" if needs else ""]
         items += (
             f'<li><a href="{lesson.number}.html"><span>{lesson.number}</span><strong>{prose(lesson.title)}</strong>'
-            f"<p>{prose(lesson.summary)}</p><small>{' · '.join(filter(None, parts))}</small></a></li>"
+            f"<p>{without_links(prose(lesson.summary))}</p><small>{' · '.join(filter(None, parts))}</small></a></li>"
         )
     lead = (
         "How a machine learns to make music: a diffusion system in NumPy, taken apart and put together again. "
@@ -147,7 +147,7 @@ def write_index(folder: Path, lessons: list[Lesson]) -> None:
         f'<header><a href="readme.html">The project</a><a href="{os.path.relpath(ROOT, folder)}">Its files</a></header>'
         f'<main class="index"><h1>Music from noise</h1><p class="lead">{lead}</p>'
         f'<figure class="picture"><img src="{film}" alt="A spectrogram on its way from noise to music"></figure>'
-        f'<figure class="sound"><figcaption>Three clips that the network of lesson 08 can generate</figcaption>'
+        f'<figure class="sound"><figcaption>Three clips after three minutes of training: make demo</figcaption>'
         f'<audio controls preload="metadata" src="{music}" aria-label="Three generated clips"></audio></figure>'
         f'<ol>{items}</ol><p><a href="sources.html">All sources</a></p></main>'
     )
@@ -241,6 +241,11 @@ def prose_html(markdown: MarkdownIt, text: str, headings: list[tuple[str, str]],
     except UserError as error:
         raise UserError(f"{place}: {error}") from None
     return result.replace("<table>", '<div class="table"><table>').replace("</table>", "</table></div>")
+
+
+def without_links(text: str) -> str:
+    """HTML to stand within a link, which cannot hold another."""
+    return re.sub("</?a[^>]*>", "", text)
 
 
 def prose(text: str) -> str:
