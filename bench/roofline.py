@@ -11,6 +11,7 @@ once; what a layer moves beyond them is its loss. Normalisation and swish are pa
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -22,11 +23,11 @@ from unittest.mock import patch
 import numpy as np
 
 from bench.worker import SIZE
+from ddim_from_scratch.networks import unet as network
 from ddim_from_scratch.nn.fast import processor
 from ddim_from_scratch.nn.fast.processor import block
 from ddim_from_scratch.runtime.backend import available_cores, parallel, threads
 from ddim_from_scratch.runtime.cli import Parser, run_command
-from ddim_from_scratch.spectrogram import unet as network
 
 PAIRS = ("conv2d", "multi_head_attention", "average_pool", "upsample")
 OF_NETWORK = [*PAIRS, *(f"{name}_backward" for name in PAIRS), "concatenate", "split", "add"]
@@ -76,8 +77,8 @@ def arithmetic(name: str, arguments: tuple, keywords: dict) -> float:
         n, positions, inner = x.shape[0], x[0, ..., 0].size, network.HEADS * network.HEAD_DIM
         return 4 * n * positions * memory[0, ..., 0].size * inner  # q k^T and p v
     if name == "multi_head_attention_backward":
-        q, k, *_ = arguments[1]["attention"]
-        return 10 * q.size * k.shape[1]  # q k^T, do v^T, and the three gradients
+        of_x, of_memory = arguments[1]["shapes"]
+        return 10 * math.prod(of_x) * math.prod(of_memory[1:-1])  # q k^T, do v^T, and the three gradients
     return 0
 
 

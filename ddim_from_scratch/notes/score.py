@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..audio.midi import DRUMS, Notes, read_midi, write_midi
-from ..runtime.errors import UserError, printable
+from ..audio.midi import DRUMS, MIDI_SECONDS, Notes, read_midi, write_midi
+from ..runtime.errors import UserError, printable, why
 from ..runtime.files import conforms, read_json
 
 __all__ = ["DRUMS", "Notes", "read_notes", "write_midi"]
@@ -28,19 +28,17 @@ def _read_jams(path: str | Path) -> Notes:
     try:
         content = read_json(path)
         if not conforms(content, {"annotations": [{"namespace": str}]}):
-            raise ValueError("it has no annotations")
+            raise UserError("it has no annotations")
         strings = [one.get("data") for one in content["annotations"] if one["namespace"] == "note_midi"]
         if not conforms(strings, [[{"time": float, "duration": float, "value": float}]]):
-            raise ValueError("a note lacks its time, duration or value")
+            raise UserError("a note lacks its time, duration or value")
     except ValueError as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{name} is not a JAMS file ({printable(error)[:100]}): copy it again") from None
+        raise UserError(f"{name} is not a JAMS file ({why(error)}): copy it again") from None
     notes = [
         (note["time"], note["time"] + note["duration"], round(note["value"]), GUITAR_VELOCITY, GUITAR)
         for string in strings
         for note in string
-        if note["duration"] > 0 and 0 <= note["value"] < 127.5
+        if 0 <= note["time"] < MIDI_SECONDS and 0 < note["duration"] < MIDI_SECONDS and 0 <= note["value"] < 127.5
     ]
     if not notes:
         raise UserError(f"{name} holds no notes: leave it out")

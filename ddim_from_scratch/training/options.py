@@ -11,12 +11,15 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..diffusion import PREDICTIONS, SCHEDULES, Schedule
 from ..runtime.cli import flag
 from ..runtime.errors import UserError, printable, why
 from ..runtime.files import read_json
+
+if TYPE_CHECKING:
+    from typing import Self  # which Python 3.10 does not have
 
 LARGEST, MOST, LONGEST = 1e9, 2**63 - 1, 4096  # any option's float, whole number, characters
 COUNT = 10**9  # most of whatever is counted

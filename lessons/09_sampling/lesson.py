@@ -195,8 +195,10 @@ for step in stages:
     parts = form_and_detail(guesses[step][0, ..., 0])
     kept[step] = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(parts, finished, strict=True)]
     print(f"{times[step]:4}{kept[step][0]:26.2f}{kept[step][1]:16.2f}")
-form, detail = kept[stages[0]]
-assert FAST or (form > detail + 0.05 and parts[1].std() > 1.1 * form_and_detail(guesses[0][0, ..., 0])[1].std())
+assert FAST or (
+    kept[stages[0]][0] > kept[stages[0]][1] + 0.05
+    and parts[1].std() > 1.1 * form_and_detail(guesses[0][0, ..., 0])[1].std()
+)
 
 for i, x in enumerate(to_sound(music[1:3]), start=2):
     sound(x, f"Clip {i}")
@@ -358,13 +360,17 @@ plt.show()
 for steps in pictured:
     sound(griffin_lim(log_mels(drawn["ddim", steps])[0]), f"ddim, {steps} steps")
 sound(griffin_lim(log_mels(exact)[0]), "The exact solution")
-contrast = [log_mels(drawn["ddim", steps]).std() for steps in pictured]
-print("standard deviation of the log-mels: " + ", ".join(f"{value:.2f}" for value in contrast))
-assert FAST or contrast[0] < 0.97 * contrast[-1]
+print("steps   correlation of the form   of the detail   (with the exact solution)")
+near = {}
+for steps in pictured:
+    pairs = zip(form_and_detail(drawn["ddim", steps][0, ..., 0]), form_and_detail(exact[0, ..., 0]), strict=True)
+    near[steps] = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in pairs]
+    print(f"{steps:5}{near[steps][0]:26.3f}{near[steps][1]:16.3f}")
+assert FAST or (near[3][0] > near[3][1] and near[3][1] < near[40][1] - 0.02 and near[3][0] > 0.9)
 
 # %% [markdown]
-# All of them have the same notes. With few steps the picture is smoother and paler, because each step averages over
-# many possible clips; with more steps, attacks and overtones stand out.
+# All of them have the same notes. With few steps the form of the picture is nearly right; its details, such as attacks
+# and overtones, differ more.
 #
 # ## Fresh noise: eta
 #

@@ -9,6 +9,7 @@
 # will differ. The text holds for all machines.
 
 # %%
+import functools
 import time
 from collections import Counter
 from types import SimpleNamespace
@@ -525,8 +526,9 @@ gain, share = {}, {}
 for channels in (4, 8, 16, 32, 64, 128):
     inputs = np.random.default_rng(0).standard_normal((1, 64, 64, channels), dtype=np.float32)
     filters, none = np.ones((3, 3, channels, channels), np.float32), np.zeros(channels, np.float32)
+    ways = [functools.partial(way, inputs, filters, none) for way in (taps.conv2d, winograd.conv2d)]
     with threads():
-        pair = best_seconds(lambda: taps.conv2d(inputs, filters, none), lambda: winograd.conv2d(inputs, filters, none))  # noqa: B023
+        pair = best_seconds(*ways)
     gain[channels] = pair[0] / pair[1]
     # For four rows of a channel: B^T has 6 x 6 entries, A^T 4 x 6; the products have 18 C for each of C channels.
     share[channels] = (36 + 24) / (18 * channels)

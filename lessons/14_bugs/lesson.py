@@ -590,7 +590,7 @@ for n in (50, 200, 1000, 4000):
 assert alarms[50] > 0.4 and alarms[200] > 0.2 and alarms[1000] < 0.1 and alarms[4000] <= 0.01
 
 # %% [markdown] tags=["answer"]
-# With 50 points the right sampler fails more than half of the time, with 1000 about once in 25 runs, with 4000
+# With 50 points the right sampler fails more than half of the time, with 1000 a few times in a hundred runs, with 4000
 # hardly ever: there the tolerance is four standard deviations. A fixed seed makes the outcome repeatable, but it does
 # not help if the tolerance is too narrow: then a right change of the code, which draws other numbers, fails. Choose $n$
 # so that the tolerance is at least four standard deviations: $n \ge 16 \cdot 0.21 / 0.03^2 \approx 3700$.

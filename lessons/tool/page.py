@@ -124,7 +124,7 @@ def facts() -> dict[str, tuple[str, str, str]]:
 
 def write_index(folder: Path, lessons: list[Lesson]) -> None:
     """Writes FOLDER/index.html: a film, a sound, and the lessons in order with what they need. FOLDER/readme.html is
-    the repository's README.
+    the repository's README, FOLDER/sources.html lists what the lessons cite.
 
     How long a lesson runs is what its page says, which its last run has measured.
     """
@@ -136,7 +136,7 @@ def write_index(folder: Path, lessons: list[Lesson]) -> None:
         parts += [difficulty, f"needs {needs}" if needs else ""]
         items += (
             f'<li><a href="{lesson.number}.html"><span>{lesson.number}</span><strong>{prose(lesson.title)}</strong>'
-            f"<p>{prose(lesson.summary)}</p><small>{' · '.join(filter(None, parts))}</small></a></li>"
+            f"<p>{without_links(prose(lesson.summary))}</p><small>{' · '.join(filter(None, parts))}</small></a></li>"
         )
     lead = (
         "How a machine learns to make music: a diffusion system in NumPy, taken apart and put together again. "
@@ -147,12 +147,28 @@ def write_index(folder: Path, lessons: list[Lesson]) -> None:
         f'<header><a href="readme.html">The project</a><a href="{os.path.relpath(ROOT, folder)}">Its files</a></header>'
         f'<main class="index"><h1>Music from noise</h1><p class="lead">{lead}</p>'
         f'<figure class="picture"><img src="{film}" alt="A spectrogram on its way from noise to music"></figure>'
-        f'<figure class="sound"><figcaption>Three clips that the network of lesson 08 can generate</figcaption>'
+        f'<figure class="sound"><figcaption>Three clips after three minutes of training: make demo</figcaption>'
         f'<audio controls preload="metadata" src="{music}" aria-label="Three generated clips"></audio></figure>'
-        f"<ol>{items}</ol></main>"
+        f'<ol>{items}</ol><p><a href="sources.html">All sources</a></p></main>'
     )
     write(folder / "index.html", "Music from noise", body)
+    write(folder / "sources.html", "Sources", sources(lessons))
     write(folder / "readme.html", "ddim_from_scratch", readme(folder))
+
+
+def sources(lessons: list[Lesson]) -> str:
+    """The works that the lessons list at their ends as HTML, each once, with the numbers of the lessons."""
+    found: dict[str, tuple[str, list[str]]] = {}
+    for lesson in lessons:
+        section = lesson.cells[-1].text.partition("## Sources")[2]
+        for entry in re.findall(r"^- (.*?)(?=^- |\Z)", section, re.MULTILINE | re.DOTALL):
+            work = re.match(r".*?\]\((\S+)\)", " ".join(entry.split()))
+            if work:
+                found.setdefault(work[1], (work[0], []))[1].append(lesson.number)
+    entries = sorted(f"- {work} ({', '.join(numbers)})" for work, numbers in found.values())
+    text = "# Sources\n\nIn parentheses: the lessons that use them.\n\n" + "\n".join(entries)
+    listed = markdown_renderer().render(text)
+    return f'<header><a href="index.html">Music from noise</a></header><main>{listed}</main>'
 
 
 def readme(folder: Path) -> str:
@@ -225,6 +241,11 @@ def prose_html(markdown: MarkdownIt, text: str, headings: list[tuple[str, str]],
     except UserError as error:
         raise UserError(f"{place}: {error}") from None
     return result.replace("<table>", '<div class="table"><table>').replace("</table>", "</table></div>")
+
+
+def without_links(text: str) -> str:
+    """HTML to stand within a link, which cannot hold another."""
+    return re.sub("</?a[^>]*>", "", text)
 
 
 def prose(text: str) -> str:

@@ -23,7 +23,7 @@ class Site:
         return subprocess.run(command, cwd=ROOT, env=os.environ | {"LESSONS_FAST": "1"}, capture_output=True, text=True)
 
     def page(self, name: str) -> Path:
-        """The page of lesson `name`, "01" .., or "index" or "readme", which every lesson writes."""
+        """The page of lesson `name`, "01" .., or "index", "readme" or "sources", which every lesson writes."""
         self.run(name if name.isdecimal() else find()[0].name[:2])
         return self.folder / f"{name}.html"
 

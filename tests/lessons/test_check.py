@@ -2,6 +2,7 @@
 
 import csv
 import importlib
+import itertools
 import json
 import os
 import textwrap
@@ -12,7 +13,7 @@ import pytest
 from lessons.tool.check import check, compare, exercises, judge_apart, recognise, tasks
 from lessons.tool.form import form_report, read_form
 from lessons.tool.grade import grade, student_copy
-from lessons.tool.percent import ROOT, find
+from lessons.tool.percent import ROOT, find, load
 
 SOUND = find("01")[0]
 LESSONS = pytest.mark.parametrize("folder", find(), ids=lambda folder: folder.name)
@@ -315,6 +316,14 @@ def test_student_copy_has_no_solutions_and_can_be_worked_in(tmp_path):
     for folder in (ROOT / "copy", tmp_path / "copy"):
         with pytest.raises(ValueError, match="name a new folder"):
             student_copy(folder)
+
+
+def test_every_experiment_has_an_answer_and_a_form():
+    for folder in find():
+        cells = load(folder).cells
+        for cell, after in itertools.pairwise(cells):
+            if "## Experiment" in cell.text:
+                assert after.answer and "blanks" in form_report(folder / "exercise.py"), folder.name
 
 
 def test_every_lesson_has_its_four_files():

@@ -5,7 +5,7 @@ from browser import Browser
 
 from lessons.tool.percent import find, load
 
-PAGES = ["index", "readme", *(folder.name[:2] for folder in find())]
+PAGES = ["index", "readme", "sources", *(folder.name[:2] for folder in find())]
 LOADED = """Promise.all([...document.querySelectorAll('audio')].map(a => a.readyState ? a.duration :
     new Promise(done => { a.onloadedmetadata = () => done(a.duration); a.onerror = () => done(-1); a.load(); })))"""
 

@@ -19,14 +19,23 @@ def write_jams(path, *strings):
 
 
 def test_the_strings_of_a_guitar_become_one_score(tmp_path):
-    notes = read_notes(write_jams(tmp_path / "a.jams", [(0.5, 1.0, 45.2)], [(0.25, 0.5, 59.9), (2, 0.0, 61)]))
+    notes = read_notes(
+        write_jams(tmp_path / "a.jams", [(0.5, 1.0, 45.2)], [(0.25, 0.5, 59.9), (2, 0.0, 61), (1e9, 1, 61)])
+    )
     assert [one.tolist() for one in notes] == [[0.25, 0.5], [0.75, 1.5], [60, 45], [80, 80], [GUITAR, GUITAR]]
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"annotations": [{"namespace": "note_midi", "data": [{"time": "x"}]}]}'])
-def test_what_is_no_jams_file_is_explained(text, tmp_path):
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "it is not JSON"),
+        ("[]", "it has no annotations"),
+        ('{"annotations": [{"namespace": "note_midi", "data": [{"time": "x"}]}]}', "a note lacks its time"),
+    ],
+)
+def test_what_is_no_jams_file_is_explained(text, reason, tmp_path):
     (tmp_path / "a.jams").write_text(text)
-    with pytest.raises(UserError, match=r"a\.jams is not a JAMS file"):
+    with pytest.raises(UserError, match=rf"a\.jams is not a JAMS file \({reason}"):
         read_notes(tmp_path / "a.jams")
 
 

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ import pytest
 from helpers import digest
 
 from ddim_from_scratch import sample, train
+from ddim_from_scratch.audio import griffin_lim, inverter
+from ddim_from_scratch.diffusion import Sampling
 from ddim_from_scratch.fad import load_embedding
 from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.cli import run_command
@@ -143,6 +146,9 @@ def die_at(moment, argv):
 
 
 def measured_by_mel(argv):
+    """Trains with a short measurement after each epoch. In a process of its own, which its changes end with."""
+    system.PROBE_CLIPS, system.PROBE = 2, Sampling("dpm++2m", steps=1)
+    inverter.griffin_lim = partial(griffin_lim, iterations=2)
     system.load_embedding = lambda device: load_embedding("mel", device=device)
     train.main([*argv, "--fad-every", "1"])
 
