@@ -240,6 +240,7 @@ def test_steps_measures_each_point_once_and_says_what_holds(run, tmp_path, monke
     command = f"steps --run {run} --clips 3 --seconds 1.28 --embedding mel --inverter griffin-lim --evaluations".split()
     with pytest.raises(KeyboardInterrupt):
         experiments.main([*command, "3", "8"])
+    assert re.search(r"drawing 9 points of 3 clips will take about \d+ (seconds|minutes)", capsys.readouterr().err)
     assert drawn == [("ddim", 30), ("ddim", 3), ("ddpm", 3)]
     drawn.clear()
     experiments.main([*command, "3"])
@@ -256,7 +257,7 @@ def test_steps_measures_each_point_once_and_says_what_holds(run, tmp_path, monke
     assert (run / "steps.png").read_bytes().startswith(b"\x89PNG")
     monkeypatch.setattr(Composer, "draw", make)
     before = digest(run / "steps.json")
-    with pytest.raises(UserError, match="made with spacing log-snr, not uniform"):
+    with pytest.raises(UserError, match=r"made with spacing log-snr, not uniform.*move it elsewhere"):
         experiments.main([*command, "2", "--spacing", "uniform"])
     assert digest(run / "steps.json") == before
     with pytest.raises(UserError, match="--evaluations has 1001"):
@@ -285,8 +286,8 @@ def test_compare_measures_all_five_sets(run, tmp_path, capsys):
     assert (run / "comparison.png").exists()
 
 
-def test_compare_with_tracks_that_were_held_out(recordings, tmp_path, monkeypatch):
-    train.main([*f"--data {recordings} --run {tmp_path} --epochs 1 --hold-out 0.34".split(), *TINY])
+def test_compare_with_tracks_that_were_held_out(recordings, tmp_path, monkeypatch, capsys):
+    train.main([*f"--data {recordings} --run {tmp_path} --epochs 1 --hold-out 0.34 --prediction v".split(), *TINY])
     sample.main(f"--run {tmp_path} --num 3 --steps 2 --seconds 1".split())
     load, loaded = compare.load_windows, []
     monkeypatch.setattr(compare, "load_windows", lambda *a, **k: loaded.append(load(*a, **k)) or loaded[-1])
@@ -295,6 +296,8 @@ def test_compare_with_tracks_that_were_held_out(recordings, tmp_path, monkeypatc
     assert len(trained.paths) == 2 and len(held.paths) == 1 and not {*trained.paths} & {*held.paths}
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["clips_per_set"] == 2  # of 1 s, in what windows cover of the one track
+    assert metrics["loss_of_zero"] == pytest.approx(0.39, abs=0.01)
+    assert f"learnt nothing has {metrics['loss_of_zero']:.2f}" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"--hold-out is 0\.0"):
         train.main(f"--run {tmp_path} --resume --epochs 2 --hold-out 0".split())
 
@@ -350,7 +353,7 @@ def test_fad_every_logs_and_keeps_the_best(recordings, tmp_path, monkeypatch):
     options = f"--data {recordings} --epochs 2 --learning-rate 1e-2".split()
     train.main([*options, "--run", str(plain), *TINY])
     monkeypatch.setattr(system, "load_embedding", lambda device: load_embedding("mel", device=device))
-    scores = iter([5.0, 3.0, 4.0])
+    scores = iter([5.0, 3.0, 4.0, 1.0])
     monkeypatch.setattr(system, "distance", lambda *sets: next(scores))
     train.main([*options, "--run", str(measured), "--fad-every", "1", *TINY])
     train.main(f"--run {measured} --resume --epochs 3".split())
@@ -360,8 +363,10 @@ def test_fad_every_logs_and_keeps_the_best(recordings, tmp_path, monkeypatch):
     for name in a:  # the second epoch's; measuring changes nothing
         np.testing.assert_array_equal(a[name], b[name])
     sample.main(f"--run {measured} --best --num 1 --steps 2".split())
-    with pytest.raises(UserError, match=r"best\.npz does not exist"):
+    with pytest.raises(UserError, match=r"best\.npz does not exist: .* --resume --fad-every N"):
         sample.main(f"--run {plain} --best".split())
+    train.main(f"--run {plain} --resume --fad-every 1 --epochs 3".split())  # as the error advises
+    sample.main(f"--run {plain} --best --num 1 --steps 2".split())
 
 
 def test_a_resumed_run_equals_one_that_never_stopped(recordings, run, tmp_path):

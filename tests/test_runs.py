@@ -20,7 +20,6 @@ from ddim_from_scratch import sample, train
 from ddim_from_scratch.audio import load_audio
 from ddim_from_scratch.diffusion import Sampling
 from ddim_from_scratch.experiments import __main__ as experiments
-from ddim_from_scratch.experiments import compare
 from ddim_from_scratch.runtime.cli import run_command
 from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.runtime.sets import new_set, read_about, sets_in
@@ -122,8 +121,7 @@ def test_compare_takes_the_newest_set_that_fits_and_says_which(run, capsys, monk
     assert json.loads((run / "metrics.json").read_text())["samples"] == str(run / "samples-4")
 
 
-@pytest.mark.parametrize("seconds", [1.02, 1.26])
-def test_compare_accepts_clips_of_any_length(seconds, run):
+def test_compare_accepts_clips_of_any_length(run, seconds=1.02):
     sample.main(f"--run {run} {FAST} --seconds {seconds}".split())
     assert len(load_audio(run / "samples/sample_000.wav")) == round(seconds * 50) * 320
     experiments.main(f"compare --run {run} --embedding mel --inverter griffin-lim".split())
@@ -167,18 +165,6 @@ def test_resuming_after_recordings_changed_but_not_their_number_is_refused(tmp_p
         train.main(f"--run {run} --resume --epochs 2".split())
     shutil.copy(tmp_path / "kept.wav", data / "a.wav")  # as the error advises
     train.main(f"--run {run} --resume --epochs 2".split())
-
-
-def test_steps_refuses_to_replace_other_results(run, capsys):
-    command = f"steps --run {run} --clips 2 --embedding mel --inverter griffin-lim --evaluations 2".split()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ddim_from_scratch.experiments.steps.REFERENCE", ("ddim", 3))
-        experiments.main(command)
-        assert re.search(r"drawing \d points of 2 clips will take about \d+ seconds", capsys.readouterr().err)
-        before = digest(run / "steps.json")
-        with pytest.raises(UserError, match=r"made with spacing log-snr, not uniform.*move it elsewhere"):
-            experiments.main([*command, "--spacing", "uniform"])
-    assert digest(run / "steps.json") == before
 
 
 @pytest.fixture
@@ -293,27 +279,6 @@ def test_a_user_without_a_home_has_a_cache_of_the_process(monkeypatch):
     folder = files.cache_folder()
     assert folder == files.cache_folder() and folder.parents[1].is_dir()
     files.home.cache_clear()
-
-
-def test_best_without_one_says_how_to_get_it(run, monkeypatch):
-    from ddim_from_scratch.fad import load_embedding
-    from ddim_from_scratch.spectrogram import system
-
-    with pytest.raises(UserError, match="--resume --fad-every N"):
-        sample.main(f"--run {run} --best {FAST}".split())
-    monkeypatch.setattr(system, "load_embedding", lambda device: load_embedding("mel", device=device))
-    train.main(f"--run {run} --resume --fad-every 1 --epochs 2".split())
-    sample.main(f"--run {run} --best {FAST}".split())
-
-
-def test_the_loss_of_having_learnt_nothing_is_the_predictions_own(recordings, tmp_path):
-    run = tmp_path / "run"
-    train.main(f"--data {recordings} --run {run} --epochs 1 --prediction v {TINY}".split())
-    sample.main(f"--run {run} {FAST} --seconds 1.02".split())
-    experiments.main(f"compare --run {run} --embedding mel --inverter griffin-lim".split())
-    metrics = json.loads((run / "metrics.json").read_text())
-    assert metrics["loss_of_zero"] == pytest.approx(0.39, abs=0.01)
-    assert f"learnt nothing has {metrics['loss_of_zero']:.2f}" in compare.summary(metrics)
 
 
 def test_an_unwritable_folder_is_named_before_anything_is_drawn(run, tmp_path, monkeypatch):

@@ -118,7 +118,7 @@ def models():
 
 
 def asked_for_nothing(guided):
-    """How often the model without the condition is asked at weight 1."""
+    """How often the model without the condition is asked at weight 1, and the answer."""
     asked = []
     told, untold = models()
 
@@ -126,8 +126,8 @@ def asked_for_nothing(guided):
         asked.append(t)
         return untold(x, t)
 
-    guided(told, counting, 1)(POINTS, 300)
-    return len(asked)
+    answer = guided(told, counting, 1)(POINTS, 300)
+    return np.array([len(asked), *answer])
 
 
 def mix(of):
@@ -266,7 +266,7 @@ EXERCISES = [
         examples={
             "guided(told, untold, 2)(x, 300)": lambda guided: guided(*models(), 2)(POINTS, 300),
             "... with weight 0.5": lambda guided: guided(*models(), 0.5)(POINTS, 300),
-            "how often untold is asked at weight 1": asked_for_nothing,
+            "how often untold is asked at weight 1, and the answer": asked_for_nothing,
         },
         mistakes={
             "the sign is wrong: go from untold towards told": mix(lambda told, untold, w: untold - w * (told - untold)),
@@ -274,8 +274,10 @@ EXERCISES = [
             "this is the paper's w, which is weight - 1: start at untold, not at told": mix(
                 lambda told, untold, w: told + w * (told - untold)
             ),
-            "the weight is not used": mix(lambda told, untold, w: told),
-            "this is told, scaled: only its difference from untold is": mix(lambda told, untold, w: w * told),
+            "the weight is not used": lambda told, untold, weight: told,
+            "this is told, scaled: only its difference from untold is": (
+                lambda told, untold, weight: lambda x, t: weight * told(x, t)
+            ),
             "untold is missing: add the scaled difference to it": mix(lambda told, untold, w: w * (told - untold)),
             "this is the mean of the two, whatever the weight": mix(lambda told, untold, w: (told + untold) / 2),
             "at weight 1 untold is asked for nothing: return told": mix(

@@ -48,15 +48,15 @@ from lessons import FAST, show_answer, show_source, sound
 
 # %%
 LOW, PITCHES, FRAMES, RATE = 60, 12, 32, 50
-SECONDS = FRAMES / RATE  # of a segment
+SECONDS, BEAT = FRAMES / RATE, 4 / RATE  # of a segment, and of a beat
 
 
 def piece(rng, segments):
     """Notes, one after the other, for so many segments; and how bright they sound."""
-    rows, now = [], rng.uniform(0, 0.3)
+    rows, now = [], 0.0
     while now < segments * SECONDS:
-        lasts = rng.uniform(0.2, 0.6)
-        rows.append((now, now + lasts * rng.uniform(0.6, 0.95), LOW + int(rng.integers(PITCHES)), 80, 0))
+        lasts = BEAT * rng.integers(2, 6)
+        rows.append((now, now + lasts - BEAT * rng.integers(2), LOW + int(rng.integers(PITCHES)), 80, 0))
         now += lasts
     return Notes.of(rows), rng.uniform(0.2, 1)
 
@@ -187,7 +187,7 @@ def hidden(condition):
 # are hidden. So **one** network learns $p(x)$ and $p(x \mid c)$, and any segment can be the first of a piece.
 
 # %%
-STEPS, BATCH, WIDTH, DROPPED = (20 if FAST else 1000), 16, 32, 0.1
+STEPS, BATCH, WIDTH, DROPPED = (20 if FAST else 700), 16, 32, 0.1
 rng = np.random.default_rng(0)
 params = tree.pack(init_transformer(rng, WIDTH, 2, VOCABULARY, context=True, mels=2 * PITCHES))
 average, moments = tree.pack(params), {name: np.zeros_like(params.flat) for name in ("m", "v")}

@@ -24,6 +24,7 @@ TINY = (
     "--system notes --window-seconds 0.64 --window-hop-seconds 0.32 --frame-width 16 --frame-blocks 2 --widths 4 4 "
     "--batch-size 2 --learning-rate-schedule constant"
 )
+NETWORKS = {"frames": "frames", "unet": "unet", "transformer": "transformer --notes-as tokens"}
 FAST = "--steps 2 --inverter griffin-lim"
 SONG = Notes.of([(0.3 * i, 0.3 * i + 0.25, 57 + i, 100, (0, 24)[i % 2]) for i in range(9)])
 
@@ -46,7 +47,7 @@ def data(tmp_path_factory):
 def run(data, tmp_path_factory, request):
     """A run of two epochs."""
     folder = tmp_path_factory.mktemp("runs") / request.param
-    train.main(f"--data {data} --run {folder} --epochs 2 --network {request.param} {TINY}".split())
+    train.main(f"--data {data} --run {folder} --epochs 2 --network {NETWORKS[request.param]} {TINY}".split())
     return folder
 
 
@@ -58,7 +59,7 @@ def song(tmp_path):
 
 def test_a_resumed_band_equals_one_that_never_stopped(data, run, tmp_path):
     whole, resumed = tmp_path / "whole", shutil.copytree(run, tmp_path / "resumed")
-    train.main(f"--data {data} --run {whole} --epochs 3 --network {run.name} {TINY}".split())
+    train.main(f"--data {data} --run {whole} --epochs 3 --network {NETWORKS[run.name]} {TINY}".split())
     train.main(f"--run {resumed} --resume --epochs 3".split())
     a, b = (tree.flatten(tree.load(folder / "checkpoint.npz")) for folder in (whole, resumed))
     assert a.keys() == b.keys()
@@ -70,7 +71,7 @@ def test_a_resumed_band_equals_one_that_never_stopped(data, run, tmp_path):
 def test_plain_comes_to_the_same(data, run, tmp_path, monkeypatch):
     monkeypatch.setattr(fast, "_plain", False)  # restored afterwards
     monkeypatch.setattr(processor, "residual_block", None)
-    train.main(f"--data {data} --run {tmp_path} --epochs 2 --network {run.name} --plain {TINY}".split())
+    train.main(f"--data {data} --run {tmp_path} --epochs 2 --network {NETWORKS[run.name]} --plain {TINY}".split())
     losses, plain = (np.array(read_log(folder / "log.csv"))[:, 2:4] for folder in (run, tmp_path))
     np.testing.assert_allclose(plain, losses, rtol=1e-3)
 
@@ -113,11 +114,11 @@ def test_both_conditions_are_dropped_together_now_and_then(run):
     assert isinstance(system, Training)
     rng, windows = np.random.default_rng(0), system.windows
     draws = [system.conditions(windows, rng) for _ in range(60)]
-    told = np.concatenate([roll[:, 0, -1] for _, roll in draws])
-    assert set(told.tolist()) == {0.0, 1.0} and abs(np.mean(told == 0) - 0.1) < 4 * 0.3 / len(told) ** 0.5
-    for context, roll in draws:
-        gone = roll[:, 0, -1] == 0
-        assert not context[gone].any() and not roll[gone].any()
+    gone = [~notes.reshape(len(notes), -1).any(axis=1) for _, notes in draws]  # of a roll or tokens, nothing but 0
+    share = np.concatenate(gone).mean()
+    assert share > 0 and abs(share - 0.1) < 4 * 0.3 / (60 * len(windows)) ** 0.5
+    assert not any(context[of_none].any() for (context, _), of_none in zip(draws, gone, strict=True))
+    assert any(context.any() for context, _ in draws)
 
 
 @pytest.mark.parametrize(
@@ -149,3 +150,16 @@ def test_a_bad_training_option_is_named(options, named, data, tmp_path):
 def test_recordings_without_notes_are_named(recordings, tmp_path):
     with pytest.raises(UserError, match="no recording with its notes"):
         train.main(f"--data {recordings} --run {tmp_path / 'run'} {TINY}".split())
+
+
+def test_pairs_that_do_not_match_are_left_out(data, tmp_path, capsys):
+    """Of four recordings two are used: of the others one has notes of another length, one a file that is cut."""
+    folder = shutil.copytree(data, tmp_path / "data")
+    for name, seconds in (("long", 20), ("cut", 3)):
+        write_wav(folder / f"{name}.wav", np.random.default_rng(seconds).uniform(-0.1, 0.1, 4 * SR), SR)
+        write_midi(folder / f"{name}.mid", Notes.of([(t, t + 1, 60, 80, 0) for t in range(seconds)]))
+    (folder / "cut.mid").write_bytes((folder / "cut.mid").read_bytes()[:-9])
+    train.main(f"--data {folder} --run {tmp_path / 'run'} --epochs 1 {TINY}".split())
+    said = capsys.readouterr().err
+    assert "long.wav lasts 4.0 s, but its notes 20.0 s" in said and "cut.mid cannot be read as MIDI" in said
+    assert "2 recordings used" in said and "unusable: 2 (cut.wav, long.wav)" in said
