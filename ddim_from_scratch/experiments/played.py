@@ -7,8 +7,8 @@ import numpy as np
 from ..audio.contract import FRAMES_PER_SECOND
 from ..notes.config import Config
 from ..notes.judge import load_judge, mean_f1
-from ..notes.pairs import pairs
-from ..notes.score import Notes, read_notes
+from ..notes.pairs import read_beside
+from ..notes.score import Notes
 from ..runtime.errors import UserError, say_once
 from ..spectrogram.data import Windows
 
@@ -25,8 +25,7 @@ JUDGED = {
 
 def notes_of(config: Config, windows: Windows, indices: np.ndarray) -> tuple[Notes, ...]:
     """The notes in each of these windows, of the network's programs, times in seconds from the window's start."""
-    places = {pair.audio: pair.notes for pair in pairs(config.data)}
-    scores = {track: read_notes(places[windows.paths[track]]) for track in np.unique(windows.starts[indices, 0])}
+    scores = {track: read_beside(windows.paths[track]) for track in np.unique(windows.starts[indices, 0])}
     parts = []
     for track, first in windows.starts[indices]:
         score, start = scores[track], first / FRAMES_PER_SECOND

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from ..audio import LeftOut
-from ..runtime.errors import UserError
+from ..runtime.errors import UserError, printable
 from ..spectrogram.config import Config as Spectrogram
 from ..training.options import option
-from .pairs import pairs
+from .pairs import pairs, read_beside, require_match
 from .roll import features
 from .tokens import LAST_STEP, STEP_SECONDS, VOCABULARY
 
@@ -72,6 +74,13 @@ class Config(Spectrogram):
 
     def recordings(self, left_out: LeftOut) -> list[Path]:
         return [pair.audio for pair in pairs(self.data, left_out)]
+
+    def check_track(self, path: Path, log_mels: np.ndarray) -> None:
+        """Raises UserError if its notes cannot be read, do not belong to it, or are all of other programs."""
+        notes = read_beside(path)
+        require_match(path, log_mels, notes)
+        if self.programs and not np.isin(notes.program, self.programs).any():
+            raise UserError(f"{printable(path)} has no notes of the programs {self.programs}: leave it out")
 
     @property
     def features(self) -> int:

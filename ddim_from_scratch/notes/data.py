@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from ..audio.contract import FRAMES_PER_SECOND
-from ..runtime.errors import UserError, printable
+from ..runtime.errors import UserError
 from ..spectrogram.data import Windows
 from .config import Config
-from .pairs import require_match
+from .pairs import read_beside
 from .roll import known, require_trained, roll
-from .score import Notes, read_notes
+from .score import Notes
 from .tokens import PAD, encode
 
 
@@ -51,20 +50,15 @@ def told(config: Config, scores: Sequence[Notes], firsts: Sequence[int], frames:
     return padded
 
 
-def scored(windows: Windows, notes: dict[Path, Path], programs: tuple[int, ...]) -> Scored:
-    """notes: of each recording. programs: none is all that there are. Raises UserError for a program that is not there.
+def scored(windows: Windows, programs: tuple[int, ...]) -> Scored:
+    """programs: none is all that there are. Raises UserError for a program that is not there.
 
     Notes of other programs than the given ones are left out.
     """
-    scores = [read_notes(notes[path]) for path in windows.paths]
-    for path, track, score in zip(windows.paths, windows.tracks, scores, strict=True):
-        require_match(path, track, score)
+    scores = [read_beside(path) for path in windows.paths]
     there = sorted({int(program) for score in scores for program in score.program})
     if other := set(programs) - set(there):
         raise UserError(f"--programs has {min(other)}, which no notes have: they have {', '.join(map(str, there))}")
     programs = programs or tuple(there)
     scores = [score.where(np.isin(score.program, programs)) for score in scores]
-    for path, score in zip(windows.paths, scores, strict=True):
-        if not len(score.start):
-            raise UserError(f"{printable(path)} has no notes of the programs {programs}: leave it out")
     return Scored(windows.tracks, windows.starts, windows.frames, windows.paths, scores, programs)

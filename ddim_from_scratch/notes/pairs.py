@@ -16,7 +16,7 @@ from ..audio.midi import Notes
 from ..audio.synth import frequency_hz
 from ..runtime.errors import UserError, printable
 from ..training.datasets import GUITARSET, recordings
-from .score import JAMS_SUFFIX, MIDI_SUFFIXES
+from .score import JAMS_SUFFIX, MIDI_SUFFIXES, read_notes
 
 ALONE = (
     5.0  # seconds that notes may go on after their recording, or a recording after its notes: it rings, or is silent
@@ -39,15 +39,12 @@ def pairs(data: str, left_out: LeftOut | None = None) -> list[Pair]:
     left_out: takes the recordings that are not used, by the reason. Raises UserError if none has notes.
     """
     left_out = LeftOut() if left_out is None else left_out
-    found, alone = [], []
+    found = []
     for audio in recordings(data, left_out):
-        notes = next((path for path in places(audio) if path.is_file()), None)
-        if notes:
+        if notes := notes_beside(audio):
             found.append(Pair(audio, notes))
         else:
-            alone.append(audio)
-    if alone:
-        left_out["without notes"] = alone
+            left_out.setdefault("without notes", []).append(audio)
     if not found:
         reasons = f"; left out: {in_words(left_out)}" if left_out else ""
         raise UserError(
@@ -55,6 +52,18 @@ def pairs(data: str, left_out: LeftOut | None = None) -> list[Pair]:
             "such pairs with python -m ddim_from_scratch.notes.render"
         )
     return found
+
+
+def notes_beside(audio: Path) -> Path | None:
+    """The file with a recording's notes, if there is one."""
+    return next((path for path in places(audio) if path.is_file()), None)
+
+
+def read_beside(audio: Path) -> Notes:
+    """The notes of a recording. Raises as `read_notes` does, and UserError if there are none."""
+    if notes := notes_beside(audio):
+        return read_notes(notes)
+    raise UserError(f"{printable(audio)} has lost its notes: put them back, or leave it out")
 
 
 def places(audio: Path) -> Iterator[Path]:

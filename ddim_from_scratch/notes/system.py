@@ -17,7 +17,6 @@ from .compose import Player
 from .config import Config
 from .data import Scored, scored
 from .modes import MODES, composer
-from .pairs import pairs
 from .run import Run
 
 __all__ = ["MODES", "OWN_RUN", "Config", "Run", "composer", "read_run", "training"]  # see systems.py
@@ -52,7 +51,6 @@ def training(
     config: Config, saved: Saved | None = None, device: str = "cpu", windows: Windows | None = None
 ) -> spectrogram.Training:
     """The system to train: see spectrogram/system.py. Raises UserError for pairs that cannot be used, too."""
-    notes: dict[Path, Path] = {pair.audio: pair.notes for pair in pairs(config.data)}
-    there = scored(windows or load_windows(config), notes, config.programs)
+    there = scored(windows or load_windows(config), config.programs)
     config = dataclasses.replace(config, programs=there.programs)
     return spectrogram.training(config, saved, device, there, Training)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..audio import LeftOut
 from ..audio.contract import FRAMES_PER_SECOND, N_MELS
 from ..networks.stack import HEADS
@@ -139,6 +141,9 @@ class Shape(Recordings):
     def recordings(self, left_out: LeftOut) -> list[Path]:
         """All that `data` names. left_out: takes the others, by the reason."""
         return recordings(self.data, left_out)
+
+    def check_track(self, path: Path, log_mels: np.ndarray) -> None:
+        """Raises UserError if a recording, (frames, 128), cannot be trained on for a reason of the system's own."""
 
     @property
     def features(self) -> int:

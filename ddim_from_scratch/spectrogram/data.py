@@ -173,7 +173,7 @@ def sides(config: Config, left_out: LeftOut) -> tuple[list[Path], list[Path]]:
     rest = config.recordings(left_out)
     while config.limit and len(found) < config.limit and rest:
         some, rest = rest[: config.limit - len(found)], rest[config.limit - len(found) :]
-        flaws = parallel(lambda path: flaw(path, config.window_frames, path.stat().st_mtime_ns), some)
+        flaws = parallel(lambda path: flaw(path, config, path.stat().st_mtime_ns), some)
         found += [path for path, why in zip(some, flaws, strict=True) if not why]
         leave_out(left_out, {path: why for path, why in zip(some, flaws, strict=True) if why})
     if config.limit and rest:
@@ -188,23 +188,27 @@ def leave_out(left_out: LeftOut, flaws: dict[Path, str]) -> None:
         warn(f"skipped: {why}")
 
 
-def read_track(path: Path, frames: int) -> np.ndarray:
-    """The log-mel of a recording, (n, 128). Raises AudioError if it is silent, shorter than `frames` or unreadable."""
+def read_track(path: Path, config: Config, frames: int) -> np.ndarray:
+    """The log-mel of a recording, (n, 128).
+
+    Raises UserError if it is silent, shorter than `frames` or unreadable, and as `config.check_track` does.
+    """
     track = log_mel(load_audio(path))
     if len(track) < frames:
         lasts = f"{printable(path)} lasts {len(track) / FRAMES_PER_SECOND:.2f} s"
         raise AudioError(f"{lasts}, less than a window: leave it out, or see --window-seconds")
     if track.max() <= LOG_MIN:
         raise AudioError(f"{printable(path)} is silent: leave it out")
+    config.check_track(path, track)
     return track
 
 
 @cache
-def flaw(path: Path, frames: int, modified: int) -> str:
+def flaw(path: Path, config: Config, modified: int) -> str:
     """Why a recording cannot be used; "" if it can."""
     try:
-        read_track(path, frames)
-    except AudioError as error:
+        read_track(path, config, config.window_frames)
+    except UserError as error:
         return str(error)
     return ""
 
@@ -278,19 +282,19 @@ def load_windows(config: Config, held_out: bool = False, frames: int | None = No
     hop = round(config.window_hop_seconds * FRAMES_PER_SECOND)
     with tqdm(total=len(paths), desc="reading tracks", unit="track") as bar:
 
-        def read(path: Path) -> tuple[np.ndarray, int] | AudioError:
+        def read(path: Path) -> tuple[np.ndarray, int] | UserError:
             """The part that is used, and the number of frames of the whole."""
             try:
-                track = read_track(path, frames)
+                track = read_track(path, config, frames)
                 return track[: frames + hop * (config.windows_per_track - 1)].copy(), len(track)
-            except AudioError as error:
+            except UserError as error:
                 return error
             finally:
                 bar.update()
 
         results = parallel(read, paths)
-    leave_out(left_out, {path: str(r) for path, r in zip(paths, results, strict=True) if isinstance(r, AudioError)})
-    usable = [i for i, result in enumerate(results) if not isinstance(result, AudioError)]
+    leave_out(left_out, {path: str(r) for path, r in zip(paths, results, strict=True) if isinstance(r, UserError)})
+    usable = [i for i, result in enumerate(results) if not isinstance(result, UserError)]
     tracks = [results[i][0] for i in usable]
     if not tracks:
         raise UserError(f"{data}: no track of {len(paths)} can be used; the last one: {results[-1]}")

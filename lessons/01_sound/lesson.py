@@ -77,8 +77,9 @@ assert (loud + loud)[0] == 60_000 - 2**16
 #
 # $$\sin\big(2\pi (f_s - f)\, n / f_s\big) = \sin(2 \pi n - 2\pi f n / f_s) = -\sin(2 \pi f n / f_s).$$
 #
-# So at 16 000 samples a second two tones give different samples only if both lie below 8000 Hz, half the
-# rate. A tone above that is sampled as a lower tone, which was never played. This is *aliasing* ([Shannon 1949](https://doi.org/10.1109/JRPROC.1949.232969)).
+# So at 16 000 samples a second two tones give different samples only if both lie below 8000 Hz, half the rate. A
+# tone above that is sampled as a lower tone, which was never played. This is *aliasing* ([Shannon
+# 1949](https://doi.org/10.1109/JRPROC.1949.232969)).
 
 # %%
 seven, nine = (np.sin(2 * np.pi * f * n / sr) for f in (7000, 9000))

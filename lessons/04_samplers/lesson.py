@@ -1,10 +1,10 @@
 # %% [markdown]
 # # Samplers, judged by an oracle
 #
-# If a sample is bad, is it the network's fault or the sampler's? Take the network out. For simple data the
-# best possible answer can be written down; with such an oracle every error is the sampler's. This lesson
-# watches samplers at work in one and two dimensions, measures how fast their errors vanish, and finds out
-# what noise is good for, what clipping breaks, and how to walk backwards.
+# A bad sample can be caused by the network or by the sampler. For simple data the best possible prediction has a
+# formula, and with this oracle in the place of the network every error is the sampler's. This lesson shows samplers in
+# one and two dimensions and measures how fast their errors fall. It also measures what fresh noise is good for, what
+# wrong clipping does, and how to run a sampler backwards.
 #
 # You need lesson 03. The lesson runs in about 20 seconds.
 
@@ -46,9 +46,9 @@ def last(steps):
 
 
 # %% [markdown]
-# ## The best answer there is
+# ## The best possible prediction
 #
-# A network is shown $x_t$, and its loss is the mean of $(\epsilon - f(x_t))^2$. Many different noises lead to
+# A network gets $x_t$, and its loss is the mean of $(\epsilon - f(x_t))^2$. Many different noises lead to
 # the same $x_t$, from different data. Which one number $f$ has the least mean square distance to all of them?
 # Their mean: for any other number $f$
 #
@@ -91,8 +91,8 @@ for t in (1, 100, 300, 1000):
 # %% [markdown]
 # ## Two clouds
 #
-# A single Gaussian is too easy: everything stays a straight line. With *two* clouds there is something to
-# decide. The oracle is the mean of the two clouds' answers, weighted by the chance that $x_t$ came from each:
+# For a single Gaussian the oracle is a straight line. With *two* clouds the sampler must choose one of them. The
+# oracle is the mean of the two clouds' answers, weighted by the chance that $x_t$ came from each:
 
 # %%
 clouds = {
@@ -168,9 +168,8 @@ axes[-1].set_xlabel("time t (steps), running back from noise to data")
 plt.show()
 
 # %% [markdown]
-# DDIM's paths are smooth and never cross; neighbours stay neighbours, and the two clouds share the noise out
-# between them: the lower 30 % of the starts go down. DDPM's wander, and nobody can tell from the start where
-# one ends. Both fill the clouds with their weights:
+# DDIM's paths are smooth and never cross, so the lower 30 % of the starts end in the lower cloud. DDPM's paths are
+# random, and their starts do not determine their ends. Both fill the clouds with the right weights:
 
 # %%
 sizes = 2000 if FAST else 20_000
@@ -242,7 +241,7 @@ def fly(i):
 film(fig, fly, len(frames), "particles gather in the shape of an eighth note, with DDIM and DDPM", 10)
 
 # %% [markdown]
-# Left everything streams, right it boils, and both times the note appears late. Up to $t = 259$ the noise is
+# Left the particles move smoothly, right at random, and in both the note appears late: until $t = 259$ the noise is
 # larger than the note itself.
 
 # %%
@@ -262,8 +261,8 @@ assert np.argmin(np.abs(log_snr(alpha_bar[1:]))) + 1 == 259 and np.isclose(note.
 # $$y_s = y_t + (u_s - u_t)\, \epsilon,$$
 #
 # Euler's rule for the differential equation $dy/du = \epsilon$ ([DDIM](https://arxiv.org/abs/2010.02502),
-# equation 14): go straight on in the direction that holds where you are. More steps follow the curve more
-# closely, and in the limit there is one true curve through every point.
+# equation 14): each step follows the tangent at its start. More steps follow the curve more closely, and in the limit
+# there is one exact curve through every point.
 
 
 # %%
@@ -279,8 +278,8 @@ print(f"DDIM:         {by_ddim.item():.9f}")
 assert np.allclose(by_ddim, euler * alpha_bar[s] ** 0.5)
 
 # %% [markdown]
-# In one dimension we even know where the true curves end. They can't cross, so nobody overtakes, and the
-# share of points to one's left stays what it is: if $F_t$ is the distribution function of $x_t$, then
+# In one dimension we know where the exact curves end. They can't cross, so the share of points to the left of a curve
+# stays the same: if $F_t$ is the distribution function of $x_t$, then
 #
 # $$F_0(x_0) = F_T(x_T).$$
 #
@@ -581,9 +580,9 @@ assert abs(up.mean()) < 0.02 and abs(up.var() - 1) < 0.05
 # Where the steps are short enough, asking again finds the noise exactly; where they are too long, the
 # guesses jump to and fro and never settle. What comes out at the top is unit Gaussian, as it should be.
 #
-# So every sample has an address in noise, and the way between two addresses leads through samples. Take two
-# points of the eighth note. Straight between them is nothing; but walk from one's noise to the other's,
-# keeping the length that noise has, and come down:
+# So every sample belongs to one noise, and noises between two of them belong to samples, too. Take two points of the
+# eighth note. On the straight line between them there are no data. Interpolate between their noises instead, keeping
+# the length of the noise, and sample from each:
 
 # %%
 two = note[[12, -1]]  # one in the head, and the end of the flag
@@ -615,8 +614,8 @@ plt.show()
 
 # %% [markdown]
 # The path follows the head and climbs the stem, and then jumps across: where there are no data, there is
-# nothing to stop at. With pictures and sounds this is how one blends two of them, or edits one: up, change
-# something, down. DDPM has no such addresses: its samples come from a thousand noises, not one.
+# nothing to stop at. Pictures and sounds are blended in this way, or edited: invert, change something, sample. With
+# DDPM this is not possible, because a sample depends on a thousand noises and not on one.
 #
 # ## Common mistakes
 #

@@ -493,7 +493,7 @@ plt.show()
 
 # %% tags=["answer"]
 from_clip, from_each_other = {}, {}
-two = scaler.standardise(windows.take([3, 40]))[..., None]
+two = scaler.standardise(windows.take([3, min(40, len(windows) - 1)]))[..., None]
 print("   t   signal rate   from the clip   two results from each other")
 for t in (100, 300, 500, 700, 900, 1000):
     steps = np.unique(np.round(np.linspace(0, t, 5 if FAST else 21)).astype(int))

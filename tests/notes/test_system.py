@@ -150,3 +150,16 @@ def test_a_bad_training_option_is_named(options, named, data, tmp_path):
 def test_recordings_without_notes_are_named(recordings, tmp_path):
     with pytest.raises(UserError, match="no recording with its notes"):
         train.main(f"--data {recordings} --run {tmp_path / 'run'} {TINY}".split())
+
+
+def test_pairs_that_do_not_match_are_left_out(data, tmp_path, capsys):
+    """Of four recordings two are used: of the others one has notes of another length, one a file that is cut."""
+    folder = shutil.copytree(data, tmp_path / "data")
+    for name, seconds in (("long", 20), ("cut", 3)):
+        write_wav(folder / f"{name}.wav", np.random.default_rng(seconds).uniform(-0.1, 0.1, 4 * SR), SR)
+        write_midi(folder / f"{name}.mid", Notes.of([(t, t + 1, 60, 80, 0) for t in range(seconds)]))
+    (folder / "cut.mid").write_bytes((folder / "cut.mid").read_bytes()[:-9])
+    train.main(f"--data {folder} --run {tmp_path / 'run'} --epochs 1 {TINY}".split())
+    said = capsys.readouterr().err
+    assert "long.wav lasts 4.0 s, but its notes 20.0 s" in said and "cut.mid cannot be read as MIDI" in said
+    assert "2 recordings used" in said and "unusable: 2 (cut.wav, long.wav)" in said
