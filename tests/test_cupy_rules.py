@@ -34,6 +34,7 @@ from ddim_from_scratch.diffusion import (
 from ddim_from_scratch.fad import load_musicnn, musicnn, musicnn_patches, postprocess, vggish, vggish_examples
 from ddim_from_scratch.networks.unet import batch_statistics, init_unet, unet, unet_backward
 from ddim_from_scratch.nn import fast
+from ddim_from_scratch.notes.config import Config as BandConfig
 from ddim_from_scratch.runtime import backend, tree
 from ddim_from_scratch.spectrogram.config import Config
 from ddim_from_scratch.spectrogram.model import init_state
@@ -234,14 +235,25 @@ def test_the_forward_process_agrees_with_numpy(function, place, rng):
     assert_same(function(put(x), place(levels), put(eps)), function(x, levels, eps))
 
 
-@pytest.mark.parametrize("with_context", [False, True])
-def test_a_training_step_agrees_with_numpy_and_reads_back_its_losses_only(with_context, rng):
-    options = {"widths": (4, 6, 8), "block_depth": 1, "learning_rate": 1e-2}
-    config = Config(data="x", context=with_context, norm="group" if with_context else "batch", **options)
+SMALL = {"data": "x", "widths": (4, 6, 8), "block_depth": 1, "learning_rate": 1e-2}
+BAND = {"data": "x", "programs": (0,), "frame_width": 8, "frame_blocks": 1, "learning_rate_schedule": "constant"}
+
+
+@pytest.mark.parametrize(
+    ("config", "mels"),
+    [
+        (Config(norm="batch", **SMALL), 4),
+        (Config(context=True, norm="group", **SMALL), 4),
+        (BandConfig(network="transformer", notes_as="tokens", **BAND), 128),
+    ],
+    ids=["unet", "unet with context", "transformer with context and tokens"],
+)
+def test_a_training_step_agrees_with_numpy_and_reads_back_its_losses_only(config, mels, rng):
     fresh = init_state(config, np.random.default_rng(0))
     state, device_state = tree.pack(fresh), tree.pack(put(fresh))
-    x0, context = rng.standard_normal((2, 2, 8, 4, 1)).astype(np.float32)
-    batch = Batch(x0, (context,) if with_context else ())
+    x0, context = rng.standard_normal((2, 2, 8, mels, 1)).astype(np.float32)
+    tokens = rng.integers(0, 9, (2, 6))
+    batch = Batch(x0, (context,) * config.context + (tokens,) * (config.vocabulary > 0))
     for step in (1, 2):
         losses = Training(config).step(state, batch, step, np.random.default_rng(step))
         transfers.clear()
@@ -250,9 +262,9 @@ def test_a_training_step_agrees_with_numpy_and_reads_back_its_losses_only(with_c
         assert ON_DEVICE or (
             transfers["to host"] == 1 and transfers["sync"] == 0
         )  # the losses and the gradient's length, together
-        assert (
-            ON_DEVICE or transfers["to device"] <= 8
-        )  # x0, context, noise, its levels, what processes add up, the embedding
+        assert ON_DEVICE or transfers["to device"] <= 8 + (
+            config.vocabulary > 0
+        )  # x0, context, tokens, noise, its levels, what processes add up, the embedding
     for name, leaf in tree.flatten(device_state["average"]).items():
         scale = 1.0 if name.endswith("key/b") else 1e-3  # whose gradient is rounding
         assert_same(leaf, tree.flatten(state["average"])[name], tolerance=1e-4, scale=scale)

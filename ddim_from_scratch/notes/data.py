@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..audio.contract import FRAMES_PER_SECOND
+from ..networks.transformer import PAD
 from ..runtime.errors import UserError
 from ..spectrogram.data import Windows
 from .config import Config
 from .pairs import read_beside
 from .roll import known, require_trained, roll
 from .score import Notes
-from .tokens import PAD, encode
+from .tokens import encode
 
 
 @dataclass(frozen=True)

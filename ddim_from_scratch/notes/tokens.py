@@ -19,7 +19,7 @@ from ..runtime.errors import UserError
 STEP_SECONDS = 0.01
 MAX_TOKENS = 2048  # of a segment, its end among them
 LAST_STEP = 1000
-PAD, END = 0, 1  # 2 is unknown in the paper's vocabulary, and not used here
+END = 1  # 0 is PAD; 2 is unknown in the paper's vocabulary, and not used here
 VELOCITY = 80  # the tokens do not tell
 
 KINDS = {"time": LAST_STEP + 1, "pitch": 128, "velocity": 2, "tie": 1, "program": 128, "drum": 128}

@@ -30,9 +30,9 @@ from ddim_from_scratch.diffusion import (
 from ddim_from_scratch.diffusion.guidance import guided
 from ddim_from_scratch.networks import transformer as networks
 from ddim_from_scratch.networks.decoder import decode
-from ddim_from_scratch.networks.transformer import Condition, init_transformer, transformer, transformer_backward
+from ddim_from_scratch.networks.transformer import PAD, Condition, init_transformer, transformer, transformer_backward
 from ddim_from_scratch.nn.fast import processor
-from ddim_from_scratch.notes.tokens import FIRST, KINDS, PAD, VOCABULARY, encode
+from ddim_from_scratch.notes.tokens import FIRST, KINDS, VOCABULARY, encode
 from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.backend import threads
 from ddim_from_scratch.training.optim import adamw, clip_gradient, norm, update_average, warmup_cosine, warmup_decay
