@@ -482,7 +482,8 @@ for name, value in of_past.items():
 
 # %% [markdown]
 # The past helps a little: most of a segment is in its notes. In a real band it also tells the room, the microphone and
-# the player. This is why the past is shown to the network, and why the *wrong* past (another song's, or the segment after) is a mistake that you hear at every seam.
+# the player. This is why the past is shown to the network, and why the *wrong* past (another song's, or the segment
+# after) is a mistake that you hear at every seam.
 #
 # ## Common mistakes
 #
