@@ -3,6 +3,7 @@ PYTHON ?= python3
 RUN ?= runs/demo
 BIN := .venv/bin
 DEMO_DATA := build/embedded
+TUNE := ddim_from_scratch/notes/band/jingle_bells.mid
 # A small network with short windows that predicts v, to hear music after three minutes of training. The signal rates
 # are the paper's tuned ones.
 DEMO_OPTIONS := --window-seconds 1.28 --window-hop-seconds 0.64 --windows-per-track 45 \
@@ -14,12 +15,13 @@ DEMO_OPTIONS := --window-seconds 1.28 --window-hop-seconds 0.64 --windows-per-tr
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { sub("%", "NN", $$1); printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: .venv/.installed ## synthesise data, train, generate music and measure it, in six minutes
+demo: .venv/.installed ## synthesise data, train, generate music and measure it, play a tune: in six minutes
 	rm -rf $(RUN)
 	$(BIN)/python -m ddim_from_scratch.audio.synth $(DEMO_DATA)
 	$(BIN)/python -m ddim_from_scratch.train --data $(DEMO_DATA)/genres/plucked --run $(RUN) $(DEMO_OPTIONS)
 	$(BIN)/python -m ddim_from_scratch.sample --run $(RUN) --num 12 --seconds 5.12 --steps 40
 	$(BIN)/python -m ddim_from_scratch.experiments compare --run $(RUN)
+	$(BIN)/python -m ddim_from_scratch.sample --notes $(TUNE) --out $(RUN)/tune --sampler dpm++2m --steps 20
 
 lesson-%: .venv/.installed-lessons ## run lesson NN in the terminal and write build/lessons/NN.html
 	$(BIN)/python -m lessons run $*

@@ -18,6 +18,7 @@ from .score import Notes
 TAIL_SECONDS = 1.0  # after the last note's end
 OVERLAP = 16  # frames of the segment before that a segment begins with
 RESAMPLINGS = 1
+GUIDANCE = 2.0  # Hawthorne et al. demonstrate with it, too
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Player(Composer):
     overlap: int | None = OVERLAP
     resamplings: int = RESAMPLINGS
     scores: tuple[Notes, ...] = ()
-    guidance: float = 1.0
+    guidance: float = GUIDANCE
 
     def play(self, num: int) -> np.ndarray:
         """The whole of the notes, `num` times: log-mels (num, frames, 128)."""

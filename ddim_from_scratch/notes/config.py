@@ -45,22 +45,22 @@ class Config(Spectrogram):
         "transformer)",
         choices=("roll", "tokens"),
     )
-    window_seconds: float = _other("window_seconds", 2.56)
+    window_seconds: float = _other("window_seconds", 1.28)
     window_hop_seconds: float = _other("window_hop_seconds", 0.64)
     windows_per_track: int = _other("windows_per_track", 10**6)
     crops: str = _other("crops", "random")
-    network: str = _other("network", "frames")
+    widths: tuple[int, ...] = _other("widths", (16, 32, 64, 96))
+    block_depth: int = _other("block_depth", 1)
     attention: str = _other("attention", "none")
     context: bool = _other("context", True)
-    schedule: str = _other("schedule", "log-snr")
-    min_signal_rate: float = _other("min_signal_rate", 0.003)
+    min_signal_rate: float = _other("min_signal_rate", 0.195)
+    max_signal_rate: float = _other("max_signal_rate", 0.933)
     prediction: str = _other("prediction", "v")
-    batch_size: int = _other("batch_size", 8)
-    learning_rate: float = _other("learning_rate", 1e-3)
+    learning_rate: float = _other("learning_rate", 2e-3)
     learning_rate_schedule: str = _other("learning_rate_schedule", "warmup-cosine")
     clip_gradient: float = _other("clip_gradient", 1.0)
     ema: float = _other("ema", 0.99)
-    epochs: int = _other("epochs", 100)
+    epochs: int = _other("epochs", 8)
 
     def check(self) -> None:
         programs = self.programs

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..runtime.errors import UserError
 from ..spectrogram.model import Model
 from ..spectrogram.modes import SAMPLER, Drawing, Mode, option, sampling
-from .compose import Player
+from .compose import GUIDANCE, Player
 from .score import read_notes
 
 
@@ -27,8 +27,8 @@ def play(args: argparse.Namespace, player: Player) -> Drawing:
 NOTES = option("--notes", type=Path, required=True, metavar="FILE", help="MIDI file to play") | option(
     "--guidance",
     type=float,
-    default=1.0,
+    default=GUIDANCE,
     metavar="W",
-    help="weight of the notes: more than 1 follows them more closely, in twice the time (default: 1)",
+    help=f"weight of the notes: 1 as trained; more follows them closer, in twice the time (default: {GUIDANCE:g})",
 )
 MODES = {"draw": Mode("music from notes", "played", NOTES | SAMPLER, play, num=1)}

@@ -1,26 +1,30 @@
 """The piano roll: what a network is shown of the notes, frame by frame.
 
-An instrument has two planes of 128 pitches. In the first a note is a point, at its start, as high as it is loud; in
-the second a line, as long as it sounds. Hawthorne et al. give tokens instead (tokens.py); Maman et al. (2024),
-"Multi-aspect conditioning for diffusion-based music synthesis", give a roll.
+An instrument has two planes, drawn over the mel axis, where the spectrogram will have the sound: a note is a comb, its
+first ten harmonics. In the first plane it is there at its start, as high as it is loud; in the second as long as it
+sounds. Hawthorne et al. give tokens instead (tokens.py); Maman et al. (2024), "Multi-aspect conditioning for
+diffusion-based music synthesis", give a roll of pitches.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
-from ..audio.contract import FRAMES_PER_SECOND
+from ..audio.contract import FRAMES_PER_SECOND, N_MELS
+from ..audio.mel import mel_bin
 from ..audio.midi import Notes
 from ..runtime.errors import UserError
 
-PITCHES = 128
+HARMONICS = 10
 STARTS, SOUNDS = range(2)
 LOUDEST = 127
 
 
 def features(programs: tuple[int, ...]) -> int:
     """Numbers of a frame's roll."""
-    return len(programs) * 2 * PITCHES
+    return len(programs) * 2 * N_MELS
 
 
 def roll(notes: Notes, first: int, frames: int, programs: tuple[int, ...]) -> np.ndarray:
@@ -31,18 +35,26 @@ def roll(notes: Notes, first: int, frames: int, programs: tuple[int, ...]) -> np
     Raises UserError, naming them, for notes of another program.
     """
     require_trained(notes, programs)
-    planes = np.zeros((frames, len(programs), 2, PITCHES), np.float32)
+    planes = np.zeros((frames, len(programs), 2, N_MELS), np.float32)
     begins = first / FRAMES_PER_SECOND
     near = notes.between(begins, begins + (frames + 1) / FRAMES_PER_SECOND)
     start, stop = (seconds * FRAMES_PER_SECOND - 1 for seconds in (near.start, near.stop))
     for begin, end, pitch, velocity, program in zip(start, stop, *near[2:], strict=True):
-        mine = planes[:, programs.index(program)]
+        mine, tones = planes[:, programs.index(program)], comb(int(pitch))
         frame, after = divmod(begin, 1)
         for m, share in ((int(frame), 1 - after), (int(frame) + 1, after)):
             if 0 <= m < frames:
-                mine[m, STARTS, pitch] = max(mine[m, STARTS, pitch], share * velocity / LOUDEST)
-        mine[max(round(begin), 0) : max(round(end), 0), SOUNDS, pitch] = 1
+                mine[m, STARTS] = np.maximum(mine[m, STARTS], share * velocity / LOUDEST * tones)
+        sounds = mine[max(round(begin), 0) : max(round(end), 0), SOUNDS]
+        np.maximum(sounds, tones, out=sounds)
     return planes.reshape(frames, -1)
+
+
+@lru_cache
+def comb(pitch: int) -> np.ndarray:
+    """A note's first harmonics on the mel axis, float32 (128,), each shared out between the two bins beside it."""
+    bins = mel_bin(440 * 2 ** ((pitch - 69) / 12) * np.arange(1, HARMONICS + 1))
+    return np.maximum(1 - abs(np.arange(N_MELS)[:, None] - bins), 0).max(axis=1).astype(np.float32)
 
 
 def require_trained(notes: Notes, programs: tuple[int, ...]) -> None:

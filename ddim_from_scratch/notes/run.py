@@ -10,7 +10,7 @@ from ..audio.inverter import load_inverter
 from ..diffusion import DEFAULT_SAMPLING, Sampling
 from ..spectrogram.model import read_run
 from ..spectrogram.run import Run as Spectrogram
-from .compose import Player
+from .compose import GUIDANCE, Player
 from .config import Config
 from .score import Notes, read_notes
 
@@ -28,7 +28,7 @@ class Run(Spectrogram):
         num: int = 1,
         seed: int = 0,
         sampling: Sampling = DEFAULT_SAMPLING,
-        guidance: float = 1,
+        guidance: float = GUIDANCE,
     ) -> np.ndarray:
         """Performances of the notes, or of those in a MIDI file, as log-mels, float32 (num, frames, 128)."""
         notes = notes if isinstance(notes, Notes) else read_notes(notes)

@@ -13,12 +13,9 @@ from ..audio.contract import N_MELS
 from ..networks.frames import blocks_of, frames, frames_backward, init_frames
 from ..networks.transformer import Condition, init_transformer, transformer, transformer_backward
 from ..networks.unet import batch_statistics, init_unet, unet, unet_backward
-from ..nn.dense import init_linear
 from ..runtime.backend import Array, array_module
 from ..runtime.tree import Tree
 from .config import Config
-
-PLANES = 2  # of the features, over the mel axis, for a network that has planes
 
 
 def init(config: Config, rng: np.random.Generator) -> Tree:
@@ -33,10 +30,8 @@ def init(config: Config, rng: np.random.Generator) -> Tree:
     if config.network == "transformer":
         sizes = config.frame_width, config.frame_blocks, config.vocabulary
         return {"params": init_transformer(rng, *sizes, config.context, features, N_MELS), "statistics": {}}
-    channels += PLANES * (features > 0)
+    channels += -(-features // N_MELS)
     params, statistics = init_unet(rng, config.widths, config.block_depth, config.attention, channels, config.norm)
-    if features:
-        params["planes"] = init_linear(rng, features, PLANES * N_MELS)
     return {"params": params, "statistics": statistics}
 
 
@@ -68,13 +63,14 @@ def output(
         condition = Condition(context, mask, beside.pop() if beside else None, roll)
         predicted, cache = transformer(params, x[..., 0], told, condition, layers)
         return predicted[..., None], cache
-    planes = None
-    if config.features:
-        drawn, planes = layers.linear(beside.pop(), **params["planes"])
-        beside.append(drawn.reshape(*x.shape[:3], PLANES))
+    if config.features:  # a plane for each 128, and one for what is left
+        features = beside.pop()
+        whole = features.shape[-1] // N_MELS
+        for i in range(whole):
+            beside.append(features[..., i * N_MELS : (i + 1) * N_MELS, None])
+        beside.append(xp.broadcast_to(features[..., whole * N_MELS :, None], x.shape))
     x = xp.concatenate([x, *beside], axis=-1) if beside else x
-    predicted, cache = unet(params, network["statistics"], x, told, layers, training)
-    return predicted, cache | ({"planes": planes} if planes else {})
+    return unet(params, network["statistics"], x, told, layers, training)
 
 
 def gradient(config: Config, d_output: Array, cache: Tree, layers: ModuleType) -> Tree:
@@ -83,19 +79,12 @@ def gradient(config: Config, d_output: Array, cache: Tree, layers: ModuleType) -
         return frames_backward(d_output[..., 0], cache, layers)[1]
     if config.network == "transformer":
         return transformer_backward(d_output[..., 0], cache, layers)[1]
-    planes = cache.pop("planes", None)
-    dx, grads = unet_backward(d_output, cache, layers)
-    if planes:
-        d_drawn = dx[..., -PLANES:].reshape(*dx.shape[:2], -1)
-        _, grads["planes"] = layers.linear_backward(d_drawn, planes)
-    return grads
+    return unet_backward(d_output, cache, layers)[1]
 
 
 def statistics(config: Config, cache: Tree) -> Tree:
     """The moments that each normalisation of the U-Net has used."""
-    if config.network != "unet":
-        return {}
-    return batch_statistics({part: kept for part, kept in cache.items() if part != "planes"})
+    return batch_statistics(cache) if config.network == "unet" else {}
 
 
 def other_size(config: Config, params: Tree) -> str | None:
