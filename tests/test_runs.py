@@ -244,14 +244,15 @@ def test_a_hang_up_saves_like_a_termination_and_nohup_trains_on(recordings, tmp_
         adamw(params, grads, moments, at, *rest)
 
     monkeypatch.setattr(system, "adamw", hung_up)
+    whole = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
     with pytest.raises(SystemExit) as stop:
         train.main(f"--data {recordings} --run {tmp_path / 'a'} --epochs 1 {TINY}".split())
     assert stop.value.code == 128 + signal.SIGHUP and read_run(tmp_path / "a").step == 3
-    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         train.main(f"--data {recordings} --run {tmp_path / 'b'} --epochs 1 {TINY}".split())
     finally:
-        signal.signal(signal.SIGHUP, former)
+        signal.signal(signal.SIGHUP, whole)
     assert read_run(tmp_path / "b").step == 7
 
 
