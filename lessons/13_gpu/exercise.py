@@ -6,7 +6,6 @@ what is expected, and runs the package's tests on it. Leave the names and the ar
 
 import numpy as np
 
-from ddim_from_scratch.nn.fast.processor.taps import copy  # noqa: F401
 from ddim_from_scratch.nn.fast.processor.winograd import A_T, B_T, G  # noqa: F401  (4, 6), (6, 6), (6, 3)
 from ddim_from_scratch.runtime import backend  # noqa: F401  backend.worker_count() is the number of threads
 
@@ -43,8 +42,7 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, tup
 
     `np.einsum` or `np.tensordot` mix. Convert the three matrices to the dtype of x, which stays.
 
-    x: (N, H, W, C). w: (3, 3, C, D). b: (D,). Returns y: (N, H, W, D), and the cache (x, w, copy): `copy` is
-    the prologue that changes nothing.
+    x: (N, H, W, C). w: (3, 3, C, D). b: (D,). Returns y: (N, H, W, D), and the cache (x, w).
 
         rows of x    0 1 2 3 4 5 6 7 8 9
         window 0     [---------]              gives rows 0..3 of y
