@@ -40,7 +40,6 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv, system)
     use_plain(args.plain)
     device, mode = chosen_device(args.gpu), system.MODES[args.mode]
-    use_plain(args.plain)
     run = args.run or system.OWN_RUN
     saved = system.read_run(run, args.best)
     drawing = mode.compose(args, system.composer(args, saved.model(device)))

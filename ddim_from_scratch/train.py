@@ -36,7 +36,6 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv, system)
     use_plain(args.plain)
     options, device = system.Config.given(args), chosen_device(args.gpu)
-    use_plain(args.plain)
     config = None if args.resume else system.Config(**options)
     if args.resume and not args.run.is_dir():
         raise UserError(f"{args.run} does not exist: check the path, or begin it without --resume")

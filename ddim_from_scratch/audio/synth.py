@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.signal import lfilter
@@ -168,8 +168,8 @@ def timed(notes: list[Note], transpose: int, beats_a_minute: float) -> Iterator[
 # Timbres. Each makes one tone of TONE_SECONDS, float64, from a pitch; `play` cuts it to the note's length.
 
 
-def frequency_hz(midi: int) -> float:
-    """Equal temperament: A4 = 69 is 440 Hz, 12 semitones an octave."""
+def frequency_hz(midi: Any) -> Any:
+    """Equal temperament: A4 = 69 is 440 Hz, 12 semitones an octave. midi: a pitch, or an array of them."""
     return 440.0 * 2 ** ((midi - 69) / 12)
 
 

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from ..audio.contract import FRAMES_PER_SECOND
 from ..audio.mel import mel_bin
 from ..audio.midi import Notes
+from ..audio.synth import frequency_hz
 from ..diffusion import Sampling
 from ..diffusion.process import stream
 from ..runtime.backend import threads
@@ -73,7 +74,7 @@ def save_log_mels(
             for seam in seams:
                 axis.axvline(seam, color="white", linewidth=1, linestyle="--")
             if notes:
-                bins = mel_bin(440 * 2 ** ((notes.pitch - 69) / 12))
+                bins = mel_bin(frequency_hz(notes.pitch))
                 axis.hlines(bins, notes.start, np.minimum(notes.stop, length), color="cyan", linewidth=1)
         row[0].set_ylabel(f"{label}\nmel bin", fontsize=10)
     for axis in axes[-1]:

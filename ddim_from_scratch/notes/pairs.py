@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from scipy.signal import fftconvolve
 
-from ..audio import LeftOut, in_words, mel_matrix
-from ..audio.contract import FRAMES_PER_SECOND, N_MELS, SR
+from ..audio import LeftOut, in_words
+from ..audio.contract import FRAMES_PER_SECOND, N_MELS
+from ..audio.mel import mel_bin
 from ..audio.midi import Notes
 from ..audio.synth import frequency_hz
 from ..runtime.errors import UserError, printable
@@ -116,7 +116,7 @@ def shift(log_mels: np.ndarray, notes: Notes) -> int:
     points = np.zeros_like(rise)
     start = np.rint(notes.start * FRAMES_PER_SECOND).astype(int)
     for harmonic in range(1, 4):
-        mels = mel_of(notes.pitch, harmonic)
+        mels = np.maximum(np.rint(mel_bin(harmonic * frequency_hz(notes.pitch))), 0).astype(int)
         inside = (start < frames) & (mels < N_MELS - 1)
         points[start[inside], mels[inside]] = 1
     points -= points.mean(axis=0)
@@ -127,16 +127,3 @@ def shift(log_mels: np.ndarray, notes: Notes) -> int:
     best = int(lags[alike.argmax()])
     clear = alike.max() > CLEARLY * alike[abs(lags) <= TOLERATED].max()
     return best if clear and abs(best) > TOLERATED else 0
-
-
-@lru_cache
-def _centres_hz() -> np.ndarray:
-    """The mel bins' centres of gravity, (128,)."""
-    weights = mel_matrix()
-    return np.linspace(0, SR / 2, len(weights)) @ weights / weights.sum(axis=0)
-
-
-def mel_of(pitch: np.ndarray, harmonic: int = 1) -> np.ndarray:
-    """The mel bin that is nearest to a harmonic of each pitch: whole numbers (n,)."""
-    hz = harmonic * np.array([frequency_hz(int(one)) for one in pitch])
-    return abs(hz[:, None] - _centres_hz()).argmin(axis=1)

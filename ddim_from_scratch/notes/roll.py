@@ -15,6 +15,7 @@ import numpy as np
 from ..audio.contract import FRAMES_PER_SECOND, N_MELS
 from ..audio.mel import mel_bin
 from ..audio.midi import Notes
+from ..audio.synth import frequency_hz
 from ..runtime.errors import UserError
 
 HARMONICS = 10
@@ -53,7 +54,7 @@ def roll(notes: Notes, first: int, frames: int, programs: tuple[int, ...]) -> np
 @lru_cache
 def comb(pitch: int) -> np.ndarray:
     """A note's first harmonics on the mel axis, float32 (128,), each shared out between the two bins beside it."""
-    bins = mel_bin(440 * 2 ** ((pitch - 69) / 12) * np.arange(1, HARMONICS + 1))
+    bins = mel_bin(frequency_hz(pitch) * np.arange(1, HARMONICS + 1))
     return np.maximum(1 - abs(np.arange(N_MELS)[:, None] - bins), 0).max(axis=1).astype(np.float32)
 
 
