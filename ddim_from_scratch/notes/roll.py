@@ -61,8 +61,11 @@ def comb(pitch: int) -> np.ndarray:
 def require_trained(notes: Notes, programs: tuple[int, ...]) -> None:
     """Raises UserError, naming them, for notes of a program that the network does not know."""
     if other := sorted(set(notes.program.tolist()) - set(programs)):
-        known = ", ".join(map(str, programs))
-        raise UserError(f"the notes have program {other[0]}, and the network was trained on {known}: see --program")
+        trained = ", ".join(map(str, programs))
+        raise UserError(
+            f"the notes have program {other[0]}, and the network was trained on {trained}: change their "
+            "program, or train on it"
+        )
 
 
 def known(rolls: np.ndarray) -> np.ndarray:
