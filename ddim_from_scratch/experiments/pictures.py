@@ -69,6 +69,7 @@ def save_log_mels(
                 vmax=high,
                 extent=(0, length, 0, clip.shape[1]),
                 interpolation="nearest",
+                interpolation_stage="data",  # colours of every frame of a long clip would take 256 kB a second
             )
             axis.tick_params(labelsize=8)
             for seam in seams:
