@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import mido
 import numpy as np
-from mido.midifiles.meta import MetaSpec_key_signature, add_meta_spec
+from mido.midifiles.meta import add_meta_spec
 
 from ..runtime.errors import UserError, printable, why
 from ..runtime.files import read_bytes, replacing
@@ -26,13 +26,14 @@ MIDI_SECONDS = 24 * 3600  # a file can claim centuries
 TICKS_PER_BEAT, TEMPO = 1000, 500_000  # of files written here: a tick is 0.5 ms
 
 
-class AnyKey(MetaSpec_key_signature):
-    """Keys are not read: many files have some that do not exist, at which mido would stop."""
+class AnyKey:
+    """A key signature for mido, not read: many files have one that does not exist, at which mido would stop."""
 
-    type = "key_signature"
+    type, type_byte = "key_signature", 0x59
+    attributes, defaults = ("key",), ("C",)
 
     def decode(self, message: mido.MetaMessage, data: bytes) -> None:
-        message.key = "C"
+        pass
 
 
 add_meta_spec(AnyKey)
