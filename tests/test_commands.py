@@ -417,7 +417,7 @@ def test_a_number_that_goes_wrong_is_traced_to_its_layer_and_batch(leaf, message
 
     network, network_backward = denoiser.unet, denoiser.unet_backward
     monkeypatch.setattr(denoiser, "unet", unet)
-    monkeypatch.setattr(denoiser, "unet_backward", backward)
+    monkeypatch.setitem(denoiser.NETWORKS, "unet", denoiser.NETWORKS["unet"]._replace(backward=backward))
     with pytest.raises(UserError, match=rf"{message}, of .*tone\d\.wav at [\d.]+ s.*last good epoch") as error:
         train.main(f"--run {folder} --resume --epochs 3".split())
     assert "\n" not in str(error.value)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import mido
 import numpy as np
+from mido.midifiles.meta import add_meta_spec
 
 from ..runtime.errors import UserError, printable, why
 from ..runtime.files import read_bytes, replacing
@@ -23,6 +24,19 @@ TOO_LONG = re.compile(rb"[\x80-\xff]{1000}")  # a number of so many bytes: the l
 MIDI_SECONDS = 24 * 3600  # a file can claim centuries
 
 TICKS_PER_BEAT, TEMPO = 1000, 500_000  # of files written here: a tick is 0.5 ms
+
+
+class AnyKey:
+    """A key signature for mido, not read: many files have one that does not exist, at which mido would stop."""
+
+    type, type_byte = "key_signature", 0x59
+    attributes, defaults = ("key",), ("C",)
+
+    def decode(self, message: mido.MetaMessage, data: bytes) -> None:
+        pass
+
+
+add_meta_spec(AnyKey)
 
 
 class Notes(NamedTuple):

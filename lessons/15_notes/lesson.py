@@ -32,7 +32,7 @@ from ddim_from_scratch.diffusion import (
 )
 from ddim_from_scratch.diffusion.guidance import guided
 from ddim_from_scratch.networks import transformer as networks
-from ddim_from_scratch.networks.decoder import decode
+from ddim_from_scratch.networks.decoder import Sizes, decode
 from ddim_from_scratch.networks.transformer import PAD, Condition, init_transformer, transformer, transformer_backward
 from ddim_from_scratch.nn.fast import processor
 from ddim_from_scratch.notes.run import Run
@@ -197,7 +197,7 @@ def hidden(condition):
 # %%
 STEPS, BATCH, WIDTH, DROPPED = (20 if FAST else 1000), 16, 32, 0.1
 rng = np.random.default_rng(0)
-params = tree.pack(init_transformer(rng, WIDTH, 2, VOCABULARY, context=True, mels=2 * PITCHES))
+params = tree.pack(init_transformer(rng, Sizes(WIDTH, 2, 2 * PITCHES, VOCABULARY, context=True)))
 average, moments = tree.pack(params), {name: np.zeros_like(params.flat) for name in ("m", "v")}
 curve = []
 with threads(1):  # arrays so small are faster on one
