@@ -17,7 +17,7 @@ from ddim_from_scratch import nn
 from ddim_from_scratch.diffusion import SAMPLERS as REGISTRY
 from ddim_from_scratch.diffusion import Walk, ddpm
 from ddim_from_scratch.networks.frames import frames, frames_backward, init_frames
-from ddim_from_scratch.networks.transformer import Condition, init_transformer, transformer, transformer_backward
+from ddim_from_scratch.networks.transformer import Condition, Sizes, init_transformer, transformer, transformer_backward
 from ddim_from_scratch.networks.unet import init_unet, unet, unet_backward
 from ddim_from_scratch.nn.attend import init_multi_head_attention
 from ddim_from_scratch.nn.block import init_residual_block
@@ -208,7 +208,8 @@ def condition_like(x: Any, vocabulary: int = 0, features: int = 0) -> Condition:
 def told(
     vocabulary: int = 0, features: int = 0, context: bool = True, depth: int = 1, frames: int = 3, mels: int = 5
 ) -> Layer:
-    params = init_transformer(np.random.default_rng(0), 8, depth, vocabulary, context, features, mels)
+    sizes = Sizes(8, depth, mels, vocabulary, context, features)
+    params = init_transformer(np.random.default_rng(0), sizes)
     levels = np.array([0.2, 0.7])
     return Layer(
         lambda layers, params, x: transformer(params, x, levels, condition_like(x, vocabulary, features), layers),

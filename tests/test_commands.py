@@ -363,7 +363,7 @@ def test_a_number_that_goes_wrong_is_traced_and_the_checkpoint_kept(wrong, messa
 
     network, network_backward, all_losses, step = denoiser.unet, denoiser.unet_backward, system.losses, system.adamw
     monkeypatch.setattr(denoiser, "unet", unet)
-    monkeypatch.setattr(denoiser, "unet_backward", backward)
+    monkeypatch.setitem(denoiser.NETWORKS, "unet", denoiser.NETWORKS["unet"]._replace(backward=backward))
     monkeypatch.setattr(system, "losses", losses)
     monkeypatch.setattr(system, "adamw", adamw)
     with pytest.raises(UserError, match=rf"{message}.*last good epoch") as error:

@@ -13,6 +13,7 @@ from ..audio.inverter import GRIFFIN_LIM, load_inverter
 from ..diffusion import Example, Sampling, loss_of_zero, losses, noisy
 from ..fad import Set, embed_clips, embed_set, load_embedding
 from ..fad.reliability import distance
+from ..networks.unet import batch_statistics
 from ..nn.fast import layers_for, recorded
 from ..runtime import mpi, tree
 from ..runtime.backend import Array, read, to_device
@@ -20,10 +21,10 @@ from ..runtime.errors import UserError, printable, say_once
 from ..runtime.tree import Packed, Tree
 from ..training.guards import first_non_finite
 from ..training.optim import adamw, clip_gradient, norm, update_average, warmup_cosine, warmup_decay
-from . import denoiser
 from .compose import Composer
 from .config import Config
 from .data import Contents, Scaler, Windows, augmented, contents, load_windows, require_unchanged
+from .denoiser import NETWORKS, Seen
 from .model import Model, Saved, context_channel, init_state, kept, read_run
 from .modes import MODES, composer
 from .run import Run
@@ -152,11 +153,11 @@ class Training:
         All of it on the device, without waiting for it.
         """
         config, example, layers = self.config, Example(x0, eps, alpha_bar), layers_for(x0)
-        told = config.noise_schedule.told(alpha_bar)
-        output, cache = denoiser.output(config, network, example.x_t, told, conditions, layers, training=True)
-        noise_loss, reconstruction_loss, d_output = losses(output, example, config.prediction)
-        used = denoiser.statistics(config, cache)
-        grads = denoiser.gradient(config, weight * d_output, cache, layers)
+        seen = Seen.of(config, example.x_t, config.noise_schedule.told(alpha_bar), conditions)
+        output, cache = NETWORKS[config.network].output(network, seen, layers, True)
+        noise_loss, reconstruction_loss, d_output = losses(output.reshape(x0.shape), example, config.prediction)
+        used, d_output = batch_statistics(cache), (weight * d_output).reshape(output.shape)
+        _, grads = NETWORKS[config.network].backward(d_output, cache, layers)
         return noise_loss, reconstruction_loss, tree.pack(grads, like=network["params"]), used
 
     def learning_rate(self, step: int) -> float:
