@@ -1,6 +1,7 @@
 """Shared set-up. TensorFlow is the reference of some tests: silent, on the CPU, and imported by those tests only."""
 
 import os
+import shutil
 from functools import partial
 
 import numpy as np
@@ -43,7 +44,7 @@ def recordings(request, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """A run of two epochs of 7 steps on such recordings. Tests that change it work on a copy."""
+    """A run of two epochs of 7 steps on such recordings, to be read only."""
     from helpers import TINY
 
     from ddim_from_scratch import train
@@ -51,6 +52,12 @@ def trained(tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "run"
     train.main(f"--data {record_tones(tmp_path_factory.mktemp('tones'))} --run {run} --epochs 2 {TINY}".split())
     return run
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """Its copy, for a test to change."""
+    return shutil.copytree(trained, tmp_path / "own")
 
 
 @pytest.fixture(scope="module")

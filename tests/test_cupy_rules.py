@@ -211,7 +211,8 @@ DIFFUSION = {
 @pytest.mark.parametrize("name", DIFFUSION)
 def test_diffusion_agrees_with_numpy(name):
     found = DIFFUSION[name](put)
-    assert ON_DEVICE or transfers["to host"] == transfers["sync"] == 0
+    read = 3 if name == "slerp" else 0  # an angle for each share
+    assert ON_DEVICE or (transfers["to host"], transfers["sync"]) == (0, read)
     for a, b in zip(found, DIFFUSION[name](np.copy), strict=True):
         assert_same(a, b)
 

@@ -30,11 +30,6 @@ pytestmark = pytest.mark.usefixtures("quick")
 FAST = "--num 2 --steps 2 --inverter griffin-lim"
 
 
-@pytest.fixture
-def run(trained, tmp_path):
-    return shutil.copytree(trained, tmp_path / "run")
-
-
 def test_two_calls_write_two_sets_that_say_how_they_were_made(run):
     sample.main(f"--run {run} {FAST}".split())
     first = digest(run / "samples/sample_000.wav")

@@ -183,7 +183,7 @@ MB = header((1 << 20,), "|u1") + bytes(1 << 20)
 @pytest.mark.parametrize(
     ("content", "method", "message"),
     [
-        (header((1 << 40,)), zipfile.ZIP_DEFLATED, "more than"),  # asks for more than it has
+        (header((1 << 40,)), zipfile.ZIP_DEFLATED, "a header of other data"),  # asks for more than it has
         (header((1 << 20,), "|V0"), zipfile.ZIP_DEFLATED, "damaged"),  # any number of nothings
         (header((70 << 20,), "|u1") + bytes(70 << 20), zipfile.ZIP_DEFLATED, "more than"),  # 70 MB in 70 kB
         (MB, zipfile.ZIP_BZIP2, "not stored or deflated"),
