@@ -38,18 +38,6 @@ def conv2d_backward(dy: Array, cache: tuple) -> tuple[Array, Tree]:
     return convolve(dy, mirrored(w)), filter_gradient(x, dy, len(w))
 
 
-def linear(x: Array, w: Array, b: Array | None = None) -> tuple[Array, tuple]:
-    """At every pixel of a picture: a 1x1 convolution. The textbook's for sequences, and without b."""
-    return nn.linear(x, w, b) if x.ndim != 4 or b is None else conv2d(x, w[None, None], b)
-
-
-def linear_backward(dy: Array, cache: tuple) -> tuple[Array, Tree]:
-    if len(cache) == 3:  # the textbook's
-        return nn.linear_backward(dy, cache)
-    dx, grads = conv2d_backward(dy, cache)
-    return dx, {"w": grads["w"][0, 0], "b": grads["b"]}
-
-
 def mirrored(w: Array) -> Array:
     """The filter of the gradient: taps in reverse, channels exchanged."""
     return contiguous(w[::-1, ::-1].swapaxes(2, 3))
