@@ -79,12 +79,19 @@ def filter_gradient(x: Array, dy: Array, k: int, prologue: tuple = IDENTITY) -> 
     at_once = multiprocessors() * (3 if k == 1 else 2)  # blocks, by their registers
     splits = min(tiles, max(at_once // (pairs[0] * pairs[1]), 1))
     size = k * k * c * d + d
-    partial, total = empty((2 * splits, size)), empty(size)
+    partial = empty((2 * splits, size))
     shared = 4 * (OUTPUTS + 8) * ((FILTER_ROWS + k - 1) * (COLUMNS + k - 1) + FILTER_ROWS * COLUMNS)
     run = kernel("conv.cu", f"filter_gradient<{k}, {_flag()}>", shared)
     run((*pairs, splits), (256,), x, dy, *prologue, partial, n, height, width, c, d)
-    kernel("conv.cu", "sum_rows")((-(-size // 32),), (32, 8), partial, total, 2 * splits, size)
+    total = sum_rows(partial, 2 * splits, size)
     return {"w": total[:-d].reshape(k, k, c, d), "b": total[-d:]}
+
+
+def sum_rows(numbers: Array, rows: int, size: int) -> Array:
+    """The sum (size,) of numbers (rows, size)."""
+    total = empty(size)
+    kernel("conv.cu", "sum_rows")((-(-size // 32),), (32, 8), numbers, total, rows, size)
+    return total
 
 
 def _flag() -> str:

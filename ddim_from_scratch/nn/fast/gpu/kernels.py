@@ -78,8 +78,9 @@ class Recorded:
     """function(*arrays) on a GPU: run as it stands at first, then recorded as a CUDA graph and replayed in one launch.
 
     The function may only launch kernels: it reads no number back, brings nothing from the host, draws no random
-    numbers. One that calls cuBLAS, which CuPy 14 does not record, is run at each call. What else it reads or changes stays where it is in memory. What it returns, arrays in
-    any structure, is overwritten by the next call. There is a graph for each combination of shapes.
+    numbers. One that calls cuBLAS, which CuPy 14 does not record, is run at each call. What else it reads or changes
+    stays where it is in memory. What it returns, arrays in any structure, is overwritten by the next call. There is a
+    graph for each combination of shapes.
     """
 
     stream: Any = None  # on which all are recorded, so that they share their memory
