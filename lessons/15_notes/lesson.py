@@ -478,7 +478,7 @@ gap = abs(np.arange(FRAMES)[:, None] - when[events])
 weights = to_tokens.mean(axis=0)[:, events]
 near, far = weights[gap <= 4].mean(), weights[gap > 12].mean()
 print(f"mean weight of a pitch within 4 frames {near:.3f}, of one farther than 12 {far:.3f}")
-assert FAST or near > far  # 1.3 to 3 times as large with three seeds
+assert FAST or near > far  # 1.3 to 4 times as large with three seeds
 
 # %% [markdown]
 # ## What the notes do not tell
