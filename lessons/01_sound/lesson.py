@@ -391,8 +391,8 @@ show_answer(overlap_add)
 #
 # $$x = \frac{\sum_m w\, y_m}{\sum_m w^2},$$
 #
-# both sums being overlap-adds ([Griffin & Lim 1984](https://doi.org/10.1109/TASSP.1984.1164317), equation 6).
-# For an untouched $S$ that is still the recording.
+# where both sums are overlap-adds ([Griffin and Lim 1984](https://doi.org/10.1109/TASSP.1984.1164317), equation 6). If
+# $S$ was not changed, this is still the recording.
 
 # %%
 back = istft(S, length=len(music))
