@@ -643,4 +643,4 @@ def test_out_of_memory_says_so(capsys):
 
     with pytest.raises(SystemExit):
         run_command(fail)
-    assert "out of memory: lower" in capsys.readouterr().err
+    assert "out of memory: ask for less" in capsys.readouterr().err

@@ -25,7 +25,7 @@ def tiny(recordings, tmp_path_factory):
 
 def test_more_clips_than_memory_holds_are_refused_at_once(tiny, tmp_path):
     with pytest.raises(
-        UserError, match=r"999999999 clips would take 4915\d\.\d+ GB of memory; .* Lower --num or --seconds"
+        UserError, match=r"999999999 clips would take 4915\d\.\d+ GB of memory; .* Lower --num, or their length"
     ):
         sample.main(f"--run {tiny} --out {tmp_path} --num 999999999 --inverter griffin-lim".split())
 
