@@ -17,7 +17,11 @@ STRANGE = "a\x1b[31m\nb"
         (UserError(STRANGE), 2, r"error: a\x1b[31m\nb"),
         (FileNotFoundError(2, "gone", STRANGE), 2, r"error: a\x1b[31m\nb: gone: check the path"),
         (OSError(28, "No space left on device", "a.wav"), 2, f"error: {FULL}"),
-        (MemoryError(), 2, "error: out of memory: lower --batch-size or --widths"),
+        (
+            MemoryError(),
+            2,
+            "error: out of memory: ask for less at a time, a smaller batch or network, or fewer or shorter clips",
+        ),
         (KeyboardInterrupt(), 130, "interrupted; finished files are kept; draw anew"),
     ],
 )

@@ -16,7 +16,7 @@ from ddim_from_scratch.runtime.errors import UserError
 
 def test_more_clips_than_memory_holds_are_refused_at_once(trained, tmp_path):
     with pytest.raises(
-        UserError, match=r"999999999 clips would take 4915\d\.\d+ GB of memory; .* Lower --num or --seconds"
+        UserError, match=r"999999999 clips would take 4915\d\.\d+ GB of memory; .* Lower --num, or their length"
     ):
         sample.main(f"--run {trained} --out {tmp_path} --num 999999999 --inverter griffin-lim".split())
 
