@@ -72,7 +72,9 @@ def test_resampling_and_blending_leave_no_seam(seen, monkeypatch):
     assert np.mean(often <= limit) > 0.9
     assert np.mean(once) > 1.1 * np.mean(often)
     monkeypatch.setattr(compose, "BLENDED", 0)
-    assert np.mean(seams(4)) > max(limit, 1.15 * np.mean(often))
+    cut = seams(4)
+    assert np.mean(cut) > 1.15 * np.mean(often)  # 1.38 over four seeds
+    assert np.mean(cut > limit) > 0.3  # 0.54 to 0.75: of music's own changes, 0.01
 
 
 @pytest.mark.parametrize(("attention", "windows"), [("none", 4), ("lowest", 1)])
