@@ -290,6 +290,8 @@ OF_FOURS: dict[str, Layer] = {
     "multi_head_attention": multi_head(4, 1, 8, 12),
     "unet": network("lowest", widths=(4, 8, 12), norm="group"),
     "frames": frame_network(width=8, blocks=3, inputs=8, outputs=4),
+    "rms_norm": layer("rms_norm", {"x": (3, 7, 36)}, {"scale": (36,)}),
+    "geglu": layer("geglu", {"x": (2, 9, 8)}, {"gate/w": (8, 40), "value/w": (8, 40), "output/w": (40, 8)}),
 }
 
 

@@ -289,20 +289,13 @@ def _files(folder: Path, left_out: LeftOut) -> Iterator[Path]:
         seen.add(place)
         links = []
         for entry in entries:
-            if not _is_folder(entry):
+            if not os.path.isdir(entry):  # which a link to itself is not
                 yield here / entry.name
             elif entry.is_symlink():
                 links.append(here / entry.name)
             else:
                 waiting.append(here / entry.name)
         waiting[:0] = links
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
 
 
 def in_words(left_out: LeftOut) -> str:

@@ -46,6 +46,9 @@ class Player(Composer):
         return (*super().conditions(clips, before, first, frames), to_device(notes, self.model.device))
 
     def _walk(self, rngs: list[np.random.Generator], conditions: tuple[Array, ...] = (), top: int = T) -> Walk:
+        if self.guidance == 1:
+            return super()._walk(rngs, conditions, top)
+
         def eps_model(levels: np.ndarray) -> EpsModel:
             told = self.model.eps_model(conditions, levels)
             untold = self.model.eps_model(tuple(0 * one for one in conditions), levels)

@@ -124,14 +124,6 @@ def read_run(run: Path, best: bool = False, options: type[Config] = Config) -> S
     return load_checkpoint(run, partial(understand, options), best)
 
 
-def kept(scaler: Scaler, windows: int, contents: Contents | None, outline: np.ndarray | None) -> Tree:
-    """What a checkpoint holds beside the state."""
-    texts = {"contract": CONTRACT} | ({"recordings": contents} if contents else {})
-    scales = {"mean": scaler.mean, "std": scaler.std} | ({} if outline is None else {"outline": outline})
-    arrays = {"scaler": scales, "windows": np.array(windows)}
-    return arrays | {name: np.array(json.dumps(value)) for name, value in texts.items()}
-
-
 def understand(options: type[Config], content: Tree) -> Saved:
     """A checkpoint's content. Raises UserError or ValueError if it is another system's, or its arrays are not its
     configuration's, or are not of their types and ranges."""

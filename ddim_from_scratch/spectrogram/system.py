@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -25,7 +26,7 @@ from .compose import Composer
 from .config import Config
 from .data import Contents, Scaler, Windows, augmented, contents, load_windows, require_unchanged
 from .denoiser import NETWORKS, Seen
-from .model import Model, Saved, context_channel, init_state, kept, read_run
+from .model import CONTRACT, Model, Saved, context_channel, init_state, read_run
 from .modes import MODES, composer
 from .run import Run
 from .start import outline
@@ -93,7 +94,12 @@ class Training:
 
     @property
     def kept(self) -> Tree:
-        return kept(self.scaler, len(self.windows), self.contents, self.outline)
+        texts = {"contract": CONTRACT} | ({"recordings": self.contents} if self.contents else {})
+        outline = {} if self.outline is None else {"outline": self.outline}
+        arrays = {"scaler": {"mean": self.scaler.mean, "std": self.scaler.std} | outline}
+        return (
+            arrays | {"windows": np.array(len(self.windows))} | {n: np.array(json.dumps(t)) for n, t in texts.items()}
+        )
 
     def init(self, rng: np.random.Generator) -> Tree:
         return init_state(self.config, rng)

@@ -396,12 +396,12 @@ x0 = np.stack([music[start : start + 64] for start in (0, 96, 192, 288)])[..., N
 eps = rng.standard_normal(x0.shape, dtype=np.float32)
 for alpha_bar in (0.9, 0.5, 0.1):
     x_t = q_sample(x0, alpha_bar, eps)
-    prediction, cache = unet(params, statistics, x_t, np.full(4, 1 - alpha_bar), nn, training=True)
+    prediction, cache = unet(params, statistics, x_t, np.full(4, 1 - alpha_bar), processor, training=True)
     loss, d_eps = mean_squared_error(prediction, eps)
     print(f"alpha_bar {alpha_bar}: loss {loss:.3f}")
     assert abs(loss - 1) < 0.02 and not prediction.any()
 
-_, grads = unet_backward(d_eps, cache, nn)
+_, grads = unet_backward(d_eps, cache, processor)
 moving = [name for name, grad in tree.flatten(grads).items() if grad.any()]
 print(f"parameters with a gradient: {', '.join(moving)}; without: {len(tree.flatten(grads)) - len(moving)}")
 assert moving == ["output/w", "output/b"]
@@ -467,7 +467,7 @@ assert errors[worst] < 1e-6 and len(idle) == 4
 # step, AdamW (lesson 08 explains it). If the loss does not fall here, more data will not help.
 
 # %%
-steps = 8 if FAST else 60
+steps = 4 if FAST else 60
 
 
 def bridges_of(frames):
@@ -542,7 +542,7 @@ plt.show()
 alpha_bar = 0.5
 eps = rng.standard_normal(x0.shape, dtype=np.float32)
 x_t = q_sample(x0, alpha_bar, eps)
-prediction, _ = unet(params, statistics, x_t, np.full(4, 1 - alpha_bar), nn, training=True)
+prediction, _ = unet(params, statistics, x_t, np.full(4, 1 - alpha_bar), processor, training=True)
 guess = predict_x0(x_t, alpha_bar, prediction)
 noisy_error, clean_error = (np.mean((x - x0) ** 2) for x in (x_t / alpha_bar**0.5, guess))
 print(f"mean squared error: noisy {noisy_error:.2f}, cleaned {clean_error:.2f}")

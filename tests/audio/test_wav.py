@@ -234,8 +234,8 @@ def test_a_cut_file_of_every_container_is_an_error(tmp_path, kind):
     ("data", "n", "said"),
     [
         (wav_bytes(len(PCM) + 16), N, "40000 of 40016 bytes"),
-        (sound_bytes("AIFF")[:-10], N - 5, "of 40008 bytes"),
-        (sound_bytes("CAF")[:-10], N - 5, "of 40004 bytes"),
+        (sound_bytes("AIFF")[:-10], N - 5, "of 40000 bytes"),
+        (sound_bytes("CAF")[:-10], N - 5, "of 40000 bytes"),
         (with_size("AU", b".snd", 8, struct.pack(">I", 1000)), N, "states 1000 bytes of sound and holds 40000"),
         (wav_bytes(1000), N, "states 1000 bytes of sound and holds 40000"),
         (wav_bytes(len(PCM)) + bytes(5000), N, "5000 bytes after the sound"),
