@@ -274,4 +274,5 @@ class Composer:
         return (self.sampling.steps - 1) * (1 if composed.all() else self.resamplings) + 1
 
     def _bar(self, n: int, steps: int) -> tqdm:
-        return tqdm(total=-(-n // CLIPS_AT_ONCE) * steps, desc="sampling", unit="step", disable=steps == 0)
+        hidden = {} if steps else {"disable": True}  # disable=False would overrule the variable TQDM_DISABLE
+        return tqdm(total=-(-n // CLIPS_AT_ONCE) * steps, desc="sampling", unit="step", **hidden)

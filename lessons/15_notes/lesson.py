@@ -17,7 +17,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import soxr
 
-from ddim_from_scratch import nn
+from ddim_from_scratch import nn, open_run
 from ddim_from_scratch.audio import griffin_lim, log_mel, synth
 from ddim_from_scratch.audio.midi import Notes
 from ddim_from_scratch.diffusion import (
@@ -37,7 +37,6 @@ from ddim_from_scratch.networks import transformer as networks
 from ddim_from_scratch.networks.decoder import Sizes, decode
 from ddim_from_scratch.networks.transformer import PAD, Condition, init_transformer, transformer, transformer_backward
 from ddim_from_scratch.nn.fast import processor
-from ddim_from_scratch.notes.run import Run
 from ddim_from_scratch.notes.system import OWN_RUN
 from ddim_from_scratch.notes.tokens import FIRST, KINDS, VOCABULARY, encode
 from ddim_from_scratch.runtime import tree
@@ -478,7 +477,7 @@ gap = abs(np.arange(FRAMES)[:, None] - when[events])
 weights = to_tokens.mean(axis=0)[:, events]
 near, far = weights[gap <= 4].mean(), weights[gap > 12].mean()
 print(f"mean weight of a pitch within 4 frames {near:.3f}, of one farther than 12 {far:.3f}")
-assert FAST or near > far  # 1.3 to 3 times as large with three seeds
+assert FAST or near > far  # 1.3 to 4 times as large with three seeds
 
 # %% [markdown]
 # ## What the notes do not tell
@@ -547,7 +546,7 @@ def band_plays(tune, genre, w):
     return band.log_mels(notes.between(0, LENGTH_OF_MINE), **how)[0]
 
 
-band = Run.open(OWN_RUN)
+band = open_run(OWN_RUN)
 genres = list(synth.PROGRAMS)[: 1 if FAST else 3]
 truths = {genre: [computed(tune, genre) for tune in (MINE, synth.TUNES["Greensleeves"])] for genre in genres}
 by_band = {("plucked", w): band_plays(MINE, "plucked", w) for w in ((2,) if FAST else (1, 2, 5))}
