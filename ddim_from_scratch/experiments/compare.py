@@ -175,7 +175,7 @@ def choose_windows(
 ) -> tuple[Windows, np.ndarray, Windows, np.ndarray]:
     """Two disjoint sets of at most `most` windows that do not overlap: the reference, and other real music.
 
-    The others are from the recordings `unheard`; or from those that --hold-out kept from the network, else from its own.
+    The others are from the recordings `unheard`, or those that --hold-out kept from the network, or else its own.
     frames: the length of a window. Returns (windows, indices of the reference, other windows, indices of the others).
     """
     windows = load_windows(config, frames=frames)
@@ -358,6 +358,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
 
 def main(args: argparse.Namespace) -> None:
     with threads(args.threads):
-        metrics = compare(args.run, load_inverter(args.inverter), load_embedding(args.embedding), args.samples, args.unheard)
+        listening = load_inverter(args.inverter), load_embedding(args.embedding)
+        metrics = compare(args.run, *listening, args.samples, args.unheard)
     print_summary(metrics, args.json)
     print(f"Listen to {metrics['samples']}/*.wav; look at {args.run}/comparison.png and {args.run}/loss.png.")
