@@ -543,14 +543,15 @@ assert abs(drawn.mean() - 1.5) < 0.02 and abs(drawn.var() - 0.25) < 0.015
 #
 # $$\begin{align*}
 # -\log\, p(x_0) &\le \mathbb{E}\Big[ L_T + \sum_{t > 1} L_{t-1} + L_0 \Big] \\
-# L_{t-1} &= D\big(q(x_s \mid x_t, x_0)\ \|\ p(x_s \mid x_t)\big), \quad s = t - 1
+# L_{t-1} &= D\big(q(x_s \mid x_t, x_0)\ \|\ p(x_s \mid x_t)\big)
 # \end{align*}$$
 #
-# $L_T$ contains nothing to learn, and $L_0$ belongs to a single step. Each term of the sum compares two Gaussians: the
-# step back if $x_0$ is known, and the model's step, with $\hat{x}_0$ in its place. Both have the variance
-# $\tilde\beta$. Then their Kullback-Leibler divergence $D$ is the squared distance of the means, divided by $2
-# \tilde\beta$. The means differ by $a\, (x_0 - \hat{x}_0)$, and $x_0 - \hat{x}_0 = (\hat\epsilon - \epsilon) \sqrt{1 -
-# \bar\alpha_t} / \sqrt{\bar\alpha_t}$. Insert $a = \sqrt{\bar\alpha_s}\, \beta / (1 - \bar\alpha_t)$ and $\tilde\beta$:
+# with $s = t - 1$. $L_T$ contains nothing to learn, and $L_0$ belongs to a single step. Each term of the sum compares
+# two Gaussians: the step back if $x_0$ is known, and the model's step, with $\hat{x}_0$ in its place. Both have the
+# variance $\tilde\beta$. Then their Kullback-Leibler divergence $D$ is the squared distance of the means, divided by
+# $2 \tilde\beta$. The means differ by $a\, (x_0 - \hat{x}_0)$, and $x_0 - \hat{x}_0 = (\hat\epsilon - \epsilon)
+# \sqrt{1 - \bar\alpha_t} / \sqrt{\bar\alpha_t}$. Insert $a = \sqrt{\bar\alpha_s}\, \beta / (1 - \bar\alpha_t)$ and
+# $\tilde\beta$:
 #
 # $$\begin{align*}
 # D &= \frac{a^2 (x_0 - \hat{x}_0)^2}{2 \tilde\beta} = w_t\, (\epsilon - \hat\epsilon)^2 \\
