@@ -15,6 +15,7 @@ from nvrtc import compile_for
 from ddim_from_scratch import nn
 from ddim_from_scratch.nn.fast import gpu
 from ddim_from_scratch.nn.fast.gpu import conv, kernels
+from ddim_from_scratch.notes.config import Config as BandConfig
 from ddim_from_scratch.runtime import backend, tree
 from ddim_from_scratch.spectrogram import system
 from ddim_from_scratch.spectrogram.config import Config
@@ -95,23 +96,39 @@ def test_a_view_that_no_float4_can_be_read_from_is_copied(name, rng):
     np.testing.assert_array_equal(y, layer.run(gpu, [FakeArray(a) for a in arguments])[0].get())
 
 
-@pytest.mark.parametrize("norm", ["group", "batch"])
-def test_a_training_step_takes_few_launches_and_one_wait_whatever_the_batch(norm, cupy, monkeypatch):
-    """The paper's network. Kernels are counted, not run: there are as many on any picture."""
+BAND = {"data": "x", "programs": (0,), "learning_rate_schedule": "constant"}
+
+
+@pytest.mark.parametrize(
+    ("config", "most"),
+    [
+        (Config(data="x", norm="group"), 600),
+        (Config(data="x", norm="batch"), 600),
+        (Config(data="x", network="frames"), 1200),
+        (Config(data="x", network="transformer"), 1200),
+        (BandConfig(**BAND), 600),
+        (BandConfig(network="transformer", **BAND), 1200),
+        (BandConfig(network="transformer", notes_as="tokens", **BAND), 1200),
+    ],
+    ids=["unet", "unet, batch norm", "frames", "transformer", "band", "transformer and roll", "transformer and tokens"],
+)
+def test_a_training_step_takes_few_launches_and_one_wait_whatever_the_batch(config, most, cupy, monkeypatch):
+    """The networks as they are by default. Kernels are counted, not run: there are as many on any picture."""
     monkeypatch.setattr(emulated_cuda.Kernel, "__call__", lambda self, *_, **__: launches.update([self.name]))
     monkeypatch.setattr(cupy, "empty", lambda *arguments: FakeArray(np.zeros(*arguments)))
     monkeypatch.setattr(system, "recorded", lambda function, device: function)  # a graph is one launch of them all
     counts = []
     for batch in (4, 16):
-        config = Config(data="x", norm=norm)
         state = tree.pack(tree.map(FakeArray, init_state(config, np.random.default_rng(0))))
-        training, x0 = Training(config, device="gpu"), np.ones((batch, 32, 16, 1), np.float32)
+        x0 = np.ones((batch, 16, 128, 1), np.float32)
+        told = [x0] * config.context + [np.ones((batch, 16, config.features), np.float32)] * (config.features > 0)
+        told += [np.ones((batch, 9), np.int32)] * (config.vocabulary > 0)
         backend.require_gpu()
         launches.clear(), transfers.clear()
-        training.step(state, Batch(x0), 1, np.random.default_rng(1))
+        Training(config, device="gpu").step(state, Batch(x0, tuple(told)), 1, np.random.default_rng(1))
         assert transfers["to host"] == 1 and transfers["sync"] == 0
         counts.append(launches.total())
-    assert counts[0] == counts[1] <= 600, launches
+    assert counts[0] == counts[1] <= most, launches
 
 
 @pytest.mark.parametrize("library", [False, True])
