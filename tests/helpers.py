@@ -1,9 +1,11 @@
 """What several test files need: an error measure, and every layer and every sampler in one form."""
 
+import codecs
 import hashlib
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -23,6 +25,10 @@ from ddim_from_scratch.nn.fast import processor
 from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.backend import array_module
 
+# The options of a training of a second, whose epochs have 7 steps on `recordings`.
+TINY = "--window-seconds 0.64 --window-hop-seconds 0.32 --windows-per-track 5 --widths 4 4 --attention none"
+TINY += " --batch-size 2"
+
 
 def reference(name: str):
     """A library to compare with. Without it the test is skipped, or fails if DDIM_REQUIRE_REFERENCES is set."""
@@ -32,6 +38,23 @@ def reference(name: str):
 def digest(path: Path) -> str:
     """What two files have in common only if they are the same. (Files that differ make pytest compare for hours.)"""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@contextmanager
+def closed(folder: Path) -> Iterator[None]:
+    """A folder below tmp_path that nobody can write to, and this process can no more than others."""
+    codecs.lookup("cp437")  # zipfile asks for it when it first reads: a module that only root may be able to import
+    for above in list(folder.parents)[:3]:
+        above.chmod(0o755)
+    folder.chmod(0o555)
+    me = os.geteuid()
+    if me == 0:  # whom no permission binds
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(me)
+        folder.chmod(0o755)
 
 
 def relative_error(a, b, scale: float = 0.0) -> float:

@@ -98,7 +98,8 @@ def open_study(out: Path, base: Config) -> Any:
         if begun is None:
             study.set_user_attr("about", about)
             begun = about
-        sound = all(map(is_ours, study.get_trials(deepcopy=False)))
+        sound = [way.name for way in study.directions] == ["MINIMIZE"]
+        sound = sound and all(map(is_ours, study.get_trials(deepcopy=False)))
     if not sound or not conforms(begun, {"space": {str: {}}, "options": {}}):
         raise UserError(f"{out / 'study.db'} is no study of ours: choose another --out")
     if other := [name for name in begun["space"].keys() | SPACE if begun["space"].get(name) != SPACE.get(name)]:

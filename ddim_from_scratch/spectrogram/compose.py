@@ -102,7 +102,7 @@ class Composer:
 
     def draw(self, num: int, frames: int) -> np.ndarray:
         """New music, (num, frames, 128): a piece, and what continues it."""
-        require_memory(3 * 4 * N_MELS * num * frames, counted(num, "clip"), "--num or --seconds")
+        require_memory(3 * 4 * N_MELS * num * frames, counted(num, "clip"), "--num, or their length")
         rngs, piece = self._rngs(num), min(halvable(self.model.config, frames), self.piece)
         with self._bar(num, self.sampling.steps) as bar:
 

@@ -228,6 +228,7 @@ def test_a_database_that_holds_no_study_is_named(damage, study, tmp_path):
         "UPDATE trial_values SET value_type = 'INF_POS'",
         "UPDATE trial_intermediate_values SET intermediate_value_type = 'NAN'",
         "DELETE FROM trial_values",
+        "DELETE FROM study_directions",
         "CREATE TRIGGER never BEFORE INSERT ON trials BEGIN SELECT RAISE(ABORT, 'no'); END",
     ],
 )
