@@ -16,23 +16,7 @@ systems      the systems that train and sample know; a run opened in Python
 train sample fad tune experiments  the commands: python -m ddim_from_scratch.NAME --help
 """
 
-from __future__ import annotations
+from .systems import open_run, train_run
 
-from pathlib import Path
-from typing import Any
-
+__all__ = ["open_run", "train_run"]
 __version__ = "0.1.0"
-
-
-def open_run(run: str | Path, **options: Any) -> Any:
-    """A trained run that draws. See `systems.open_run`."""
-    from .systems import open_run
-
-    return open_run(run, **options)
-
-
-def train_run(run: str | Path, **options: Any) -> Any:
-    """Train a new run, and open it. See `systems.train_run`."""
-    from .systems import train_run
-
-    return train_run(run, **options)

@@ -4,7 +4,7 @@ A system is a folder of this package. To add one, write its folder, and its name
     Config                      its options: see training/options.py
     training(config, saved, device)   what `training.loop` trains
     read_run(run, best)         a run's checkpoint: config, state, step
-    Run.open(run, ...)          a trained run in Python
+    Run(model, inverter)        a trained run in Python
     MODES, composer             sample's subcommands, and what they draw with
     OWN_RUN                     the run that comes with the package, or None
 """
@@ -58,10 +58,10 @@ def load_run(run: Path) -> Any:
     return load_system(system_of(run) or DEFAULT).read_run(run)
 
 
-def open_run(run: str | Path, best: bool = False, gpu: bool = False, **options: Any) -> Any:
+def open_run(run: str | Path, best: bool = False, gpu: bool = False, inverter: str | None = None) -> Any:
     """A trained run, of whatever system: run.sample(num, seconds, seed) gives sound. See spectrogram/run.py."""
     system = load_system(system_of(Path(run)) or DEFAULT)
-    return system.Run.open(Path(run), best, chosen_device(gpu), **options)
+    return system.Run(system.read_run(Path(run), best).model(chosen_device(gpu)), inverter)
 
 
 def train_run(run: str | Path, system: str = DEFAULT, gpu: bool = False, **options: Any) -> Any:

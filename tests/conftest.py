@@ -1,6 +1,7 @@
 """Shared set-up. TensorFlow is the reference of some tests: silent, on the CPU, and imported by those tests only."""
 
 import os
+import shutil
 from functools import partial
 
 import numpy as np
@@ -25,16 +26,38 @@ def rng():
     return np.random.default_rng(0)
 
 
-@pytest.fixture(scope="module")
-def recordings(request, tmp_path_factory):
-    """A folder of three recordings that swell: tones of 220, 330 and 440 Hz, RECORDED seconds each, or 4."""
+def record_tones(folder, seconds=4):
+    """Three recordings that swell: tones of 220, 330 and 440 Hz."""
     import soundfile  # a machine that only tests its GPU has none
 
-    folder = tmp_path_factory.mktemp("recordings")
-    t = np.arange(getattr(request.module, "RECORDED", 4) * 16000) / 16000
+    t = np.arange(seconds * 16000) / 16000
     for i, hz in enumerate((220, 330, 440)):
         soundfile.write(folder / f"tone{i}.wav", 0.3 * np.sin(2 * np.pi * hz * t) * np.sin(3 * t) ** 2, 16000)
     return folder
+
+
+@pytest.fixture(scope="module")
+def recordings(request, tmp_path_factory):
+    """A folder of three recordings, RECORDED seconds each, or 4."""
+    return record_tones(tmp_path_factory.mktemp("recordings"), getattr(request.module, "RECORDED", 4))
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A run of two epochs of 7 steps on such recordings, to be read only."""
+    from helpers import TINY
+
+    from ddim_from_scratch import train
+
+    run = tmp_path_factory.mktemp("runs") / "run"
+    train.main(f"--data {record_tones(tmp_path_factory.mktemp('tones'))} --run {run} --epochs 2 {TINY}".split())
+    return run
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """Its copy, for a test to change."""
+    return shutil.copytree(trained, tmp_path / "own")
 
 
 @pytest.fixture(scope="module")

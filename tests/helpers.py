@@ -1,9 +1,11 @@
 """What several test files need: an error measure, and every layer and every sampler in one form."""
 
+import codecs
 import hashlib
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -15,13 +17,17 @@ from ddim_from_scratch import nn
 from ddim_from_scratch.diffusion import SAMPLERS as REGISTRY
 from ddim_from_scratch.diffusion import Walk, ddpm
 from ddim_from_scratch.networks.frames import frames, frames_backward, init_frames
-from ddim_from_scratch.networks.transformer import Condition, init_transformer, transformer, transformer_backward
+from ddim_from_scratch.networks.transformer import Condition, Sizes, init_transformer, transformer, transformer_backward
 from ddim_from_scratch.networks.unet import init_unet, unet, unet_backward
 from ddim_from_scratch.nn.attend import init_multi_head_attention
 from ddim_from_scratch.nn.block import init_residual_block
 from ddim_from_scratch.nn.fast import processor
 from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.backend import array_module
+
+# The options of a training of a second, whose epochs have 7 steps on `recordings`.
+TINY = "--window-seconds 0.64 --window-hop-seconds 0.32 --windows-per-track 5 --widths 4 4 --attention none"
+TINY += " --batch-size 2"
 
 
 def reference(name: str):
@@ -32,6 +38,23 @@ def reference(name: str):
 def digest(path: Path) -> str:
     """What two files have in common only if they are the same. (Files that differ make pytest compare for hours.)"""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@contextmanager
+def closed(folder: Path) -> Iterator[None]:
+    """A folder below tmp_path that nobody can write to, and this process can no more than others."""
+    codecs.lookup("cp437")  # zipfile asks for it when it first reads: a module that only root may be able to import
+    for above in list(folder.parents)[:3]:
+        above.chmod(0o755)
+    folder.chmod(0o555)
+    me = os.geteuid()
+    if me == 0:  # whom no permission binds
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(me)
+        folder.chmod(0o755)
 
 
 def relative_error(a, b, scale: float = 0.0) -> float:
@@ -185,7 +208,8 @@ def condition_like(x: Any, vocabulary: int = 0, features: int = 0) -> Condition:
 def told(
     vocabulary: int = 0, features: int = 0, context: bool = True, depth: int = 1, frames: int = 3, mels: int = 5
 ) -> Layer:
-    params = init_transformer(np.random.default_rng(0), 8, depth, vocabulary, context, features, mels)
+    sizes = Sizes(8, depth, mels, vocabulary, context, features)
+    params = init_transformer(np.random.default_rng(0), sizes)
     levels = np.array([0.2, 0.7])
     return Layer(
         lambda layers, params, x: transformer(params, x, levels, condition_like(x, vocabulary, features), layers),
@@ -289,6 +313,8 @@ OF_FOURS: dict[str, Layer] = {
     "multi_head_attention": multi_head(4, 1, 8, 12),
     "unet": network("lowest", widths=(4, 8, 12), norm="group"),
     "frames": frame_network(width=8, blocks=3, inputs=8, outputs=4),
+    "rms_norm": layer("rms_norm", {"x": (3, 7, 36)}, {"scale": (36,)}),
+    "geglu": layer("geglu", {"x": (2, 9, 8)}, {"gate/w": (8, 40), "value/w": (8, 40), "output/w": (40, 8)}),
 }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from helpers import digest
+from helpers import TINY, digest
 from PIL import Image
 
 import ddim_from_scratch
@@ -19,7 +19,7 @@ from ddim_from_scratch import sample, train
 from ddim_from_scratch.audio import full_scale, griffin_lim, load_audio, load_inverter
 from ddim_from_scratch.diffusion import SAMPLERS, SPACINGS, Sampling
 from ddim_from_scratch.experiments import __main__ as experiments
-from ddim_from_scratch.experiments import ceiling, compare, pictures, steps
+from ddim_from_scratch.experiments import ceiling, pictures, steps
 from ddim_from_scratch.fad import load_embedding
 from ddim_from_scratch.nn import fast
 from ddim_from_scratch.nn.fast import processor
@@ -33,40 +33,21 @@ from ddim_from_scratch.training import checkpoint, loop
 from ddim_from_scratch.training.checkpoint import read_log
 
 pytestmark = pytest.mark.usefixtures("quick")
-SMALL = "--window-seconds 0.64 --window-hop-seconds 0.32 --windows-per-track 5 --widths 4 4 --batch-size 2"
-TINY = f"{SMALL} --attention none".split()
 
 
-@pytest.fixture(scope="module")
-def run(recordings, tmp_path_factory):
-    """A run of two epochs with four samples. Tests that change it work on a copy."""
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    train.main([*f"--data {recordings} --run {folder} --epochs 2".split(), *TINY])
-    sample.main(f"--run {folder} --num 4 --steps 3".split())
-    return folder
-
-
-def copy(run, tmp_path):
-    target = tmp_path / "copy"
-    target.mkdir()
-    for name in ("checkpoint.npz", "config.json", "log.csv"):
-        (target / name).write_bytes((run / name).read_bytes())
-    return target
-
-
-def test_training_leaves_all_its_files(run):
-    assert {p.name for p in run.iterdir()} >= {"checkpoint.npz", "config.json", "log.csv", "loss.png", "samples"}
-    rows = read_log(run / "log.csv")
+def test_training_leaves_all_its_files(trained):
+    assert {p.name for p in trained.iterdir()} >= {"checkpoint.npz", "config.json", "log.csv", "loss.png"}
+    rows = read_log(trained / "log.csv")
     assert [row[0] for row in rows] == list(range(1, len(rows) + 1))
     assert {row[1] for row in rows} == {1, 2}
     assert rows[0][2] == pytest.approx(1, abs=0.2)  # the zero-initialised output predicts no noise
-    assert json.loads((run / "config.json").read_text())["widths"] == [4, 4]
+    assert json.loads((trained / "config.json").read_text())["widths"] == [4, 4]
 
 
 def test_plain_computes_with_the_textbook_and_comes_to_the_same(run, recordings, tmp_path, monkeypatch):
     monkeypatch.setattr(fast, "_plain", False)  # restored afterwards
     monkeypatch.setattr(processor, "residual_block", None)
-    train.main([*f"--data {recordings} --run {tmp_path} --epochs 2 --plain".split(), *TINY])
+    train.main(f"--data {recordings} --run {tmp_path} --epochs 2 --plain {TINY}".split())
     sample.main(f"--run {tmp_path} --num 1 --steps 1 --plain".split())
     losses, plain = (np.array(read_log(folder / "log.csv"))[:, 2:4] for folder in (run, tmp_path))
     np.testing.assert_allclose(plain, losses, rtol=1e-3)
@@ -75,14 +56,13 @@ def test_plain_computes_with_the_textbook_and_comes_to_the_same(run, recordings,
 @pytest.mark.parametrize(
     ("options", "noise_loss"),
     [
-        ("--prediction v", 1.5),
+        ("--prediction v --schedule linear", 1.5),
         ("--prediction x0", 5),  # read as noise, an error in x0 counts by the signal-to-noise ratio: up to 9
-        ("--schedule linear", 1.5),
         ("--schedule cosine --attention all", 1.5),
     ],
 )
 def test_other_recipes_train_and_sample(options, noise_loss, recordings, tmp_path):
-    train.main([*f"--data {recordings} --run {tmp_path} --epochs 1".split(), *TINY, *options.split()])
+    train.main(f"--data {recordings} --run {tmp_path} --epochs 1 {TINY} {options}".split())
     sample.main(f"--run {tmp_path} --num 2 --steps 4".split())
     assert np.isfinite(load_audio(tmp_path / "samples/sample_001.wav")).all()
     assert np.mean([row[2] for row in read_log(tmp_path / "log.csv")]) < noise_loss
@@ -100,6 +80,12 @@ def test_every_sampler_and_spacing_goes_its_own_way(run, tmp_path, monkeypatch):
     assert len({clip.tobytes() for clip in clips.values()}) == len(clips) - 1
 
 
+def help_of(capsys, *words):
+    with pytest.raises(SystemExit):
+        sample.main([*words, "--help"])
+    return capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("mode", "own", "others"),
     [
@@ -110,57 +96,41 @@ def test_every_sampler_and_spacing_goes_its_own_way(run, tmp_path, monkeypatch):
         ("between", "A B --seconds --steps --spacing", "--gap --strength --sampler --eta --overlap"),
     ],
 )
-def test_the_help_of_a_mode_has_its_options_only(mode, own, others, capsys):
-    with pytest.raises(SystemExit):
-        sample.main([mode, "--help"])
-    words = capsys.readouterr().out.replace("[", " ").replace("]", " ").split()
+def test_help_lists_the_modes_and_that_of_a_mode_its_options_and_samplers(mode, own, others, capsys):
+    said = help_of(capsys, mode)
+    words = said.replace("[", " ").replace("]", " ").split()
     assert {*own.split(), "--run", "--num", "--out"} <= set(words)
     assert not set(others.split()) & set(words)
-
-
-def test_the_help_of_sample_lists_the_modes_and_that_of_sampler_the_samplers(capsys):
-    with pytest.raises(SystemExit):
-        sample.main(["--help"])
-    said = capsys.readouterr().out
+    if "--sampler" in own:
+        assert all(f"{name}: {sampler.summary}" in " ".join(said.split()) for name, sampler in SAMPLERS.items())
+    said = help_of(capsys)
     assert all(f" {mode} " in said for mode in system.MODES)
-    with pytest.raises(SystemExit):
-        sample.main(["draw", "--help"])
-    said = " ".join(capsys.readouterr().out.split())
-    assert all(f"{name}: {sampler.summary}" in said for name, sampler in SAMPLERS.items())
-
-
-def test_samples_are_sound_of_the_asked_length(run, tmp_path):
-    sample.main(f"--run {run} --num 3 --steps 2 --seconds 1.28 --eta 1 --out {tmp_path}".split())
-    files = sorted(tmp_path.glob("*.wav"))
-    assert len(files) == 3
-    for file in files:
-        assert soundfile.info(file).samplerate == 16000
-        samples = load_audio(file)
-        assert len(samples) == 64 * 320
-        assert np.isfinite(samples).all()
-    assert (tmp_path / "samples.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(
     ("options", "folder", "frames"),
     [
-        ("--seconds 3", "samples", 150),  # more than four windows of 32 frames
-        ("draw --seconds 3", "samples", 150),
-        ("continue {tone} --seconds 1", "continued", 200 + 50),
-        ("infill {tone} --gap 1 1.5 --sampler heun", "infilled", 200),
+        ("draw --seconds 3", "samples", 150),  # more than four windows of 32 frames
         ("vary {tone} --strength 0.3 --seconds 1.28", "varied", 64),
         ("between {tone} {other}", "between", 32),
     ],
 )
-def test_music_goes_on_from_recordings(options, folder, frames, recordings, run, tmp_path):
-    run = copy(run, tmp_path)
+def test_music_has_the_asked_length(options, folder, frames, recordings, run, tmp_path):
+    """Of `continue` and `infill`: tests/test_runs.py."""
     other = tmp_path / "another rate.flac"
     soundfile.write(other, np.tile(load_audio(recordings / "tone1.wav", 22050)[:, None], 2), 22050)
     options = [part.format(tone=recordings / "tone0.wav", other=other) for part in options.split()]
     sample.main([*options, *f"--run {run} --num 2 --steps 2 --inverter griffin-lim".split()])
-    sounds = [load_audio(path) for path in sorted((run / folder).glob("*.wav"))]
+    paths = sorted((run / folder).glob("*.wav"))
+    assert [soundfile.info(path).samplerate for path in paths] == [16000, 16000]
+    sounds = [load_audio(path) for path in paths]
     assert [len(sound) for sound in sounds] == 2 * [frames * 320]
     assert all(np.isfinite(sound).all() for sound in sounds)
+    assert (run / folder / "samples.png").read_bytes().startswith(b"\x89PNG")
+
+
+BAD = "--num 0|--steps 0|--steps 1001|--eta -0.1|--eta 2|--eta 1 --sampler heun|--sampler euler|--spacing odd"
+BAD += "|--seconds 0|--seconds 1e300|--inverter x"
 
 
 @pytest.mark.parametrize(
@@ -187,31 +157,28 @@ def test_music_goes_on_from_recordings(options, folder, frames, recordings, run,
         ("--seconds 9 --overlap nan", "--overlap is nan"),
         ("--seconds 9 --overlap 2.56", "--overlap is 2.56.* less than the 2.56 s"),
         ("--seconds 9 --resamplings 0", "--resamplings"),
+        *((words, words.split()[0]) for words in BAD.split("|")),
     ],
 )
 def test_what_music_cannot_go_on_from_is_named(options, named, recordings, run, tmp_path):
     soundfile.write(tmp_path / "brief.wav", np.ones(4800), 16000)
     options = [part.format(brief=tmp_path / "brief.wav", tone=recordings / "tone0.wav") for part in options.split()]
     with pytest.raises(UserError, match=named) as error:
-        sample.main([*options, *f"--run {run} --out {tmp_path / 'out'} --inverter griffin-lim".split()])
+        sample.main([*options, "--run", str(run), "--out", str(tmp_path / "out")])
     assert "\n" not in str(error.value)
     assert not list(tmp_path.glob("out/*"))
 
 
-def test_a_run_with_context_trains_resumes_and_goes_on(recordings, tmp_path, monkeypatch):
-    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
-    train.main([*f"--data {recordings} --run {whole} --epochs 2 --context".split(), *TINY])
-    train.main([*f"--data {recordings} --run {resumed} --epochs 1 --context".split(), *TINY])
-    train.main(f"--run {resumed} --resume --epochs 2".split())
-    a, b = (tree.flatten(checkpoint.load_checkpoint(folder)["state"]) for folder in (whole, resumed))
-    for name in a:
-        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
-    assert a["network/params/input/w"].shape == (1, 1, 2, 4)
-    sample.main(f"--run {whole} --num 1 --steps 2 --seconds 1.5 --overlap 0".split())
-    assert len(load_audio(whole / "samples/sample_000.wav")) == 75 * 320
+def test_a_run_with_context_needs_a_window_to_go_on_from(recordings, tmp_path):
+    run = tmp_path / "run"
+    train.main(f"--data {recordings} --run {run} --epochs 1 --context {TINY}".split())
+    state = checkpoint.load_checkpoint(run)["state"]
+    assert state["network"]["params"]["input"]["w"].shape == (1, 1, 2, 4)
+    sample.main(f"--run {run} --num 1 --steps 2 --seconds 1.5 --overlap 0".split())
+    assert len(load_audio(run / "samples/sample_000.wav")) == 75 * 320
     soundfile.write(tmp_path / "brief.wav", np.ones(8000), 16000)  # longer than the overlap, but not than the context
     with pytest.raises(UserError, match=r"lasts 0\.50 s, and 0\.64 s are needed"):
-        sample.main(f"continue {tmp_path / 'brief.wav'} --run {whole}".split())
+        sample.main(f"continue {tmp_path / 'brief.wav'} --run {run}".split())
 
 
 def test_a_context_is_the_window_before_backwards_and_dropped_now_and_then(recordings):
@@ -226,7 +193,7 @@ def test_a_context_is_the_window_before_backwards_and_dropped_now_and_then(recor
 
 
 def test_steps_measures_each_point_once_and_says_what_holds(run, tmp_path, monkeypatch, capsys):
-    run, drawn, make = copy(run, tmp_path), [], Composer.draw
+    drawn, make = [], Composer.draw
 
     def draw(composer, *sizes):
         if len(drawn) == 3:
@@ -264,15 +231,7 @@ def test_steps_measures_each_point_once_and_says_what_holds(run, tmp_path, monke
         experiments.main([*command, "1001"])
 
 
-def test_the_same_seed_gives_the_same_sound_and_another_does_not(run, tmp_path):
-    for name, seed in (("a", 5), ("b", 5), ("c", 6)):
-        sample.main(f"--run {run} --num 1 --steps 2 --seed {seed} --out {tmp_path / name}".split())
-    a, b, c = (digest(tmp_path / name / "sample_000.wav") for name in "abc")
-    assert a == b != c
-
-
 def test_compare_measures_all_five_sets(run, tmp_path, capsys):
-    run = copy(run, tmp_path)
     sample.main(f"--run {run} --num 4 --steps 3 --seconds 1".split())
     experiments.main(["compare", "--run", str(run), "--embedding", "mel"])
     metrics = json.loads((run / "metrics.json").read_text())
@@ -286,24 +245,7 @@ def test_compare_measures_all_five_sets(run, tmp_path, capsys):
     assert (run / "comparison.png").exists()
 
 
-def test_compare_with_tracks_that_were_held_out(recordings, tmp_path, monkeypatch, capsys):
-    train.main([*f"--data {recordings} --run {tmp_path} --epochs 1 --hold-out 0.34 --prediction v".split(), *TINY])
-    sample.main(f"--run {tmp_path} --num 3 --steps 2 --seconds 1".split())
-    load, loaded = compare.load_windows, []
-    monkeypatch.setattr(compare, "load_windows", lambda *a, **k: loaded.append(load(*a, **k)) or loaded[-1])
-    experiments.main(["compare", "--run", str(tmp_path), "--embedding", "mel"])
-    trained, held = loaded
-    assert len(trained.paths) == 2 and len(held.paths) == 1 and not {*trained.paths} & {*held.paths}
-    metrics = json.loads((tmp_path / "metrics.json").read_text())
-    assert metrics["clips_per_set"] == 2  # of 1 s, in what windows cover of the one track
-    assert metrics["loss_of_zero"] == pytest.approx(0.39, abs=0.01)
-    assert f"learnt nothing has {metrics['loss_of_zero']:.2f}" in capsys.readouterr().out
-    with pytest.raises(UserError, match=r"--hold-out is 0\.0"):
-        train.main(f"--run {tmp_path} --resume --epochs 2 --hold-out 0".split())
-
-
 def test_a_film_goes_from_noise_to_the_sample(run, tmp_path):
-    run = copy(run, tmp_path)
     log_mels = pictures.film(run, None, 5)
     experiments.main(f"film --run {run} --steps 5".split())
     assert log_mels.shape == (6, 32, 128)
@@ -314,6 +256,7 @@ def test_a_film_goes_from_noise_to_the_sample(run, tmp_path):
 
 
 def test_compare_says_when_samples_are_too_short_for_the_embedding(run):
+    sample.main(f"--run {run} --num 2 --steps 1".split())
     with pytest.raises(UserError, match=r"0\.64 s, and a patch of musicnn lasts 2\.98 s. Draw some: .* --seconds 3"):
         experiments.main(["compare", "--run", str(run), "--embedding", "musicnn"])
 
@@ -350,12 +293,14 @@ def test_ceiling_is_a_command(recordings, tmp_path, capsys):
 def test_fad_every_logs_and_keeps_the_best(recordings, tmp_path, monkeypatch):
     monkeypatch.setenv("DDIM_CACHE", str(tmp_path / "cache"))
     plain, measured = tmp_path / "plain", tmp_path / "measured"
-    options = f"--data {recordings} --epochs 2 --learning-rate 1e-2".split()
-    train.main([*options, "--run", str(plain), *TINY])
+    options = f"--data {recordings} --epochs 2 --learning-rate 1e-2 {TINY}"
+    train.main(f"{options} --run {plain}".split())
+    monkeypatch.setattr(system, "PROBE_CLIPS", 2)
+    monkeypatch.setattr(system, "PROBE", Sampling(steps=1))
     monkeypatch.setattr(system, "load_embedding", lambda device: load_embedding("mel", device=device))
     scores = iter([5.0, 3.0, 4.0, 1.0])
     monkeypatch.setattr(system, "distance", lambda *sets: next(scores))
-    train.main([*options, "--run", str(measured), "--fad-every", "1", *TINY])
+    train.main(f"{options} --run {measured} --fad-every 1".split())
     train.main(f"--run {measured} --resume --epochs 3".split())
     assert [row[1:] for row in read_log(measured / "fad.csv")] == [(1, 5), (2, 3), (3, 4)]
     best = checkpoint.load_checkpoint(measured, best=True)
@@ -369,122 +314,90 @@ def test_fad_every_logs_and_keeps_the_best(recordings, tmp_path, monkeypatch):
     sample.main(f"--run {plain} --best --num 1 --steps 2".split())
 
 
-def test_a_resumed_run_equals_one_that_never_stopped(recordings, run, tmp_path):
-    whole = tmp_path / "whole"
-    train.main([*f"--data {recordings} --run {whole} --epochs 3".split(), *TINY])
-    resumed = copy(run, tmp_path)
-    train.main(f"--run {resumed} --resume --epochs 3".split())
-    a, b = (tree.flatten(tree.load(folder / "checkpoint.npz")) for folder in (whole, resumed))
-    assert a.keys() == b.keys()
-    for name in a:
-        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
-    columns = [[row[:4] for row in read_log(folder / "log.csv")] for folder in (whole, resumed)]
-    assert columns[0] == columns[1]
-
-
-def test_a_loss_that_becomes_infinite_stops_the_run_and_keeps_the_checkpoint(recordings, run, tmp_path, monkeypatch):
-    folder = copy(run, tmp_path)
-    before = digest(folder / "checkpoint.npz")
-    monkeypatch.setattr(system, "losses", lambda output, *_: (np.float64(np.inf), np.float64(1), output))
-    with pytest.raises(UserError, match=r"loss of step 15 is inf.*last good epoch"):
-        train.main(f"--run {folder} --resume --epochs 3".split())
-    assert digest(folder / "checkpoint.npz") == before
-
-
 @pytest.mark.parametrize(
-    ("leaf", "message"),
+    ("wrong", "message"),
     [
-        ("bottom/block1/conv1/w", r"loss of step 15 is nan, first wrong at the layer up0/block0"),
-        ("output/w", r"loss of step 15 is nan, first wrong at the layer output"),
-        ("gradient", r"gradient of step 15 is inf, first at down0/block1/conv2/w"),
+        ("bottom/block1/conv1/w", r"loss of step 15 is nan, first wrong at the layer up0/block0, of .*tone\d"),
+        ("output/w", r"loss of step 15 is nan, first wrong at the layer output, of .*tone\d\.wav at [\d.]+ s"),
+        ("gradient", r"gradient of step 15 is inf, first at down0/block1/conv2/w, of .*tone\d\.wav"),
+        ("loss", r"loss of step 15 is inf"),
+        ("weight", r"network/params/output/b became non-finite by step 21"),
     ],
 )
-def test_a_number_that_goes_wrong_is_traced_to_its_layer_and_batch(leaf, message, run, tmp_path, monkeypatch):
-    folder = copy(run, tmp_path)
-    before = digest(folder / "checkpoint.npz")
+def test_a_number_that_goes_wrong_is_traced_and_the_checkpoint_kept(wrong, message, run, tmp_path, monkeypatch):
+    before = digest(run / "checkpoint.npz")
 
     def unet(params, *rest, **options):
-        if leaf != "gradient":
-            tree.flatten(params)[leaf][:] = np.nan
+        if "/" in wrong:
+            tree.flatten(params)[wrong][:] = np.nan
         return network(params, *rest, **options)
 
     def backward(*arguments):
         dx, grads = network_backward(*arguments)
-        if leaf == "gradient":
+        if wrong == "gradient":
             for block in ("block0", "block1"):  # the backward pass comes to block1 first
                 grads["down0"][block]["conv2"]["w"][0] = np.inf
         return dx, grads
 
-    network, network_backward = denoiser.unet, denoiser.unet_backward
+    def losses(output, *rest):
+        return (np.float64(np.inf), np.float64(1), output) if wrong == "loss" else all_losses(output, *rest)
+
+    def adamw(params, *rest):
+        step(params, *rest)
+        if wrong == "weight" and rest[2] == 21:
+            params[-1] = np.nan
+
+    network, network_backward, all_losses, step = denoiser.unet, denoiser.unet_backward, system.losses, system.adamw
     monkeypatch.setattr(denoiser, "unet", unet)
-    monkeypatch.setattr(denoiser, "unet_backward", backward)
-    with pytest.raises(UserError, match=rf"{message}, of .*tone\d\.wav at [\d.]+ s.*last good epoch") as error:
-        train.main(f"--run {folder} --resume --epochs 3".split())
+    monkeypatch.setitem(denoiser.NETWORKS, "unet", denoiser.NETWORKS["unet"]._replace(backward=backward))
+    monkeypatch.setattr(system, "losses", losses)
+    monkeypatch.setattr(system, "adamw", adamw)
+    with pytest.raises(UserError, match=rf"{message}.*last good epoch") as error:
+        train.main(f"--run {run} --resume --epochs 3".split())
     assert "\n" not in str(error.value)
-    assert digest(folder / "checkpoint.npz") == before
+    assert digest(run / "checkpoint.npz") == before
 
 
 def test_a_clipped_gradient_trains_otherwise(recordings, run, tmp_path):
-    train.main([*f"--data {recordings} --run {tmp_path} --epochs 2 --clip-gradient 0.001".split(), *TINY])
+    train.main(f"--data {recordings} --run {tmp_path} --epochs 1 --clip-gradient 0.001 {TINY}".split())
     losses = [[row[2] for row in read_log(folder / "log.csv")] for folder in (run, tmp_path)]
     assert losses[0][0] == losses[1][0] and losses[0][1] != losses[1][1]
 
 
-@pytest.mark.parametrize(("learning_rate", "patience", "said"), [("1e-12", 40, 1), ("1e-2", 100, 0)])
+@pytest.mark.parametrize(("learning_rate", "said"), [("1e-12", 1), ("1e-2", 0)])
 @pytest.mark.parametrize("prediction", ["eps", "v", "x0"])
 def test_a_run_that_learns_nothing_says_so_once(
-    learning_rate, patience, said, prediction, recordings, tmp_path, monkeypatch, capsys
+    learning_rate, said, prediction, recordings, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(loop, "PATIENCE", patience)
-    options = f"--epochs {1 + patience // 7} --learning-rate {learning_rate} --prediction {prediction}"
-    options += " --min-signal-rate 0.2"
-    train.main([*f"--data {recordings} --run {tmp_path} {options}".split(), *TINY])
+    """At 1e-2 the loss is at 0.3 to 0.7 of that of predicting 0 by then, over three seeds."""
+    monkeypatch.setattr(loop, "PATIENCE", 40)
+    options = f"--epochs 6 --learning-rate {learning_rate} --prediction {prediction} --min-signal-rate 0.2"
+    train.main(f"--data {recordings} --run {tmp_path} {options} {TINY}".split())
     assert capsys.readouterr().err.count("learnt nothing") == said
 
 
-def test_weights_that_become_nan_are_not_saved(recordings, run, tmp_path, monkeypatch):
-    folder = copy(run, tmp_path)
-    before = digest(folder / "checkpoint.npz")
-    adamw = system.adamw
-
-    def poisoned(params, *rest):
-        adamw(params, *rest)
-        params[-1] = np.nan if rest[2] == 21 else 0
-
-    monkeypatch.setattr(system, "adamw", poisoned)
-    with pytest.raises(UserError, match="network/params/output/b became non-finite by step 21"):
-        train.main(f"--run {folder} --resume --epochs 3".split())
-    assert digest(folder / "checkpoint.npz") == before
-
-
-def damage(kind, run, tmp_path):
-    folder = copy(run, tmp_path)
-    path = folder / "checkpoint.npz"
-    if kind == "cut short":
-        path.write_bytes(path.read_bytes()[:-1000])
-    elif kind == "empty":
-        path.write_bytes(b"")
-    elif kind == "of another program":
-        np.savez(path, weights=np.zeros(3))
-    elif kind == "pickled":
-        np.savez(path, config=np.array([{}], dtype=object))
-    elif kind == "of another configuration":
-        checkpoint = tree.load(path)
-        config = json.loads(str(checkpoint["config"])) | {"widths": [4, 8]}
-        tree.save(path, checkpoint | {"config": np.array(json.dumps(config))})
-    elif kind == "missing":
-        path.unlink()
-    return folder
+def of_another_configuration(path):
+    content = tree.load(path)
+    config = json.loads(str(content["config"])) | {"widths": [4, 8]}
+    tree.save(path, content | {"config": np.array(json.dumps(config))})
 
 
 @pytest.mark.parametrize(
-    "kind", ["cut short", "empty", "of another program", "pickled", "of another configuration", "missing"]
+    "damage",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[:-1000]),
+        lambda path: np.savez(path, weights=np.zeros(3)),
+        lambda path: path.unlink(),
+        of_another_configuration,
+    ],
+    ids=["cut short", "of another program", "missing", "of another configuration"],
 )
-def test_a_bad_checkpoint_is_named_in_one_line(kind, run, tmp_path):
-    folder = damage(kind, run, tmp_path)
+def test_a_bad_checkpoint_is_named_in_one_line(damage, run, tmp_path):
+    (run / "previous.npz").unlink()  # which would step in
+    damage(run / "checkpoint.npz")
     for command in (
-        lambda: sample.main(["--run", str(folder)]),
-        lambda: train.main(f"--run {folder} --resume".split()),
+        lambda: sample.main(["--run", str(run)]),
+        lambda: train.main(f"--run {run} --resume".split()),
     ):
         with pytest.raises(UserError, match=r"checkpoint\.npz") as error:
             command()
@@ -495,8 +408,6 @@ def test_a_bad_checkpoint_is_named_in_one_line(kind, run, tmp_path):
     ("arguments", "named"),
     [
         ("--epochs 0", "--epochs is 0"),
-        ("--epochs -3", "--epochs is -3"),
-        ("--batch-size 0", "--batch-size is 0"),
         ("--window-seconds 5", "--window-seconds 5"),
         ("--threads 0", "--threads"),
         ("--learning-rate x", "--learning-rate"),
@@ -509,53 +420,13 @@ def test_a_bad_training_option_is_named(arguments, named, recordings, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        "--num 0",
-        "--steps 0",
-        "--steps 1001",
-        "--eta -0.1",
-        "--eta 2",
-        "--eta 1 --sampler heun",
-        "--sampler euler",
-        "--spacing odd",
-        "--seconds 0",
-        "--seconds 1e300",
-        "--inverter x",
-    ],
-)
-def test_a_bad_sampling_option_is_named(arguments, run, tmp_path):
-    with pytest.raises(UserError, match=arguments.split()[0]):
-        sample.main(f"--run {run} --out {tmp_path / 'out'} {arguments}".split())
-    assert not (tmp_path / "out").exists()
-
-
-def test_resuming_with_another_option_is_refused(run):
+def test_resuming_with_another_option_or_without_a_gpu_is_refused(run, monkeypatch):
     with pytest.raises(UserError, match=r"--batch-size is 3, but .* was begun with 2"):
         train.main(f"--run {run} --resume --batch-size 3".split())
-
-
-def test_resuming_on_other_recordings_is_refused(recordings, run, tmp_path):
-    (tmp_path / "fewer").mkdir()
-    (tmp_path / "fewer/a.wav").write_bytes((recordings / "tone0.wav").read_bytes())
-    with pytest.raises(UserError, match=r"missing: tone0.wav, tone1.wav, tone2.wav"):
-        train.main(f"--run {copy(run, tmp_path)} --resume --epochs 3 --data {tmp_path / 'fewer'}".split())
-
-
-def test_a_trained_run_is_not_overwritten(recordings, run):
-    before = digest(run / "checkpoint.npz")
-    with pytest.raises(UserError, match="--resume"):
-        train.main(f"--data {recordings} --run {run}".split())
-    assert digest(run / "checkpoint.npz") == before
-
-
-@pytest.mark.parametrize("command", ["train --run {run} --resume", "sample --run {run}"])
-def test_gpu_without_cupy_says_what_to_install(command, run, monkeypatch):
     monkeypatch.setattr("ddim_from_scratch.runtime.backend.cupy", None)
-    name, *arguments = f"{command} --gpu".format(run=run).split()
-    with pytest.raises(UserError, match="pip install"):
-        {"train": train, "sample": sample}[name].main(arguments)
+    for command, words in ((train, "--resume --gpu"), (sample, "--gpu")):
+        with pytest.raises(UserError, match="pip install"):
+            command.main(f"--run {run} {words}".split())
 
 
 def test_as_a_process_an_error_is_one_line_and_status_2(tmp_path):
@@ -598,46 +469,52 @@ def test_a_run_of_the_first_edition_opens_and_goes_on_as_it_would_have(recording
 def test_a_run_knows_its_system(run, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="--system"):
         train.main(f"--run {tmp_path} --data x --system tunes".split())
-    folder = copy(run, tmp_path)
-    content = checkpoint.load_checkpoint(folder)
-    checkpoint.save_checkpoint(checkpoint.checkpoint_path(folder), content | {"system": np.array("tunes")})
+    content = checkpoint.load_checkpoint(run)
+    checkpoint.save_checkpoint(checkpoint.checkpoint_path(run), content | {"system": np.array("tunes")})
     for command in (train, sample):
         with pytest.raises(UserError, match="--system tunes: choose from spectrogram"):
-            command.main(f"--run {folder}".split())
+            command.main(f"--run {run}".split())
         with pytest.raises(UserError, match=r"--system is spectrogram, but .* was trained with tunes"):
-            command.main(f"--run {folder} --system spectrogram".split())
+            command.main(f"--run {run} --system spectrogram".split())
+
+
+COMMANDS = """
+import sys
+from ddim_from_scratch import sample, train
+from ddim_from_scratch.runtime.errors import UserError
+for line in sys.argv[1:]:
+    name, *words = line.split()
+    try:
+        {"train": train, "sample": sample}[name].main(words)
+    except UserError as error:
+        print(error)
+"""
 
 
 @pytest.mark.parametrize(
-    ("constant", "value", "error"),
+    ("edits", "said"),
     [
-        ("HOP_LENGTH", 256, None),
-        ("N_MELS", 80, None),
-        ("N_MELS", 81, "--widths has 2 levels, which halve 81 mel bins 1 times: give 1 or fewer"),
+        ({"HOP_LENGTH": 256, "N_MELS": 80}, "its spectrograms have hop_length"),
+        ({"N_MELS": 81}, "--widths has 2 levels, which halve 81 mel bins 1 times: give 1 or fewer"),
     ],
 )
-def test_a_constant_of_the_spectrogram_is_one_edit(constant, value, error, run, recordings, tmp_path):
-    """In a copy of the package: a tiny training and a drawing, or one line that says what does not fit."""
+def test_a_constant_of_the_spectrogram_is_one_edit(edits, said, run, recordings, tmp_path):
+    """In a copy of the package: a tiny training and drawings, one of which of other spectrograms."""
     package = Path(ddim_from_scratch.__file__).parent
     shutil.copytree(package, tmp_path / package.name, ignore=shutil.ignore_patterns("__pycache__"))
     home = tmp_path / package.name / "audio/contract.py"
-    text, edits = re.subn(rf"(?m)^{constant} = \d+", f"{constant} = {value}", home.read_text())
-    assert edits == 1
-    home.write_text(text)
-
-    def command(name, *arguments):
-        line = [sys.executable, "-m", f"ddim_from_scratch.{name}", *map(str, arguments)]
-        done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": ""})
-        return done.returncode, done.stderr
-
-    code, said = command("train", "--data", recordings, "--run", tmp_path / "run", "--epochs", 1, *TINY)
-    if error:
-        assert code == 2 and said.splitlines() == [f"error: {error}"]
-        return
-    assert code == 0, said
-    how = ["--num", 2, "--steps", 2, "--seconds", 1.28, "--inverter", "griffin-lim"]
-    code, said = command("sample", "--run", tmp_path / "run", *how)
-    assert code == 0, said
-    assert len(load_audio(tmp_path / "run/samples/sample_001.wav")) == 1.28 * 16000
-    code, said = command("sample", "--run", run)  # of other spectrograms
-    assert code == 2 and f"its spectrograms have {constant.lower()}" in said and len(said.splitlines()) == 1
+    for constant, value in edits.items():
+        text, count = re.subn(rf"(?m)^{constant} = \d+", f"{constant} = {value}", home.read_text())
+        assert count == 1
+        home.write_text(text)
+    fits = "HOP_LENGTH" in edits
+    lines = [f"train --data {recordings} --run {tmp_path / 'run'} --epochs 1 {TINY}"]
+    if fits:
+        how = "--num 2 --steps 2 --seconds 1.28 --inverter griffin-lim"
+        lines += [f"sample --run {tmp_path / 'run'} {how}", f"sample --run {run} {how}"]
+    command, environment = [sys.executable, "-c", COMMANDS, *lines], os.environ | {"PYTHONPATH": ""}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert said in done.stdout.splitlines()[-1]
+    if fits:
+        assert len(load_audio(tmp_path / "run/samples/sample_001.wav")) == 1.28 * 16000

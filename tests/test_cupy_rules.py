@@ -5,6 +5,7 @@ With DDIM_TEST_GPU (make test-gpu) the same tests run on the real CuPy and a dev
 
 import importlib
 import os
+from types import SimpleNamespace
 
 import fake_cupy
 import numpy as np
@@ -35,7 +36,7 @@ from ddim_from_scratch.fad import load_musicnn, musicnn, musicnn_patches, postpr
 from ddim_from_scratch.networks.unet import batch_statistics, init_unet, unet, unet_backward
 from ddim_from_scratch.nn import fast
 from ddim_from_scratch.notes.config import Config as BandConfig
-from ddim_from_scratch.runtime import backend, tree
+from ddim_from_scratch.runtime import backend, mpi, tree
 from ddim_from_scratch.spectrogram.config import Config
 from ddim_from_scratch.spectrogram.model import init_state
 from ddim_from_scratch.spectrogram.system import Batch, Training
@@ -161,78 +162,60 @@ def test_adamw_and_the_average_agree_with_numpy(rng):
     assert ON_DEVICE or not transfers
 
 
-def inversion(eps_model, x, alpha_bar, tau, rng):
-    return ddim_inversion(eps_model, x, alpha_bar, tau, evaluations=2)
+X, OUTPUT = np.random.default_rng(0).standard_normal((2, 3, 4, 2)).astype(np.float32)
+LEVELS, MASK = np.array([0.9, 0.5, 0.1]), np.array([[[1]], [[0]], [[0.5]]], np.float32)
+CLOUDS = [np.ones((2, 2), np.float32), np.array([0.1, 0.5], np.float32), np.array([0.3, 0.7], np.float32)]
+ALPHA_BAR = linear_schedule(100)
 
 
-@pytest.mark.parametrize("sampler", [*SAMPLERS.values(), inversion], ids=[*SAMPLERS, "inversion"])
-def test_sampling_on_the_device_sees_the_noise_of_the_host(sampler, rng):
-    x_T, alpha_bar = rng.standard_normal((2, 3, 4)).astype(np.float32), linear_schedule(100)
-
-    def run(x):
-        return list(sampler(lambda x, t: x * (t / 200), x, alpha_bar, uniform_tau(100, 5), np.random.default_rng(7)))
-
-    for a, b in zip(run(put(x_T)), run(x_T), strict=True):
-        assert_same(a, b)
-    assert ON_DEVICE or transfers["to host"] == transfers["sync"] == 0
+def a_model(x, t):
+    return x * (t / 200)
 
 
-CLOUDS = [np.ones((2, 4), np.float32), np.array([0.1, 0.5], np.float32), np.array([0.3, 0.7], np.float32)]
+def sampled(sampler):
+    """Every x of a sampler, which sees the noise of the host."""
+    return lambda put: list(sampler(a_model, put(X), ALPHA_BAR, uniform_tau(100, 5), np.random.default_rng(7)))
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        lambda put, alpha_bar: gaussian_eps_model(0.5, 0.25, alpha_bar),
-        lambda put, alpha_bar: correlated_gaussian_eps_model(np.ones(4), np.eye(4) + 0.5, alpha_bar),
-        lambda put, alpha_bar: mixture_eps_model(*put(CLOUDS), alpha_bar),
-        lambda put, alpha_bar: clipped(lambda x, t: 0.1 * x, alpha_bar),
-        lambda put, alpha_bar: thresholded(lambda x, t: 0.1 * x, alpha_bar, 60.0),
-    ],
-    ids=["gaussian", "correlated", "mixture", "clipped", "thresholded"],
-)
-def test_oracles_and_wrapped_models_agree_with_numpy(model, rng):
-    x, alpha_bar = rng.standard_normal((2, 3, 4)).astype(np.float32), linear_schedule(100)
-    assert_same(model(put, alpha_bar)(put(x), 70), model(list, alpha_bar)(x, 70))
-    assert ON_DEVICE or transfers["to host"] == transfers["sync"] == 0
-
-
-@pytest.mark.parametrize("name", SAMPLERS)
-def test_infilling_agrees_with_numpy(name, rng):
-    x_T, known, alpha_bar = *rng.standard_normal((2, 2, 3, 4)).astype(np.float32), linear_schedule(100)
-    mask = np.array([[1], [0], [0.5]], np.float32)
-
+def infilled(name):
     def run(put):
-        rng = np.random.default_rng(7)
-        steps = walk(name, lambda x, t: x * (t / 200), alpha_bar, uniform_tau(100, 3), rng)
-        return list(infill(steps, put(x_T), put(known), put(mask), 2))
+        steps = walk(name, a_model, ALPHA_BAR, uniform_tau(100, 3), np.random.default_rng(7))
+        return list(infill(steps, put(X), put(OUTPUT), put(MASK), 2))
 
-    for a, b in zip(run(put), run(np.copy), strict=True):
+    return run
+
+
+def at_70(model):
+    return lambda put: [model(put)(put(X), 70)]
+
+
+def at_levels(function):
+    """With noise levels on the host, on the device, and one for all."""
+    return lambda put: [function(put(X), levels, put(OUTPUT)) for levels in (LEVELS, put(LEVELS), 0.3)]
+
+
+DIFFUSION = {
+    **{name: sampled(sampler) for name, sampler in SAMPLERS.items()},
+    **{f"infill, {name}": infilled(name) for name in SAMPLERS},
+    "inversion": sampled(lambda *arguments: ddim_inversion(*arguments[:4], evaluations=2)),
+    "gaussian": at_70(lambda _: gaussian_eps_model(0.5, 0.25, ALPHA_BAR)),
+    "correlated": at_70(lambda _: correlated_gaussian_eps_model(np.ones(2), np.eye(2) + 0.5, ALPHA_BAR)),
+    "mixture": at_70(lambda put: mixture_eps_model(*map(put, CLOUDS), ALPHA_BAR)),
+    "clipped": at_70(lambda _: clipped(lambda x, t: 0.1 * x, ALPHA_BAR)),
+    "thresholded": at_70(lambda _: thresholded(lambda x, t: 0.1 * x, ALPHA_BAR, 60.0)),
+    "slerp": lambda put: [slerp(put(X), put(OUTPUT), share) for share in (0, 0.3, 1)],
+    **{f"{name}, reading {i}": at_levels(f) for name, both in PREDICTIONS.items() for i, f in enumerate(both)},
+    **{function.__name__: at_levels(function) for function in (q_sample, predict_x0, eps_of_x0, velocity)},
+}
+
+
+@pytest.mark.parametrize("name", DIFFUSION)
+def test_diffusion_agrees_with_numpy(name):
+    found = DIFFUSION[name](put)
+    read = 3 if name == "slerp" else 0  # an angle for each share
+    assert ON_DEVICE or (transfers["to host"], transfers["sync"]) == (0, read)
+    for a, b in zip(found, DIFFUSION[name](np.copy), strict=True):
         assert_same(a, b)
-    assert ON_DEVICE or transfers["to host"] == transfers["sync"] == 0
-
-
-def test_blends_of_noise_agree_with_numpy(rng):
-    a, b = rng.standard_normal((2, 3, 4)).astype(np.float32)
-    for share in (0, 0.3, 1):
-        assert_same(slerp(put(a), put(b), share), slerp(a, b, share))
-
-
-@pytest.mark.parametrize("prediction", PREDICTIONS)
-def test_a_predictions_two_readings_agree_with_numpy(prediction, rng):
-    x, output = rng.standard_normal((2, 3, 4, 2)).astype(np.float32)
-    levels = np.array([0.9, 0.5, 0.1])
-    for function in PREDICTIONS[prediction]:
-        assert_same(function(put(x), put(levels), put(output)), function(x, levels, output))
-        assert_same(function(put(x), 0.3, put(output)), function(x, 0.3, output))
-
-
-@pytest.mark.parametrize("function", [q_sample, predict_x0, eps_of_x0, velocity])
-@pytest.mark.parametrize("place", [put, np.copy], ids=["levels on the device", "levels on the host"])
-def test_the_forward_process_agrees_with_numpy(function, place, rng):
-    x, eps = rng.standard_normal((2, 3, 4, 2)).astype(np.float32)
-    levels = np.array([0.9, 0.5, 0.1])
-    assert_same(function(put(x), place(levels), put(eps)), function(x, levels, eps))
 
 
 SMALL = {"data": "x", "widths": (4, 6, 8), "block_depth": 1, "learning_rate": 1e-2}
@@ -337,6 +320,25 @@ def test_the_inverter_takes_clips_to_the_device_in_batches(rng):
     sound = load_inverter("griffin-lim", "gpu")(clips)
     assert type(sound) is np.ndarray and (ON_DEVICE or transfers["to host"] == 2 * 3)
     assert relative_error(sound, load_inverter("griffin-lim")(clips)) < 1e-3
+
+
+@of_the_stand_in
+def test_a_table_goes_to_the_device_once(rng):
+    samples = put(rng.standard_normal(3210).astype(np.float32))
+    log_mel(samples)
+    transfers.clear()
+    log_mel(samples)
+    assert transfers["to device"] == 0
+
+
+@of_the_stand_in
+@pytest.mark.parametrize(("rank", "taken"), [(0, 0), (1, 1), (2, 0)])
+def test_the_processes_of_a_machine_take_its_devices_in_turn(rank, taken, cupy, monkeypatch):
+    used = []
+    monkeypatch.setattr(mpi, "local_rank", lambda: rank)
+    monkeypatch.setattr(cupy.cuda.runtime, "getDeviceCount", lambda: 2)
+    monkeypatch.setattr(cupy.cuda, "Device", lambda number: SimpleNamespace(use=lambda: used.append(number)))
+    assert backend.chosen_device(True) == "gpu" and used == [taken]
 
 
 @of_the_stand_in

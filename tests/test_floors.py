@@ -1,6 +1,7 @@
 """The floors of the house: who may import whom, read from the source."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -28,20 +29,23 @@ def part(path):
     return path.relative_to(ROOT).with_suffix("").parts[0]
 
 
+@cache
 def imports(path, module_level_only=False):
     """Absolute dotted names of everything a file imports."""
+    names = set()
     nodes = [ast.parse(path.read_text(encoding="utf-8"))]
     package = ("ddim_from_scratch", *path.relative_to(ROOT).parent.parts)
     while nodes:
         node = nodes.pop()
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else ()
             module = (*base, *(node.module.split(".") if node.module else ()))
-            yield from (".".join((*module, alias.name)) for alias in node.names)
+            names |= {".".join((*module, alias.name)) for alias in node.names}
         elif not (module_level_only and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)):
             nodes.extend(ast.iter_child_nodes(node))
+    return names
 
 
 def parts_known_to(path):
@@ -61,39 +65,25 @@ def test_no_floor_knows_what_stands_beside_or_above_it(floor):
     assert {(file, name) for file, name in known if name not in allowed} == set()
 
 
-def test_only_the_backend_imports_cupy():
-    importers = {p.name for p in FILES if any(name.split(".")[0] in {"cupy", "cupyx"} for name in imports(p))}
-    assert importers == {"backend.py"}
+@pytest.mark.parametrize(
+    ("libraries", "module_level_only", "importers"),
+    [
+        ({"cupy", "cupyx"}, False, {"backend.py"}),
+        ({"mpi4py"}, False, {"mpi.py"}),
+        ({"mpi4py"}, True, set()),
+        (FRAMEWORKS, True, set()),
+        ({"soundfile", "soxr"}, True, set()),  # by the functions that read and write files
+        ({"matplotlib.pyplot"}, False, set()),  # its figures and its backend are the user's
+        ({"lessons", "tests"}, False, set()),
+    ],
+    ids=lambda value: ", ".join(sorted(value)) if isinstance(value, set) else "at once" if value else "anywhere",
+)
+def test_a_library_is_imported_where_it_may_be(libraries, module_level_only, importers):
+    prefixes = tuple(f"{name}." for name in libraries)
+    found = {p.name for p in FILES if any(f"{n}.".startswith(prefixes) for n in imports(p, module_level_only))}
+    assert found == importers
 
 
 def test_cupyx_is_imported_before_there_are_threads():
     """cupy.get_array_module imports it at its first call: of two threads one meets a module that is half there."""
-    assert "cupyx.scipy.fft" in set(imports(ROOT / "runtime/backend.py", module_level_only=True))
-
-
-def test_only_one_file_imports_mpi4py_and_not_before_it_is_needed():
-    assert {p.name for p in FILES if any(name.split(".")[0] == "mpi4py" for name in imports(p))} == {"mpi.py"}
-    assert not any(name.startswith("mpi4py") for name in imports(ROOT / "runtime/mpi.py", module_level_only=True))
-
-
-def test_no_framework_is_imported_with_the_package():
-    for path in FILES:
-        found = {name.split(".")[0] for name in imports(path, module_level_only=True)} & FRAMEWORKS
-        assert not found, f"{path.relative_to(ROOT)} imports {found} on import"
-
-
-def test_sound_libraries_are_imported_only_by_the_functions_that_read_and_write_files():
-    for path in FILES:
-        found = {name.split(".")[0] for name in imports(path, module_level_only=True)} & {"soundfile", "soxr"}
-        assert not found, f"{path.relative_to(ROOT)} imports {found} on import"
-
-
-def test_no_file_uses_pyplot():
-    """Its figures and its backend are the user's."""
-    for path in FILES:
-        assert "matplotlib.pyplot" not in set(imports(path)), path
-
-
-def test_the_package_knows_no_lessons():
-    for path in FILES:
-        assert not any(name.split(".")[0] in {"lessons", "tests"} for name in imports(path)), path
+    assert "cupyx.scipy.fft" in imports(ROOT / "runtime/backend.py", module_level_only=True)

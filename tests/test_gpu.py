@@ -14,6 +14,7 @@ from helpers import LAYERS, OF_FOURS, relative_error, scale_of
 from ddim_from_scratch import nn
 from ddim_from_scratch.nn.fast import gpu
 from ddim_from_scratch.nn.fast.gpu import conv
+from ddim_from_scratch.notes.config import Config as BandConfig
 from ddim_from_scratch.runtime import backend, tree
 from ddim_from_scratch.spectrogram.config import Config
 from ddim_from_scratch.spectrogram.model import Model, init_state
@@ -56,15 +57,29 @@ def test_every_layer_gives_what_the_textbook_gives(name, exact, tolerance, rng, 
         assert relative_error(a.get(), expected[argument], scale) < limit, argument
 
 
-@pytest.mark.parametrize("norm", ["group", "batch"])
-def test_training_steps_agree_with_the_processors(norm, rng, monkeypatch):
-    """The first step is run, and recorded; the others are replayed."""
+BAND = {"data": "somewhere", "programs": (0,), "learning_rate": 1e-3, "learning_rate_schedule": "constant"}
+ROWS = {"frame_width": 8, "frame_blocks": 1}
+NETWORKS = {
+    "unet": Config(data="somewhere", norm="group", **SIZE),
+    "unet, batch norm": Config(data="somewhere", norm="batch", **SIZE),
+    "frames": Config(data="somewhere", network="frames", learning_rate=1e-3, **ROWS),
+    "transformer": Config(data="somewhere", network="transformer", learning_rate=1e-3, **ROWS),
+    "band": BandConfig(**BAND | {"widths": (8, 16)}),
+    "band, tokens": BandConfig(network="transformer", notes_as="tokens", **BAND | ROWS),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_training_steps_agree_with_the_processors(name, rng, monkeypatch):
+    """The first step is run, and recorded where that can be done; the others are replayed."""
     monkeypatch.setattr(conv, "EXACT", True)
-    config = Config(data="somewhere", norm=norm, **SIZE)
+    config = NETWORKS[name]
     fresh = init_state(config, np.random.default_rng(0))
     state, device_state = tree.pack(fresh), tree.pack(put(fresh))
     for step in (1, 2, 3):
-        batch = Batch(rng.standard_normal((2, 32, 16, 1)).astype(np.float32))
+        x0, context = rng.standard_normal((2, 2, 16, 128, 1)).astype(np.float32)
+        told = [context] * config.context + [np.ones((2, 16, config.features), np.float32)] * (config.features > 0)
+        batch = Batch(x0, (*told, *[rng.integers(0, 9, (2, 6))] * (config.vocabulary > 0)))
         losses = Training(config).step(state, batch, step, np.random.default_rng(step))
         device_losses = Training(config, device="gpu").step(device_state, batch, step, np.random.default_rng(step))
         assert device_losses == pytest.approx(losses, rel=1e-3)

@@ -264,17 +264,17 @@ def _chunked(file: BinaryIO, start: int, end: int) -> Iterator[Stream]:
                 size = struct.unpack("<Q", ds64[1])[0]
                 patch = ds64[0], struct.pack("<Q", end - body)
             before = 8 if name == b"SSND" else 4 if mark == b"caff" else 0  # bytes of a chunk without sound
-            yield from _sound(file, stream, form, body, size, patch, before)
+            yield from _sound(file, stream, form, body + before, size - before, patch)
             return
     yield Stream(start, end, error=_foreign(file, start))
 
 
 def _sound(
-    file: BinaryIO, stream: Stream, form: Chunks, body: int, size: int, patch: tuple[int, bytes], before: int = 0
+    file: BinaryIO, stream: Stream, form: Chunks, body: int, size: int, patch: tuple[int, bytes]
 ) -> Iterator[Stream]:
     """A stream, given its sound's position and stated size, and then the streams of files that were appended."""
     end, here, after = stream.end, stream.end - body, form.after(body, size)
-    if (size >= GUESSED and size > here) or (size <= before and not form.fill(file, after, end)):
+    if (size >= GUESSED and size > here) or (size <= 0 and not form.fill(file, after, end)):
         stream.patches |= [patch]
         yield stream
         return

@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
 import mido
 import numpy as np
+from mido.midifiles.meta import KeySignatureError, MetaSpec_key_signature, add_meta_spec
 
 from ..runtime.errors import UserError, printable, why
 from ..runtime.files import read_bytes, replacing
@@ -23,6 +26,19 @@ TOO_LONG = re.compile(rb"[\x80-\xff]{1000}")  # a number of so many bytes: the l
 MIDI_SECONDS = 24 * 3600  # a file can claim centuries
 
 TICKS_PER_BEAT, TEMPO = 1000, 500_000  # of files written here: a tick is 0.5 ms
+
+
+class AnyKey(MetaSpec_key_signature):  # type: ignore[misc]
+    """A key signature for mido; one that does not exist, as many files have, is passed over: mido would stop at it."""
+
+    type = "key_signature"
+
+    def decode(self, message: mido.MetaMessage, data: bytes) -> None:
+        with suppress(LookupError, KeySignatureError):
+            super().decode(message, data)
+
+
+add_meta_spec(AnyKey)
 
 
 class Notes(NamedTuple):
@@ -99,71 +115,68 @@ def read_midi(path: str | Path) -> Notes:
     return notes
 
 
-def _notes(file: mido.MidiFile) -> Iterator[tuple[float, float, int, int, int]]:
-    """(start, stop, pitch, velocity, program) of each note, in the order of their ends.
-
-    A program is its track's on that channel, else the channel's: files of more than 16 instruments share channels.
-    """
+def _messages(file: mido.MidiFile) -> Iterator[tuple[float, int, mido.Message]]:
+    """(seconds, track, message) of all tracks, in the order of their times. Raises UserError for more than a day."""
     if file.type == 2:
         raise UserError("its tracks are pieces of their own, of format 2")
-    ticks_per_beat, ticks_per_second = file.ticks_per_beat, 0
-    if ticks_per_beat < 0:  # SMPTE: frames a second, negative, and ticks a frame
-        ticks_per_second = -(ticks_per_beat >> 8) * (ticks_per_beat & 0xFF)
+    ticks_per_second = 0
+    if file.ticks_per_beat < 0:  # SMPTE: frames a second, negative, and ticks a frame
+        ticks_per_second = -(file.ticks_per_beat >> 8) * (file.ticks_per_beat & 0xFF)
     messages = []
     for number, track in enumerate(file.tracks):
-        tick = 0
-        for message in track:
-            tick += message.time
-            messages.append((tick, number, message))
-    messages.sort(key=lambda one: one[0])  # keeps the order of those at the same time
-
-    sounding: dict[
-        tuple[int, int, int], tuple[float, int, int]
-    ] = {}  # (channel, track, pitch): start, velocity, program
-    released: set[tuple[int, int, int]] = set()  # of these: the key is up, the pedal down
-    pedal: set[int] = set()
-    programs: dict[int | tuple[int, int], int] = {}
+        ticks = accumulate(message.time for message in track)
+        messages += [(tick, number, message) for tick, message in zip(ticks, track, strict=True)]
     now, before, tempo = 0.0, 0, 500_000  # seconds, ticks, microseconds a beat: 120 beats a minute unless told
-
-    def end(key: tuple[int, int, int]) -> Iterator[tuple[float, float, int, int, int]]:
-        start, velocity, program = sounding.pop(key)
-        released.discard(key)
-        yield start, now, key[2], velocity, program
-
-    for tick, track, message in messages:
-        now += (tick - before) * (1 / ticks_per_second if ticks_per_second else tempo * 1e-6 / ticks_per_beat)
+    for tick, track, message in sorted(messages, key=lambda one: one[0]):  # keeps the order of those at the same time
+        now += (tick - before) * (1 / ticks_per_second if ticks_per_second else tempo * 1e-6 / file.ticks_per_beat)
         before = tick
         if now > MIDI_SECONDS:
             raise UserError("it lasts longer than a day")
         if message.type == "set_tempo":
             tempo = message.tempo
-        elif message.type == "program_change":
+        yield now, track, message
+
+
+def _notes(file: mido.MidiFile) -> Iterator[tuple[float, float, int, int, int]]:
+    """(start, stop, pitch, velocity, program) of each note, in the order of their ends.
+
+    A program is its track's on that channel, else the channel's: files of more than 16 instruments share channels.
+    """
+    sounding: dict[tuple[int, int, int], tuple[float, int, int]] = {}  # channel, track, pitch: start, velocity, program
+    released: set[tuple[int, int, int]] = set()  # of these: the key is up, the pedal down
+    pedal: set[int] = set()
+    programs: dict[int | tuple[int, int], int] = {}
+    now = 0.0
+    for now, track, message in _messages(file):
+        ended: list[tuple[int, int, int]] = []
+        started = None
+        if message.type == "program_change":
             programs[message.channel] = programs[message.channel, track] = message.program
         elif message.type == "control_change":
-            channel = message.channel
-            ended = []
             if message.control == SUSTAIN and message.value >= 64:
-                pedal.add(channel)
+                pedal.add(message.channel)
             elif message.control == SUSTAIN:
-                pedal.discard(channel)
-                ended = [key for key in released if key[0] == channel]
+                pedal.discard(message.channel)
+                ended = [key for key in released if key[0] == message.channel]
             elif message.control in (ALL_SOUND_OFF, ALL_NOTES_OFF):
-                ended = [key for key in sounding if key[0] == channel]
-            for key in ended:
-                yield from end(key)
+                ended = [key for key in sounding if key[0] == message.channel]
         elif message.type in ("note_on", "note_off"):
             channel, key = message.channel, (message.channel, track, message.note)
             if message.type == "note_on" and message.velocity:
-                if key in sounding:
-                    yield from end(key)
                 program = programs.get((channel, track), programs.get(channel, 0))
-                sounding[key] = now, message.velocity, DRUMS if channel == DRUM_CHANNEL else program
-            elif key in sounding and channel in pedal:
+                started = now, message.velocity, DRUMS if channel == DRUM_CHANNEL else program
+            if key in sounding and not started and channel in pedal:
                 released.add(key)
             elif key in sounding:
-                yield from end(key)
-    for key in list(sounding):
-        yield from end(key)
+                ended = [key]
+        for one in ended:
+            start, velocity, program = sounding.pop(one)
+            released.discard(one)
+            yield start, now, one[2], velocity, program
+        if started:
+            sounding[key] = started
+    for (_, _, pitch), (start, velocity, program) in sounding.items():
+        yield start, now, pitch, velocity, program
 
 
 def write_midi(path: str | Path, notes: Notes) -> None:

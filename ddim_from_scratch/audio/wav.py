@@ -254,7 +254,7 @@ def find_audio(folder: str | Path, left_out: LeftOut | None = None) -> list[Path
     if not folder.is_dir():
         raise AudioError(f"{printable(folder)} is not a folder: check the path")
     found = []
-    for path in _files(folder, reasons):
+    for path in files_below(folder, reasons):
         suffix = path.suffix.lower()
         if suffix not in SUFFIXES | FOREIGN_SUFFIXES:
             continue
@@ -273,7 +273,7 @@ def find_audio(folder: str | Path, left_out: LeftOut | None = None) -> list[Path
     return sorted(found)
 
 
-def _files(folder: Path, left_out: LeftOut) -> Iterator[Path]:
+def files_below(folder: Path, left_out: LeftOut) -> Iterator[Path]:
     """All files below a folder. Each folder is visited once: real folders first, then those behind links."""
     waiting, seen = [folder], set()
     while waiting:
@@ -289,20 +289,13 @@ def _files(folder: Path, left_out: LeftOut) -> Iterator[Path]:
         seen.add(place)
         links = []
         for entry in entries:
-            if not _is_folder(entry):
+            if not os.path.isdir(entry):  # which a link to itself is not
                 yield here / entry.name
             elif entry.is_symlink():
                 links.append(here / entry.name)
             else:
                 waiting.append(here / entry.name)
         waiting[:0] = links
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
 
 
 def in_words(left_out: LeftOut) -> str:

@@ -17,7 +17,9 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, get_origin, get_type_hints
 
@@ -372,20 +374,14 @@ def finish_all(tasks: dict[str, Task], out: Path, settings: Any, args: argparse.
     use_plain(args.plain)
     device, thread_count = chosen_device(args.gpu), max((args.threads or available_cores()) // args.jobs, 1)
     spawn = multiprocessing.get_context("spawn")
-    pool = (
-        OneProcess()
-        if args.jobs == 1
-        else ProcessPoolExecutor(args.jobs, spawn, begin_worker, (os.getpid(), args.plain))
-    )
+    pool = None if args.jobs == 1 else ProcessPoolExecutor(args.jobs, spawn, begin_worker, (os.getpid(), args.plain))
     errors = []
-    with pool:
-        futures = {
-            " ".join(group): pool.submit(finish, group, out, settings, device, thread_count)
-            for group in groups.values()
-        }
-        for names, future in futures.items():
+    with pool or nullcontext():
+        work = {" ".join(g): partial(finish, g, out, settings, device, thread_count) for g in groups.values()}
+        finished = {names: pool.submit(one).result if pool else one for names, one in work.items()}
+        for names, result in finished.items():
             try:
-                future.result()
+                result()
             except (UserError, OSError, MemoryError) as error:
                 errors.append(f"{names}: {line(error)}")
             except BrokenExecutor:
@@ -397,18 +393,6 @@ def begin_worker(parent: int, plain: bool) -> None:
     """Sets up a process of the pool: it ends with its parent, and computes with the same layers."""
     end_with_parent(parent)
     use_plain(plain)
-
-
-class OneProcess(Executor):
-    """An executor that does the work at once, in the process that asks."""
-
-    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
-        future: Future = Future()
-        try:
-            future.set_result(function(*args, **kwargs))
-        except Exception as error:
-            future.set_exception(error)
-        return future
 
 
 def read_metrics(out: Path, names: Iterable[str], kinds: dict[str, Any] = METRICS) -> dict[str, dict]:

@@ -17,6 +17,8 @@ import re
 import sys
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -77,7 +79,7 @@ def open_study(out: Path, base: Config) -> Any:
     out.mkdir(parents=True, exist_ok=True)
     shared = {name: value for name, value in json.loads(base.to_json()).items() if name not in SPACE}
     about = {"space": SPACE, "options": shared}
-    try:
+    with naming(out, Exception):
         storage = connected(
             address(below(out, "study.db")),
             engine_kwargs={"connect_args": {"timeout": 60}},  # seconds to wait for another process
@@ -96,12 +98,9 @@ def open_study(out: Path, base: Config) -> Any:
         if begun is None:
             study.set_user_attr("about", about)
             begun = about
-    except UserError:
-        raise
-    except Exception as error:  # SQLAlchemy and Alembic raise many types, some with messages of pages
-        reason = why(getattr(error, "orig", None) or error)  # SQLite's own, without the statement
-        raise UserError(f"{out / 'study.db'} cannot be used as a study ({reason}): choose another --out") from None
-    if not conforms(begun, {"space": {str: {}}, "options": {}}):
+        sound = [way.name for way in study.directions] == ["MINIMIZE"]
+        sound = sound and all(map(is_ours, study.get_trials(deepcopy=False)))
+    if not sound or not conforms(begun, {"space": {str: {}}, "options": {}}):
         raise UserError(f"{out / 'study.db'} is no study of ours: choose another --out")
     if other := [name for name in begun["space"].keys() | SPACE if begun["space"].get(name) != SPACE.get(name)]:
         name = min(other)
@@ -116,6 +115,30 @@ def open_study(out: Path, base: Config) -> Any:
                 "choose another --out"
             )
     return study
+
+
+@contextmanager
+def naming(out: Path, kinds: type[Exception] | tuple[type[Exception], ...]) -> Iterator[None]:
+    """Exceptions of these kinds become a UserError that names the study: SQLAlchemy's and Optuna's can fill pages."""
+    try:
+        yield
+    except UserError:
+        raise
+    except kinds as error:
+        cause = error.__cause__ or error
+        reason = why(getattr(cause, "orig", None) or cause)  # SQLite's own, without the statement
+        raise UserError(
+            f"{out / 'study.db'} cannot be used as a study ({reason}): free some space if the disk is full, and give "
+            "the same command again; or choose another --out"
+        ) from None
+
+
+def is_ours(trial: Any) -> bool:
+    """Whether a trial, as the database has it, consists of options in SPACE and of distances."""
+    values = trial.values or []
+    numbers = [*trial.params.values(), *trial.intermediate_values.values(), *values]
+    complete = trial.state.name != "COMPLETE" or len(values) == 1
+    return complete and trial.params.keys() <= SPACE.keys() and conforms(numbers, [float])
 
 
 def address(database: Path) -> str:
@@ -272,9 +295,12 @@ def main(argv: list[str] | None = None) -> None:
     use_plain(args.plain)
     base = base_options(args)
     study = open_study(args.out, base)
-    with threads(1 if args.gpu else args.threads):
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    with naming(args.out, (StorageInternalError, SQLAlchemyError)), threads(1 if args.gpu else args.threads):
         tune(study, base, load_windows(base), args.out, args.trials, device)
-    print(summary(study, args.out))
+        print(summary(study, args.out))
     if not (args.out / "tune-best.json").exists():
         raise UserError(f"no trial of {args.out} was completed: try more --trials")
 

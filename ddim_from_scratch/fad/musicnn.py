@@ -23,6 +23,7 @@ from ..audio.stft import frame, frame_slices, windowed_rfft
 from ..nn.fast import layers_for
 from ..runtime import tree
 from ..runtime.backend import Array, array_module, constant, empty, parallel
+from ..runtime.errors import UserError
 
 N_FFT = 512  # samples: 32 ms
 HOP_LENGTH = 256
@@ -34,6 +35,7 @@ POOLS = (((4, 1), (2, 2)), ((2, 2), (2, 2)), ((2, 2), (2, 2)), ((2, 2), (2, 2)),
 DEVICE_PATCHES = 16  # through the network at a time on a GPU: the largest activations take 150 MB each
 
 WEIGHTS = Path(__file__).with_name("musicnn_mtt_vgg.npz")
+DIGEST = "0f291da5091a7fb11c3216df240dfa1a148af9af97c7493c535d34873c90a2af"  # of its arrays: see runtime/tree.py
 
 # fmt: off
 TAGS = (
@@ -128,8 +130,11 @@ def load_musicnn() -> tree.Tree:
     """The weights that come with this package: float32 NumPy arrays, cached and read-only.
 
     norm0 .. norm5: mean, variance, gamma, beta. conv1 .. conv5: w, b. dense: w (256, 50), b.
+    Raises UserError if the file is missing or damaged.
     """
-    params = tree.load(WEIGHTS)
+    params = tree.load(WEIGHTS) if WEIGHTS.exists() else {}
+    if tree.digest(params) != DIGEST:
+        raise UserError(f"{WEIGHTS} is missing or not the one that was published: install the package again")
     for leaf in tree.flatten(params).values():
         leaf.flags.writeable = False
     return params

@@ -11,6 +11,7 @@ The path around the stack is for the noise, which has more numbers a frame than 
 from __future__ import annotations
 
 from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,19 +22,30 @@ from ..runtime.tree import Tree
 from .stack import Seen, init_stack, stack, stack_backward
 
 
-def init_decoder(
-    rng: np.random.Generator, width: int, depth: int, parts: tuple[str, ...], roll_features: int, mels: int
-) -> Tree:
-    """Parameters of a fresh decoder, whose output is x.
+class Sizes(NamedTuple):
+    """Of a Transformer.  width: channels, a multiple of HEADS. depth: blocks of the decoder.
 
-    parts: of a block, without "cross" if it looks at nothing. roll_features: numbers of a frame's roll, 0 for none.
+    vocabulary: number of tokens; 0 leaves the note encoder out. context: whether there is a context encoder.
+    roll_features: numbers of a frame's roll; 0 for a network without.
     """
+
+    width: int = 192
+    depth: int = 4
+    mels: int = 128
+    vocabulary: int = 0
+    context: bool = False
+    roll_features: int = 0
+
+
+def init_decoder(rng: np.random.Generator, sizes: Sizes, parts: tuple[str, ...]) -> Tree:
+    """Parameters of a fresh decoder, whose output is x. parts: of a block, without "cross" if it looks at nothing."""
+    width, mels = sizes.width, sizes.mels
     outputs = {"film": (width, 2 * width), "linear": (width, mels), "around": (width, 2 * mels)}
     return {
         "level": {f"linear{i}": init_projection(rng, width, width) for i in range(2)},
         "input": init_projection(rng, mels, width),
-        **({"roll": init_projection(rng, roll_features, width)} if roll_features else {}),
-        "stack": init_stack(rng, width, depth, parts, film=True),
+        **({"roll": init_projection(rng, sizes.roll_features, width)} if sizes.roll_features else {}),
+        "stack": init_stack(rng, width, sizes.depth, parts, film=True),
         "output": {name: {"w": np.zeros(shape, np.float32)} for name, shape in outputs.items()},
     }
 

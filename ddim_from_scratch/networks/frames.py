@@ -25,7 +25,7 @@ import numpy as np
 from ..nn.dense import init_linear, init_projection
 from ..nn.embedding import DIMENSIONS, sinusoidal_embedding
 from ..runtime.backend import Array, array_module
-from ..runtime.tree import Tree, cache_for
+from ..runtime.tree import Tree, blocks, cache_for
 
 TAPS, DILATIONS = 7, (1, 2, 4)
 LEVEL = 128  # dimensions of what the blocks are told of the noise level
@@ -33,14 +33,14 @@ EXPANSION = 4  # of the MLP
 
 
 def init_frames(
-    rng: np.random.Generator, inputs: int = 128, outputs: int = 128, width: int = 256, blocks: int = 6
+    rng: np.random.Generator, inputs: int = 128, outputs: int = 128, width: int = 256, depth: int = 6
 ) -> Tree:
     """Parameters of a fresh network, whose blocks change nothing and whose output is zero.
 
-    inputs: numbers of a frame, those of the noisy spectrogram and of whatever else it is to be drawn by.
+    inputs: numbers of a frame, those of the noisy spectrogram and of whatever else it is to be drawn by. depth: blocks.
     """
     params: Tree = {"input": init_linear(rng, inputs, width), "level": init_linear(rng, DIMENSIONS, LEVEL)}
-    for i in range(blocks):
+    for i in range(depth):
         params[f"block{i}"] = {
             "convolution": {
                 "w": rng.uniform(-(TAPS**-0.5), TAPS**-0.5, (TAPS, width)).astype(np.float32),
@@ -65,8 +65,8 @@ def frames(params: Tree, x: Array, told: Array, layers: ModuleType, training: bo
     level, cache["level"] = L.linear(embedding, **params["level"])
     level, cache["swish"] = L.swish(level)
     h, cache["input"] = L.linear(x, **params["input"])
-    for i in range(blocks_of(params)):
-        h, cache[f"block{i}"] = block(h, level, params[f"block{i}"], DILATIONS[i % len(DILATIONS)], L, training)
+    for i, name in enumerate(blocks(params)):
+        h, cache[name] = block(h, level, params[name], DILATIONS[i % len(DILATIONS)], L, training)
     h, cache["norm"] = L.layer_norm(h, **params["norm"])
     output, cache["output"] = L.linear(h, **params["output"])
     around, cache["around"] = by_level(x, level, params["around"], L)
@@ -79,7 +79,7 @@ def frames_backward(d_output: Array, cache: Tree, layers: ModuleType) -> tuple[A
     dx, *d_levels, grads["around"] = by_level_backward(d_output, cache.pop("around"), L)
     dh, grads["output"] = L.linear_backward(d_output, cache.pop("output"))
     dh, grads["norm"] = L.layer_norm_backward(dh, cache.pop("norm"))
-    for name in reversed([f"block{i}" for i in range(blocks_of(cache))]):
+    for name in reversed(blocks(cache)):
         dh, d_level, grads[name] = block_backward(dh, cache.pop(name), L)
         d_levels.append(d_level)
     d_input, grads["input"] = L.linear_backward(dh, cache.pop("input"))
@@ -127,11 +127,6 @@ def by_level_backward(dy: Array, cache: Tree, layers: ModuleType) -> tuple[Array
     dy, grads["linear"] = layers.linear_backward(dy, cache["linear"])
     dx, d_level, grads["film"] = layers.film_backward(dy, cache["film"])
     return dx, d_level, grads
-
-
-def blocks_of(tree: Tree) -> int:
-    """How many blocks params, or a cache, have."""
-    return sum(name.startswith("block") for name in tree)
 
 
 def _init_norm(width: int) -> Tree:

@@ -19,7 +19,7 @@ import numpy as np
 from ..nn.dense import init_projection
 from ..nn.embedding import sinusoidal_positions
 from ..runtime.backend import Array
-from ..runtime.tree import Tree
+from ..runtime.tree import Tree, blocks
 
 HEADS = 4
 PARTS = "attention", "cross", "mlp"  # of a block, in this order
@@ -58,7 +58,7 @@ def stack(h: Array, params: Tree, seen: Seen, layers: ModuleType) -> tuple[Array
     """Positions, blocks, and a norm.  h: (N, L, C). Returns the same shape."""
     cache: Tree = {}
     h = h + sinusoidal_positions(h.shape[1], h.shape[2], h)
-    for name in _blocks(params):
+    for name in blocks(params):
         h, cache[name] = block(h, params[name], seen, layers)
     h, cache["norm"] = layers.rms_norm(h, **params["norm"])
     return h, cache
@@ -70,7 +70,7 @@ def stack_backward(dh: Array, cache: Tree, layers: ModuleType) -> tuple[Array, A
     d_level: Any = 0
     d_memory: Any = 0
     dh, grads["norm"] = layers.rms_norm_backward(dh, cache["norm"])
-    for name in reversed(_blocks(cache)):
+    for name in reversed(blocks(cache)):
         dh, of_level, of_memory, grads[name] = block_backward(dh, cache[name], layers)
         d_level, d_memory = d_level + of_level, d_memory + of_memory
     return dh, d_level, d_memory, grads
@@ -114,11 +114,6 @@ def block_backward(dh: Array, cache: Tree, layers: ModuleType) -> tuple[Array, A
         da, part["norm"] = L.rms_norm_backward(da, kept["norm"])
         dh, grads[name] = dh + da, part
     return dh, d_level, d_memory, grads
-
-
-def _blocks(part: Tree) -> list[str]:
-    """block0, block1 ... of a stack."""
-    return [f"block{i}" for i in range(sum(name.startswith("block") for name in part))]
 
 
 def _ones(width: int) -> Tree:

@@ -18,7 +18,7 @@ import numpy as np
 from ..nn.dense import init_projection
 from ..runtime.backend import Array
 from ..runtime.tree import Tree
-from .decoder import decode, decode_backward, init_decoder
+from .decoder import Sizes, decode, decode_backward, init_decoder
 from .stack import PARTS, Seen, init_stack, stack, stack_backward
 
 PAD = 0  # the token that stands for none
@@ -38,29 +38,16 @@ class Condition(NamedTuple):
     roll: Any = None
 
 
-def init_transformer(
-    rng: np.random.Generator,
-    width: int = 192,
-    depth: int = 4,
-    vocabulary: int = 0,
-    context: bool = False,
-    roll_features: int = 0,
-    mels: int = 128,
-) -> Tree:
-    """Parameters of a fresh network. width: channels, a multiple of HEADS. depth: blocks of the decoder.
-
-    vocabulary: number of tokens; 0 leaves the note encoder out. context: whether there is a context encoder.
-    roll_features: numbers a frame of the roll; 0 for a network without.
-    """
+def init_transformer(rng: np.random.Generator, sizes: Sizes) -> Tree:
+    """Parameters of a fresh network."""
 
     def encoder(inputs: Tree) -> Tree:
-        return {"input": inputs, "stack": init_stack(rng, width, ENCODER_DEPTH, ("attention", "mlp"))}
+        return {"input": inputs, "stack": init_stack(rng, sizes.width, ENCODER_DEPTH, ("attention", "mlp"))}
 
-    table = {"table": rng.standard_normal((vocabulary, width)).astype(np.float32)}
-    encoders = {"notes": encoder(table)} if vocabulary else {}
-    encoders |= {"context": encoder(init_projection(rng, mels, width))} if context else {}
-    parts = PARTS if encoders else ("attention", "mlp")
-    return encoders | {"decoder": init_decoder(rng, width, depth, parts, roll_features, mels)}
+    table = {"table": rng.standard_normal((sizes.vocabulary, sizes.width)).astype(np.float32)}
+    encoders = {"notes": encoder(table)} if sizes.vocabulary else {}
+    encoders |= {"context": encoder(init_projection(rng, sizes.mels, sizes.width))} if sizes.context else {}
+    return encoders | {"decoder": init_decoder(rng, sizes, PARTS if encoders else ("attention", "mlp"))}
 
 
 def transformer(params: Tree, x: Array, told: Array, condition: Condition, layers: ModuleType) -> tuple[Array, Tree]:

@@ -26,7 +26,7 @@ from ..nn.block import init_residual_block
 from ..nn.dense import init_linear
 from ..nn.embedding import DIMENSIONS, sinusoidal_embedding
 from ..runtime.backend import Array, array_module
-from ..runtime.tree import Tree, cache_for
+from ..runtime.tree import Tree, blocks, cache_for
 
 HEADS, HEAD_DIM = 4, 1
 ATTENTIONS = ("none", "lowest", "all")
@@ -142,8 +142,11 @@ def unet_backward(d_output: Array, cache: Tree, layers: ModuleType) -> tuple[Arr
 
 
 def batch_statistics(cache: Tree) -> Tree:
-    """The moments that each normalisation of a training step has used: a tree with the paths of `statistics`."""
-    parts = {name: part for name, part in cache.items() if name not in ("input", "output")}
+    """The moments that each normalisation of a training step has used: a tree with the paths of `statistics`.
+
+    {} of another network's cache: its norms keep none.
+    """
+    parts = {name: part for name, part in cache.items() if name.startswith(("down", "bottom", "up"))}
     return {name: {b: block["norm"]["statistics"] for b, block in part.items()} for name, part in parts.items()}
 
 
@@ -152,7 +155,7 @@ def residual_blocks(
 ) -> tuple[list[Array], Tree]:
     """A part of the way down, or the bottom: one residual block after the other. Returns the output of each."""
     outputs, cache = [], cache_for(training)
-    for name in _blocks(params):
+    for name in blocks(params):
         h, cache[name] = layers.residual_block(h, params[name], statistics.get(name), training)
         outputs.append(h)
     return outputs, cache
@@ -161,7 +164,7 @@ def residual_blocks(
 def residual_blocks_backward(dh: Array, d_skips: list[Array], cache: Tree, layers: ModuleType) -> tuple[Array, Tree]:
     """dh: of the last output. d_skips: of outputs that were skips, too, the next one last: they are taken from it."""
     grads = {}
-    for name in reversed(_blocks(cache)):
+    for name in reversed(blocks(cache)):
         dh = layers.add(dh, d_skips.pop()) if d_skips else dh
         dh, grads[name] = layers.residual_block_backward(dh, cache.pop(name))
     return dh, grads
@@ -172,7 +175,7 @@ def up_blocks(
 ) -> tuple[Array, Tree]:
     """A part of the way up: twice the size, then residual blocks, each of what `join` makes of h and the last skip."""
     cache, h = cache_for(training), layers.upsample(h)
-    for name in _blocks(params):
+    for name in blocks(params):
         h, joint = join(h, skips.pop(), params[name], layers)
         h, block = layers.residual_block(h, params[name], statistics.get(name), training)
         cache[name] = block | {"join": joint}
@@ -183,7 +186,7 @@ def up_blocks(
 def up_blocks_backward(dh: Array, d_skips: list[Array], cache: Tree, layers: ModuleType) -> tuple[Array, Tree]:
     """Returns the gradient of h and those of params, and appends the skips' to d_skips."""
     grads = {}
-    for name in reversed(_blocks(cache)):
+    for name in reversed(blocks(cache)):
         joint = cache[name].pop("join")
         dh, grads[name] = layers.residual_block_backward(dh, cache.pop(name))
         dh, d_skip, attention_grads = join_backward(dh, joint, layers)
@@ -225,8 +228,3 @@ def _noise_level(noise_variance: np.ndarray, h: Array) -> Array:
 def _parts(tree: Tree, way: str) -> list[str]:
     """The parts of params or of a cache on the way "down" or "up", from the finest level to the coarsest."""
     return [f"{way}{level}" for level in range(sum(name.startswith(way) for name in tree))]
-
-
-def _blocks(part: Tree) -> list[str]:
-    """block0, block1 ... of a part."""
-    return [f"block{i}" for i in range(len(part))]

@@ -5,19 +5,19 @@ python -m ddim_from_scratch.notes.render midi/ pairs/ --soundfont piano.sf2 --pr
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from ..audio import write_wav
+from ..audio import LeftOut, in_words, write_wav
 from ..audio.midi import DRUMS, Notes, write_midi
 from ..audio.synth import LOUDNESS, midi_notes, study
+from ..audio.wav import files_below
 from ..runtime.cli import Parser, at_least, counted, run_command
 from ..runtime.errors import UserError, printable, warn, why
-from ..runtime.files import read_bytes
+from ..runtime.files import below, read_bytes
 from .score import MIDI_SUFFIXES, read_notes
 
 SR = 44_100  # samples a second: that of most soundfonts
@@ -87,15 +87,20 @@ def load_soundfont(path: str | Path) -> Instrument:
 
 
 def midi_files(folder: Path) -> list[Path]:
-    """All MIDI files in a folder and its subfolders, sorted, without hidden ones. Raises UserError if none is there."""
+    """All MIDI files in a folder and its subfolders, also behind links, sorted, without hidden ones.
+
+    Raises UserError if none is there. Warns of folders that cannot be opened.
+    """
+    left_out = LeftOut()
     if not folder.is_dir():
         raise UserError(f"{printable(folder)} is not a folder: give one that holds MIDI files")
     found = [
-        Path(here, name)
-        for here, folders, names in os.walk(folder)
-        for name in names
-        if name.lower().endswith(MIDI_SUFFIXES) and not name.startswith(".")
+        path
+        for path in files_below(folder, left_out)
+        if path.name.lower().endswith(MIDI_SUFFIXES) and not path.name.startswith(".")
     ]
+    if left_out:
+        warn(f"{printable(folder)}: left out: {in_words(left_out)}")
     if not found:
         raise UserError(f"{printable(folder)} holds no MIDI file ({', '.join(MIDI_SUFFIXES)}): check the path")
     return sorted(found)
@@ -149,7 +154,7 @@ def main(argv: list[str] | None = None) -> None:
     instrument = load_soundfont(args.soundfont)
     seconds, count = 0.0, 0
     for name, notes in tqdm(pieces(args.folder, args.program, args.studies, args.seed), desc="rendering", unit="piece"):
-        path = args.out / name
+        path = below(args.out, *name.parts)
         path.parent.mkdir(parents=True, exist_ok=True)
         sound = instrument(notes)
         write_wav(path.with_name(f"{path.name}.wav"), sound, SR)

@@ -8,19 +8,13 @@ import numpy as np
 
 from ..audio.inverter import load_inverter
 from ..diffusion import DEFAULT_SAMPLING, Sampling
-from ..spectrogram.model import read_run
 from ..spectrogram.run import Run as Spectrogram
 from .compose import GUIDANCE, Player
-from .config import Config
 from .score import Notes, read_notes
 
 
 class Run(Spectrogram):
     """A trained model that plays. inverter: what makes sound, as `load_inverter` names it."""
-
-    @classmethod
-    def open(cls, run: Path, best: bool = False, device: str = "cpu", inverter: str | None = None) -> Run:
-        return cls(read_run(run, best, Config).model(device), inverter)
 
     def log_mels(  # type: ignore[override]
         self,

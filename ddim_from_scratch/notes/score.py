@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from ..audio.midi import DRUMS, MIDI_SECONDS, Notes, read_midi, write_midi
 from ..runtime.errors import UserError, printable, why
-from ..runtime.files import conforms, read_json
+from ..runtime.files import LIMIT, conforms, read_bytes
 
 __all__ = ["DRUMS", "Notes", "read_notes", "write_midi"]
 
@@ -24,15 +25,15 @@ def read_notes(path: str | Path) -> Notes:
 
 def _read_jams(path: str | Path) -> Notes:
     """The notes of all strings: annotations of the namespace note_midi, pitches rounded to semitones."""
-    name = printable(path)
+    name, whole = printable(path), read_bytes(path, LIMIT)
     try:
-        content = read_json(path)
+        content = json.loads(whole)
         if not conforms(content, {"annotations": [{"namespace": str}]}):
             raise UserError("it has no annotations")
         strings = [one.get("data") for one in content["annotations"] if one["namespace"] == "note_midi"]
         if not conforms(strings, [[{"time": float, "duration": float, "value": float}]]):
             raise UserError("a note lacks its time, duration or value")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{name} is not a JAMS file ({why(error)}): copy it again") from None
     notes = [
         (note["time"], note["time"] + note["duration"], round(note["value"]), GUITAR_VELOCITY, GUITAR)

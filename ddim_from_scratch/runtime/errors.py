@@ -72,7 +72,7 @@ def why(error: BaseException) -> str:
 def line(error: BaseException, again: str = "") -> str:
     """A UserError, OSError or MemoryError as one line with a remedy. again: how to go on after a full disk."""
     if isinstance(error, MemoryError):
-        return "out of memory: lower --batch-size or --widths"
+        return "out of memory: ask for less at a time, a smaller batch or network, or fewer or shorter clips"
     if not isinstance(error, OSError):
         return printable(error)
     remedy = REMEDIES.get(error.errno or 0, SAVED)

@@ -203,3 +203,8 @@ class _Forgetful(dict):
 def cache_for(training: bool) -> Tree:
     """What a forward pass keeps, a tree, still empty. Without training it stays so, and memory is free at once."""
     return {} if training else _Forgetful()
+
+
+def blocks(tree: Tree) -> list[str]:
+    """The names of the blocks in a network's parameters or cache, in order: block0, block1, ..."""
+    return [f"block{i}" for i in range(sum(name.startswith("block") for name in tree))]

@@ -102,7 +102,7 @@ class Composer:
 
     def draw(self, num: int, frames: int) -> np.ndarray:
         """New music, (num, frames, 128): a piece, and what continues it."""
-        require_memory(3 * 4 * N_MELS * num * frames, counted(num, "clip"), "--num or --seconds")
+        require_memory(3 * 4 * N_MELS * num * frames, counted(num, "clip"), "--num, or their length")
         rngs, piece = self._rngs(num), min(halvable(self.model.config, frames), self.piece)
         with self._bar(num, self.sampling.steps) as bar:
 
@@ -274,4 +274,5 @@ class Composer:
         return (self.sampling.steps - 1) * (1 if composed.all() else self.resamplings) + 1
 
     def _bar(self, n: int, steps: int) -> tqdm:
-        return tqdm(total=-(-n // CLIPS_AT_ONCE) * steps, desc="sampling", unit="step", disable=steps == 0)
+        hidden = {} if steps else {"disable": True}  # disable=False would overrule the variable TQDM_DISABLE
+        return tqdm(total=-(-n // CLIPS_AT_ONCE) * steps, desc="sampling", unit="step", **hidden)

@@ -15,8 +15,8 @@ from ..networks.unet import ATTENTIONS, NORMS
 from ..runtime.errors import UserError
 from ..training.datasets import recordings
 from ..training.options import COUNT, Denoising, Learning, Recordings, option
+from .denoiser import NETWORKS
 
-NETWORKS = ("unet", "frames", "transformer")
 STANDARDISATIONS = ("bin", "global")
 CROPS = ("fixed", "random")
 LONGEST_SECONDS = 4 * 3600  # as a recording
@@ -92,7 +92,7 @@ class Shape(Recordings):
         "unet",
         "the paper's U-Net; or a frame's mel bins as channels of blocks that convolve in time (frames) or attend "
         "(transformer)",
-        choices=NETWORKS,
+        choices=tuple(NETWORKS),
     )
     frame_width: int = option(256, "channels of the frame network or the Transformer")
     frame_blocks: int = option(6, "residual blocks of the frame network or the Transformer's decoder")

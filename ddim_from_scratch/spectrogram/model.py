@@ -19,9 +19,9 @@ from ..runtime.errors import UserError
 from ..runtime.files import conforms
 from ..runtime.tree import Tree
 from ..training.checkpoint import load_checkpoint
-from . import denoiser
 from .config import Config
 from .data import Contents, Scaler
+from .denoiser import NETWORKS, Seen
 from .start import draw_outline, white_variance
 
 CONTRACT = {"sr": SR, "frame_length": FRAME_LENGTH, "hop_length": HOP_LENGTH, "n_fft": N_FFT, "n_mels": N_MELS}
@@ -56,7 +56,7 @@ class Model:
 
         def eps_model(x: Array, t: int) -> Array:
             told = float(self.config.noise_schedule.told(levels[t]))
-            output = self._output(x, array_module(x).full(len(x), told), *conditions)
+            output = self._output(x, array_module(x).full(len(x), told), *conditions).reshape(x.shape)
             return PREDICTIONS[self.config.prediction].eps(x, float(levels[t]), output)
 
         return eps_model
@@ -66,7 +66,8 @@ class Model:
         """The network's output, of x, what it is told of the noise, and the conditions."""
 
         def output(x: Array, told: Array, *conditions: Array) -> Array:
-            return denoiser.output(self.config, self.network, x, told, conditions, layers_for(x))[0]
+            seen = Seen.of(self.config, x, told, conditions)
+            return NETWORKS[self.config.network].output(self.network, seen, layers_for(x), False)[0]
 
         graph = recorded(output, self.device)
         return output if graph is output else lambda *arrays: graph(*arrays).copy()  # which the next call overwrites
@@ -123,14 +124,6 @@ def read_run(run: Path, best: bool = False, options: type[Config] = Config) -> S
     return load_checkpoint(run, partial(understand, options), best)
 
 
-def kept(scaler: Scaler, windows: int, contents: Contents | None, outline: np.ndarray | None) -> Tree:
-    """What a checkpoint holds beside the state."""
-    texts = {"contract": CONTRACT} | ({"recordings": contents} if contents else {})
-    scales = {"mean": scaler.mean, "std": scaler.std} | ({} if outline is None else {"outline": outline})
-    arrays = {"scaler": scales, "windows": np.array(windows)}
-    return arrays | {name: np.array(json.dumps(value)) for name, value in texts.items()}
-
-
 def understand(options: type[Config], content: Tree) -> Saved:
     """A checkpoint's content. Raises UserError or ValueError if it is another system's, or its arrays are not its
     configuration's, or are not of their types and ranges."""
@@ -174,11 +167,12 @@ def understand(options: type[Config], content: Tree) -> Saved:
 def _wrong(state: Tree, config: Config) -> str | None:
     """The name of an array that a state of this configuration has in another shape, or not at all; None if it is one.
 
-    The size is compared first: then a fresh network to compare with takes no more memory than the file.
+    The size is compared first: then a fresh network to compare with takes little more memory than the file.
     """
     for part in state.keys() - {"moments"}:
-        if other := denoiser.other_size(config, state[part]["params"]):
-            return other
+        numbers = sum(leaf.size for leaf in tree.flatten(state[part]["params"]).values())
+        if numbers < NETWORKS[config.network].least(config):
+            return f"{part}, which has {numbers} numbers"
     whole = init_state(config, np.random.default_rng(0))
     expected, found = (tree.flatten(each) for each in ({part: whole.get(part, {}) for part in state}, state))
     for name, leaf in expected.items():
@@ -193,9 +187,10 @@ def _wrong(state: Tree, config: Config) -> str | None:
 
 def init_state(config: Config, rng: np.random.Generator) -> Tree:
     """All that training changes: network {"params", "statistics"}, average (the same again) and moments."""
-    fresh = denoiser.init(config, rng)
-    moments = {name: tree.map(np.zeros_like, fresh["params"]) for name in ("m", "v")}
-    return {"network": fresh, "average": tree.map(np.copy, fresh), "moments": moments}
+    params, statistics = NETWORKS[config.network].init(config, rng)
+    network = {"params": params, "statistics": statistics}
+    moments = {name: tree.map(np.zeros_like, params) for name in ("m", "v")}
+    return {"network": network, "average": tree.map(np.copy, network), "moments": moments}
 
 
 def context_channel(before: Sequence[np.ndarray], frames: int) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from ..audio.inverter import load_inverter
 from ..diffusion import DEFAULT_SAMPLING, Sampling
 from .compose import Composer, drawn_frames
 from .config import Config
-from .model import Model, read_run
+from .model import Model
 
 
 @dataclass(frozen=True)
@@ -20,10 +19,6 @@ class Run:
 
     model: Model
     inverter: str | None = None
-
-    @classmethod
-    def open(cls, run: Path, best: bool = False, device: str = "cpu", inverter: str | None = None) -> Run:
-        return cls(read_run(run, best).model(device), inverter)
 
     @property
     def config(self) -> Config:

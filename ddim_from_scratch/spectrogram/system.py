@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -13,6 +14,7 @@ from ..audio.inverter import GRIFFIN_LIM, load_inverter
 from ..diffusion import Example, Sampling, loss_of_zero, losses, noisy
 from ..fad import Set, embed_clips, embed_set, load_embedding
 from ..fad.reliability import distance
+from ..networks.unet import batch_statistics
 from ..nn.fast import layers_for, recorded
 from ..runtime import mpi, tree
 from ..runtime.backend import Array, read, to_device
@@ -20,11 +22,11 @@ from ..runtime.errors import UserError, printable, say_once
 from ..runtime.tree import Packed, Tree
 from ..training.guards import first_non_finite
 from ..training.optim import adamw, clip_gradient, norm, update_average, warmup_cosine, warmup_decay
-from . import denoiser
 from .compose import Composer
 from .config import Config
 from .data import Contents, Scaler, Windows, augmented, contents, load_windows, require_unchanged
-from .model import Model, Saved, context_channel, init_state, kept, read_run
+from .denoiser import NETWORKS, Seen
+from .model import CONTRACT, Model, Saved, context_channel, init_state, read_run
 from .modes import MODES, composer
 from .run import Run
 from .start import outline
@@ -92,7 +94,12 @@ class Training:
 
     @property
     def kept(self) -> Tree:
-        return kept(self.scaler, len(self.windows), self.contents, self.outline)
+        texts = {"contract": CONTRACT} | ({"recordings": self.contents} if self.contents else {})
+        outline = {} if self.outline is None else {"outline": self.outline}
+        arrays = {"scaler": {"mean": self.scaler.mean, "std": self.scaler.std} | outline}
+        return (
+            arrays | {"windows": np.array(len(self.windows))} | {n: np.array(json.dumps(t)) for n, t in texts.items()}
+        )
 
     def init(self, rng: np.random.Generator) -> Tree:
         return init_state(self.config, rng)
@@ -152,11 +159,11 @@ class Training:
         All of it on the device, without waiting for it.
         """
         config, example, layers = self.config, Example(x0, eps, alpha_bar), layers_for(x0)
-        told = config.noise_schedule.told(alpha_bar)
-        output, cache = denoiser.output(config, network, example.x_t, told, conditions, layers, training=True)
-        noise_loss, reconstruction_loss, d_output = losses(output, example, config.prediction)
-        used = denoiser.statistics(config, cache)
-        grads = denoiser.gradient(config, weight * d_output, cache, layers)
+        seen = Seen.of(config, example.x_t, config.noise_schedule.told(alpha_bar), conditions)
+        output, cache = NETWORKS[config.network].output(network, seen, layers, True)
+        noise_loss, reconstruction_loss, d_output = losses(output.reshape(x0.shape), example, config.prediction)
+        used, d_output = batch_statistics(cache), (weight * d_output).reshape(output.shape)
+        _, grads = NETWORKS[config.network].backward(d_output, cache, layers)
         return noise_loss, reconstruction_loss, tree.pack(grads, like=network["params"]), used
 
     def learning_rate(self, step: int) -> float:

@@ -40,13 +40,13 @@ ax.set(xlabel="time (ms)", ylabel="pressure $x[n]$", title="5 ms of it: a dot is
 plt.show()
 
 # %% [markdown]
-# A file stores each sample as an integer of $b$ bits, and so rounds it. The rounding error behaves like
-# noise: evenly spread over one step, its power is a twelfth of the step squared. For a sine at full scale
-# the signal is then about
+# A file stores each sample as an integer of $b$ bits, so the sample is rounded. The rounding error behaves like
+# noise. It is spread evenly over one step, so its power is a twelfth of the step squared. The signal-to-noise ratio
+# of a sine at full scale is then about
 #
-# $$6.02\, b + 1.76\ \text{dB}$$
+# $$6.02\, b + 1.76\ \text{dB}.$$
 #
-# above the noise. Measured:
+# Here it is, measured:
 
 # %%
 full = np.sin(2 * np.pi * 440.3 * n / sr)
@@ -72,13 +72,13 @@ assert (loud + loud)[0] == 60_000 - 2**16
 # %% [markdown]
 # ## Which frequencies a sampling rate can represent
 #
-# Samples do not determine the sound between them. A sine of frequency $f_s - f$ passes through the same
-# points as one of frequency $f$, upside down, for
+# Samples do not determine the sound between them. A sine of frequency $f_s - f$ passes through the same points as one
+# of frequency $f$, turned upside down, because
 #
 # $$\sin\big(2\pi (f_s - f)\, n / f_s\big) = \sin(2 \pi n - 2\pi f n / f_s) = -\sin(2 \pi f n / f_s).$$
 #
-# So at 16 000 samples a second two tones give different samples only if both lie below 8000 Hz, half the rate. A
-# tone above that is sampled as a lower tone, which was never played. This is *aliasing* ([Shannon
+# So at 16 000 samples a second, two tones are sure to give different samples only if both lie below 8000 Hz, half the
+# rate. A tone above 8000 Hz gives the samples of a lower tone, which was never played. This is *aliasing* ([Shannon
 # 1949](https://doi.org/10.1109/JRPROC.1949.232969)).
 
 # %%
@@ -97,9 +97,9 @@ ax.legend(loc="lower center", ncols=3)
 plt.show()
 
 # %% [markdown]
-# Now let a tone glide from 0 up to 16 000 Hz in four seconds: after $t$ seconds its frequency is $4000\,
-# t$, and its phase, the integral of $2 \pi$ times that, $4000 \pi t^2$. Listen: it rises, and then, though
-# the formula rises on, it falls.
+# Now let a tone glide from 0 up to 16 000 Hz in four seconds. After $t$ seconds its frequency is $4000\, t$. Its
+# phase is the integral of $2 \pi$ times the frequency, $4000 \pi t^2$. You hear it rise for two seconds and then
+# fall, although the frequency in the formula rises all the time.
 
 # %%
 t = np.arange(4 * sr) / sr
@@ -107,10 +107,10 @@ sweep = 0.2 * np.sin(4000 * np.pi * t**2)
 sound(sweep, "A glide from 0 to 16 000 Hz that turns round at 8000 Hz")
 
 # %% [markdown]
-# That is why one must not lower the rate of a recording by keeping every third sample, say: everything above
-# half the new rate has to be filtered out first. The package leaves this to a library made for it,
-# [soxr](https://github.com/dofuuz/python-soxr). Here is the music for the rest of the lesson: the package
-# plays old tunes on simulated strings, at 22 050 Hz.
+# So the rate of a recording must not be lowered by simply keeping every third sample. Everything above half the new
+# rate must be filtered out first. The package uses the library [soxr](https://github.com/dofuuz/python-soxr) for
+# this. Here is the music for the rest of the lesson: an old tune that the package plays on simulated strings, at 22
+# 050 Hz.
 
 # %%
 notes = synth.score(synth.TUNES["Ode to Joy (Beethoven)"], held=False)
@@ -122,16 +122,16 @@ sound(music, "Ode to Joy on plucked strings")
 # %% [markdown]
 # ## Which frequencies are in a frame?
 #
-# Take a short piece of sound, a *frame* of $N$ samples, and ask how much it resembles a wave of frequency
-# $f$. Multiply the two and add up: where they swing together the products are positive and pile up; where
-# they do not, they cancel. As the frame's wave may start anywhere, ask a cosine and a sine at once, which
-# is what $e^{-j\theta} = \cos \theta - j \sin \theta$ does:
+# Take a short piece of sound, a *frame* of $N$ samples. How similar is it to a wave of frequency $f$? Multiply the
+# two, sample by sample, and add up the products. If they swing together, the products are positive and their sum is
+# large. If they do not, the products cancel. A wave in the frame may start at any place of its cycle, so compare with
+# a cosine and a sine at once, which together are $e^{-j\theta} = \cos \theta - j \sin \theta$:
 #
 # $$X[k] = \sum_{i=0}^{N-1} x[i]\, e^{-2 \pi j k i / N}, \qquad k = 0, 1, \dots, N/2.$$
 #
-# Bin $k$ asks for $k$ whole turns in the frame: for the frequency $k f_s / N$. The magnitude $|X[k]|$ says
-# how much of it there is, the angle says where the wave stood when the frame began. This is the *discrete
-# Fourier transform*; written out it is a matrix product.
+# Bin $k$ belongs to the wave with $k$ whole periods in the frame, of frequency $k f_s / N$. The magnitude $|X[k]|$ says
+# how strong this wave is. The angle says at which place of its cycle it was when the frame began. This is the *discrete
+# Fourier transform*. It can be written as a matrix product.
 
 # %%
 N = 640  # 40 ms
@@ -144,18 +144,17 @@ assert np.abs(X - np.fft.rfft(frame)).max() < 1e-9
 print(f"bins are {sr / N:g} Hz apart; 440 Hz is bin {440 * N / sr:g}; largest {np.abs(X).argmax()}")
 
 # %% [markdown]
-# The product takes $N^2 / 2$ multiplications. The *fast* Fourier transform gives the same numbers with
-# about $N \log_2\, N$ multiplications, by splitting the sum into those over even and odd $i$, which are transforms of
-# half the length. From here on we use it.
+# The product takes $N^2 / 2$ multiplications. The *fast* Fourier transform gives the same numbers with about $N
+# \log_2\, N$ multiplications. It splits the sum into a sum over even $i$ and one over odd $i$; each of them is a
+# transform of half the length. From here on we use it.
 #
 # ## Why a window
 #
-# 440 Hz falls between two bins: the frame holds 17.6 turns. The transform does not know that the tone goes
-# on. It treats the frame as if it repeated for ever, and at the seam of each repetition the tone jumps. A
-# jump contains all frequencies, so a single tone smears over the whole spectrum: *leakage*.
+# 440 Hz lies between two bins: the frame holds 17.6 periods. The transform treats the frame as if it were repeated for
+# ever. Where one repetition ends and the next begins, the tone jumps. A jump contains all frequencies, so a single tone
+# spreads over the whole spectrum. This is called *leakage*.
 #
-# The cure is to fade every frame in and out, so that there is nothing left to jump. The periodic Hann
-# window is
+# The remedy is to fade every frame in and out, so that both ends are zero. The periodic Hann window is
 #
 # $$w[i] = \tfrac{1}{2} - \tfrac{1}{2} \cos(2 \pi i / N).$$
 
@@ -174,9 +173,9 @@ axes[1].set_xlabel("time (ms)")
 plt.show()
 
 # %% [markdown]
-# Look at the dotted line: a jump above, none below. In decibels, $20 \log_{10}$ of the magnitude, the
-# difference is enormous. To see the whole shape and not a sample of it every 25 Hz, the frame is
-# transformed with many zeros behind it, which draws the same spectrum on a finer grid.
+# At the dotted line the upper curve jumps, and the lower one does not. Now compare the spectra in decibels, $20
+# \log_{10}$ of the magnitude. The frame is transformed with many zeros behind it. This computes the same spectrum on a
+# finer grid than one value every 25 Hz.
 
 
 # %%
@@ -199,8 +198,7 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# The price: the peak is twice as wide. How wide, and how high the humps beside it, follows from the window
-# alone.
+# The price is a peak that is twice as wide. Its width and the height of the humps beside it depend on the window alone:
 
 # %%
 print("window      first zero beside the peak   highest hump beside it")
@@ -214,12 +212,12 @@ for name, window in windows.items():
 assert -13.5 < humps["no window"] < -13 and -32 < humps["Hann"] < -31
 
 # %% [markdown]
-# Without a window the first hump is only 13 dB below the peak, less than a quarter of it: a soft note
-# beside a loud one drowns in it. With the Hann window it is 31 dB down, and the humps fall off fast.
+# Without a window the highest hump is only 13 dB below the peak, a little less than a quarter of it. It can hide a soft
+# note beside a loud one. With the Hann window it is 31 dB lower than the peak.
 #
-# **Zeros behind the frame do not sharpen anything.** The package transforms frames of 640 samples with 1024
-# points: bins every 15.625 Hz instead of 25. But two tones must still be about 50 Hz apart, half the width
-# of the Hann peak, to show as two:
+# **Zeros behind the frame do not make the peaks narrower.** The package transforms frames of 640 samples with 1024
+# points, so there is a bin every 15.625 Hz instead of every 25 Hz. But two tones must still be about 50 Hz apart, half
+# the width of the Hann peak, to give two peaks:
 
 
 # %%
@@ -251,8 +249,8 @@ plt.show()
 # %% [markdown]
 # ## The picture: a frame every 20 milliseconds
 #
-# Music changes, so one spectrum for all of it says little. The *short-time Fourier transform* takes a
-# frame, windows and transforms it, moves on by a hop $H$, and so on:
+# Music changes, so a single spectrum of all of it says little. The *short-time Fourier transform* multiplies a frame by
+# the window, transforms it, moves on by a hop of $H$ samples, and repeats this to the end:
 #
 # $$S[m, k] = \sum_{i=0}^{L-1} w[i]\, x[m H + i]\, e^{-2 \pi j k i / N}.$$
 #
@@ -299,9 +297,9 @@ ax.set_title("Ode to Joy on plucked strings")
 plt.show()
 
 # %% [markdown]
-# Read it like a score. Time runs to the right. An upright edge is a string being plucked: for an instant
-# all frequencies at once. From it horizontal lines ring on: the string's fundamental and, at 2, 3, 4, ...
-# times its frequency, its overtones, the higher the sooner gone.
+# Read it like a score. Time runs to the right. A vertical edge is a string being plucked; for an instant it contains
+# all frequencies. From the edge, horizontal lines go to the right: the fundamental of the string, and its overtones
+# at 2, 3, 4, ... times that frequency. The higher an overtone, the faster it decays.
 #
 # The glide from before shows what you heard: at half the sampling rate it is reflected.
 
@@ -321,9 +319,9 @@ assert turn.max() > 7950 and abs(turn[149] - 4000) < 20
 # %% [markdown]
 # ## How long should a frame be?
 #
-# A long frame tells close pitches apart, a short one close moments. With the Hann window, a frame of $L$
-# samples gives peaks $4 f_s / L$ wide and blurs time by about $L / (2 f_s)$, half its length. The product
-# of the two is 2, whatever the length: sharper in one direction is blunter in the other.
+# A long frame separates pitches that are close together. A short frame separates events that are close in time. With
+# the Hann window, a frame of $L$ samples gives peaks that are $4 f_s / L$ wide, and blurs time by about $L / (2
+# f_s)$, half its length. The product of the two is always 2, so a gain in one is a loss in the other.
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(3, 1, figsize=(6, 7.5), sharex=True)
@@ -336,8 +334,8 @@ axes[-1].set_xlabel("time (s)")
 plt.show()
 
 # %% [markdown]
-# (A frame is drawn around its middle. Drawn at its start, a pluck would appear half a frame early, in the last
-# picture 0.1 s. A click at 0.5 s proves it:)
+# (Each frame is drawn around its middle. If it were drawn at its start, a pluck would appear half a frame too early, in
+# the last picture 0.1 s. A click at 0.5 s shows it:)
 
 # %%
 click = np.zeros(sr)
@@ -355,8 +353,8 @@ for frame_length in (128, 640, 3200):
 # ## And back
 #
 # Each frame of $S$ can be turned back into its windowed samples, $y_m[i] = w[i]\, x[mH + i]$, by the
-# inverse FFT. Add the frames where they came from, and every sample has been multiplied by the windows over
-# it. For hops of half a window the Hann windows add up to exactly 1, which is why they are a favourite:
+# inverse FFT. Add the frames at the places where they came from. Then every sample is multiplied by the sum of the
+# windows that cover it. If the hop is half a window, the Hann windows add up to exactly 1:
 
 # %%
 twelve = np.ones((12, 1))
@@ -382,11 +380,10 @@ plt.show()
 show_answer(overlap_add)
 
 # %% [markdown]
-# So adding up the frames gives the recording, as long as $S$ is not changed. But a network will generate new ones.
-# And $S$ holds about three times as many numbers as the sound has samples: twice, because frames overlap by
-# half, and 1.6 times, because each frame of 640 samples has 1024 points. Most spectra
-# are therefore *not the transform of any sound at all*. The best one can do is the sound whose transform is
-# nearest. Minimise the squared distance
+# So the sum of the frames is the recording, as long as $S$ is not changed. But a network generates a new $S$. And $S$
+# holds about three times as many numbers as the sound has samples: twice as many because frames overlap by half, and
+# 1.6 times as many because each frame of 640 samples has 1024 points. Most spectra are therefore *not the transform
+# of any sound*. For these we look for the sound whose transform is nearest. Minimise the squared distance
 #
 # $$\sum_m \sum_i \big(w[i]\, x[mH + i] - y_m[i]\big)^2$$
 #
@@ -394,8 +391,8 @@ show_answer(overlap_add)
 #
 # $$x = \frac{\sum_m w\, y_m}{\sum_m w^2},$$
 #
-# both sums being overlap-adds ([Griffin & Lim 1984](https://doi.org/10.1109/TASSP.1984.1164317), equation 6).
-# For an untouched $S$ that is still the recording.
+# where both sums are overlap-adds ([Griffin and Lim 1984](https://doi.org/10.1109/TASSP.1984.1164317), equation 6). If
+# $S$ was not changed, this is still the recording.
 
 # %%
 back = istft(S, length=len(music))
@@ -409,9 +406,9 @@ sound(back, "There and back: the same")
 show_answer(istft)
 
 # %% [markdown]
-# Only $x[0]$ is lost: $w[0] = 0$, so no window sees it. The next few samples are seen by the first window
-# only, where it is nearly 0, and dividing by its square enlarges the rounding of 32-bit numbers. All others
-# are as they were.
+# Only $x[0]$ is lost, because $w[0] = 0$ and no other window covers it. The next few samples are covered by the first
+# window only, where it is nearly 0. Division by its square enlarges the rounding errors of 32-bit numbers. All other
+# samples are as they were.
 #
 # ## Paint on it
 #
@@ -440,8 +437,8 @@ assert kept < 0.1
 # %% [markdown]
 # ## What the picture does not show
 #
-# The pictures above show magnitudes. $S$ is complex: each number has an angle, too, its *phase*. What if we
-# keep the picture and forget the phases?
+# The pictures above show magnitudes. $S$ is complex, so each number also has an angle, its *phase*. What happens if we
+# keep the magnitudes and replace the phases?
 
 # %%
 magnitude = np.abs(S)
@@ -449,24 +446,24 @@ random_phase = np.exp(2j * np.pi * np.random.default_rng(0).random(S.shape))
 changes = {"phases set to zero": magnitude, "random phases": magnitude * random_phase}
 for name, changed in changes.items():
     x = istft(changed.astype(np.complex64), length=len(music), floor=0.1)
-    sound(0.1 * x / np.sqrt(np.mean(x**2)), f"The same picture, {name}")
+    sound(0.1 * x / np.sqrt(np.mean(x**2)), f"The same magnitudes, {name}")
     again = np.abs(stft(x))
     error = np.linalg.norm(again - magnitude) / np.linalg.norm(magnitude)
     print(f"{name:18}: the sound's own picture is off by {100 * error:.0f} %")
     assert error > 0.3
 
 # %% [markdown]
-# The tune can be heard, but the sound is distorted: like a robot with zero phases, blurred with random ones. And its
-# own picture differs from the one that we started from. This is the difficulty of generating sound from a picture: the
-# network generates magnitudes without phases, and phases that fit must be found. Because frames overlap, this is
-# possible: lesson 02 ends with an algorithm that alternates between `stft` and `istft`.
+# The tune can be heard, but the sound is distorted: it buzzes with phases of zero, and is blurred with random ones.
+# And its own picture differs from the one that we started from. This makes it difficult to generate sound from a
+# picture: the network generates magnitudes without phases, and phases must be found that fit. This is possible
+# because frames overlap. Lesson 02 ends with an algorithm that alternates between `stft` and `istft`.
 #
 # ## Common mistakes
 #
 # | what you see or hear | what it is |
 # |---|---|
 # | a crackle where it is loud | integers that wrapped around: make them floats before adding |
-# | a tone moving down while the music goes up | aliasing: samples were thinned out without a filter |
+# | a tone falls while the music rises | aliasing: samples were left out without a filter |
 # | a grey veil over the whole spectrogram | no window, or one applied after the FFT |
 # | a hum at the frame rate, 50 Hz | overlapping frames not divided by $\sum w^2$ |
 # | a click at the very start | division by a $\sum w^2$ near zero: give `floor` |

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # The mel spectrogram, and what it loses
 #
-# A network that generates sound should not spend its capacity on what nobody hears. The log-mel spectrogram keeps
-# an eighth of the numbers of lesson 01's picture and nearly all of the music. This lesson builds it, counts
-# what is lost, and then computes a sound from it, with phases, by alternating between two projections.
+# A network that generates sound should not spend its capacity on details that nobody hears. The log-mel spectrogram
+# has an eighth as many numbers as lesson 01's picture, and keeps nearly all of the music. This lesson builds it and
+# measures what is lost. Then it computes a sound from it, with phases, by alternating between two projections.
 #
 # You need lesson 01. The lesson runs in about ten seconds.
 
@@ -31,8 +31,8 @@ def music(genre, seconds=5):
 # %% [markdown]
 # ## Equal steps for the ear
 #
-# Here are eight tones, 200 Hz apart, and then eight tones that *sound* about equally far apart. In the
-# first row the steps seem to shrink as it rises.
+# Here are eight tones that are 200 Hz apart, and then eight tones that *sound* about equally far apart. In the first
+# row the steps seem to become smaller as the tones rise.
 
 
 # %%
@@ -51,14 +51,15 @@ sound(tones(equal_hz), "Equal steps in Hz")
 sound(tones(equal_mel), "Equal steps in mel")
 
 # %% [markdown]
-# The *mel scale* was fitted to such judgements ([Stevens, Volkmann and Newman
-# 1937](https://doi.org/10.1121/1.1915893)). The formula that speech software has settled on,
-# [HTK](https://htk.eng.cam.ac.uk/)'s, is
+# Listeners were asked for tones with equal steps, and the *mel scale* was fitted to their answers ([Stevens, Volkmann
+# and Newman 1937](https://doi.org/10.1121/1.1915893)). Most speech software uses the formula of
+# [HTK](https://htk.eng.cam.ac.uk/):
 #
-# $$m(f) = 1127 \ln\!\left(1 + \frac{f}{700}\right),$$
+# $$m(f) = 1127 \ln\!\left(1 + \frac{f}{700}\right).$$
 #
-# steepest at 0 Hz, half as steep at 700 Hz, and close to a logarithm far above; scaled so that 1000 Hz are
-# 1000 mel. (Written with $\log_{10}$ it reads $2595 \log_{10}(1 + f / 700)$, the same to five digits.)
+# Its slope is largest at 0 Hz and half as large at 700 Hz. Far above 700 Hz the curve is close to a logarithm. The
+# factor 1127 makes 1000 Hz equal to 1000 mel. (With $\log_{10}$ the formula is $2595 \log_{10}(1 + f / 700)$, the same
+# to five digits.)
 
 # %%
 print(f"1000 Hz are {hz_to_mel(1000.0):.2f} mel; 8000 Hz are {hz_to_mel(8000.0):.0f} mel")
@@ -78,10 +79,11 @@ ax.set(xlabel="frequency (Hz)", ylabel="pitch (mel)", title="the mel scale; dott
 plt.show()
 
 # %% [markdown]
-# Why mel, in a course on music, where pitches are octaves and semitones? A scale of octaves would have steps
-# of a few Hz in the bass, where a frame of 40 ms can't tell tones less than 50 Hz apart: most of its low
-# filters would hold no FFT bin. Mel is a compromise: linear where the frame limits the resolution,
-# logarithmic where the ear does. And it is the scale that the vocoders one can download were trained on.
+# Music counts pitches in octaves and semitones, so why does this course use mel? Filters that are spaced equally in
+# octaves are only a few Hz apart in the bass. A frame of 40 ms cannot separate tones that are less than 50 Hz apart, so
+# many of the low filters would hold no FFT bin. Mel is a compromise. At low frequencies, where the frame limits the
+# resolution, it is nearly linear. At high frequencies, where the ear limits it, it is nearly logarithmic. And the
+# vocoders that can be downloaded were trained on mel spectrograms.
 
 # %%
 octaves = np.geomspace(31.25, 8000, 130)  # the same number of filters, eight octaves
@@ -92,14 +94,14 @@ assert empty > 15
 # %% [markdown]
 # ## The filter bank
 #
-# Cut the scale from 0 to 8000 Hz into equal steps in mel, with 130 edges $e_0, \dots, e_{129}$, and sum the
-# FFT's bins under overlapping triangles: filter $i$ rises from 0 at $e_i$ to 1 at $e_{i+1}$ and falls to 0
-# at $e_{i+2}$, straight *in mel*,
+# Divide the scale from 0 to 8000 Hz into equal steps in mel, with 130 edges $e_0, \dots, e_{129}$. Each filter is a
+# triangle, and the triangles overlap. Filter $i$ rises from 0 at $e_i$ to 1 at $e_{i+1}$ and falls to 0 at $e_{i+2}$,
+# in straight lines *in mel*. Its output is the sum of the FFT's bins, weighted by
 #
 # $$M[k, i] = \max\left(0,\ \min\left(\frac{m_k - e_i}{e_{i+1} - e_i},
 # \ \frac{e_{i+2} - m_k}{e_{i+2} - e_{i+1}}\right)\right),$$
 #
-# where $m_k$ is the pitch of FFT bin $k$. That makes 128 filters, the columns of a matrix of 513 rows.
+# where $m_k$ is the pitch of FFT bin $k$. These are 128 filters, the columns of a matrix with 513 rows.
 
 # %%
 edges = np.linspace(0, hz_to_mel(8000.0), 130)
@@ -123,7 +125,7 @@ ax.set(
 plt.show()
 
 # %% [markdown]
-# Low filters are narrow, high ones wide. Four facts, each of which is behind a bug:
+# Low filters are narrow, high ones wide. Here are four facts. Forgetting one of them leads to a bug:
 
 # %%
 held = (matrix > 0).sum(axis=0)  # FFT bins in each filter
@@ -140,18 +142,18 @@ assert apart[0] < sr / 1024 < apart[20]
 assert np.allclose(weights, 1) and not matrix[0].any()
 
 # %% [markdown]
-# At the bottom the filters are closer together than the FFT's bins, 15.6 Hz: a filter with no bin in it
-# would be zero for ever. With 128 filters from 0 Hz and 1024 points it just works out (the smallest count
-# is 1); with a shorter FFT it does not, and then there are black lines across the picture.
+# The lowest filters are closer together than the FFT's bins, which are 15.6 Hz apart. A filter that holds no bin is
+# always zero, and draws a black line across the picture. With 128 filters and 1024 points each filter holds at least
+# one bin. With a shorter FFT some hold none.
 #
-# Other libraries divide each triangle by its width (Slaney's normalisation, [librosa](https://librosa.org)'s
-# default) or draw it straight in Hz. Those are other numbers: a network trained on one kind and heard through
-# a vocoder for another gives distorted sound.
+# Other libraries divide each triangle by its width (Slaney's normalisation, [librosa](https://librosa.org)'s default),
+# or draw its sides as straight lines in Hz. These give other numbers. If a network is trained on one kind and its
+# vocoder on another, the sound is distorted.
 #
 # ## The logarithm
 #
-# Ears hear ratios of loudness, too, so the last step is a logarithm. To keep it from falling to minus
-# infinity in silence the magnitudes are clipped at $10^{-5}$ first:
+# The ear compares loudness by ratios, so the last step is a logarithm. The logarithm of silence is minus infinity, so
+# the magnitudes are clipped at $10^{-5}$ first:
 #
 # $$L[m, i] = \ln \operatorname{clip}\!\Big(\sum_k |S[m, k]|\, M[k, i],\ 10^{-5},\ 10^{8}\Big).$$
 
@@ -183,8 +185,8 @@ ax.set(xlabel="time (s)", ylabel="mel bin", title="Ode to Joy on plucked strings
 plt.show()
 
 # %% [markdown]
-# This is the picture that the network of this course learns to generate. Compare it with lesson 01's: the
-# overtones crowd together towards the top, where steps of mel are wide. And it is small:
+# The network of this course learns to generate such pictures. Compare it with lesson 01's: towards the top the
+# overtones move closer together, because a mel bin is wider there. And the picture is small:
 
 # %%
 a_second = {"samples": sr, "STFT, two numbers a bin": 2 * 513 * 50, "log-mel": 128 * 50}
@@ -195,9 +197,9 @@ assert a_second["STFT, two numbers a bin"] / a_second["log-mel"] > 8
 # %% [markdown]
 # ## What is lost
 #
-# **Phases**: all of them. **Detail**: 128 sums do not determine 513 magnitudes; whatever lies in the null space
-# of $M$, which has 385 dimensions, leaves no trace. Low pitches stay separate; high ones merge. Here are two
-# tones, 80 Hz apart, in the STFT and in the log-mel spectrogram; once at the bottom, once further up.
+# All **phases** are lost. Some **detail** is lost, too: 128 sums do not determine 513 magnitudes. A change in the null
+# space of $M$, which has 385 dimensions, does not change the mel spectrum. Low pitches stay separate and high ones
+# merge. Here are two tones that are 80 Hz apart, first low and then high, in the STFT and in the mel spectrum:
 
 
 # %%
@@ -218,8 +220,7 @@ print("dimensions of the null space of M:", 513 - np.linalg.matrix_rank(matrix))
 assert 513 - np.linalg.matrix_rank(matrix) == 385
 
 # %% [markdown]
-# What does one frame look like to $M$? Spread every mel bin evenly over its FFT bins, which is as good a
-# guess as any:
+# What is left of one frame? As a simple guess of its spectrum, spread each mel bin evenly over its FFT bins:
 
 # %%
 flat = (matrix / matrix.sum(axis=0)).T  # (128, 513): a mel bin, evenly over its FFT bins
@@ -228,7 +229,7 @@ guess = np.exp(L[60]) @ flat
 for low, high in ((100, 1000), (4000, 5000)):
     band = (low < hz) & (hz < high)
     swings = [np.ptp(20 * np.log10(x[band])) for x in (magnitude, guess)]
-    print(f"{low} .. {high} Hz: from {swings[0]:.0f} dB of swing, {swings[1]:.0f} dB are left")
+    print(f"{low} .. {high} Hz: the spectrum covers {swings[0]:.0f} dB, the guess {swings[1]:.0f} dB")
 assert swings[0] > 2 * swings[1]
 
 # %% tags=["hide-input"]
@@ -240,27 +241,28 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# At the left the orange line follows each overtone and each gap. To the right the filters are so wide that one holds
-# an overtone and the gap beside it, and only the smooth envelope is left.
+# At the left the orange line follows each overtone and each gap. To the right each filter covers an overtone and the
+# gap beside it, so only the smooth envelope is left.
 #
 # ## Phases from consistency
 #
-# Now we go back to sound. First an easier task: all 513 magnitudes are known, and only the phases are missing. Lesson
-# 01 ended with the reason why they can be found: frames overlap, so most spectra are not the transform of any
-# sound. There are two sets:
+# Now we compute the sound. Begin with an easier task: all 513 magnitudes are known, and only the phases are missing.
+# They can be found because frames overlap, so that most spectra are not the transform of any sound (lesson 01). There
+# are two sets of spectra:
 #
-# - the *consistent* spectra, those of a sound. $P_C = \text{stft} \circ \text{istft}$ goes to the nearest;
-# - the spectra with the *wanted magnitudes* $A$. $P_A(S) = A\, S / |S|$ keeps the phases, which is nearest.
+# - The *consistent* spectra are the transforms of sounds. $P_C = \text{stft} \circ \text{istft}$ returns the nearest
+#   consistent spectrum.
+# - The other set has the *wanted magnitudes* $A$. $P_A(S) = A\, S / |S|$ returns its nearest member, which has the same
+#   phases as $S$.
 #
-# The spectrum that we look for lies in both. Go back and forth
-# ([Griffin and Lim 1984](https://doi.org/10.1109/TASSP.1984.1164317)):
+# We look for a spectrum that lies in both sets. Alternate between them ([Griffin and Lim
+# 1984](https://doi.org/10.1109/TASSP.1984.1164317)):
 #
 # $$S \leftarrow P_A(P_C(S)).$$
 #
-# Each step goes to the nearest point of a set, so the distance between one iterate and the next can never grow:
-# it is what the error below measures. (The sets stay where they are, and so does the distance between *them*.)
-# Momentum, that is, going on in the direction of the last change, gets further
-# ([Perraudin, Balazs and Søndergaard 2013](https://doi.org/10.1109/WASPAA.2013.6701851)):
+# Each step goes to the nearest point of one set. So the distance between an iterate and the next can never grow. The
+# error below measures this distance. With momentum, a step also goes further in the direction of the last change, and
+# the error becomes smaller ([Perraudin, Balazs and Søndergaard 2013](https://doi.org/10.1109/WASPAA.2013.6701851)):
 #
 # $$C_n = P_C(S_n), \qquad S_{n+1} = P_A\big(C_n + \alpha\, (C_n - C_{n-1})\big).$$
 
@@ -288,7 +290,7 @@ print("iteration    0.00    0.99    (momentum; error of magnitudes in dB)")
 for i in (0, 4, 19, iterations - 1):
     print(f"{i + 1:9}{classic[i]:8.1f}{fast[i]:8.1f}")
 assert np.all(np.diff(classic[1:]) < 0.01)  # it never grows (but for `floor` and rounding)
-assert fast[-1] < classic[-1] - 3
+assert fast[-1] < classic[-1] - 3 and fast[4] < fast[0] - 8
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(6, 2.8))
@@ -305,7 +307,8 @@ sound(fast_sounds[4], "After 5 iterations")
 sound(fast_sounds[-1], f"After {iterations} iterations")
 
 # %% [markdown]
-# The blur of random phases disappears within a few iterations. Here is the spectrogram of the sound after each:
+# Random phases blur the sound. Most of the blur disappears in the first iterations. Here is the spectrogram of the
+# sound after some of them:
 
 # %% tags=["hide-input"]
 frames = [0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 18, 22, 26, 30, 35, 39, 39, 39, 39]
@@ -324,15 +327,15 @@ film(fig, show_iteration, len(frames), "the log-mel spectrogram of the sound, it
 # %% [markdown]
 # ## From the mel spectrogram
 #
-# Our network draws 128 mel bins, not 513 magnitudes. So the second set is another one: the spectra with the
-# wanted *mel bins*. The package's step towards it multiplies the magnitudes of each FFT bin by how far its
-# mel bins are off,
+# Our network generates 128 mel bins, not 513 magnitudes. So the second set is now that of the spectra with the wanted
+# *mel bins*. The package's step towards it multiplies each magnitude $|C_k|$ by a correction. The correction is a
+# weighted mean over the mel bins of $k$, of the wanted value divided by the present one:
 #
 # $$A_k = |C_k| \sum_i \frac{M[k, i]}{\sum_j M[k, j]}\, \left(\frac{e^{L_i}}{(|C|\, M)_i}\right)^{1.3},$$
 #
-# in every iteration. So consistency determines not only the phases but also how a mel bin's magnitude is distributed
-# over its FFT bins. The power is 1.3 and not 1 because neighbouring mel bins share FFT bins, and the mean of their
-# corrections is too small.
+# This is done in every iteration. So consistency determines the phases, and also how the magnitude of a mel bin is
+# distributed over its FFT bins. The power is 1.3 and not 1 because neighbouring mel bins share FFT bins, and the mean
+# of their corrections is too small.
 
 # %%
 show_answer(plain_griffin_lim)
@@ -366,19 +369,19 @@ for genre in synth.GENRES:
 assert min(errors, key=errors.get) == "organ" and max(errors.values()) < 0.25
 
 # %% [markdown]
-# You should hear the same tune on the same instrument. A slight metallic sound remains, most where overtones merged;
-# the organ has the smallest error. This sets an upper limit for the rest of the course: music that the network
-# generates cannot sound better than its training music sounds here. Lesson 10 compares with a trained inverter.
+# You should hear the same tune on the same instrument, with a slight metallic sound. The organ has the smallest error.
+# This is an upper limit for the rest of the course: generated music goes through the same inversion, so it cannot sound
+# better than its training music sounds here. Lesson 10 compares Griffin-Lim with a trained inverter.
 #
 # ## Common mistakes
 #
 # | what you see or hear | what it is |
 # |---|---|
-# | a good picture, and noise from the vocoder | other mel filters (Slaney's), powers, decibels |
-# | twice as loud adds 1.39, not 0.69 | powers, $\lvert S \rvert^2$, where magnitudes are meant |
+# | a good picture, and noise from the vocoder | other mel filters (Slaney's), powers, or decibels |
+# | doubling the loudness adds 1.39, not 0.69 | powers, $\lvert S \rvert^2$, where magnitudes are meant |
 # | `-inf` or NaN in training | the logarithm of silence: clip before it |
 # | black lines at the bottom | filters that hold no FFT bin: fewer filters, or a longer FFT |
-# | Griffin-Lim buzzes at one pitch | it began with zero phases: take random ones |
+# | Griffin-Lim buzzes at one pitch | it began with phases of zero: take random ones |
 # | a click at the start of every clip | istft divides by a window near zero: give `floor` |
 # | the error stops falling at a high value | momentum above 1 |
 #
@@ -419,10 +422,10 @@ assert too_much[3] < too_much[0] - 5 and too_much[11] > too_much[3]
 # %% [markdown]
 # ## Experiment
 #
-# Build the spectrogram from powers, $\frac{1}{2} \ln \sum_k |S[m, k]|^2 M[k, i]$, in place of magnitudes (half of
-# the logarithm of a power is that of a magnitude). Run `plain_griffin_lim` on it. How far is the log-mel spectrogram
-# of the sound from that of the recording, compared with magnitudes? In which mel bins? Write the numbers and your
-# conclusion into the form EXPERIMENT at the end of `exercise.py`.
+# Build the spectrogram from powers, $\frac{1}{2} \ln \sum_k |S[m, k]|^2 M[k, i]$, in place of magnitudes. (Half of the
+# logarithm of a power is the logarithm of a magnitude.) Run `plain_griffin_lim` on it, and compare the log-mel
+# spectrogram of the sound with that of the recording. How large is the error, for powers and for magnitudes? In which
+# mel bins is it largest? Write the numbers and your conclusion into the form EXPERIMENT at the end of `exercise.py`.
 
 # %% tags=["answer"]
 of_powers = 0.5 * np.log(np.clip(np.abs(S) ** 2 @ matrix, 1e-10, 1e16)).astype(np.float32)
@@ -435,9 +438,9 @@ assert off["powers, halved"][1] > 4 * off["magnitudes"][1]  # 0.83 and 0.10
 assert off["powers, halved"][0] < 2 * off["magnitudes"][0]
 
 # %% [markdown] tags=["answer"]
-# A low filter holds one FFT bin, where both spectrograms agree. A high filter holds up to 21: the root of a sum of
-# squares is smaller than the sum, so the high bins come out too soft. No more information is lost than with
-# magnitudes. But the inverse must know which of the two it is given.
+# A low filter holds one FFT bin, where both spectrograms agree. A high filter holds up to 21. The root of a sum of
+# squares is smaller than the sum, so the high bins are too soft. The information in the two spectrograms is similar,
+# but the inverse must know which of the two it is given.
 
 # %% [markdown]
 # ## Sources

@@ -5,10 +5,10 @@
 # from pure noise and removes a little at each one. This lesson derives the forward process, its closed form, the
 # noise schedules, the reverse step, why a network's guess may stand for the data in it, the loss, and the DDPM-DDIM
 # family controlled by eta. Each equation is followed by code that evaluates it. Then it measures where in the noise
-# a piece of music is decided, and what it costs to stop before that. It ends with five errors in a paper.
+# a piece of music is decided, and what a schedule costs that stops too early. Five errors in a paper come on the way.
 #
 # You need lessons 01 and 02, and of probability: the Gaussian, mean and variance, Bayes' rule. No network is
-# trained here. The lesson runs in about 20 seconds.
+# trained here. The lesson runs in about half a minute.
 
 # %%
 import matplotlib.pyplot as plt
@@ -59,9 +59,9 @@ print("three log-mel spectrograms:", log_mels.shape)
 print(f"mean {log_mels.mean():.2f}, standard deviation {log_mels.std():.2f}")
 
 # %% [markdown]
-# The noise will be unit Gaussian: mean 0, variance 1. So that signal and noise can be compared by looking at
-# their factors alone, the data are brought to the same size first: each mel bin minus its mean over the
-# training set, divided by its standard deviation. Without this step the loudest mel bins would dominate the loss.
+# The noise has mean 0 and variance 1. The data are brought to the same size first: from each mel bin its mean over the
+# training set is subtracted, and the result is divided by its standard deviation. Then the factors of signal and noise
+# say how large each of them is. Without this step the loudest mel bins would dominate the loss.
 
 # %%
 scaler = Scaler(mean=log_mels.mean(axis=(0, 1)), std=log_mels.std(axis=(0, 1)))
@@ -222,11 +222,11 @@ def drown(i):
     ax.set_title(f"t = {t}: signal rate {signal_rate:.3f}, noise rate {noise_rate:.3f}")
 
 
-film(fig, drown, len(times), "the log-mel spectrogram of Ode to Joy is drowned in noise", 6)
+film(fig, drown, len(times), "noise is added to the log-mel spectrogram of Ode to Joy", 6)
 
 # %% [markdown]
 # The *signal-to-noise ratio* says how much music is left: $\bar{\alpha}_t / (1 - \bar{\alpha}_t)$, in
-# decibels $10 \log_{10}\,$ of it. For data of unit size the correlation of $x_t$ with $x_0$ should be the
+# decibels $10 \log_{10}$ of this ratio. For data of unit size the correlation of $x_t$ with $x_0$ should be the
 # signal rate. To hear $x_t$, undo the standardisation and compute phases with Griffin-Lim:
 
 
@@ -252,9 +252,9 @@ for t in (0, 20, 100, 250, 400, 1000):
     heard(noisy(t), f"t = {t}: signal rate {alpha_bar[t] ** 0.5:.2f}")
 
 # %% [markdown]
-# Listen for the place where you lose the tune. At $t = 20$ the picture looks clean, but each pixel's noise
-# is a random factor on a loudness, and the strings crackle. Around 250 signal and noise are equally strong. At 1000
-# the signal is 44 dB below the noise. Every piece of music ends like this, and noise like this can be generated
+# At which time can you no longer follow the tune? At $t = 20$ the picture looks clean, but the noise in each pixel
+# multiplies a loudness by a random factor, and the strings crackle. At $t = 250$ signal and noise are equally strong.
+# At $t = 1000$ the signal is 44 dB below the noise. Every piece of music ends like this, and such noise can be drawn
 # without a model. The rest of the course is about the way back.
 
 # %%
@@ -272,6 +272,8 @@ assert abs(decibels(alpha_bar[250])) < 0.5 and round(decibels(alpha_bar[1000])) 
 # - **continuous cosine** (the [Keras DDIM example](https://keras.io/examples/generative/ddim/), and the paper of
 #   this course): the angle is linear between $\arccos 0.95$ and $\arccos 0.02$, and time is a real number in
 #   $[0, 1]$, of which we take $T$ values.
+#
+# A fourth one, **log-SNR**, has equal steps in the logarithm of the signal-to-noise ratio; the last section needs it.
 
 # %%
 show_source(cosine_schedule, continuous_cosine_schedule)
@@ -293,7 +295,7 @@ fig, (ax, road) = plt.subplots(2, 1, figsize=(6, 6.6), height_ratios=(3, 4))
 for (name, ab), style in zip(schedules.items(), ("-", "--", ":"), strict=True):
     ax.plot(np.arange(1, 1001) / 1000, decibels(ab[1:]), style, label=name, linewidth=2)
 ax.axhline(0, color="#999999", linewidth=0.8)
-ax.set(xlabel="time t / T", ylabel="signal to noise (dB)", ylim=(-60, 45), title="how fast the music sinks")
+ax.set(xlabel="time t / T", ylabel="signal to noise (dB)", ylim=(-60, 45), title="signal to noise over time")
 ax.legend()
 circle = np.linspace(0, np.pi / 2, 200)
 for (name, ab), radius in zip(schedules.items(), (1.0, 0.9, 0.8), strict=True):
@@ -306,17 +308,17 @@ road.legend(loc="lower left")
 plt.show()
 
 # %% [markdown]
-# The dots show that the linear schedule adds noise quickly. After a quarter of its time signal and noise are equal,
-# and for a third of its time it is below -20 dB, where a single pixel says almost nothing about the data (a whole
-# piece still does: see the end of this lesson). The cosine schedule has equal steps of the angle, down to -86 dB at
-# its end. Continuous cosine is the same with both ends cut off: at $t = 1$ the noise is already only 10 dB below the
-# signal, and the step from there to the data is one big one.
+# The dots show that the linear schedule adds noise quickly. After a quarter of its time signal and noise are equal. For
+# a third of its time it is below -20 dB, where a single pixel says almost nothing about the data. (A whole piece still
+# does: see the end of this lesson.) The cosine schedule has equal steps of the angle, down to -86 dB at its end.
+# Continuous cosine is the same with both ends cut off: at $t = 1$ the noise is only 10 dB below the signal, and one
+# large step leads from there to the data.
 #
-# **Why cut the end off?** A sampler divides by the signal rate to guess $x_0$, as we shall see in a moment.
-# Where $\bar{\alpha}_T$ is nearly 0 this enlarges every error; where it is 0, it fails. **Why not cut off
-# more?** Sampling begins with pure noise, as if $\bar{\alpha}_T$ were 0. The paper's tuned schedule ends
-# with a signal rate of 0.195: in training the network always sees that much music at $t = T$, and in sampling none.
-# The last section computes what this costs, and lets you hear it.
+# **Why cut off the end?** To guess $x_0$, a sampler divides by the signal rate, as the next section shows. Where
+# $\bar{\alpha}_T$ is nearly 0, this enlarges every error; where it is 0, it fails. **Why not cut off more?** Sampling
+# begins with pure noise, as if $\bar{\alpha}_T$ were 0. The paper's tuned schedule ends with a signal rate of 0.195.
+# So in training the network always sees this much music at $t = T$, and in sampling it sees none. The last section
+# computes what this costs, and lets you hear it.
 
 # %%
 below_20 = {name: np.mean(decibels(ab[1:]) < -20) for name, ab in schedules.items()}
@@ -350,16 +352,18 @@ for t in (1, 250, 500, 1000):
     assert np.isclose(np.abs(error).mean(), 0.01 * factor, rtol=0.02, atol=1e-6)
 
 # %% [markdown]
-# Near the data the noise is hard to see and $x_0$ easy; near the noise it is the other way round: a hundredth
-# of an error becomes 1.6 standard deviations. A third target, the *velocity*, has no such factor at either end. Write
-# the rates as $\cos \varphi$ and $\sin \varphi$; then $v$ is the derivative of $x_t$ by the angle
+# Near the data a small error in $\hat\epsilon$ hardly changes $\hat x_0$. Near the noise an error of a hundredth
+# becomes an error of 1.6 standard deviations. A third target, the *velocity*, has no such factor at either end. Write
+# the rates as $\cos \varphi$ and $\sin \varphi$. Then $v$ is the derivative of $x_t$ with respect to the angle
 # ([Salimans and Ho 2022](https://arxiv.org/abs/2202.00512)):
 #
-# $$x = \cos \varphi\; x_0 + \sin \varphi\; \epsilon, \qquad
-# v = \frac{dx}{d\varphi} = \cos \varphi\; \epsilon - \sin \varphi\; x_0.$$
+# $$\begin{align*}
+# x &= \cos \varphi\; x_0 + \sin \varphi\; \epsilon \\
+# v &= \frac{dx}{d\varphi} = \cos \varphi\; \epsilon - \sin \varphi\; x_0
+# \end{align*}$$
 #
-# $(x, v)$ is $(x_0, \epsilon)$ turned by $\varphi$. Turn it back, and one gets $\epsilon = \cos \varphi\; v +
-# \sin \varphi\; x$ without dividing by anything.
+# The pair $(x, v)$ is the pair $(x_0, \epsilon)$, rotated by $\varphi$. Rotating it back gives $\epsilon = \cos
+# \varphi\; v + \sin \varphi\; x$, without any division.
 
 # %%
 show_source(velocity, eps_of_velocity)
@@ -372,15 +376,15 @@ assert difference < 1e-3  # as 32 bits allow
 assert np.allclose(eps_of_velocity(noisy(400), alpha_bar[400], v), eps, atol=1e-5)
 
 # %% [markdown]
-# The paper's network predicts the noise. It is trained as follows: draw a piece $x_0$, a time $t$ and a noise
-# $\epsilon$; compute $x_t$; let the network guess; its loss is the mean of $(\epsilon - \hat{\epsilon})^2$. (Why
-# this loss, and not another, follows below.) A network that always predicts 0 has a loss of 1, the variance of
-# $\epsilon$: the loss of a training must fall below 1 in its first steps.
+# The paper's network predicts the noise. A training step draws a piece $x_0$, a time $t$ and a noise $\epsilon$, and
+# computes $x_t$. The network predicts $\hat\epsilon$, and its loss is the mean of $(\epsilon - \hat{\epsilon})^2$. (A
+# later section derives this loss.) A network that always predicts 0 has a loss of 1, the variance of $\epsilon$. So the
+# loss must fall below 1 in the first steps of a training.
 #
 # ## One step back, if the data are known
 #
-# From which $x_{t-1}$ did this $x_t$ come? That depends on the data. If $x_0$ is known, Bayes' rule gives the
-# distribution of $x_{t-1}$. As before, any earlier time $s$ will do as well as $t - 1$; let
+# Which $x_{t-1}$ may have led to this $x_t$? If $x_0$ is known, Bayes' rule gives the distribution of $x_{t-1}$. The
+# same derivation holds for any earlier time $s$ in the place of $t - 1$. Let
 #
 # $$\alpha = \bar{\alpha}_t / \bar{\alpha}_s, \qquad \beta = 1 - \alpha,$$
 #
@@ -388,29 +392,34 @@ assert np.allclose(eps_of_velocity(noisy(400), alpha_bar[400], v), eps, atol=1e-
 #
 # $$q(x_s \mid x_t, x_0) \;\propto\; q(x_t \mid x_s)\; q(x_s \mid x_0),$$
 #
-# a product of two Gaussians as functions of $x_s$. Here are the exponents, without what does not depend on $x_s$:
+# a product of two Gaussians as functions of $x_s$. Add their exponents, and leave out all terms that do not depend on
+# $x_s$:
 #
-# $$-\frac{1}{2} \left( \frac{(x_t - \sqrt{\alpha}\, x_s)^2}{\beta}
-# + \frac{(x_s - \sqrt{\bar{\alpha}_s}\, x_0)^2}{1 - \bar{\alpha}_s} \right)
-# = -\frac{1}{2} \left( A\, x_s^2 - 2 B\, x_s + \dots \right)$$
+# $$\begin{align*}
+# & -\frac{1}{2} \left( \frac{(x_t - \sqrt{\alpha}\, x_s)^2}{\beta}
+# + \frac{(x_s - \sqrt{\bar{\alpha}_s}\, x_0)^2}{1 - \bar{\alpha}_s} \right) \\
+# = & -\frac{1}{2} \left( A\, x_s^2 - 2 B\, x_s + \dots \right)
+# \end{align*}$$
 #
 # $$A = \frac{\alpha}{\beta} + \frac{1}{1 - \bar{\alpha}_s}, \qquad
 # B = \frac{\sqrt{\alpha}\; x_t}{\beta} + \frac{\sqrt{\bar{\alpha}_s}\; x_0}{1 - \bar{\alpha}_s}.$$
 #
-# That is a Gaussian again, of variance $1 / A$ and mean $B / A$. Over a common denominator the numerator of
-# $A$ is $\alpha (1 - \bar{\alpha}_s) + \beta = 1 - \alpha \bar{\alpha}_s = 1 - \bar{\alpha}_t$, and so (DDPM,
-# equations 6 and 7)
+# This is the exponent of a Gaussian of variance $1 / A$ and mean $B / A$. Over a common denominator the numerator of
+# $A$ is $\alpha (1 - \bar{\alpha}_s) + \beta = 1 - \alpha \bar{\alpha}_s = 1 - \bar{\alpha}_t$. So (DDPM, equations 6
+# and 7)
 #
-# $$\tilde{\beta} = \frac{1}{A} = \frac{1 - \bar{\alpha}_s}{1 - \bar{\alpha}_t}\, \beta, \qquad
-# \tilde{\mu} = \frac{B}{A} = \frac{\sqrt{\bar{\alpha}_s}\; \beta}{1 - \bar{\alpha}_t}\; x_0
-# + \frac{\sqrt{\alpha}\, (1 - \bar{\alpha}_s)}{1 - \bar{\alpha}_t}\; x_t.$$
+# $$\begin{align*}
+# \tilde{\beta} &= \frac{1}{A} = \frac{1 - \bar{\alpha}_s}{1 - \bar{\alpha}_t}\, \beta \\
+# \tilde{\mu} &= \frac{B}{A} = \frac{\sqrt{\bar{\alpha}_s}\; \beta}{1 - \bar{\alpha}_t}\; x_0
+# + \frac{\sqrt{\alpha}\, (1 - \bar{\alpha}_s)}{1 - \bar{\alpha}_t}\; x_t
+# \end{align*}$$
 
 # %%
 show_answer(posterior)
 
 # %% [markdown]
-# Check it without any algebra: put both Gaussians on a grid of $x_s$ and multiply. A long step shows most, say
-# from $t = 300$ to $s = 200$, with $x_0 = 1$ and $x_t = -0.5$.
+# To check this without algebra, compute both Gaussians on a grid of $x_s$ and multiply them. The example is a long
+# step, from $t = 300$ to $s = 200$, with $x_0 = 1$ and $x_t = -0.5$.
 
 
 # %%
@@ -445,9 +454,9 @@ ax.legend(loc="upper right")
 plt.show()
 
 # %% [markdown]
-# The product lies between the two and is narrower than either. Of single steps, $s = t - 1$, two things are
-# worth knowing: $\tilde{\beta}_1$ is exactly 0, since $x_0$ itself is where the last step goes; and from then
-# on $\tilde{\beta}_t$ soon becomes $\beta_t$, so that for many steps it hardly matters which one uses.
+# The product lies between the two and is narrower than either. For single steps, $s = t - 1$, the variance
+# $\tilde{\beta}_1$ is exactly 0, because the last step ends at $x_0$ itself. With growing $t$, $\tilde{\beta}_t$ soon
+# comes close to $\beta_t$:
 
 # %%
 ratios = {}
@@ -460,27 +469,27 @@ assert ratios[1] == 0 and ratios[2] < 0.5 and ratios[50] > 0.95
 # %% [markdown]
 # ## When the data are not known: the mean
 #
-# Sampling knows $x_t$ and not $x_0$. Many pieces could have led to this $x_t$, each with its chance $q(x_0
-# \mid x_t)$, and the true step back averages over them:
+# In sampling $x_t$ is known and $x_0$ is not. Many pieces could have led to this $x_t$, each with the probability
+# $q(x_0 \mid x_t)$. The true step back averages over all of them:
 #
 # $$q(x_s \mid x_t) = \int q(x_s \mid x_t, x_0)\; q(x_0 \mid x_t)\; dx_0.$$
 #
-# Each of these Gaussians has the mean $\tilde\mu = a\, x_0 + b\, x_t$ (the $a$ and $b$ of the formula above)
-# and the variance $\tilde\beta$. So the mixture has
+# Each of these Gaussians has the mean $\tilde\mu = a\, x_0 + b\, x_t$, with the two factors $a$ and $b$ of the formula
+# above, and the variance $\tilde\beta$. So the mixture has
 #
 # $$\begin{align*}
 # \text{mean} &= a\; \mathbb{E}[x_0 \mid x_t] + b\, x_t \\
 # \text{variance} &= \tilde\beta + a^2 \operatorname{var}(x_0 \mid x_t).
 # \end{align*}$$
 #
-# The first line holds for every step, long or short: *as far as the mean goes, $\mathbb{E}[x_0 \mid x_t]$ may
-# stand for $x_0$*. And this is what a network learns that is trained with squared errors (lesson 04 has the
-# proof in one line). The second line says when the step is still a Gaussian of variance $\tilde\beta$. For a
-# short step $a$ is in proportion to $\beta$, so the added term shrinks with $\beta^2$ and $\tilde\beta$ only
-# with $\beta$. That is why there are a thousand steps and not ten.
+# The first line holds for every step, long or short: **for the mean, $\mathbb{E}[x_0 \mid x_t]$ may take the place of
+# $x_0$.** A network that is trained with squared errors learns this conditional mean (lesson 04 has the proof in one
+# line). The second line has an extra term, which a sampler ignores if it takes the variance $\tilde\beta$. For a short
+# step $a$ is proportional to $\beta$. The extra term then shrinks like $\beta^2$, and $\tilde\beta$ shrinks like
+# $\beta$. So many short steps make the error small. This is why DDPM takes a thousand steps and not ten.
 #
-# Check it with data of which everything is known: $x_0$ is $-1$ or $1$, evenly. At $x_t = 0.1$ and $t = 300$ nobody
-# knows which. Bayes' rule on a grid, for three lengths of step:
+# Check both lines with simple data: $x_0$ is $-1$ or $1$, with equal probability. At $x_t = 0.1$ and $t = 300$ both are
+# still likely. Here is Bayes' rule on a grid, for steps of three lengths:
 
 # %%
 noticed, t = 0.1, 300
@@ -510,12 +519,12 @@ for s in (299, 250, 100):
 assert shares[299] > 0.98 and bent[299] < 0.005 and shares[100] < 0.7 and bent[100] > 0.05
 
 # %% [markdown]
-# A single step is a Gaussian of variance $\tilde\beta$ but for a percent. The long step has two humps,
-# because $x_0$ could be either; a sampler that takes it with one Gaussian is wrong, and pays for the saved
-# steps with this error.
+# The single step differs from a Gaussian of variance $\tilde\beta$ by less than two percent. The distribution of the
+# long step has two peaks, because $x_0$ may be $-1$ or $1$. A sampler that replaces it by one Gaussian makes an
+# error. This is the price of fewer steps.
 #
-# DDPM's sampler is then three lines: guess $\epsilon$, turn it into $\hat{x}_0$, draw from the Gaussian above with
-# $\hat{x}_0$ in the place of $x_0$.
+# One step of DDPM's sampler has three parts: predict $\epsilon$, compute $\hat{x}_0$ from it, and draw from the
+# Gaussian above with $\hat{x}_0$ in the place of $x_0$.
 
 # %%
 show_source(ddpm)
@@ -527,26 +536,30 @@ assert abs(drawn.mean() - 1.5) < 0.02 and abs(drawn.var() - 0.25) < 0.015
 # %% [markdown]
 # ## Where the loss comes from
 #
-# We want the model to give the data a large probability, so $-\log\, p(x_0)$ should be small. It can't be
-# computed, as it would need all ways to $x_0$. But it has an upper bound that can (DDPM, equation 5; it
-# follows from Jensen's inequality as for any model with hidden variables, the *evidence lower bound*, ELBO,
-# with its sign changed):
+# The model should give the data a large probability, so $-\log\, p(x_0)$ should be small. It can't be computed:
+# $p(x_0)$ is an integral over all paths that end at $x_0$. But it has an upper bound that can be computed (DDPM,
+# equation 5). The bound is the *evidence lower bound*, ELBO, with its sign changed. It follows from Jensen's
+# inequality, as for every model with hidden variables:
 #
-# $$-\log\, p(x_0) \;\le\; \mathbb{E}\Big[ L_T + \sum_{t > 1} D\big(q(x_s \mid x_t, x_0)\ \|\ p(x_s \mid x_t)\big)
-# + L_0 \Big], \qquad s = t - 1.$$
+# $$\begin{align*}
+# -\log\, p(x_0) &\le \mathbb{E}\Big[ L_T + \sum_{t > 1} L_{t-1} + L_0 \Big] \\
+# L_{t-1} &= D\big(q(x_s \mid x_t, x_0)\ \|\ p(x_s \mid x_t)\big)
+# \end{align*}$$
 #
-# $L_T$ has nothing to learn, and $L_0$ is one step of many. Each term of the sum compares two Gaussians: the
-# step that knows $x_0$, and the model's, which has $\hat{x}_0$ in its place. With the same variance
-# $\tilde\beta$ in both, the Kullback-Leibler divergence $D$ is the squared distance of the means over $2
-# \tilde\beta$. The means differ by $a\, (x_0 - \hat{x}_0)$, and $x_0 - \hat{x}_0 = (\hat\epsilon - \epsilon)
-# \sqrt{1 - \bar\alpha_t} / \sqrt{\bar\alpha_t}$. Put in $a = \sqrt{\bar\alpha_s}\, \beta / (1 -
-# \bar\alpha_t)$ and $\tilde\beta$:
+# with $s = t - 1$. $L_T$ contains nothing to learn, and $L_0$ belongs to a single step. Each term of the sum compares
+# two Gaussians: the step back if $x_0$ is known, and the model's step, with $\hat{x}_0$ in its place. Both have the
+# variance $\tilde\beta$. Then their Kullback-Leibler divergence $D$ is the squared distance of the means, divided by
+# $2 \tilde\beta$. The means differ by $a\, (x_0 - \hat{x}_0)$, and $x_0 - \hat{x}_0 = (\hat\epsilon - \epsilon)
+# \sqrt{1 - \bar\alpha_t} / \sqrt{\bar\alpha_t}$. Insert $a = \sqrt{\bar\alpha_s}\, \beta / (1 - \bar\alpha_t)$ and
+# $\tilde\beta$:
 #
-# $$D = \frac{a^2 (x_0 - \hat{x}_0)^2}{2 \tilde\beta} = w_t\, (\epsilon - \hat\epsilon)^2, \qquad
-# w_t = \frac{\beta_t}{2\, \alpha_t\, (1 - \bar\alpha_{t-1})}.$$
+# $$\begin{align*}
+# D &= \frac{a^2 (x_0 - \hat{x}_0)^2}{2 \tilde\beta} = w_t\, (\epsilon - \hat\epsilon)^2 \\
+# w_t &= \frac{\beta_t}{2\, \alpha_t\, (1 - \bar\alpha_{t-1})}
+# \end{align*}$$
 #
-# So the bound *is* a mean of squared errors of the noise, with a weight for each time. DDPM's training loss,
-# $L_{\text{simple}}$ (equation 14), leaves the weights out: all times count the same.
+# So the bound is a sum of squared errors of the noise, with a weight $w_t$ for each time. DDPM's training loss,
+# $L_{\text{simple}}$ (equation 14), omits the weights: all times count the same.
 
 # %%
 x0_guess, weights = 0.7, {}
@@ -562,20 +575,19 @@ for t in (2, 10, 100, 500, 1000):
 assert weights[2] > 30 * weights[500] and weights[2] > 30 * weights[1000]
 
 # %% [markdown]
-# The weights are large only in the first few steps, where the noise is too weak to be heard. Training by the
-# bound would spend the network's effort there; $L_{\text{simple}}$ spends it where shapes and notes are
-# decided. It is no longer a bound on the probability, and it sounds better. (Any weights have the same best
-# answer, $\mathbb{E}[\epsilon \mid x_t]$, as each time has its own; they only say where a network that cannot
-# be perfect may fail.)
+# The weights are large in the first few steps only, where there is little noise. With these weights a network would
+# learn mostly to remove very weak noise. $L_{\text{simple}}$ gives more weight to the noisier times, where larger
+# structures must be predicted. It is no longer a bound on the probability. DDPM reports better pictures with it (their
+# table 2). For a perfect network the weights make no difference: at each time the best prediction is
+# $\mathbb{E}[\epsilon \mid x_t]$. For a real network they say which errors count most.
 
 # %% [markdown]
 # ## From DDPM to DDIM: eta
 #
-# DDPM samples from that posterior. DDIM shows that other steps are equally right. A step back must map the right
-# distribution of $x_t$ to the right distribution of $x_s$, which has the mean
-# $\sqrt{\bar{\alpha}_s}\, x_0$ and variance $1 - \bar{\alpha}_s$. How $x_s$ and $x_t$ depend on each other
-# does not matter: the training loss only ever sees one of them at a time. So try a sum of the data, the noise
-# that is in $x_t$ already, and fresh noise $z$:
+# DDPM samples from this posterior. DDIM shows that other steps are equally right. A step back must give $x_s$ the right
+# distribution, with mean $\sqrt{\bar{\alpha}_s}\, x_0$ and variance $1 - \bar{\alpha}_s$. How $x_s$ depends on $x_t$
+# does not matter, because the training loss contains one of them at a time. So write $x_s$ as a sum of three terms: the
+# data, the noise that is already in $x_t$, and fresh noise $z$:
 #
 # $$x_s = \sqrt{\bar{\alpha}_s}\; x_0 + c\; \epsilon + \sigma\, z, \qquad
 # \epsilon = \frac{x_t - \sqrt{\bar{\alpha}_t}\; x_0}{\sqrt{1 - \bar{\alpha}_t}}.$$
@@ -585,16 +597,17 @@ assert weights[2] > 30 * weights[500] and weights[2] > 30 * weights[1000]
 #
 # $$c = \sqrt{1 - \bar{\alpha}_s - \sigma^2}.$$
 #
-# **That is all of DDIM** (equation 12): any $\sigma$ from 0 to $\sqrt{1 - \bar{\alpha}_s}$ will do. With
-# $\sigma = 0$ nothing is drawn at all. With which $\sigma$ is it DDPM's step? If $\sigma^2 = \tilde{\beta}$:
+# **This is DDIM** (equation 12): every $\sigma$ from 0 to $\sqrt{1 - \bar{\alpha}_s}$ is allowed. With $\sigma = 0$ the
+# step is deterministic. With $\sigma^2 = \tilde{\beta}$ it is DDPM's step, because then
 #
-# $$c^2 = (1 - \bar{\alpha}_s) \left(1 - \frac{\beta}{1 - \bar{\alpha}_t}\right)
-# = (1 - \bar{\alpha}_s)\, \frac{\alpha - \bar{\alpha}_t}{1 - \bar{\alpha}_t}
-# = \frac{\alpha\, (1 - \bar{\alpha}_s)^2}{1 - \bar{\alpha}_t},$$
+# $$\begin{align*}
+# c^2 &= (1 - \bar{\alpha}_s) \left(1 - \frac{\beta}{1 - \bar{\alpha}_t}\right) \\
+# &= (1 - \bar{\alpha}_s)\, \frac{\alpha - \bar{\alpha}_t}{1 - \bar{\alpha}_t}
+# = \frac{\alpha\, (1 - \bar{\alpha}_s)^2}{1 - \bar{\alpha}_t}
+# \end{align*}$$
 #
-# because $\bar{\alpha}_t = \alpha \bar{\alpha}_s$. Therefore the factor of $x_t$, which is
-# $c / \sqrt{1 - \bar{\alpha}_t}$, is just the one in $\tilde{\mu}$ above. One number, $\eta$, goes from the one
-# to the other (equation 16):
+# where $\bar{\alpha}_t = \alpha \bar{\alpha}_s$ was used. So the factor of $x_t$, $c / \sqrt{1 - \bar{\alpha}_t}$, is
+# the same as in $\tilde{\mu}$ above. One number, $\eta$, leads from DDIM (0) to DDPM (1) (equation 16):
 #
 # $$\sigma = \eta\, \frac{\sqrt{1 - \bar{\alpha}_s}}{\sqrt{1 - \bar{\alpha}_t}}\;
 # \sqrt{1 - \bar{\alpha}_t / \bar{\alpha}_s}.$$
@@ -630,9 +643,9 @@ for eta in (0, 0.5, 1, 1.2):
     assert np.allclose((x_s.mean(), x_s.std()), wanted, atol=5e-3)
 
 # %% [markdown]
-# Mean and deviation are the same for all of them, even above 1. Only the correlation of $x_s$ with $x_t$
-# differs. So whole walks back look different and have the same distribution at every time. Here is the
-# package's sampler, with the data known ($x_0 = 1$), in a hundred steps:
+# Mean and deviation are the same for every $\eta$, even for 1.2. Only the correlation of $x_s$ with $x_t$ differs. So
+# whole paths look different, and at every time they have the same distribution. Here is the package's sampler with
+# known data ($x_0 = 1$), in a hundred steps:
 
 # %%
 tau = uniform_tau(T, 100)  # the times to visit: 0, 10, 20, ..., 1000
@@ -659,9 +672,9 @@ axes[-1].set_xlabel("time t (steps), running back")
 plt.show()
 
 # %% [markdown]
-# In all three panels 95 of 100 paths are in the grey area, as they should be, and all end at 1, the data. With $\eta
-# = 0$ the start determines the whole path; with $\eta = 1$ a path depends less and less on its start. Here is the
-# sampler; the lines with equation numbers are those that were derived above.
+# In all three panels about 95 of 100 paths are in the grey area at each time, as they should be, and all end at 1, the
+# data. With $\eta = 0$ the start determines the whole path. With $\eta = 1$ a path depends less and less on its start.
+# Here is the sampler. The equation numbers in it are those of the equations above.
 
 # %%
 show_answer(ddim)
@@ -672,12 +685,12 @@ show_answer(ddim)
 # The paper that this course rebuilds ("Diffusion Model for Music Synthesis") has five errors in these equations. None
 # of them stops a program, so each needs a test that finds it.
 #
-# **1. Variance or deviation?** The paper sets $\sigma^2 = \eta\, \tilde{\beta}$. DDIM has $\sigma = \eta
-# \sqrt{\tilde{\beta}}$, which is $\sigma^2 = \eta^2 \tilde{\beta}$. They agree at 0 and 1 only.
+# **1. Variance or standard deviation?** The paper sets $\sigma^2 = \eta\, \tilde{\beta}$. DDIM has $\sigma = \eta
+# \sqrt{\tilde{\beta}}$, so $\sigma^2 = \eta^2 \tilde{\beta}$. The two agree only for $\eta = 0$ and $\eta = 1$.
 #
-# **2. The beta of which step?** When only $S$ of the $T$ times are visited, a step is long, and the $\beta$
-# in $\sigma$ must be the whole step's, $1 - \bar{\alpha}_t / \bar{\alpha}_s$. The paper keeps $\beta_t$, that
-# of the one step from $t$ to $t - 1$. With $S = 100$ steps, in the middle:
+# **2. Which beta?** If a sampler visits only $S$ of the $T$ times, its steps are long. The $\beta$ in $\sigma$ must be
+# that of the whole step, $1 - \bar{\alpha}_t / \bar{\alpha}_s$. The paper has $\beta_t$, that of a single step from $t$
+# to $t - 1$. Here is a step in the middle of a walk with $S = 100$:
 
 
 # %%
@@ -691,19 +704,19 @@ for t, s in ((500, 499), (501, 491)):
     for eta in (0.25, 0.5, 1.0):
         ours, theirs = sigma_of(eta, t, s), paper_sigma(eta, t, s)
         print(f"{t:4}{s:6}{eta:8}{ours:16.4f}{theirs:15.4f}{theirs / sigma_of(1, t, s):23.2f}")
-        assert s == 491 or np.isclose(theirs / ours, eta**-0.5)  # slip 1 alone: too much noise
-        assert s == 499 or theirs < ours  # both: in long steps slip 2 wins, and there is too little
-assert (round(ours, 3), round(theirs, 4)) == (0.307, 0.0999)  # slip 2, at eta = 1
+        assert s == 491 or np.isclose(theirs / ours, eta**-0.5)  # error 1 alone: too much noise
+        assert s == 499 or theirs < ours  # both: in long steps error 2 is larger, and there is too little
+assert (round(ours, 3), round(theirs, 4)) == (0.307, 0.0999)  # error 2, at eta = 1
 
 # %% [markdown]
-# Nothing breaks, because $c$ makes up for any $\sigma$: it is simply another eta than the one that is
-# reported, a third in place of 1, and a different one for every $S$. Whoever compares "DDPM, $\eta = 1$" at 100
-# and at 1000 steps with it does not compare what the table says.
+# The samples still have the right distribution, because $c$ corrects for every $\sigma$. But the $\eta$ is not the one
+# that is reported: at this step it is a third in place of 1, and it changes with $S$. So a comparison of "$\eta = 1$"
+# at 100 and at 1000 steps compares two different samplers.
 #
-# **3. $\tau_i - 1$ or $\tau_{i-1}$?** The step from $\tau_i$ goes to the time before it *in the list*,
-# $\tau_{i-1}$, say from 500 to 490. The paper's index $\tau_i - 1$ goes from 500 to 499. The next step then
-# takes for 490 what is at 499. This one can be heard. Let the model be perfect: it knows the piece by heart
-# (its $\hat{x}_0$ is always $x_0$), and the walk has $S = 100$ steps.
+# **3. $\tau_i - 1$ or $\tau_{i-1}$?** The step from $\tau_i$ goes to the previous time *in the list*, $\tau_{i-1}$, for
+# example from 500 to 490. The paper's index $\tau_i - 1$ goes from 500 to 499. The next step then treats $x_{499}$ as
+# if it were $x_{490}$. You can hear this error. Take a perfect model, whose $\hat{x}_0$ is always $x_0$, and a walk of
+# $S = 100$ steps.
 
 # %%
 by_heart = gaussian_eps_model(x_0, 0.0, alpha_bar)
@@ -723,31 +736,30 @@ heard(right, "a hundred steps, each to the time before it in the list")
 heard(literal, "a hundred steps, each to t - 1: most of the noise is still there")
 
 # %% [markdown]
-# **4. $S < T$.** The text asks for fewer steps than there are times; the table has $S = 1000$, and no $T$.
-# Both make sense, since the schedule is continuous: $T$ is only how finely it is looked at, and any $S$ gives
-# a walk, with $T = S$.
+# **4. $S < T$.** The text asks for $S < T$. The table has $S = 1000$ and no $T$. Both can be right, because the
+# schedule is continuous: $T$ is the number of points at which it is tabulated, and a walk of $S$ steps can use $T =
+# S$.
 #
-# **5. $3.31^{-5}$.** The tuned learning rate is printed as a power. As it stands it is not a small number:
+# **5. $3.31^{-5}$.** The tuned learning rate is printed as a power. $3.31^{-5}$ is not $3.31 \cdot 10^{-5}$:
 
 # %%
 printed, meant = 3.310677931449062**-5, 3.310677931449062e-5
-print(f"3.31^-5 = {printed:.5f}; 3.31e-5 = {meant:.7f}: {printed / meant:.0f} times smaller")
+print(f"3.31^-5 = {printed:.5f}; 3.31e-5 = {meant:.7f} is {printed / meant:.0f} times smaller")
 assert round(printed / meant) == 76
 hundred, thousand = continuous_cosine_schedule(T=100), continuous_cosine_schedule(T=1000)
-assert np.allclose(hundred[1:], thousand[10::10])  # slip 4: T is only how finely one looks
+assert np.allclose(hundred[1:], thousand[10::10])  # error 4: the same curve, tabulated at fewer points
 
 # %% [markdown]
 # ## From noise to music
 #
-# All equations are there; only a network is missing. In one case the best possible prediction is known without a
-# network: if the data are a *finite list* of pieces, and all of them are equally likely. The chance that $x_t$ came
-# from piece $k$ is, by Bayes' rule,
+# All equations are ready; only the network is missing. If the data are a *finite list* of equally likely pieces, the
+# best possible prediction is known without a network. By Bayes' rule the probability that $x_t$ came from piece $k$ is
 #
 # $$p_k \;\propto\;
 # \exp\left(-\frac{\lVert x_t - \sqrt{\bar{\alpha}_t}\; m_k \rVert^2}{2\, (1 - \bar{\alpha}_t)}\right),$$
 #
-# the best guess is $\hat{x}_0 = \mathbb{E}[x_0 \mid x_t] = \sum_k p_k m_k$, and $\hat{\epsilon}$ follows from it.
-# A network that has memorised its training set, three pieces, would answer like this.
+# The best prediction is $\hat{x}_0 = \mathbb{E}[x_0 \mid x_t] = \sum_k p_k m_k$, and $\hat{\epsilon}$ follows from
+# it. A network that has memorised a training set of three pieces would predict this.
 
 # %%
 pieces = data.reshape(3, -1).astype(float)  # (3, 32000): points in a space of 32 000 dimensions
@@ -772,7 +784,8 @@ print(f"largest difference of any to its piece: {distance.min(axis=1).max():.1e}
 assert distance.min(axis=1).max() < 1e-6 and set(became) == {0, 1, 2}
 
 # %% [markdown]
-# Each noise becomes a piece exactly. At which time is it decided which piece? Here are the probabilities of the first:
+# Each noise becomes one of the pieces, exactly. At which time is it decided which one? Here are the three probabilities
+# on the path of the first noise:
 
 # %%
 first = way[:, 0]
@@ -786,7 +799,7 @@ assert level < -20
 fig, ax = plt.subplots(figsize=(6, 2.6))
 for k, style in enumerate(("-", "--", ":")):
     ax.plot(tau[:0:-1], course[:, k], style, label=names[k].split(" (")[0], linewidth=2)
-ax.set(xlabel="time t (steps), running back", ylabel="chance", xlim=(1000, 500), title="which piece is it?")
+ax.set(xlabel="time t (steps), running back", ylabel="probability", xlim=(1000, 500), title="which piece is it?")
 ax.legend()
 plt.show()
 
@@ -809,16 +822,15 @@ for i in (0, 70, 85, 92, 100):
     heard(first[i].reshape(250, 128), f"t = {tau[::-1][i]}")
 
 # %% [markdown]
-# The piece was chosen long before anything can be heard of it. Why so early? The chances compare distances,
-# and these add up over all numbers. Two pieces that differ by $\Delta$ are told apart when the signal's share
-# of that distance, $\lVert \Delta \rVert \sqrt{\bar\alpha}$, exceeds a few noise rates. $\lVert \Delta
-# \rVert^2$ grows with the number of numbers: ten times as many, 10 dB earlier. Measure it on shorter cuts of
-# the same pieces:
+# The piece is decided long before you can hear it. Why so early? The probabilities compare squared distances, which are
+# sums over all numbers. Two pieces that differ by $\Delta$ can be told apart once $\lVert \Delta \rVert
+# \sqrt{\bar\alpha}$, their distance in $x_t$, exceeds a few noise rates. $\lVert \Delta \rVert^2$ is proportional to
+# the number of values, so ten times as many values are decided 10 dB earlier. To measure this, cut the pieces shorter:
 
 
 # %%
 def decided_at(frames):
-    """The signal-to-noise ratio (dB) from which on the true piece has a chance of 90 % on average."""
+    """The signal-to-noise ratio (dB) at which the mean probability of the true piece exceeds 90 %."""
     cut = data[:, :frames].reshape(3, -1).astype(float)
     products = cut @ cut.T
     projected = np.random.default_rng(1).standard_normal((400, cut.shape[1])) @ cut.T  # (400, 3): noise times piece
@@ -840,31 +852,37 @@ for frames in (1, 10, 50, 250):
         later = np.flatnonzero(decibels(ab[1:]) < level)
         shown.append(f"t = {later[0]}" if len(later) else "never reached")
     print(f"{frames:6}{128 * frames:11}{level:11.1f} dB{shown[0]:>31}{shown[1]:>20}")
-assert levels[250] < -28 and levels[1] - levels[250] > 15
+assert levels[250] < -30 and levels[1] - levels[250] > 15
 assert levels[250] < decibels(tuned[-1]) - 10
 
 # %% [markdown]
-# **The whole of a piece is decided far below the level where its parts are.** A single frame is decided near
-# -10 dB; 32 000 numbers together at less than -30 dB. The tuned schedule stops at -14 dB. All that belongs to the
-# piece as a whole, what it is and how loud, would have had to be decided before its first step.
+# **A whole piece is decided at a much lower signal-to-noise ratio than its parts.** A single frame is decided near -10
+# dB, and 32 000 numbers together below -30 dB. The tuned schedule stops at -14 dB. So everything that concerns the
+# whole piece, such as which piece it is and how loud it is, should be decided before the first step of this schedule.
 #
-# What does that cost? Take the simplest thing that belongs to a whole piece: its level. Let the data be one
-# piece, once louder, once softer: $x_0 = m + \ell$, with one number $\ell \sim \mathcal{N}(0, s^2)$ added to
-# all $n$ values. The mean of $x_t$ over its values then has the variance $\bar\alpha s^2 + (1 - \bar\alpha) / n$,
-# and the noise in it is tiny, $1/n$. At $t = T$ the network expects this variance; pure noise has $1 / n$.
-# The deterministic sampler keeps the ratio (lesson 04 shows why), so the levels that come out spread by
+# What does this cost? Take the simplest property of a whole piece, its level. Let the data be one piece at different
+# loudness: $x_0 = m + \ell$, with one number $\ell \sim \mathcal{N}(0, s^2)$ added to all $n$ values. The mean of $x_t$
+# over its values then has the variance $\bar\alpha s^2 + (1 - \bar\alpha) / n$. Pure noise has only $1 / n$. So at $t =
+# T$ the network expects means that differ much, and sampling begins with means that are nearly equal. The deterministic
+# sampler keeps the ratio (lesson 04 shows why), so the standard deviation of the levels that come out is
 #
 # $$\frac{s}{\sqrt{n\, \bar\alpha_T\, s^2 + 1 - \bar\alpha_T}}\quad \text{instead of}\quad s.$$
 
 # %%
 n, s = 32_000, 0.46  # the spread of the levels of five-second clips of recordings, after standardisation
-ends = {"linear": schedules["linear"], "cosine": schedules["cosine"]}
-ends |= {"continuous cosine": schedules["continuous cosine"], "tuned": tuned, "log-SNR": log_snr_schedule(T)}
+
+
+def spread_of(ab, steps=T, *noise):
+    """The standard deviation of the levels that DDIM generates. noise: its eta and rng, if any."""
+    level_model = gaussian_eps_model(0.0, n * s**2, ab)  # of the mean times the root of n: unit noise
+    *_, out = ddim(level_model, np.random.default_rng(2).standard_normal(4000), ab, uniform_tau(T, steps), *noise)
+    return out.std() / n**0.5
+
+
+ends = schedules | {"tuned": tuned, "log-SNR": log_snr_schedule(T)}
 spreads = {}
 for name, ab in ends.items():
-    level_model = gaussian_eps_model(0.0, n * s**2, ab)  # of the mean times the root of n: unit noise
-    *_, out = ddim(level_model, np.random.default_rng(2).standard_normal(4000), ab, np.arange(T + 1))
-    spreads[name] = out.std() / n**0.5
+    spreads[name] = spread_of(ab)
     promised = s / (n * ab[-1] * s**2 + 1 - ab[-1]) ** 0.5
     print(f"{name:17} ends at {decibels(ab[-1]):5.1f} dB: spread {spreads[name]:.3f} of {s}, formula {promised:.3f}")
     assert abs(spreads[name] / promised - 1) < 0.1
@@ -875,15 +893,14 @@ assert (
 )
 
 # %% [markdown]
-# With the Keras example's schedule half of the difference between loud and quiet is lost, with the tuned one
-# nearly all, *even with a perfect network*. Hear five clips in a row: first with cosine, then with the tuned
-# schedule. Both start from the same five noises. Their means are not drawn but set, from low to high over
-# the range in which nine of ten random ones lie, so that five clips show the whole range.
+# With the Keras example's schedule half of the difference between loud and quiet is lost, and with the tuned one nearly
+# all of it, *even with a perfect network*. Listen to five clips in a row, with both ends. Each row starts from the same
+# five noises. Their means are chosen so that five clips cover the range of nine in ten random ones.
 
 
 # %%
-def levels_of(ab):
-    """Five draws of the piece with its level, by the exact answer and DDIM. (5, 250, 128)."""
+def levels_of(ab, steps):
+    """Five draws of the piece with its level, by the exact prediction and DDIM. (5, 250, 128)."""
     along = gaussian_eps_model(0.0, n * s**2, ab)
 
     def model(x, t):
@@ -893,29 +910,70 @@ def levels_of(ab):
 
     noises = np.random.default_rng(11).standard_normal((5, n))
     noises += (np.array([[-1.5], [1.2], [-0.6], [0.5], [1.6]]) - noises.sum(axis=1, keepdims=True) / n**0.5) / n**0.5
-    *_, drawn = ddim(model, noises, ab, np.append(0, uniform_tau(T, 100)[1:]))
+    *_, drawn = ddim(model, noises, ab, uniform_tau(T, steps))
     return drawn.reshape(5, 250, 128)
 
 
-for name in ("cosine", "tuned"):
-    five = levels_of(ends[name])
+def hear_levels(name, steps):
+    """Plays the five clips in a row. Returns how far apart the loudest and the softest are (dB)."""
+    five = levels_of(ends[name], steps)
     row = [griffin_lim(scaler.restore(x[:75].astype(np.float32)), 8 if FAST else 32) for x in five]
-    loud = [20 * np.log10(np.sqrt(np.mean(x**2))) for x in row]
-    sound(
-        np.concatenate(row), f"{name}: five clips of the same piece, {np.ptp(loud):.1f} dB between loudest and softest"
-    )
-    assert np.ptp(loud) > 10 if name == "cosine" else np.ptp(loud) < 3
+    apart = np.ptp([20 * np.log10(np.sqrt(np.mean(x**2))) for x in row])
+    sound(np.concatenate(row), f"{name}, {steps} steps: five clips, {apart:.1f} dB between loudest and softest")
+    return apart
+
+
+heard_range = {name: hear_levels(name, 200) for name in ("tuned", "log-SNR")}
+assert heard_range["tuned"] < 3 and heard_range["log-SNR"] > 10
 
 # %% [markdown]
-# This is known for pictures, which come out in medium grey ([Lin et al.
-# 2023](https://arxiv.org/abs/2305.08891)), and so is the remedy: end the schedule where nothing is left of
-# the signal, and shift it to more noise the larger the picture is ([Chen
+# The same happens with pictures, which come out in medium grey ([Lin et al. 2023](https://arxiv.org/abs/2305.08891)).
+# The remedy is to end the schedule where no signal is left, and to use more noise for larger pictures ([Chen
 # 2023](https://arxiv.org/abs/2301.10972); [Hoogeboom et al. 2023](https://arxiv.org/abs/2301.11093)). The package's
-# `log_snr_schedule`, the last row of the table, does both: equal steps of the log-SNR, down to a signal rate of 0.003.
+# `log_snr_schedule` does both. It has equal steps of the log-SNR, down to a signal rate of 0.003.
 #
-# This perfect model is also useless, as it makes nothing new. A network trained on many pieces can't store
-# all of them, and where it must generalise, it makes music. Lesson 08 shows both. First, lesson 04 asks how
-# few steps will do.
+# ## Cosine against log-SNR, to hear
+#
+# Cosine and log-SNR both end where the level is lost in the noise. With a thousand steps both keep nearly all of the
+# spread. But samplers take fewer steps, equally spaced in time.
+#
+# **Predict.** Which of the two keeps more of the spread in 20 steps?
+
+# %%
+pair = ("cosine", "log-SNR")
+few = {(name, steps): spread_of(ends[name], steps) for name in pair for steps in (10, 20, 50, T)}
+print(f"spread of the levels, of {s}")
+for steps in (10, 20, 50, T):
+    print(f"{steps:5} steps: cosine {few['cosine', steps]:.3f}, log-SNR {few['log-SNR', steps]:.3f}")
+assert few["cosine", 20] < 0.25 * s and few["log-SNR", 20] > 0.8 * s
+faint = {name: np.mean((ends[name][1:] < 0.1**2) & (ends[name][1:] > 0.003**2)) for name in pair}
+print("share of the time between signal rates of 0.1 and 0.003:", *(f"{name} {x:.0%}" for name, x in faint.items()))
+assert faint["cosine"] < 0.08 and faint["log-SNR"] > 0.45
+heard_range = {name: hear_levels(name, 20) for name in pair}
+assert heard_range["cosine"] < 5 and heard_range["log-SNR"] > 10
+
+# %% [markdown]
+# The level is decided between signal rates of 0.1 and 0.003. Cosine crosses this range in its last 6 % of the time, so
+# 20 equal steps take it in one or two; log-SNR spends half of its time there. In training it is the same: the times are
+# drawn evenly, so a network that is trained with cosine rarely sees this range.
+#
+# Every choice has a price. Details of small variance are decided near the data, and there the package's log-SNR
+# schedule begins late, at a signal rate of 0.95. The exact sampler in one dimension shows both ends:
+
+# %%
+print("share of the standard deviation that 20 steps keep")
+print("variance " + "".join(f"{v:>8g}" for v in (0.01, 1, 100)))
+kept = {}
+for name in pair:
+    for v in (0.01, 1, 100):
+        *_, out = ddim(gaussian_eps_model(0.0, v, ends[name]), np.ones(1), ends[name], uniform_tau(T, 20))
+        kept[name, v] = out.item() / v**0.5
+    print(f"{name:9}" + "".join(f"{kept[name, v]:8.2f}" for v in (0.01, 1, 100)))
+assert kept["cosine", 0.01] > 2 * kept["log-SNR", 0.01] and kept["log-SNR", 100] > kept["cosine", 100] + 0.1
+
+# %% [markdown]
+# This perfect model makes nothing new. A network that is trained on many pieces can't store all of them, so it must
+# learn what they have in common. Lesson 08 shows both cases. First, lesson 04 asks how few steps are enough.
 #
 # ## Common mistakes
 #
@@ -926,17 +984,17 @@ for name in ("cosine", "tuned"):
 # | one batch, one noise level | $\bar{\alpha}$ is broadcast over the wrong axis: give it shape (N, 1, 1, 1) |
 # | samples are one shade of grey, or a hum | the data were not standardised, or not restored |
 # | everything is off by one step | a library that counts $t$ from 0, where $\bar{\alpha}$ at 0 is not 1 |
-# | NaN at the first step of sampling | $\bar{\alpha}_T = 0$: $x_0$ can't be told from $\epsilon$ there |
+# | NaN at the first step of sampling | $\bar{\alpha}_T = 0$: $x_0$ can't be computed from $\epsilon$ there |
 # | noise remains at the end | a step to $t - 1$ in a list with gaps, or fresh noise added in the last step |
-# | in few steps $\eta$ does less than it should | $\sigma$ has the $\beta$ of one step, not of the whole one |
-# | $\eta = 0.25$ does as much as another's 0.5 | $\eta$ multiplies $\sigma^2$ |
+# | with few steps $\eta$ has less effect than it should | $\sigma$ has the $\beta$ of a single step |
+# | $\eta = 0.25$ has the effect of 0.5 elsewhere | $\eta$ multiplies $\sigma^2$ |
 # | all samples are equally loud, and quiet parts are missing | the schedule stops before the signal is gone |
 # | float32 data become float64 and slow | a NumPy scalar from the table: make it a Python float |
 #
 # ## Exercises
 #
-# Write `linear_schedule`, `q_sample`, `predict_x0` and `posterior` in `lessons/03_noise/exercise.py`, and run
-# `make check-03`. This is what right answers look like:
+# Write `linear_schedule`, `q_sample`, `predict_x0` and `posterior` in `lessons/03_noise/exercise.py`, and a test,
+# `test_posterior`, that finds wrong posteriors. Run `make check-03`. This is what right answers look like:
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(2, 2, figsize=(6, 5))
@@ -961,23 +1019,17 @@ axes[1, 1].set(title="posterior from t = 300 to s", xlabel="s", ylabel="standard
 plt.show()
 
 # %% [markdown]
-# **Predict, then run.** (1) At which time of the *cosine* schedule are 250 frames decided? Use the table
-# above, then compute it. (2) Does $\eta = 1$ bring the lost levels back? (Each step's fresh noise has to be
-# explained as signal, too.) Predict, then give `ddim` an `eta` and an `rng` in the cell with the four
-# schedules.
-#
+# **Predict, then run.** (1) At which time of the *cosine* schedule are 250 frames decided? Use the table above, then
+# compute it. (2) Does $\eta = 1$ restore the lost levels of the tuned schedule? Predict, then run
+# `spread_of(tuned, T, 1.0, np.random.default_rng(3))`.
 
 # %% tags=["answer"]
 sure = decided_at(250)
 when = 1 + np.flatnonzero(decibels(schedules["cosine"][1:]) < sure)[0]
-print(f"(1) at t = {when}, where the cosine schedule passes {sure:.1f} dB")
+print(f"(1) at t = {when}, where the cosine schedule is at {sure:.1f} dB")
 assert 900 < when < 1000
-model = gaussian_eps_model(0.0, n * s**2, tuned)
-*_, out = ddim(
-    model, np.random.default_rng(2).standard_normal(4000), tuned, np.arange(T + 1), 1.0, np.random.default_rng(3)
-)
-noisy_spread = out.std() / n**0.5
-print(f"(2) no: with the tuned schedule the levels spread by {noisy_spread:.3f}, without eta by {spreads['tuned']:.3f}")
+noisy_spread = spread_of(tuned, T, 1.0, np.random.default_rng(3))
+print(f"(2) no: with eta = 1 the levels spread by {noisy_spread:.3f}, with 0 by {spreads['tuned']:.3f}")
 assert noisy_spread < 0.1
 
 # %% [markdown]
@@ -991,16 +1043,13 @@ assert noisy_spread < 0.1
 end = (s**2 / 0.4**2 - 1) / (n * s**2 - 1)  # the formula above, solved for alpha_bar_T
 shift = np.log(end / (1 - end)) - log_snr(tuned[-1])
 moved = np.append(1.0, 1 / (1 + np.exp(-log_snr(tuned[1:]) - shift)))
-*_, out = ddim(
-    gaussian_eps_model(0.0, n * s**2, moved), np.random.default_rng(2).standard_normal(4000), moved, np.arange(T + 1)
-)
-print(f"ends with a signal rate of {end**0.5:.4f}, spread {out.std() / n**0.5:.3f}")
+print(f"ends with a signal rate of {end**0.5:.4f}, spread {spread_of(moved):.3f}")
 print(f"begins with a signal rate of {moved[1] ** 0.5:.3f}: {decibels(moved[1]):.0f} dB, not {decibels(tuned[1]):.0f}")
-assert abs(out.std() / n**0.5 - 0.4) < 0.02 and decibels(moved[1]) < -15
+assert abs(spread_of(moved) - 0.4) < 0.02 and decibels(moved[1]) < -15
 
 # %% [markdown] tags=["answer"]
-# The shifted schedule ends where the level of a clip is lost in the noise, but it begins there, too: at $t = 1$ most
-# of the picture is noise, and the last step must remove all of it at once. The range must be widened, not shifted.
+# The shifted schedule ends where the level of a clip is lost in the noise. But it also begins with too much noise: at
+# $t = 1$ most of the picture is noise, and the last step must remove all of it at once. The range must be made wider.
 
 # %% [markdown]
 # ## Sources

@@ -254,9 +254,7 @@ EXERCISES = [
             "the second slope alone is used: take the mean of both": try_and_take(mean=False),
             "the second question has the time t: x_try is at s": try_and_take(at_s=False),
             "x0 is still that of the first eps: it has to fit the mean": try_and_take(anew=False),
-            "both questions are asked at x: the second one is asked where the step ends, at x_try": try_and_take(
-                at_x=True
-            ),
+            "both evaluations are at x: the second one belongs where the step ends, at x_try": try_and_take(at_x=True),
             "the two slopes are added: take their mean": try_and_take(half=False),
             "the second step starts from x_try: start from x again": try_and_take(from_x=False),
             "x_T is missing: yield it first": lambda *args: list(try_and_take()(*args))[1:],

@@ -87,12 +87,12 @@ def heun(eps_model, x_T, alpha_bar, tau):
 
 
 EXPERIMENT = """
-| questions | mean error of DDIM | mean error of Heun |
+| evaluations | mean error of DDIM | mean error of Heun |
 |---|---|---|
 | 40 | ? | ? |
 | 160 | ? | ? |
 | 640 | ? | ? |
 
-From how many questions on is Heun no better? ?
+From how many evaluations on is Heun no better? ?
 What does this mean for a trained network? ?
 """

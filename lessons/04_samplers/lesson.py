@@ -1,10 +1,10 @@
 # %% [markdown]
 # # Samplers, judged by an oracle
 #
-# A bad sample can be caused by the network or by the sampler. For simple data the best possible prediction has a
-# formula, and with this oracle in the place of the network every error is the sampler's. This lesson shows samplers in
-# one and two dimensions and measures how fast their errors fall. It also measures what fresh noise is good for, what
-# wrong clipping does, and how to run a sampler backwards.
+# A bad sample can be the fault of the network or of the sampler. For simple data the best possible prediction has a
+# formula, called an *oracle*. With the oracle in the place of the network, every error is the sampler's. This lesson
+# shows samplers in one and two dimensions and measures how fast their errors fall. It also measures what fresh noise
+# is good for, what wrong clipping does, and how to run a sampler backwards.
 #
 # You need lesson 03. The lesson runs in about 20 seconds.
 
@@ -48,15 +48,15 @@ def last(steps):
 # %% [markdown]
 # ## The best possible prediction
 #
-# A network gets $x_t$, and its loss is the mean of $(\epsilon - f(x_t))^2$. Many different noises lead to
-# the same $x_t$, from different data. Which one number $f$ has the least mean square distance to all of them?
-# Their mean: for any other number $f$
+# A network is given $x_t$, and its loss is the mean of $(\epsilon - f(x_t))^2$. Many pairs of data and noise lead to
+# the same $x_t$. Which number $f$ has the smallest mean squared distance from all these noises? It is their mean,
+# because for every $f$
 #
 # $$\mathbb{E}\big[(\epsilon - f)^2\big] = \operatorname{var}(\epsilon) + \big(\mathbb{E}[\epsilon] - f\big)^2.$$
 #
-# So the perfect network is the conditional mean, $\epsilon^*(x, t) = \mathbb{E}[\epsilon \mid x_t = x]$. For data
-# from a Gaussian, $x_0 \sim \mathcal{N}(m, v)$, it is a straight line, the regression of $\epsilon$ on $x_t =
-# \sqrt{\bar{\alpha}_t}\, x_0 + \sqrt{1 - \bar{\alpha}_t}\, \epsilon$: covariance by variance,
+# So the perfect network returns the conditional mean, $\epsilon^*(x, t) = \mathbb{E}[\epsilon \mid x_t = x]$. For data
+# from a Gaussian, $x_0 \sim \mathcal{N}(m, v)$, this is a straight line: the regression of $\epsilon$ on $x_t =
+# \sqrt{\bar{\alpha}_t}\, x_0 + \sqrt{1 - \bar{\alpha}_t}\, \epsilon$. Its slope is covariance over variance:
 #
 # $$\epsilon^*(x, t) = \frac{\operatorname{cov}(\epsilon, x_t)}{\operatorname{var}(x_t)}\, (x - \mathbb{E}[x_t])
 # = \frac{\sqrt{1 - \bar{\alpha}_t}}{\bar{\alpha}_t v + 1 - \bar{\alpha}_t}\, (x - \sqrt{\bar{\alpha}_t}\, m).$$
@@ -75,9 +75,9 @@ print("the formula    ", *(f"{eps_star:7.3f}" for eps_star in oracle(points, t))
 assert np.allclose(oracle(points, t), slope * points + intercept, atol=0.02)
 
 # %% [markdown]
-# Even the perfect network has a loss, because $x_t$ does not tell what was noise in it. What remains is the
-# conditional variance, $\bar{\alpha}_t v / (\bar{\alpha}_t v + 1 - \bar{\alpha}_t)$: all near the data, where
-# the noise can't be seen, and nothing near the noise.
+# Even the perfect network has a loss, because $x_t$ does not determine $\epsilon$. The loss that remains is the
+# conditional variance, $\bar{\alpha}_t v / (\bar{\alpha}_t v + 1 - \bar{\alpha}_t)$. Near the data it is close to 1,
+# because the noise is too weak to be seen. Near the noise it is close to 0.
 
 # %%
 print("   t    loss of the oracle    formula")
@@ -91,8 +91,8 @@ for t in (1, 100, 300, 1000):
 # %% [markdown]
 # ## Two clouds
 #
-# For a single Gaussian the oracle is a straight line. With *two* clouds the sampler must choose one of them. The
-# oracle is the mean of the two clouds' answers, weighted by the chance that $x_t$ came from each:
+# For a single Gaussian the oracle is a straight line. With *two* clouds the sampler must choose one of them. The oracle
+# is the mean of the two clouds' predictions, weighted by the probability that $x_t$ came from each:
 
 # %%
 clouds = {
@@ -112,10 +112,10 @@ def density(x, ab):
 
 
 # %% [markdown]
-# There is one more way to see it. The gradient $\nabla \log\, p_t(x)$ is called the *score*: it points
-# uphill, to where more data are. The density of $x_t$ is an average over the data, $p_t(x) =
-# \mathbb{E}_{x_0}[q(x \mid x_0)]$. Differentiate under the average, write $\nabla q = q\, \nabla \log\, q$,
-# and divide by $p_t$; by Bayes' rule $q(x \mid x_0) p(x_0) / p_t(x)$ is the chance of $x_0$ given $x$:
+# The best prediction has a second meaning. The gradient $\nabla \log\, p_t(x)$ of the log density is called the
+# *score*. It points to where the density is larger. The density of $x_t$ is an average over the data, $p_t(x) =
+# \mathbb{E}_{x_0}[q(x \mid x_0)]$. Differentiate under the average, write $\nabla q = q\, \nabla \log\, q$, and
+# divide by $p_t$. By Bayes' rule $q(x \mid x_0) p(x_0) / p_t(x)$ is the probability of $x_0$ given $x$. So
 #
 # $$\nabla \log\, p_t(x) = \frac{\mathbb{E}_{x_0}[q(x \mid x_0)\, \nabla \log\, q(x \mid x_0)]}{p_t(x)}
 # = \mathbb{E}\big[\nabla \log\, q(x \mid x_0)\ \big|\ x_t = x\big].$$
@@ -126,9 +126,9 @@ def density(x, ab):
 #
 # $$\nabla \log\, p_t(x) = -\frac{\epsilon^*(x, t)}{\sqrt{1 - \bar{\alpha}_t}}$$
 #
-# ([Vincent 2011](https://doi.org/10.1162/NECO_a_00142); Tweedie's formula says the same of $\mathbb{E}[x_0
-# \mid x_t]$). The noise points *down* the density, and a step against it goes uphill. Check it by
-# differences:
+# ([Vincent 2011](https://doi.org/10.1162/NECO_a_00142); Tweedie's formula says the same about $\mathbb{E}[x_0 \mid
+# x_t]$). So the predicted noise points to where the density is *smaller*, and a step that removes noise goes to where
+# it is larger. Check the formula by finite differences:
 
 # %%
 x, h = np.linspace(-3, 3, 601), 1e-4
@@ -140,8 +140,8 @@ for t in (50, 400):
     assert difference < 1e-4
 
 # %% [markdown]
-# Now run lesson 03's `ddim` and `ddpm` from the same 14 noises (of DDPM's five are shown). Behind them, bright, is
-# where the data and all their noisy versions are.
+# Now run lesson 03's `ddim` and `ddpm` from the same 14 noises. (Five of DDPM's paths are shown.) The background shows
+# the density of $x_t$ at each time; bright means large.
 
 # %%
 tau = uniform_tau(T, 200)
@@ -192,8 +192,8 @@ assert moved[0] > 0.9999 and abs(moved[1]) < 0.1
 # %% [markdown]
 # ## A film in two dimensions
 #
-# Any shape can be made of many small clouds. This one is an eighth note of 132. Left DDIM, right DDPM, with the
-# same 700 noises and sixty steps.
+# Any shape can be made of many small clouds. This one is an eighth note, made of 132. DDIM is on the left, DDPM on the
+# right, with the same 700 noises and sixty steps.
 
 # %%
 turn = np.linspace(0, 2 * np.pi, 25)[:-1]
@@ -241,8 +241,8 @@ def fly(i):
 film(fig, fly, len(frames), "particles gather in the shape of an eighth note, with DDIM and DDPM", 10)
 
 # %% [markdown]
-# Left the particles move smoothly, right at random, and in both the note appears late: until $t = 259$ the noise is
-# larger than the note itself.
+# On the left the particles move smoothly, on the right at random. In both films the note appears late: until $t = 259$
+# the noise is larger than the note itself.
 
 # %%
 assert np.argmin(np.abs(log_snr(alpha_bar[1:]))) + 1 == 259 and np.isclose(note.std(), 1)
@@ -260,9 +260,9 @@ assert np.argmin(np.abs(log_snr(alpha_bar[1:]))) + 1 == 259 and np.isclose(note.
 #
 # $$y_s = y_t + (u_s - u_t)\, \epsilon,$$
 #
-# Euler's rule for the differential equation $dy/du = \epsilon$ ([DDIM](https://arxiv.org/abs/2010.02502),
-# equation 14): each step follows the tangent at its start. More steps follow the curve more closely, and in the limit
-# there is one exact curve through every point.
+# This is Euler's rule for the differential equation $dy/du = \epsilon$ ([DDIM](https://arxiv.org/abs/2010.02502),
+# equation 14). Each step follows the tangent at its start. More steps follow the curve more closely. In the limit there
+# is one exact curve through every point.
 
 
 # %%
@@ -278,12 +278,12 @@ print(f"DDIM:         {by_ddim.item():.9f}")
 assert np.allclose(by_ddim, euler * alpha_bar[s] ** 0.5)
 
 # %% [markdown]
-# In one dimension we know where the exact curves end. They can't cross, so the share of points to the left of a curve
-# stays the same: if $F_t$ is the distribution function of $x_t$, then
+# In one dimension we can compute where the exact curves end. Two curves never cross, so the share of points to the left
+# of a curve stays the same. If $F_t$ is the distribution function of $x_t$, then
 #
 # $$F_0(x_0) = F_T(x_T).$$
 #
-# This makes an exact sampler for our two clouds, against which all others can be measured.
+# This gives an exact sampler for our two clouds. All other samplers can be compared with it.
 
 
 # %%
@@ -322,24 +322,24 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# The steep place in the middle is where the clouds divide the noise between them. With five steps, noises
-# from there end between the clouds, where there are no data.
+# At the steep place in the middle, neighbouring noises end in different clouds. With five steps such noises end between
+# the clouds, where there are no data.
 #
 # ## Orders of convergence
 #
-# A rule has *order* $p$ if halving its steps divides the error by $2^p$. Euler's, and so DDIM, has order 1. Heun's
-# rule tries the step, asks again where it ends, and takes it with the mean of the two directions: order 2, for
-# two questions a step. DPM-Solver++(2M) remembers the last step's answer and draws a straight line through the
-# two predictions of $x_0$: order 2, for one question a step.
+# A rule has *order* $p$ if halving its steps divides the error by $2^p$. Euler's rule, and so DDIM, has order 1. Heun's
+# rule makes a trial step, evaluates the network again where it ends, and repeats the step with the mean of the two
+# directions. It has order 2 and needs two evaluations a step. DPM-Solver++(2M) keeps the prediction of $x_0$ from the
+# last step, and extrapolates the two predictions by a straight line. It has order 2 and needs one evaluation a step.
 
 # %%
 show_answer(heun)
 show_source(dpm_solver_pp_2m)
 
 # %% [markdown]
-# To measure it, the steps must really halve: here they are equal in log-SNR, and end just before the data (at
-# the schedule's first level), as the last stretch is infinitely long in log-SNR. A line is fitted to the
-# logarithms of the three smallest errors.
+# To measure the order, all steps must be halved in the same way. Here they are equal in log-SNR. They end at the
+# schedule's first level, because the data themselves have an infinite log-SNR. A line is fitted to the logarithms of
+# the three smallest errors.
 
 # %%
 rules = {"DDIM": ddim, "Heun": heun, "DPM-Solver++(2M)": dpm_solver_pp_2m}
@@ -369,15 +369,15 @@ for order, first in ((1, 0.6), (2, 0.05)):
     guide = first * (step_counts / 10.0) ** -order
     ax.loglog(step_counts, guide, color="#999999", linewidth=0.8)
     ax.annotate(f"order {order}", (step_counts[-1], guide[-1]), (4, -3), textcoords="offset points")
-ax.set(xlabel="questions to the network", ylabel="largest error", title="two clouds")
+ax.set(xlabel="evaluations of the network", ylabel="largest error", title="two clouds")
 ax.legend()
 plt.show()
 
 # %% [markdown]
-# Plotted against what costs time, the questions to the network. At 160 of them the rules of order 2 are more than
-# five times as exact as DDIM. Two warnings. An order is a promise about *small* steps: at twenty questions
-# Heun's ten steps are twice as bad as DDIM's twenty. And it is a promise about smooth networks without
-# errors of their own; a trained network's error is soon larger than the solver's.
+# The horizontal axis counts evaluations of the network, because these take the time. With 160 evaluations the error of
+# the rules of order 2 is less than a fifth of DDIM's. But the order describes *small* steps only: with 20 evaluations
+# Heun's ten steps have almost twice the error of DDIM's twenty. And it describes a smooth function without errors of
+# its own. The experiment at the end of this lesson shows what happens otherwise.
 
 # %%
 multistep = errors["DPM-Solver++(2M)"]
@@ -387,10 +387,10 @@ assert errors["Heun"][0] > 1.8 * errors["DDIM"][1]
 # %% [markdown]
 # ## Where to put the steps
 #
-# With few steps it matters more *where* they are. `tau` may be any list of times; the package has three:
-# equal steps in time, quadratic (small near the data), and equal in log-SNR. To compare whole distributions,
-# start from 10 001 evenly spread quantiles of the noise, and look how far the sorted samples are from the
-# data's quantiles, on average. (This is called the *Wasserstein distance*.)
+# With few steps it matters more *where* they are. `tau` may be any list of times. The package has three rules: equal
+# steps in time, quadratic (small steps near the data), and equal steps in log-SNR. To compare whole distributions,
+# start from 10 001 quantiles of the noise, sort the samples, and compute their mean distance from the data's
+# quantiles. (This is the *Wasserstein distance*.)
 
 # %%
 count = 2001 if FAST else 10_001
@@ -429,9 +429,9 @@ ax.set_title("the times that 20 steps visit")
 plt.show()
 
 # %% [markdown]
-# Small steps near the data pay, but too many of them there leave none for the middle, where the clouds part:
-# with DDIM the log-SNR walk is the worst of the three at ten steps. There is no best walk for all data and
-# samplers; it is a thing to try.
+# Small steps near the data help, but too many of them leave too few for the middle, where a path chooses its cloud.
+# With DDIM and ten steps, the log-SNR walk is the worst of the three. Which walk is best depends on the data and on
+# the sampler, so try several.
 
 # %%
 assert table["DDIM", "log-SNR"][1] > table["DDIM", "uniform"][1] > table["DDIM", "quadratic"][1]
@@ -439,10 +439,10 @@ assert table["DDIM", "log-SNR"][1] > table["DDIM", "uniform"][1] > table["DDIM",
 # %% [markdown]
 # ## What noise is good for
 #
-# If DDIM needs fewer steps, why does anybody add noise? Measure $\eta$ twice: once with everything perfect,
-# and once with a flaw, noise that starts half a standard deviation off. (With this schedule the real offset
-# is a hundred times smaller. It is the signal left in $x_T$, $\sqrt{\bar{\alpha}_T}$ times the data's mean;
-# lesson 03 has the schedules and the data for which it is large.)
+# DDIM needs fewer steps than DDPM, so why add noise? Compare values of $\eta$ twice: once with everything exact, and
+# once with a deliberate error, a start that is shifted by half a standard deviation. (With this schedule the real shift
+# is a hundred times smaller. It is the signal that is left in $x_T$, $\sqrt{\bar{\alpha}_T}$ times the data's mean.
+# Lesson 03 has schedules for which it is large.)
 
 # %%
 data_mean = clouds["weights"] @ clouds["means"][:, 0]
@@ -475,25 +475,24 @@ axes[0].legend()
 plt.show()
 
 # %% [markdown]
-# With a perfect oracle noise only costs steps: few of them and $\eta = 1$ is the worst of the three. With a
-# flaw it is the other way round. DDIM carries the error it starts with faithfully to the end, however many steps
-# it takes. With fresh noise in every step $x_t$ forgets it: each step's noise makes a little of the
-# error into noise, and the next one takes it out. Networks make errors all the time, and this is why
-# a good sampler for a trained network has to be *tried*. Lesson 09 does.
+# If everything is exact, fresh noise is a disadvantage: with few steps $\eta = 1$ is the worst of the three. With the
+# wrong start it is the best. DDIM keeps the error of its start to the end, with any number of steps. Fresh noise makes
+# $x_t$ forget its start, because each step replaces a part of the old noise, and of the error in it. A trained network
+# makes errors at every step. So which $\eta$ is best for it must be *measured*; lesson 09 does this.
 #
 # ## Clipping, and how to break it
 #
-# Data often have a range, say -1 to 1, and a network's $\hat{x}_0$ leaves it. An obvious thing to do is to clip.
-# But $x_t = \sqrt{\bar{\alpha}_t}\, \hat{x}_0 + \sqrt{1 - \bar{\alpha}_t}\, \hat{\epsilon}$ holds for the pair.
-# If one of the two is changed, the other no longer fits, and has to be derived again:
+# Data often have a range, for example -1 to 1, and a network's $\hat{x}_0$ may lie outside. So many programs clip it.
+# But the equation $x_t = \sqrt{\bar{\alpha}_t}\, \hat{x}_0 + \sqrt{1 - \bar{\alpha}_t}\, \hat{\epsilon}$ must still
+# hold. After a change of $\hat{x}_0$, $\hat{\epsilon}$ must be computed again:
 
 # %%
 show_answer(clipped)
 show_source(eps_of_x0)
 
 # %% [markdown]
-# Now spoil the oracle: it overstates all noise by a tenth. The data are two narrow clouds at ±0.8. Compare not
-# clipping, clipping $\hat{x}_0$ only, and clipping with $\hat{\epsilon}$ derived again.
+# Now give the oracle an error: it predicts a tenth too much noise. The data are two narrow clouds at ±0.8. Compare
+# three samplers: without clipping, with $\hat{x}_0$ clipped only, and with $\hat{\epsilon}$ computed again.
 
 # %%
 narrow = {
@@ -548,21 +547,21 @@ ax.legend(loc="upper center")
 plt.show()
 
 # %% [markdown]
-# Clipped by half, everything is pushed outwards to the walls. The overstated noise used to be balanced by an
-# $\hat{x}_0$ that was too far on the other side. Clipping takes this weight away and leaves the noise, and
-# with every step $x_t$ holds more of it than it should. With the right oracle the two ways hardly differ,
-# which is why this bug passes every test that a perfect model can make, and is found in public code.
+# If only $\hat{x}_0$ is clipped, the samples move outwards to the limits. Without clipping, too much noise goes with an
+# $\hat{x}_0$ that is too far on the other side, and the two errors partly cancel. Clipping $\hat{x}_0$ removes one of
+# them only. So after each step $x_t$ contains too much noise. With an exact oracle the two ways hardly differ. So tests
+# with an exact oracle do not find this bug, and it is present in public code (lesson 14).
 #
 # ## Backwards
 #
-# A differential equation can be run the other way: from a sample up to the noise that makes it. A step up
-# needs $\epsilon$ at its far end, which is not known yet; take the near end's, and then, if one wishes, the far
-# end's as found so far, again and again.
+# A differential equation can also be solved in the other direction: from a sample up to the noise that leads to it. A
+# step up needs $\epsilon$ at its end, which is not known yet. So first use $\epsilon$ at its start. This gives an
+# estimate of the end, at which $\epsilon$ can be evaluated again, as often as you like.
 
 # %%
 show_source(ddim_inversion)
 samples = quantiles[count // 400 :: count // 200, None]  # 200 points of the data
-print("steps    questions a step    there and back, largest error")
+print("steps   evaluations a step   there and back, largest error")
 trips = {}
 for S in (20, 100, 200):
     for evaluations in (1, 3, 20):
@@ -577,12 +576,11 @@ print(f"\ntheir noise, in 1000 steps: mean {up.mean():.3f}, variance {up.var():.
 assert abs(up.mean()) < 0.02 and abs(up.var() - 1) < 0.05
 
 # %% [markdown]
-# Where the steps are short enough, asking again finds the noise exactly; where they are too long, the
-# guesses jump to and fro and never settle. What comes out at the top is unit Gaussian, as it should be.
+# If the steps are short enough, repeated evaluations find the noise exactly. If they are too long, the estimates do not
+# converge. The noise that is found is unit Gaussian, as it should be.
 #
-# So every sample belongs to one noise, and noises between two of them belong to samples, too. Take two points of the
-# eighth note. On the straight line between them there are no data. Interpolate between their noises instead, keeping
-# the length of the noise, and sample from each:
+# So every sample belongs to one noise. Take two points of the eighth note. On the straight line between them there are
+# no data. Now interpolate between their noises instead, keep the length of the noise, and sample from each:
 
 # %%
 two = note[[12, -1]]  # one in the head, and the end of the flag
@@ -613,22 +611,22 @@ ax.legend(loc="center right")
 plt.show()
 
 # %% [markdown]
-# The path follows the head and climbs the stem, and then jumps across: where there are no data, there is
-# nothing to stop at. Pictures and sounds are blended in this way, or edited: invert, change something, sample. With
-# DDPM this is not possible, because a sample depends on a thousand noises and not on one.
+# The path follows the note, and jumps where there are no data. In this way pictures and sounds can be blended, or
+# edited: invert, change the noise, and sample. With DDPM this is not possible, because a sample depends on the fresh
+# noise of every step and not on one noise only.
 #
 # ## Common mistakes
 #
 # | what you see or hear | what it is |
 # |---|---|
 # | samples explode within a few steps | the direction term has the wrong sign, or the wrong rate |
-# | the same eta acts otherwise at another number of steps | $\sigma$ has the one-step $\beta$: see equation 16 |
+# | the effect of eta depends on the number of steps | $\sigma$ has the $\beta$ of a single step: see equation 16 |
 # | samples are noisy at any number of steps | steps to $\tau_i - 1$, or noise added in the last step |
-# | too contrasty, values at the limits | $\hat{x}_0$ clipped, $\hat{\epsilon}$ not derived again |
+# | too much contrast, values at the limits | $\hat{x}_0$ was clipped, $\hat{\epsilon}$ not computed again |
 # | more steps don't help | the network's error, not the sampler's: try $\eta > 0$ |
 # | a second-order solver is worse than DDIM | too few steps, or its steps are not where it expects them |
-# | Heun costs twice the time | two questions a step: compare at equal questions |
-# | the way back misses the sample | inversion with one evaluation a step: take more, or more steps |
+# | Heun takes twice the time | two evaluations a step: compare at equal numbers of evaluations |
+# | inversion and sampling do not return to the sample | one evaluation a step: take more, or more steps |
 #
 # ## Exercises
 #
@@ -657,14 +655,13 @@ axes[1, 1].legend()
 plt.show()
 
 # %% [markdown]
-# **Predict, then run.** (1) With 40 questions to the network, which of the three rules has the smallest
-# error? Read it off the figure, then compute it. (2) Start DDIM from noise of variance 0.8. What is the
-# variance of its samples? The exact sampler, `exact`, tells.
-#
+# **Predict, then run.** (1) With 40 evaluations of the network, which of the three rules has the smallest error? Read
+# it off the figure, then compute it. (2) Start from noise of variance 0.8. Is the variance of the samples smaller or
+# larger than that of the data? Compute it with `exact`.
 
 # %% tags=["answer"]
 forty = {"DDIM": errors["DDIM"][2], "Heun": errors["Heun"][1], "DPM-Solver++(2M)": errors["DPM-Solver++(2M)"][2]}
-print("(1) errors with 40 questions:", ", ".join(f"{name} {error:.3f}" for name, error in forty.items()))
+print("(1) errors with 40 evaluations:", ", ".join(f"{name} {error:.3f}" for name, error in forty.items()))
 assert min(forty, key=forty.get) == "DPM-Solver++(2M)"
 softer = exact(0.8**0.5 * noise[:, 0], alpha_bar[T])
 print(f"(2) variance from noise of variance 0.8: {softer.var():.2f}; the data have {quantiles.var():.2f}")
@@ -673,9 +670,9 @@ assert softer.var() < quantiles.var() - 0.05
 # %% [markdown]
 # ## Experiment
 #
-# Give the oracle an error of its own: round its answers to two digits behind the point. Repeat the measurement of
-# the orders, at equal numbers of questions, with the mean error of the nine points. From how many questions on is
-# Heun no better than DDIM? Write the numbers and your conclusion into the form EXPERIMENT at the end of `exercise.py`.
+# Give the oracle an error of its own: round its predictions to two decimals. Repeat the measurement of the orders, at
+# equal numbers of evaluations, with the mean error of the nine points. From how many evaluations on is Heun no better
+# than DDIM? Write the numbers and your conclusion into the form EXPERIMENT at the end of `exercise.py`.
 
 
 # %% tags=["answer"]
@@ -687,17 +684,17 @@ def error_of_rounded(rule, S):
 
 
 x_T, rounded = np.linspace(-2, 2, 9), {}
-print("questions     DDIM     Heun")
-for questions in (40, 80, 160, 320, 640):
-    rounded[questions] = error_of_rounded(ddim, questions), error_of_rounded(heun, questions // 2)
-    print(f"{questions:9}{rounded[questions][0]:9.4f}{rounded[questions][1]:9.4f}")
+print("evaluations     DDIM     Heun")
+for evaluations in (40, 80, 160, 320, 640):
+    rounded[evaluations] = error_of_rounded(ddim, evaluations), error_of_rounded(heun, evaluations // 2)
+    print(f"{evaluations:11}{rounded[evaluations][0]:9.4f}{rounded[evaluations][1]:9.4f}")
 assert rounded[80][1] < 0.7 * rounded[80][0] and rounded[640][1] > 0.9 * rounded[640][0]
 assert rounded[640][1] > 0.002  # it no longer falls
 
 # %% [markdown] tags=["answer"]
-# Up to 160 questions Heun is almost twice as exact. Between 320 and 640 both stop at an error of about 0.004, which
-# the rounding causes: more steps only add up more of its errors. A trained network has larger errors than this, so
-# beyond some number of steps neither more steps nor a higher order helps.
+# Up to 160 evaluations Heun has a clearly smaller error. Between 320 and 640 both stop at an error of about 0.004,
+# which the rounding causes. A trained network has larger errors than this rounding. So beyond some number of steps
+# neither more steps nor a higher order helps.
 
 # %% [markdown]
 # ## Sources

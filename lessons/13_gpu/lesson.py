@@ -377,8 +377,8 @@ show_answer(winograd._products, winograd._windows_at_points)
 
 # %% [markdown]
 # Why are products cut into pieces? The library that multiplies matrices, OpenBLAS, first copies large ones into an
-# order of its own, which is worth it for much larger ones than these. Up to a million multiplications it skips the
-# copy.
+# order of its own. This pays off only for matrices much larger than these. Up to a million multiplications it does
+# not copy.
 #
 # **Predict.** Half the multiplications: is Winograd's convolution twice as fast? And which way has the largest error?
 
@@ -428,9 +428,9 @@ plt.show()
 
 # %% [markdown]
 # The layers at the left lie at or below the slope: faster arithmetic would not help them. `upsample` can lie far
-# below it, because it passes over its numbers several times. The 3x3 convolutions are near the flat part. What they
-# lose is the time to prepare tiles and, on a busy machine, the time of other programs. A layer can also lie above the
-# slope, if its input is still in the cache.
+# below it, because it passes over its numbers several times. The 3x3 convolutions are near the flat part. They lose
+# time because tiles must be prepared, and because other programs run on the same machine. A layer can also lie above
+# the slope, if its input is still in the cache.
 #
 # ## On a GPU
 #

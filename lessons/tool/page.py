@@ -222,6 +222,9 @@ def mathml(tex: str, block: bool = False) -> str:
     result = re.sub(
         rf"{BEFORE_A_SIGN}<mo>(&#x02212;|−)</mo>", r'\1<mo form="prefix" lspace="0" rspace="0">\2</mo>', result
     )
+    result = re.sub(
+        r'<mo(?: stretchy="false")?>(?=&#x000(?:2F|7C);)', '<mo stretchy="false" lspace="0" rspace="0">', result
+    )
     result = re.sub(rf"(?<=</m[in]>)(?={OPERATOR})", THIN, result)
     return re.sub(rf"{ALONE}({OPERATOR})(?=<m[inf])", rf"\1{THIN}", result)
 

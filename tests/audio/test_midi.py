@@ -63,6 +63,16 @@ def test_running_status_is_understood(tmp_path):
     assert (*notes.start, *notes.stop, *notes.pitch) == (0, 0.5, 60)
 
 
+@pytest.mark.parametrize("data", [b"\x59\x02\x40\x00", b"\x59\x02\x01\x02", b"\x59\x00"])
+def test_a_key_that_does_not_exist_is_passed_over(data, tmp_path):
+    track = b"\x00\xff" + data + b"\x00\x90\x3c\x40\x60\x80\x3c\x00\x00\xff\x2f\x00"
+    header = b"MThd\x00\x00\x00\x06\x00\x00\x00\x01\x00\x60"
+    (tmp_path / "a.mid").write_bytes(header + b"MTrk" + len(track).to_bytes(4, "big") + track)
+    assert read_midi(tmp_path / "a.mid").pitch.tolist() == [60]
+    key = mido.MetaMessage("key_signature", key="F#m")  # what is right stays so, for others who use mido
+    assert key in mido.MidiFile(file_of(tmp_path / "b.mid", [key])).tracks[0]
+
+
 def test_a_note_ends_where_it_is_struck_again():
     notes = Notes.of([(0, 2, 60, 80, 0), (1, 3, 60, 80, 0), (1, 3, 60, 80, 5), (1, 1, 61, 80, 0)])
     assert notes.stop.tolist() == [1, 3, 3]

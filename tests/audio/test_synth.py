@@ -27,16 +27,22 @@ from ddim_from_scratch.audio.synth import (
 from ddim_from_scratch.runtime.errors import UserError
 
 
-def test_layout_and_determinism(tmp_path):
-    paths = write_corpus(tmp_path / "a", tracks_per_genre=1, seed=3)
-    assert [path.relative_to(tmp_path / "a").as_posix() for path in paths] == [
-        f"genres/{genre}/{genre}.00000.wav" for genre in GENRES
-    ]
-    assert find_audio(tmp_path / "a") == sorted(paths)
-    again = write_corpus(tmp_path / "b", tracks_per_genre=1, seed=3)
-    other = write_corpus(tmp_path / "c", tracks_per_genre=1, seed=4)
-    for a, b, c in zip(paths, again, other, strict=True):
-        assert digest(a) == digest(b) != digest(c)
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """A tune and two studies of each genre."""
+    return write_corpus(tmp_path_factory.mktemp("corpus"), tracks_per_genre=1, seed=3, studies_per_genre=2)
+
+
+def test_layout_and_determinism(corpus, tmp_path, capsys):
+    tunes = [path for path in corpus if path.stem.endswith("00000")]
+    root = corpus[0].parents[2]
+    names = [path.relative_to(root).as_posix() for path in tunes]
+    assert names == [f"genres/{genre}/{genre}.00000.wav" for genre in GENRES] and find_audio(root) == sorted(corpus)
+    again = write_corpus(tmp_path / "again", tracks_per_genre=1, seed=3)  # studies leave the tunes as they are
+    main([str(tmp_path / "other"), "--tracks", "1", "--seed", "4"])
+    assert "3 tracks of 30 s" in capsys.readouterr().out
+    for a, b in zip(tunes, again, strict=True):
+        assert digest(a) == digest(b) != digest(tmp_path / "other" / a.relative_to(root))
         info = soundfile.info(a)
         assert (info.samplerate, info.channels, info.subtype, info.duration) == (22050, 1, "PCM_16", 30.0)
         samples, _ = soundfile.read(a)
@@ -84,10 +90,9 @@ def test_play_puts_a_note_where_and_as_high_as_it_is_written():
     assert abs(peak - frequency_hz(72)) <= 1
 
 
-def test_notes_lie_beside_each_recording(tmp_path):
-    """Where a note begins, the recording gets louder at its frequency. Studies leave the tunes as they are."""
-    paths = write_corpus(tmp_path / "a", tracks_per_genre=1, seed=3, studies_per_genre=2)
-    for path in paths:
+def test_notes_lie_beside_each_recording(corpus):
+    """Where a note begins, the recording gets louder at its frequency."""
+    for path in corpus:
         notes = read_midi(path.with_suffix(".mid"))
         assert set(notes.program) == {PROGRAMS[path.parent.name]} and notes.seconds < 30.001
         samples, _ = soundfile.read(path)
@@ -98,13 +103,10 @@ def test_notes_lie_beside_each_recording(tmp_path):
                 loudness.append([abs(wave @ samples[int((start + t) * SR) :][: len(wave)]) for t in (-0.05, 0.005)])
         before, after = np.transpose(loudness)
         assert np.median(after / before) > 2, path
-    tunes = write_corpus(tmp_path / "b", tracks_per_genre=1, seed=3)
-    assert [digest(path) for path in tunes] == [digest(path) for path in paths if path.stem.endswith("00000")]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
-    [(["x", "--tracks", "0"], "--tracks"), (["x", "--seed", "-1"], "--seed"), ([], "folder")],
+    ("arguments", "message"), [(["x", "--tracks", "0"], "--tracks"), (["x", "--seed", "-1"], "--seed"), ([], "folder")]
 )
 def test_the_command_explains_a_wrong_argument(arguments, message):
     with pytest.raises(UserError, match=message):
@@ -118,9 +120,3 @@ def test_the_command_explains_a_folder_it_cannot_make(tmp_path):
     assert done.returncode == 2
     assert str(tmp_path / "file") in done.stderr
     assert len(done.stderr.splitlines()) == 1
-
-
-def test_the_command_writes(tmp_path, capsys):
-    main([str(tmp_path), "--tracks", "1"])
-    assert "3 tracks of 30 s" in capsys.readouterr().out
-    assert len(find_audio(tmp_path)) == 3

@@ -4,8 +4,7 @@ import contextlib
 import io
 import os
 import struct
-import subprocess
-import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -65,66 +64,20 @@ def test_write_wav_refuses_nan_and_keeps_the_old_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_find_audio_looks_into_folders(tmp_path):
-    for name in ("b/2.WAV", "a/deep/1.flac", "3.Mp3", "a/x.ogg", "notes.txt", "a/cover.jpg"):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    (tmp_path / "folder.wav").mkdir()
-    found = [path.relative_to(tmp_path).as_posix() for path in find_audio(tmp_path)]
-    assert found == ["3.Mp3", "a/deep/1.flac", "a/x.ogg", "b/2.WAV"]
+def test_find_audio_looks_into_folders_and_behind_links_once(tmp_path):
+    music = tmp_path / "music"
+    for name in ("b/2.WAV", "a/deep/1.flac", "3.Mp3", "a/x.ogg", "notes.txt", "a/cover.jpg", "../outside/1.wav"):
+        (music / name).parent.mkdir(parents=True, exist_ok=True)
+        (music / name).touch()
+    (music / "folder.wav").mkdir()
+    (music / "linked").symlink_to(tmp_path / "outside")
+    (music / "later").symlink_to(music / "a")
+    (music / "a/loop").symlink_to(music)
+    (tmp_path / "outside/loop").symlink_to(tmp_path / "outside/loop")
+    found = [path.relative_to(music).as_posix() for path in find_audio(music)]
+    assert found == ["3.Mp3", "a/deep/1.flac", "a/x.ogg", "b/2.WAV", "linked/1.wav"]
     with pytest.raises(AudioError, match="nowhere"):
         find_audio(tmp_path / "nowhere")
-
-
-def make_bad(folder, kind):
-    path = folder / f"{kind}.wav"
-    if kind == "empty":
-        path.touch()
-    elif kind == "text":
-        path.write_text("not a sound " * 50)
-    elif kind == "folder":
-        path.mkdir()
-    elif kind in ("truncated", "header only"):
-        soundfile.write(path, STEREO, 44100)
-        path.write_bytes(path.read_bytes()[: 5000 if kind == "truncated" else 44])
-    elif kind == "no samples":
-        soundfile.write(path, np.zeros(0), 44100)
-    elif kind in ("nan", "inf"):
-        soundfile.write(path, np.array([0.0, float(kind), 0.0]), 16000, subtype="FLOAT")
-    return path
-
-
-@pytest.mark.parametrize(
-    ("kind", "message"),
-    [
-        ("missing", "does not exist"),
-        ("empty", "0 bytes"),
-        ("text", "not audio"),
-        ("folder", "cannot be opened"),
-        ("truncated", "cut short"),
-        ("header only", "cut short"),
-        ("no samples", "no samples"),
-        ("nan", "NaN or infinite"),
-        ("inf", "NaN or infinite"),
-    ],
-)
-def test_a_bad_file_is_named_in_one_line(tmp_path, kind, message):
-    path = make_bad(tmp_path, kind)
-    with pytest.raises(AudioError, match=message) as caught:
-        load_audio(path)
-    text = str(caught.value)
-    assert str(path) in text
-    assert "\n" not in text
-    assert text.split(": ")[-1]  # the remedy
-
-
-def test_a_truncated_flac_is_named(tmp_path):
-    path = tmp_path / "x.flac"
-    soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 44100), 44100)
-    path.write_bytes(path.read_bytes()[:40000])
-    with pytest.raises(AudioError, match=r"x\.flac"):
-        load_audio(path)
 
 
 N = 20_000  # samples at 16 kHz
@@ -136,6 +89,36 @@ def sound_bytes(kind, x=X, sr=16000, **options):
     memory = io.BytesIO()
     soundfile.write(memory, x, sr, format=kind, **options)
     return memory.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, "does not exist"),
+        (Path.touch, "0 bytes"),
+        (Path.mkdir, "cannot be opened"),
+        (lambda path: path.write_bytes(sound_bytes("WAV")[:44]), "cut short"),
+        (lambda path: path.write_bytes(sound_bytes("WAV", np.zeros(0))), "no samples"),
+        (lambda path: path.write_bytes(wav_bytes(0, b"LIST\4\0\0\0INFO")), "no samples"),  # metadata are not played
+        (lambda path: path.write_bytes(doubles(np.nan)), "NaN or infinite"),
+        (lambda path: path.write_bytes(doubles(np.inf)), "NaN or infinite"),
+        (lambda path: path.write_bytes(doubles(1e300)), "infinite"),
+        (lambda path: path.write_bytes(doubles(3e38)), r"3e\+38"),
+    ],
+)
+def test_a_bad_file_is_named_in_one_line(make, message, tmp_path):
+    path = tmp_path / "a.wav"
+    make(path)
+    with pytest.raises(AudioError, match=message) as caught:
+        load_audio(path)
+    text = str(caught.value)
+    assert str(path) in text
+    assert "\n" not in text
+    assert text.split(": ")[-1]  # the remedy
+
+
+def doubles(value):
+    return sound_bytes("WAV", np.full(N, value), subtype="DOUBLE")
 
 
 def wav_bytes(size, data=PCM, magic=b"RIFF"):
@@ -195,12 +178,6 @@ def test_every_sample_is_read_whatever_the_header_says(tmp_path, data, capsys):
     assert not capsys.readouterr().err
 
 
-def test_a_wav_without_sound_has_no_samples_and_its_metadata_are_not_played(tmp_path):
-    (tmp_path / "x.wav").write_bytes(wav_bytes(0, b"LIST\4\0\0\0INFO"))
-    with pytest.raises(AudioError, match="no samples"):
-        load_audio(tmp_path / "x.wav")
-
-
 @pytest.mark.parametrize("header", ["none", "VBRI"])
 def test_an_mp3_of_variable_bit_rate_is_as_long_as_its_frames(tmp_path, header):
     loud = 0.3 * np.random.default_rng(0).standard_normal(480_000)
@@ -234,8 +211,8 @@ def test_a_cut_file_of_every_container_is_an_error(tmp_path, kind):
     ("data", "n", "said"),
     [
         (wav_bytes(len(PCM) + 16), N, "40000 of 40016 bytes"),
-        (sound_bytes("AIFF")[:-10], N - 5, "of 40008 bytes"),
-        (sound_bytes("CAF")[:-10], N - 5, "of 40004 bytes"),
+        (sound_bytes("AIFF")[:-10], N - 5, "of 40000 bytes"),
+        (sound_bytes("CAF")[:-10], N - 5, "of 40000 bytes"),
         (with_size("AU", b".snd", 8, struct.pack(">I", 1000)), N, "states 1000 bytes of sound and holds 40000"),
         (wav_bytes(1000), N, "states 1000 bytes of sound and holds 40000"),
         (wav_bytes(len(PCM)) + bytes(5000), N, "5000 bytes after the sound"),
@@ -268,13 +245,6 @@ def test_floats_of_the_size_of_integers_are_named(tmp_path, capsys):
     soundfile.write(tmp_path / "y.wav", X * 8, 16000, subtype="FLOAT")
     load_audio(tmp_path / "y.wav")
     assert not capsys.readouterr().err
-
-
-@pytest.mark.parametrize(("value", "said"), [(3e38, "3e\\+38"), (1e300, "infinite")])
-def test_floats_that_are_no_sound_are_an_error(tmp_path, value, said):
-    soundfile.write(tmp_path / "x.wav", np.full(N, value), 16000, subtype="DOUBLE")
-    with pytest.raises(AudioError, match=rf"x\.wav.*{said}"):
-        load_audio(tmp_path / "x.wav")
 
 
 @pytest.mark.parametrize("kind", ["WAV", "FLAC", "MP3"])
@@ -321,26 +291,13 @@ def test_memory_follows_what_is_kept_and_not_what_a_file_unpacks_to(tmp_path, mo
 def test_a_strange_name_is_read_and_printed_harmlessly(tmp_path, name):
     path = os.fsdecode(os.path.join(os.fsencode(tmp_path), name))
     soundfile.write(open(path, "wb"), X, 16000, format="WAV")  # noqa: SIM115
-    assert find_audio(tmp_path) == [wav.Path(path)]
+    assert find_audio(tmp_path) == [Path(path)]
     assert log_mel(load_audio(path)).shape[1] == 128
     with open(path, "wb"):
         pass
     with pytest.raises(AudioError, match="is empty") as caught:
         load_audio(path)
     assert str(caught.value).isprintable()
-
-
-def test_folders_behind_links_are_searched_once(tmp_path):
-    for name in ("outside/1.wav", "music/inside/2.wav", "music/3.wav"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    music = tmp_path / "music"
-    (music / "linked").symlink_to(tmp_path / "outside")
-    (music / "again").symlink_to(music / "inside")
-    (music / "inside/loop").symlink_to(music)
-    (tmp_path / "outside/loop").symlink_to(tmp_path / "outside/loop")
-    found = [path.relative_to(music).as_posix() for path in find_audio(music)]
-    assert found == ["3.wav", "inside/2.wav", "linked/1.wav"]
 
 
 def test_what_a_folder_leaves_out_is_counted_and_named(tmp_path, monkeypatch, capsys):
@@ -372,39 +329,8 @@ def test_what_a_folder_leaves_out_is_counted_and_named(tmp_path, monkeypatch, ca
     assert "jpg" not in err
 
 
-FIRST_FILES_OF_THREE_THREADS = """
-import gc, inspect, linecache, sys, threading, time
-from ddim_from_scratch.audio import load_audio
-
-def pause(phase, info):  # a garbage collection in the middle of soundfile's calls to C lets the other threads run
-    frame = inspect.currentframe().f_back
-    if frame and "_snd." in linecache.getline(frame.f_code.co_filename, frame.f_lineno):
-        time.sleep(0.05)
-
-def read(path):
-    gc.set_threshold(1)  # collect at every second new object: `offset` decides at which
-    kept.extend([] for _ in range(offset))
-    load_audio(path)
-
-kept, offset = [], int(sys.argv[1])
-gc.callbacks.append(pause)
-readers = [threading.Thread(target=read, args=(path,)) for path in sys.argv[2:]]
-for reader in readers:
-    reader.start()
-for reader in readers:
-    reader.join()
-"""
-
-
-@pytest.mark.parametrize("offset", [1, 2, 3])
-def test_first_files_read_by_several_threads_do_not_abort_the_process(offset, recordings):
-    command = [sys.executable, "-c", FIRST_FILES_OF_THREE_THREADS, str(offset), *find_audio(recordings)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0 and not done.stderr, done.stderr
-
-
 def test_no_c_function_waits_for_its_first_call(tmp_path, monkeypatch):
-    """`libsndfile` calls all that reading, writing and failing need."""
+    """`libsndfile` calls all that reading, writing and failing need: first calls in two threads abort the process."""
     called = set()
 
     class Library:

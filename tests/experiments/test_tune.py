@@ -219,6 +219,38 @@ def test_a_database_that_holds_no_study_is_named(damage, study, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE trials SET state = 'x'",
+        "UPDATE trials SET datetime_start = 'null'",
+        "UPDATE trial_params SET distribution_json = 'null'",
+        "UPDATE trial_params SET param_name = '../x' WHERE param_name = 'ema'",
+        "UPDATE trial_values SET value_type = 'INF_POS'",
+        "UPDATE trial_intermediate_values SET intermediate_value_type = 'NAN'",
+        "DELETE FROM trial_values",
+        "DELETE FROM study_directions",
+        "CREATE TRIGGER never BEFORE INSERT ON trials BEGIN SELECT RAISE(ABORT, 'no'); END",
+    ],
+)
+def test_a_study_that_someone_changed_is_named(change, optuna, recordings, tmp_path, monkeypatch):
+    """Opening it, or asking it for a trial."""
+    options = [*f"--data {recordings} --out {tmp_path} --trials 2".split(), *TINY]
+    whole = tune.open_study(tmp_path, tune.base_options(tune.parse(options)))
+    trial = whole.ask()
+    tune.suggest(trial)
+    trial.report(3.0, 1)
+    whole.tell(trial, 2.0)
+    with sqlite3.connect(tmp_path / "study.db") as database:
+        database.execute(change)
+    database.close()
+    monkeypatch.setattr(tune, "train", lambda *_: pytest.fail("it trained"))
+    monkeypatch.setattr(tune, "training", lambda *_: pytest.fail("it trained"))
+    with pytest.raises(UserError, match=r"study\.db (cannot be used as a|is no) study") as error:
+        tune.main(options)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ("--trials 0", "--trials"),

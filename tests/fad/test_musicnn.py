@@ -1,5 +1,6 @@
 """The tagger against musicnn's own TensorFlow graph and librosa's front end, and its weights against their source."""
 
+import importlib
 import importlib.resources
 import importlib.util
 import os
@@ -144,6 +145,22 @@ def test_top_tags_are_the_likeliest_in_order(music):
 def test_weights_are_read_only():
     with pytest.raises(ValueError, match="read-only"):
         load_musicnn()["dense"]["b"][0] = 0
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "a leaf less", "another number"])
+def test_other_weights_than_the_published_are_refused(damage, tmp_path, monkeypatch):
+    path, leaves = tmp_path / "musicnn.npz", tree.flatten(load_musicnn())
+    if damage == "a leaf less":
+        del leaves["norm3/mean"]
+    elif damage == "another number":
+        leaves["norm3/mean"] = leaves["norm3/mean"] + 1
+    if damage != "missing":
+        tree.save(path, tree.unflatten(leaves))
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-100])
+    monkeypatch.setattr(importlib.import_module("ddim_from_scratch.fad.musicnn"), "WEIGHTS", path)
+    with pytest.raises(UserError, match=r"musicnn\.npz is"):
+        load_musicnn.__wrapped__()
 
 
 @pytest.mark.parametrize(

@@ -330,7 +330,13 @@ def test_student_copy_has_no_solutions_and_can_be_worked_in(tmp_path):
 
 def test_every_experiment_has_an_answer_and_a_form():
     for folder in find():
-        cells = load(folder).cells
-        for cell, after in itertools.pairwise(cells):
-            if "## Experiment" in cell.text:
-                assert after.answer and "blanks" in form_report(folder / "exercise.py"), folder.name
+        after = [b for a, b in itertools.pairwise(load(folder).cells) if a.text.startswith("## Experiment")]
+        assert [cell.answer for cell in after] == [True], folder.name
+        assert "blanks" in form_report(folder / "exercise.py"), folder.name
+
+
+def test_every_lesson_has_its_row_in_the_readme():
+    readme = (ROOT / "lessons/README.md").read_text()
+    for folder in find():
+        (row,) = (line for line in readme.splitlines() if line.startswith(f"| {folder.name[:2]} "))
+        assert row.rsplit("`", 2)[1].split() == tasks(folder)

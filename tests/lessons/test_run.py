@@ -151,6 +151,9 @@ def test_equations_for_the_terminal(tex, plain):
 
 def test_equations_for_the_page():
     assert "<mfrac>" in page.mathml(r"\frac{a}{b}")
+    assert (
+        page.mathml("|x|/2").count('<mo stretchy="false" lspace="0" rspace="0">') == 3
+    )  # operators have spaces, TeX's | not
     for tex in (r"\nosuchthing", r"\begin{aligned} a &= b \end{aligned}"):
         with pytest.raises(ValueError, match="can't be shown"):
             page.mathml(tex)

@@ -5,7 +5,7 @@ import pytest
 from helpers import TWINS, condition_like, relative_error
 
 from ddim_from_scratch.networks.decoder import decode
-from ddim_from_scratch.networks.transformer import encode, init_transformer, transformer
+from ddim_from_scratch.networks.transformer import Sizes, encode, init_transformer, transformer
 from ddim_from_scratch.runtime import tree
 
 each_twin = pytest.mark.parametrize("twin", TWINS)
@@ -15,7 +15,7 @@ LEVELS = np.array([0.2, 0.7])
 @pytest.fixture
 def params(rng):
     """Of a network whose every part has something to say."""
-    return tree.map(lambda leaf: rng.standard_normal(leaf.shape) / 3, init_transformer(rng, 8, 2, 5, True, mels=6))
+    return tree.map(lambda leaf: rng.standard_normal(leaf.shape) / 3, init_transformer(rng, Sizes(8, 2, 6, 5, True)))
 
 
 @each_twin
@@ -53,6 +53,6 @@ def test_a_condition_is_encoded_once_for_all_steps(params, rng):
 
 def test_a_fresh_network_says_x(rng):
     x = rng.standard_normal((2, 7, 128)).astype(np.float32)
-    fresh = init_transformer(rng, 8, 1, roll_features=3)
+    fresh = init_transformer(rng, Sizes(8, 1, roll_features=3))
     output, _ = transformer(fresh, x, LEVELS, condition_like(x, 0, 3), TWINS["processor"])
     assert output.dtype == np.float32 and (output == x).all()

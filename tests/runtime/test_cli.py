@@ -1,17 +1,44 @@
-"""The last line of a command that fails."""
+"""What a command says at last, and on what console."""
+
+import sys
 
 import pytest
 
 from ddim_from_scratch.runtime.cli import run_command
 from ddim_from_scratch.runtime.errors import UserError
 
+FULL = "a.wav: No space left on device: free some disk space; files saved before are intact; draw anew"
+STRANGE = "a\x1b[31m\nb"
 
-@pytest.mark.parametrize("error", [UserError("the file x is bad"), FileNotFoundError(2, "no such file", "x")])
-def test_run_command_prints_one_line_and_exits_with_2(error, capsys):
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (UserError(STRANGE), 2, r"error: a\x1b[31m\nb"),
+        (FileNotFoundError(2, "gone", STRANGE), 2, r"error: a\x1b[31m\nb: gone: check the path"),
+        (OSError(28, "No space left on device", "a.wav"), 2, f"error: {FULL}"),
+        (
+            MemoryError(),
+            2,
+            "error: out of memory: ask for less at a time, a smaller batch or network, or fewer or shorter clips",
+        ),
+        (KeyboardInterrupt(), 130, "interrupted; finished files are kept; draw anew"),
+    ],
+)
+def test_a_command_that_fails_ends_with_one_harmless_line_and_a_remedy(error, status, said, capsys):
     def main():
         raise error
 
     with pytest.raises(SystemExit) as stop:
-        run_command(main)
-    assert stop.value.code == 2
-    assert len(capsys.readouterr().err.splitlines()) == 1
+        run_command(main, "draw anew")
+    assert stop.value.code == status
+    assert capsys.readouterr().err == f"{said}\n"
+
+
+def test_a_console_of_another_code_page_shows_what_it_can(monkeypatch, tmp_path):
+    with open(tmp_path / "console", "w", encoding="cp437") as console:
+        monkeypatch.setattr(sys, "stdout", console)
+        run_command(lambda: print("caf\u00e9 \u4e2d \udce9"))
+    monkeypatch.undo()
+    shown = (tmp_path / "console").read_text(encoding="cp437")
+    assert shown == "caf\u00e9 \\u4e2d \\udce9\n"

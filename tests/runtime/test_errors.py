@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ddim_from_scratch.runtime.errors import UserError, line, printable, why
+from ddim_from_scratch.runtime.errors import printable, why
 
 
 @pytest.mark.parametrize(
@@ -54,15 +54,3 @@ def test_an_exception_is_told_in_words(code, said, monkeypatch):
     with pytest.raises(Exception) as caught:
         eval(code, {"json": json, "zipfile": zipfile, "errors": errors, "__file__": __file__})
     assert why(caught.value) == said
-
-
-def test_an_error_is_one_line_with_a_remedy():
-    assert line(UserError("a\nb: c")) == r"a\nb: c"
-    assert line(MemoryError()).startswith("out of memory: ")
-    full = OSError(28, "No space left on device", "x.wav")
-    assert line(full, "go on") == (
-        "x.wav: No space left on device: free some disk space; files saved before are intact; go on"
-    )
-    assert (
-        line(FileNotFoundError(2, "No such file or directory"), "go on") == "No such file or directory: check the path"
-    )

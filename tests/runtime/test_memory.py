@@ -8,26 +8,17 @@ import numpy as np
 import pytest
 import soundfile
 
-from ddim_from_scratch import sample, train
+from ddim_from_scratch import sample
 from ddim_from_scratch.audio import inverter
 from ddim_from_scratch.fad import Set, embed_set, gaussian, load_embedding
 from ddim_from_scratch.runtime.errors import UserError
 
-TINY = "--window-seconds 0.64 --windows-per-track 4 --widths 4 4 --attention none --epochs 1 --threads 2"
 
-
-@pytest.fixture(scope="module")
-def tiny(recordings, tmp_path_factory):
-    run = tmp_path_factory.mktemp("runs") / "tiny"
-    train.main(f"--data {recordings} --run {run} {TINY}".split())
-    return run
-
-
-def test_more_clips_than_memory_holds_are_refused_at_once(tiny, tmp_path):
+def test_more_clips_than_memory_holds_are_refused_at_once(trained, tmp_path):
     with pytest.raises(
-        UserError, match=r"999999999 clips would take 4915\d\.\d+ GB of memory; .* Lower --num or --seconds"
+        UserError, match=r"999999999 clips would take 4915\d\.\d+ GB of memory; .* Lower --num, or their length"
     ):
-        sample.main(f"--run {tiny} --out {tmp_path} --num 999999999 --inverter griffin-lim".split())
+        sample.main(f"--run {trained} --out {tmp_path} --num 999999999 --inverter griffin-lim".split())
 
 
 def peak(function):
@@ -40,7 +31,7 @@ def peak(function):
         tracemalloc.stop()
 
 
-def test_a_long_clip_takes_little_more_than_its_sound(tiny, tmp_path, monkeypatch):
+def test_a_long_clip_takes_little_more_than_its_sound(trained, tmp_path, monkeypatch):
     """Phases are left out: their heap, of one chunk at a time, is slow where memory is traced."""
     monkeypatch.setattr(inverter, "griffin_lim", partial(inverter.griffin_lim, iterations=2))
     text = importlib.import_module("ddim_from_scratch.audio.griffin_lim")
@@ -48,7 +39,7 @@ def test_a_long_clip_takes_little_more_than_its_sound(tiny, tmp_path, monkeypatc
 
     def draw(seconds):
         options = "--num 1 --steps 1 --resamplings 1 --inverter griffin-lim"
-        sample.main(f"--run {tiny} {options} --seconds {seconds}".split())
+        sample.main(f"--run {trained} {options} --seconds {seconds}".split())
 
     draw(15)  # fills caches
     growth = (peak(lambda: draw(55)) - peak(lambda: draw(15))) / 40

@@ -69,19 +69,84 @@ def one_step(path):
     tree.save(f"{path}.{mpi.rank()}.npz", found)
 
 
-def test_a_step_of_several_processes_is_the_step_of_one(tmp_path, n=4):
-    one_step(tmp_path / "alone")
-    code, _, err = finish(mpirun(n, __file__, tmp_path / "shared"))
+def answering(folder):
+    """A run of a network that was never trained, but answers what it sees."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    config = Config(data="nowhere", widths=(4, 6), block_depth=1, attention="none", window_seconds=0.64)
+    state = init_state(config, rng)
+    state["average"]["params"]["output"]["w"] += rng.standard_normal((1, 1, 4, 1)).astype(np.float32)
+    scaler = Scaler(np.full(128, -5, np.float32), np.ones(128, np.float32))
+    windows = Windows([], np.zeros((1, 2), int), 32, [])
+    content = loop.checkpoint(system.Training(config, windows, scaler), state, 1)
+    checkpoint.save_checkpoint(checkpoint.checkpoint_path(folder), content)
+
+
+# Two groups of clips, of which the second is one clip; and more processes than clips, piece by piece.
+DRAWINGS = {"groups": "--num 9 --sampler ddpm", "pieces": "--num 1 --eta 1 --seconds 3"}
+CLIPS = "--steps 3 --threads 1 --inverter griffin-lim"
+SEVERAL = 3
+
+
+def work(folder):
+    """What one process does alone and several together: a step, two drawings, a measurement."""
+    one_step(folder / "step")
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # the lessons have a style of their own
+        for name, more in DRAWINGS.items():
+            sample.main(f"--run {folder.parent / 'run'} --out {folder / name} {CLIPS} {more}".split())
+    os.environ["DDIM_CACHE"] = str(folder / "cache")
+    music = [str(folder.parent / name) for name in ("music", "more")]
+    fad([*music, "--embedding", "mel", "--threads", "1", "--json", str(folder / "fad.json")])
+
+
+@pytest.fixture(scope="module")
+def worked(recordings, tmp_path_factory):
+    """The folders in which one process and SEVERAL have worked, and what the latter said."""
+    folder = tmp_path_factory.mktemp("work")
+    answering(folder / "run")
+    for name in ("music", "more"):
+        shutil.copytree(recordings, folder / name)
+    (folder / "more/zero.wav").touch()  # can't be read, by another process than the first one, which says so
+    (folder / "one").mkdir()
+    (folder / "several").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DDIM_CACHE", "")  # restored afterwards
+        work(folder / "one")
+    code, out, err = finish(mpirun(SEVERAL, __file__, folder / "several"))
     assert code == 0, err
-    alone = tree.flatten(tree.load(tmp_path / "alone.0.npz"))
+    return folder / "one", folder / "several", out, err
+
+
+def test_a_step_of_several_processes_is_the_step_of_one(worked):
+    one, several, *_ = worked
+    alone = tree.flatten(tree.load(one / "step.0.npz"))
     scale = max(np.abs(leaf).max() for name, leaf in alone.items() if name.startswith("gradients"))
-    first = tree.flatten(tree.load(tmp_path / "shared.0.npz"))
-    for rank in range(n):
-        shared = tree.flatten(tree.load(tmp_path / f"shared.{rank}.npz"))
+    first = tree.flatten(tree.load(several / "step.0.npz"))
+    for rank in range(SEVERAL):
+        shared = tree.flatten(tree.load(several / f"step.{rank}.npz"))
         assert shared.keys() == alone.keys()
         for name in alone:
             np.testing.assert_array_equal(shared[name], first[name])  # or the processes' weights would part
             assert relative_error(shared[name], alone[name], scale=scale * 1e-2) < 1e-5, name
+
+
+def test_processes_draw_the_clips_of_one(worked):
+    one, several, out, _ = worked
+    assert out.count("their picture in") == len(DRAWINGS), "every process speaks"
+    for name in DRAWINGS:
+        for path in (one / name).iterdir():
+            if path.name != "set.json":  # which has the command
+                assert digest(several / name / path.name) == digest(path), path.name
+
+
+def test_processes_measure_what_one_does(worked):
+    *folders, out, err = worked
+    assert out.count("audio distance") == 1 and err.count("zero.wav is empty") == 1
+    one, two = (json.loads((folder / "fad.json").read_text()) for folder in folders)
+    assert one["skipped"] == two["skipped"] == [str(folders[0].parent / "more/zero.wav")]
+    assert two["clips_eval"] == 3 and two["fad"] == pytest.approx(one["fad"], rel=1e-6, abs=1e-6)
+    assert two["interval"] == pytest.approx(one["interval"], rel=1e-6, abs=1e-6)
 
 
 def training(n, recordings, run, epochs, *more):
@@ -103,60 +168,9 @@ def test_two_processes_leave_the_files_of_one(recordings, tmp_path):
 
 
 def test_an_error_is_said_once_and_ends_all(recordings, tmp_path):
-    code, _, err = finish(training(3, recordings, tmp_path / "run", 1, "--batch-size", 2))
+    code, _, err = finish(training(2, recordings, tmp_path / "run", 1, "--batch-size", 1))
     assert code != 0
-    assert err.count("3 processes can't share a batch of 2 windows") == 1
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A network that was never trained, but answers what it sees."""
-    folder, rng = tmp_path_factory.mktemp("run"), np.random.default_rng(0)
-    config = Config(data="nowhere", widths=(4, 6), block_depth=1, attention="none", window_seconds=0.64)
-    state = init_state(config, rng)
-    state["average"]["params"]["output"]["w"] += rng.standard_normal((1, 1, 4, 1)).astype(np.float32)
-    scaler = Scaler(np.full(128, -5, np.float32), np.ones(128, np.float32))
-    windows = Windows([], np.zeros((1, 2), int), 32, [])
-    content = loop.checkpoint(system.Training(config, windows, scaler), state, 1)
-    checkpoint.save_checkpoint(checkpoint.checkpoint_path(folder), content)
-    return folder
-
-
-@pytest.mark.parametrize("more", ["--num 9 --sampler ddpm", "--num 1 --eta 1 --seconds 3"])
-def test_processes_draw_the_clips_of_one(more, run, tmp_path, n=2):
-    """Two groups of clips, of which the second is one clip; and more processes than clips, piece by piece."""
-    options = f"--run {run} --steps 3 --threads 1 --inverter griffin-lim {more} --out".split()
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # the lessons have a style of their own
-        sample.main([*options, str(tmp_path / "one")])
-    code, out, err = finish(mpirun(n, "-m", "ddim_from_scratch.sample", *options, tmp_path / "several"))
-    assert code == 0, err
-    assert out.count("their picture in") == 1, "every process speaks"
-    for path in (tmp_path / "one").iterdir():
-        if path.name == "set.json":  # which has the command
-            continue
-        assert digest(tmp_path / "several" / path.name) == digest(path), path.name
-
-
-def test_processes_measure_what_one_does(recordings, tmp_path, monkeypatch):
-    """A file can't be read, by another process than the first one, which says so."""
-    folder = tmp_path / "music"
-    shutil.copytree(recordings, folder)
-    (folder / "zero.wav").touch()
-    results = [tmp_path / f"{name}.json" for name in ("one", "two")]
-    arguments = [recordings, folder, "--embedding", "mel", "--threads", "1", "--json"]
-    for result in results:
-        monkeypatch.setenv("DDIM_CACHE", str(result.with_suffix("")))
-        if result is results[0]:
-            fad([*map(str, arguments), str(result)])
-        else:
-            code, out, err = finish(mpirun(2, "-m", "ddim_from_scratch.fad", *arguments, result))
-            assert code == 0, err
-            assert out.count("audio distance") == 1 and err.count("zero.wav is empty") == 1
-    one, two = (json.loads(result.read_text()) for result in results)
-    assert one["skipped"] == two["skipped"] == [str(folder / "zero.wav")]
-    assert two["clips_eval"] == 3 and two["fad"] == pytest.approx(one["fad"], rel=1e-6, abs=1e-6)
-    assert two["interval"] == pytest.approx(one["interval"], rel=1e-6, abs=1e-6)
+    assert err.count("2 processes can't share a batch of 1 windows") == 1
 
 
 def wait_for(path, process):
@@ -198,4 +212,4 @@ def test_without_mpi4py_it_says_what_to_install(monkeypatch):
 
 
 if __name__ == "__main__":
-    one_step(sys.argv[1])
+    work(Path(sys.argv[1]))

@@ -1,7 +1,6 @@
 """A run that is killed, stopped, or finds its newest checkpoint damaged comes to what an undisturbed one comes to."""
 
 import itertools
-import mmap
 import multiprocessing
 import os
 import random
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import digest
+from helpers import TINY, closed, digest
 
 from ddim_from_scratch import sample, train
 from ddim_from_scratch.audio import griffin_lim, inverter
@@ -31,9 +30,8 @@ from ddim_from_scratch.training.checkpoint import read_log
 from ddim_from_scratch.training.guards import locked
 
 pytestmark = pytest.mark.usefixtures("quick")
-EPOCHS = 8  # of 7 steps
-TINY = "--window-seconds 0.64 --window-hop-seconds 0.32 --windows-per-track 5 --widths 4 4 --batch-size 2"
-OPTIONS = f"{TINY} --attention none --learning-rate 1e-2 --threads 2".split()
+EPOCHS = 6  # of 7 steps
+OPTIONS = f"{TINY} --learning-rate 1e-2 --threads 2".split()
 
 # Processes fork from one that has imported the package, and so live and die in a fraction of a second.
 processes = multiprocessing.get_context("forkserver")
@@ -50,14 +48,8 @@ def undisturbed(recordings, tmp_path_factory):
 def arguments(recordings, run, epochs=EPOCHS):
     """Of `train`, to begin or to continue."""
     begun = any((run / name).exists() for name in ("checkpoint.npz", "previous.npz"))
-    return [
-        "--run",
-        str(run),
-        "--epochs",
-        str(epochs),
-        *(["--resume"] if begun else ["--data", str(recordings)]),
-        *OPTIONS,
-    ]
+    begin = ["--resume"] if begun else ["--data", str(recordings)]
+    return ["--run", str(run), "--epochs", str(epochs), *begin, *OPTIONS]
 
 
 def done(run, epochs=EPOCHS):
@@ -84,10 +76,10 @@ def assert_same_run(run, other, tmp_path):
         shutil.rmtree(tmp_path / name)
 
 
-def test_a_run_killed_at_twenty_random_moments_is_the_run_that_was_never_killed(recordings, undisturbed, tmp_path):
+def test_a_run_killed_at_random_moments_is_the_run_that_was_never_killed(recordings, undisturbed, tmp_path):
     run, moments, steps, kills = tmp_path / "run", random.Random(0), set(), 0
     epoch = sum(row[4] for row in read_log(undisturbed / "log.csv")) / EPOCHS  # seconds
-    while kills < 20:
+    while kills < 10:
         process = processes.Process(target=train.main, args=(arguments(recordings, run),))
         config, saved = run / "config.json", run / "checkpoint.npz"
         before = stamp(config), stamp(saved)
@@ -190,15 +182,15 @@ def test_a_signal_saves_the_step_and_the_run_goes_on_exactly(
             signal.raise_signal(signal_)
         adamw(params, grads, moments, at, *rest)
 
-    handlers = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+    outside = signal.signal(signal_, signal.default_int_handler)  # what starts the tests may ignore it
     monkeypatch.setattr(system, "adamw", signalled)
     with pytest.raises(SystemExit) as stop:
         train.main(arguments(recordings, run))
     assert stop.value.code == 128 + signal_ and stop.value.code in (130, 143)
     assert f"saved at step {step} of {EPOCHS * 7}; continue with: " in capsys.readouterr().err
-    assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert signal.signal(signal_, outside) is signal.default_int_handler
     assert int(checkpoint.load_checkpoint(run)["step"]) == step
-    train.main(["--run", str(run), "--resume"])
+    train.main(["--run", str(run), "--resume", "--threads", "2"])  # another number of them rounds otherwise
     assert_same_run(run, undisturbed, tmp_path)
 
 
@@ -286,64 +278,28 @@ def test_one_process_trains_in_a_folder_at_a_time(recordings, undisturbed, tmp_p
         pass
 
 
-def command(*arguments, **options):
-    """`train` as a process of its own: its status, and what it says but for its progress."""
-    done = subprocess.run(
-        [sys.executable, "-m", "ddim_from_scratch.train", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=Path(train.__file__).parents[1],
-        **options,
-    )
-    return done.returncode, [line for line in done.stderr.splitlines() if line.startswith(("error", "Traceback"))]
-
-
-@pytest.mark.parametrize("room", [0, 2000, 20_000])
+@pytest.mark.parametrize("room", [2000, 20_000])  # for the log, and for the checkpoint
 def test_a_full_disk_costs_nothing_that_was_saved(room, recordings, undisturbed, tmp_path):
     """A limit on the size of files, for want of a disk: the same errors at the same places."""
     run = copy(undisturbed, tmp_path / "run")
     before = {path.name: digest(path) for path in run.glob("*.npz")}
+    command = [sys.executable, "-m", "ddim_from_scratch.train", *arguments(recordings, run, EPOCHS + 1)]
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))  # noqa: E731
-    code, errors = command(*arguments(recordings, run, EPOCHS + 1), preexec_fn=limit)
-    assert code == 2 and len(errors) == 1
+    cwd = Path(train.__file__).parents[1]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=cwd, preexec_fn=limit)
+    errors = [line for line in ended.stderr.splitlines() if line.startswith(("error", "Traceback"))]
+    assert ended.returncode == 2 and len(errors) == 1
     assert f"error: {run}/" in errors[0] and "files saved before are intact" in errors[0]
     assert {path.name: digest(path) for path in run.glob("*.npz")} == before
     assert not list(run.glob("*.tmp"))
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a file system")
-def test_a_disk_that_is_full_indeed(recordings, undisturbed, tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    page = mmap.PAGESIZE  # of which a file there takes whole ones
-    size = sum(-(-path.stat().st_size // page) for path in undisturbed.glob("*.*")) * page + 2 * page
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk], capture_output=True).returncode:
-        pytest.skip("mounting is not allowed here")
-    try:
-        run = copy(undisturbed, disk / "run")
-        code, errors = command(*arguments(recordings, run, EPOCHS + 1))
-        assert code == 2 and len(errors) == 1 and "No space left on device: free some disk space" in errors[0]
-        subprocess.run(["mount", "-o", f"remount,size={2 * size}", disk], check=True)  # room is made
-        code, errors = command(*arguments(recordings, run, EPOCHS + 1))
-        assert code == 0 and done(run, EPOCHS + 1)
-    finally:
-        subprocess.run(["umount", disk], check=True)
+    train.main(arguments(recordings, run, EPOCHS + 1))  # where room is made
+    assert done(run, EPOCHS + 1)
 
 
 def test_a_folder_that_cannot_be_written_is_named(recordings, undisturbed, tmp_path, capsys):
     run = copy(undisturbed, tmp_path / "run")
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    run.chmod(0o555)
-    me = os.geteuid()
-    if me == 0:  # whom no permission binds
-        os.seteuid(65534)
-    try:
-        with pytest.raises(SystemExit) as stop:
-            run_command(lambda: train.main(arguments(recordings, run, EPOCHS + 1)))
-    finally:
-        os.seteuid(me)
-        run.chmod(0o755)
+    with closed(run), pytest.raises(SystemExit) as stop:
+        run_command(lambda: train.main(arguments(recordings, run, EPOCHS + 1)))
     assert stop.value.code == 2
     assert f"error: {run}/.lock: Permission denied: check its permissions" in capsys.readouterr().err.splitlines()[-1]
 

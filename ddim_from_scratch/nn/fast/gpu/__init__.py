@@ -12,7 +12,8 @@ from functools import partial
 from .... import nn
 from .attend import attention, attention_backward
 from .block import residual_block, residual_block_backward
-from .conv import conv2d, conv2d_backward, linear, linear_backward
+from .conv import conv2d, conv2d_backward
+from .dense import geglu, geglu_backward, linear, linear_backward, rms_norm, rms_norm_backward
 from .norm import batch_norm, batch_norm_backward, batch_norm_inference, group_norm, group_norm_backward
 from .resize import (
     average_pool,

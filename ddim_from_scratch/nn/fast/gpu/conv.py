@@ -38,18 +38,6 @@ def conv2d_backward(dy: Array, cache: tuple) -> tuple[Array, Tree]:
     return convolve(dy, mirrored(w)), filter_gradient(x, dy, len(w))
 
 
-def linear(x: Array, w: Array, b: Array | None = None) -> tuple[Array, tuple]:
-    """At every pixel of a picture: a 1x1 convolution. The textbook's for sequences, and without b."""
-    return nn.linear(x, w, b) if x.ndim != 4 or b is None else conv2d(x, w[None, None], b)
-
-
-def linear_backward(dy: Array, cache: tuple) -> tuple[Array, Tree]:
-    if len(cache) == 3:  # the textbook's
-        return nn.linear_backward(dy, cache)
-    dx, grads = conv2d_backward(dy, cache)
-    return dx, {"w": grads["w"][0, 0], "b": grads["b"]}
-
-
 def mirrored(w: Array) -> Array:
     """The filter of the gradient: taps in reverse, channels exchanged."""
     return contiguous(w[::-1, ::-1].swapaxes(2, 3))
@@ -91,12 +79,19 @@ def filter_gradient(x: Array, dy: Array, k: int, prologue: tuple = IDENTITY) -> 
     at_once = multiprocessors() * (3 if k == 1 else 2)  # blocks, by their registers
     splits = min(tiles, max(at_once // (pairs[0] * pairs[1]), 1))
     size = k * k * c * d + d
-    partial, total = empty((2 * splits, size)), empty(size)
+    partial = empty((2 * splits, size))
     shared = 4 * (OUTPUTS + 8) * ((FILTER_ROWS + k - 1) * (COLUMNS + k - 1) + FILTER_ROWS * COLUMNS)
     run = kernel("conv.cu", f"filter_gradient<{k}, {_flag()}>", shared)
     run((*pairs, splits), (256,), x, dy, *prologue, partial, n, height, width, c, d)
-    kernel("conv.cu", "sum_rows")((-(-size // 32),), (32, 8), partial, total, 2 * splits, size)
+    total = sum_rows(partial, 2 * splits, size)
     return {"w": total[:-d].reshape(k, k, c, d), "b": total[-d:]}
+
+
+def sum_rows(numbers: Array, rows: int, size: int) -> Array:
+    """The sum (size,) of numbers (rows, size)."""
+    total = empty(size)
+    kernel("conv.cu", "sum_rows")((-(-size // 32),), (32, 8), numbers, total, rows, size)
+    return total
 
 
 def _flag() -> str:

@@ -78,36 +78,46 @@ class Recorded:
     """function(*arrays) on a GPU: run as it stands at first, then recorded as a CUDA graph and replayed in one launch.
 
     The function may only launch kernels: it reads no number back, brings nothing from the host, draws no random
-    numbers, calls no library. What else it reads or changes stays where it is in memory. What it returns, arrays in
-    any structure, is overwritten by the next call. There is a graph for each combination of shapes.
+    numbers. One that calls cuBLAS, which CuPy 14 does not record, is run at each call. What else it reads or changes
+    stays where it is in memory. What it returns, arrays in any structure, is overwritten by the next call. There is a
+    graph for each combination of shapes.
     """
 
     stream: Any = None  # on which all are recorded, so that they share their memory
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
-        self.graphs: dict[tuple, tuple] = {}
+        self.graphs: dict[tuple, tuple | None] = {}
 
     def __call__(self, *arrays: Array) -> Any:
         shapes = tuple((a.shape, a.dtype.char) for a in arrays)
         if shapes not in self.graphs:
             first, self.graphs[shapes] = self._record([a.copy() for a in arrays])
             return first
-        graph, inputs, results = self.graphs[shapes]
+        if (recorded := self.graphs[shapes]) is None:
+            return self.function(*arrays)
+        graph, inputs, results = recorded
         for mine, a in zip(inputs, arrays, strict=True):
             mine[...] = a
         graph.launch(backend.cupy.cuda.get_current_stream())
         return results
 
-    def _record(self, inputs: list[Array]) -> tuple[Any, tuple]:
-        """The results of a first run, in which kernels are compiled and memory is taken; and what a replay needs."""
+    def _record(self, inputs: list[Array]) -> tuple[Any, tuple | None]:
+        """The results of a first run, in which kernels are compiled and memory is taken; and what a replay needs.
+
+        None for a replay if the function calls a library.
+        """
         cuda = backend.cupy.cuda
         Recorded.stream = stream = Recorded.stream or cuda.Stream(non_blocking=True)
         cuda.get_current_stream().synchronize()
         with cuda.using_allocator(backend.graph_memory().malloc), stream:
             first = self.function(*inputs)
             stream.begin_capture()
-            results = self.function(*inputs)
+            try:
+                results = self.function(*inputs)
+                whole = True
+            except NotImplementedError:
+                whole = False
             graph = stream.end_capture()
             stream.synchronize()
-        return first, (graph, inputs, results)
+        return first, (graph, inputs, results) if whole else None

@@ -2,7 +2,7 @@
 """The textbook's layers made fast on a processor: NumPy arrays only, the same names, arguments and results.
 
 Winograd's convolution (winograd, taps), tiles that stay in a core's cache, Python threads over them, pooled memory
-(runtime/backend), attention by Chebyshev nodes (nodes, attend, masked), and a residual block whose normalisation and
+(runtime/backend), attention by Chebyshev nodes (nodes, attend), and a residual block whose normalisation and
 swish are done while its convolutions copy their tiles (block).
 """
 
@@ -25,7 +25,7 @@ from .dense import (
 )
 from .depthwise import depthwise_conv, depthwise_conv_backward
 from .embedding import embed_backward
-from .masked import attention, attention_backward
+from .nodes import attention, attention_backward
 from .norm import batch_norm, batch_norm_backward, batch_norm_inference, group_norm, group_norm_backward
 from .resize import (
     add,

@@ -34,8 +34,11 @@ from . import attend
 KEYS_PER_NODE = 4  # or more, or little is saved
 
 
-def attention(q: Array, k: Array, v: Array) -> tuple[Array, tuple]:
-    """By nodes, or by attend.py's tiles where they don't serve: shapes as there."""
+def attention(q: Array, k: Array, v: Array, mask: Array | None = None) -> tuple[Array, tuple]:
+    """By nodes, or by attend.py's tiles where they don't serve: shapes as there. mask: as the textbook's."""
+    if mask is not None:
+        o, cache = masked(q, k, v, mask)
+        return o, (masked_backward, cache)
     r = how_many(q, k)
     if r is None:
         o, cache = attend.attention(q, k, v)
@@ -48,6 +51,32 @@ def attention_backward(do: Array, cache: tuple) -> tuple[Array, Array, Array]:
     """do: (B, L, D). Returns dq, dk, dv."""
     backward, cache = cache
     return backward(do, cache)
+
+
+def masked(q: Array, k: Array, v: Array, mask: Array) -> tuple[Array, tuple]:
+    """Attention of heads that may each look at some of the keys only: another key is as good as absent."""
+    seen, o = [row.nonzero()[0] for row in mask], np.zeros_like(q)
+
+    def head(b: int) -> tuple:
+        if len(seen[b]) == 0:
+            return ()
+        o[b : b + 1], kept = attention(q[b : b + 1], k[b : b + 1, seen[b]], v[b : b + 1, seen[b]])
+        return kept
+
+    return o, (mask.shape, seen, parallel(head, range(len(q))))
+
+
+def masked_backward(do: Array, cache: tuple) -> tuple[Array, Array, Array]:
+    """do: (B, L, D). Returns dq, dk, dv."""
+    shape, seen, kept = cache
+    dq, (dk, dv) = np.zeros_like(do), np.zeros((2, *shape, do.shape[2]), do.dtype)
+
+    def head(b: int) -> None:
+        if kept[b]:
+            dq[b : b + 1], dk[b, seen[b]], dv[b, seen[b]] = attention_backward(do[b : b + 1], kept[b])
+
+    parallel(head, range(len(do)))
+    return dq, dk, dv
 
 
 def how_many(q: Array, k: Array) -> np.ndarray | None:
