@@ -78,7 +78,7 @@ def parse(argv: list[str] | None, system: ModuleType) -> argparse.Namespace:
         description="Train the denoiser on a folder of recordings: WAV, FLAC, OGG or MP3, nested as you like. "
         "Defaults are the paper's. Sample from the run with python -m ddim_from_scratch.sample --run RUN.",
         epilog="example: python -m ddim_from_scratch.train --data recordings/ --run runs/mine --epochs 50. "
-        "A network that has learnt nothing has a loss of 1.0, with --prediction v of 0.4, with x0 of 1.5; music becomes"
+        "A network that has learnt nothing has a loss of 1.0, with --prediction v of 0.4, with x0 of 1.4; music becomes"
         " recognisable well below 0.2.",
     )
     add_run_options(parser, "folder for the run's files")

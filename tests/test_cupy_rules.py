@@ -5,6 +5,7 @@ With DDIM_TEST_GPU (make test-gpu) the same tests run on the real CuPy and a dev
 
 import importlib
 import os
+from types import SimpleNamespace
 
 import fake_cupy
 import numpy as np
@@ -35,7 +36,7 @@ from ddim_from_scratch.fad import load_musicnn, musicnn, musicnn_patches, postpr
 from ddim_from_scratch.networks.unet import batch_statistics, init_unet, unet, unet_backward
 from ddim_from_scratch.nn import fast
 from ddim_from_scratch.notes.config import Config as BandConfig
-from ddim_from_scratch.runtime import backend, tree
+from ddim_from_scratch.runtime import backend, mpi, tree
 from ddim_from_scratch.spectrogram.config import Config
 from ddim_from_scratch.spectrogram.model import init_state
 from ddim_from_scratch.spectrogram.system import Batch, Training
@@ -319,6 +320,25 @@ def test_the_inverter_takes_clips_to_the_device_in_batches(rng):
     sound = load_inverter("griffin-lim", "gpu")(clips)
     assert type(sound) is np.ndarray and (ON_DEVICE or transfers["to host"] == 2 * 3)
     assert relative_error(sound, load_inverter("griffin-lim")(clips)) < 1e-3
+
+
+@of_the_stand_in
+def test_a_table_goes_to_the_device_once(rng):
+    samples = put(rng.standard_normal(3210).astype(np.float32))
+    log_mel(samples)
+    transfers.clear()
+    log_mel(samples)
+    assert transfers["to device"] == 0
+
+
+@of_the_stand_in
+@pytest.mark.parametrize(("rank", "taken"), [(0, 0), (1, 1), (2, 0)])
+def test_the_processes_of_a_machine_take_its_devices_in_turn(rank, taken, cupy, monkeypatch):
+    used = []
+    monkeypatch.setattr(mpi, "local_rank", lambda: rank)
+    monkeypatch.setattr(cupy.cuda.runtime, "getDeviceCount", lambda: 2)
+    monkeypatch.setattr(cupy.cuda, "Device", lambda number: SimpleNamespace(use=lambda: used.append(number)))
+    assert backend.chosen_device(True) == "gpu" and used == [taken]
 
 
 @of_the_stand_in

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
 import mido
 import numpy as np
-from mido.midifiles.meta import add_meta_spec
+from mido.midifiles.meta import KeySignatureError, MetaSpec_key_signature, add_meta_spec
 
 from ..runtime.errors import UserError, printable, why
 from ..runtime.files import read_bytes, replacing
@@ -27,14 +28,14 @@ MIDI_SECONDS = 24 * 3600  # a file can claim centuries
 TICKS_PER_BEAT, TEMPO = 1000, 500_000  # of files written here: a tick is 0.5 ms
 
 
-class AnyKey:
-    """A key signature for mido, not read: many files have one that does not exist, at which mido would stop."""
+class AnyKey(MetaSpec_key_signature):  # type: ignore[misc]
+    """A key signature for mido; one that does not exist, as many files have, is passed over: mido would stop at it."""
 
-    type, type_byte = "key_signature", 0x59
-    attributes, defaults = ("key",), ("C",)
+    type = "key_signature"
 
     def decode(self, message: mido.MetaMessage, data: bytes) -> None:
-        pass
+        with suppress(LookupError, KeySignatureError):
+            super().decode(message, data)
 
 
 add_meta_spec(AnyKey)

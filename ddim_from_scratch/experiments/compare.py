@@ -14,7 +14,7 @@ from ..audio import find_audio, load_audio, log_mel, write_wav
 from ..audio.contract import FRAMES_PER_SECOND, HOP_LENGTH, N_MELS, SR
 from ..audio.distance import WINDOWS, distances_from_recordings
 from ..audio.inverter import Inverter, add_inverter_option, load_inverter
-from ..diffusion import DEFAULT_SAMPLING, Sampling, loss_of_zero
+from ..diffusion import Sampling, loss_of_zero
 from ..fad import Embedding, Set, embed_clips, load_embedding
 from ..fad.embeddings import add_embedding_option
 from ..fad.reliability import distance, interval
@@ -31,6 +31,7 @@ from ..spectrogram.compose import Composer
 from ..spectrogram.config import Config
 from ..spectrogram.data import Windows, load_windows, require_unchanged
 from ..spectrogram.model import Model, Saved, init_state, read_run
+from ..spectrogram.system import PROBE
 from ..systems import load_run
 from ..training.checkpoint import BEST, read_log
 from . import played
@@ -116,13 +117,13 @@ def load_clips(folder: Path, paths: list[Path]) -> np.ndarray:
     return np.stack(clips)
 
 
-def choose_set(run: Path, folder: Path | None, saved: Saved, embedding: Embedding) -> Chosen:
+def choose_set(run: Path, folder: Path | None, saved: Saved, embedding: Embedding, unheard: str | None) -> Chosen:
     """The clips in `folder`; without one, the newest set in RUN that its network drew and that can be compared.
 
     Raises UserError if none can, with a reason for the newest ones and the command that makes one.
     """
     if folder:
-        return pair_up(folder, load_clips(folder, find_audio(folder)), saved, embedding)
+        return pair_up(folder, load_clips(folder, find_audio(folder)), saved, embedding, unheard)
     config, networks, reasons = saved.config, networks_of(run, saved), []
     least = max(config.frames_lasting(embedding.seconds), config.window_frames)
     for one in sets_in(run / "samples"):
@@ -135,7 +136,7 @@ def choose_set(run: Path, folder: Path | None, saved: Saved, embedding: Embeddin
             reasons.append(f"{one} was drawn by another network, of step {about.get('step')}")
         else:
             try:
-                return pair_up(one, load_clips(one, sorted(one.glob("sample_*.wav"))), saved, embedding)
+                return pair_up(one, load_clips(one, sorted(one.glob("sample_*.wav"))), saved, embedding, unheard)
             except TooFewWindows as error:
                 if error.frames <= least:
                     raise UserError(f"{error}: train a run on more recordings") from None
@@ -153,7 +154,7 @@ def networks_of(run: Path, saved: Saved) -> set[str]:
     return digests | ({tree.digest(read_run(run, best=True).state)} if (run / BEST).exists() else set())
 
 
-def pair_up(folder: Path, clips: np.ndarray, saved: Saved, embedding: Embedding) -> Chosen:
+def pair_up(folder: Path, clips: np.ndarray, saved: Saved, embedding: Embedding, unheard: str | None) -> Chosen:
     """The clips and as many windows of real music of their length. Raises UserError if there are fewer than 2."""
     frames = round(clips.shape[1] / HOP_LENGTH)
     seconds = frames / FRAMES_PER_SECOND
@@ -161,7 +162,7 @@ def pair_up(folder: Path, clips: np.ndarray, saved: Saved, embedding: Embedding)
         raise UserError(
             f"{folder} holds clips of {seconds:g} s, and a patch of {embedding.name} lasts {embedding.seconds:.2f} s"
         )
-    chosen = choose_windows(saved.config, len(clips), np.random.default_rng(saved.config.seed), frames)
+    chosen = choose_windows(saved.config, len(clips), np.random.default_rng(saved.config.seed), frames, unheard)
     if len(clips) < 2:
         raise UserError(f"{folder} has {counted(len(clips), 'clip')}, and 2 are needed")
     if len(chosen[1]) < 2:
@@ -170,32 +171,37 @@ def pair_up(folder: Path, clips: np.ndarray, saved: Saved, embedding: Embedding)
 
 
 def choose_windows(
-    config: Config, most: int, rng: np.random.Generator, frames: int
+    config: Config, most: int, rng: np.random.Generator, frames: int, unheard: str | None
 ) -> tuple[Windows, np.ndarray, Windows, np.ndarray]:
     """Two disjoint sets of at most `most` windows that do not overlap: the reference, and other real music.
 
-    With --hold-out the others are from tracks that the network never saw, else from the training music.
+    The others are from the recordings `unheard`, or those that --hold-out kept from the network, or else its own.
     frames: the length of a window. Returns (windows, indices of the reference, other windows, indices of the others).
     """
     windows = load_windows(config, frames=frames)
     chosen = rng.permutation(windows.apart())
     n = min(most, len(chosen) // 2)
-    if not config.hold_out:
+    if not (unheard or config.hold_out):
         return windows, chosen[:n], windows, chosen[n : 2 * n]
-    held_out = load_windows(config, held_out=True, frames=frames)
+    if unheard:
+        held_out = load_windows(dataclasses.replace(config, data=unheard, hold_out=0.0, limit=None), frames=frames)
+    else:
+        held_out = load_windows(config, held_out=True, frames=frames)
     others = rng.permutation(held_out.apart())
     n = min(most, len(chosen), len(others))
     return windows, chosen[:n], held_out, others[:n]
 
 
-def play(run: Path, config: NotesConfig, model: Model, invert: Inverter, embedding: Embedding) -> Chosen:
+def play(
+    run: Path, config: NotesConfig, model: Model, invert: Inverter, embedding: Embedding, unheard: str | None
+) -> Chosen:
     """Clips that play the notes of other recordings, written to RUN/played. Raises UserError if fewer than 2 can."""
     frames = max(config.frames_lasting(max(embedding.seconds, played.PLAYED_SECONDS)), config.window_frames)
-    chosen = choose_windows(config, played.PLAYED, np.random.default_rng(config.seed), frames)
+    chosen = choose_windows(config, played.PLAYED, np.random.default_rng(config.seed), frames, unheard)
     if len(chosen[1]) < 2:
         raise UserError(f"{config.data} has not 2 pairs of windows of {frames / FRAMES_PER_SECOND:g} s: train on more")
     notes = played.notes_of(config, *chosen[2:])
-    clips = invert(composer(model, DEFAULT_SAMPLING, notes).draw(len(notes), frames), "generated music")
+    clips = invert(composer(model, PROBE, notes).draw(len(notes), frames), "generated music")
     folder = run / "played"
     folder.mkdir(exist_ok=True)
     for i, clip in enumerate(clips):
@@ -210,24 +216,26 @@ def composer(model: Model, sampling: Sampling, notes: tuple[Notes, ...]) -> Comp
     return Composer(model, sampling, model.config.seed)
 
 
-def compare(run: Path, invert: Inverter, embedding: Embedding, samples: Path | None = None) -> dict:
+def compare(
+    run: Path, invert: Inverter, embedding: Embedding, samples: Path | None = None, unheard: str | None = None
+) -> dict:
     """Frechet distances of noise, an untrained network, the run's clips and real music from the training music.
 
     Of a network that plays notes, also how many of them are heard. samples: the folder of the clips; by default, as
-    `choose_set` and `play` say. All sets have the same number of clips, because
-    the distance depends on it. Writes metrics.json and comparison.png into the run's folder, and returns the content of
-    metrics.json.
+    `choose_set` and `play` say. unheard: other recordings to compare with, see `choose_windows`. All sets have the same
+    number of clips, because the distance depends on it. Writes metrics.json and comparison.png into the run's folder,
+    and returns the content of metrics.json.
     """
     saved = load_run(run)
     require_writable(run)
     require_unchanged(saved.config, saved.contents)
     model, config = saved.model(), saved.config
     if not isinstance(config, NotesConfig):
-        chosen = choose_set(run, samples, saved, embedding)
+        chosen = choose_set(run, samples, saved, embedding, unheard)
     elif samples:
         raise UserError(f"--samples {samples}: {run} plays notes, and which ones these clips play is not known")
     else:
-        chosen = play(run, config, model, invert, embedding)
+        chosen = play(run, config, model, invert, embedding, unheard)
     folder, clips, windows, reference, others, other, notes = chosen
     rng = np.random.default_rng(config.seed + 1)
     n, frames = len(reference), windows.frames
@@ -250,7 +258,7 @@ def compare(run: Path, invert: Inverter, embedding: Embedding, samples: Path | N
     background = Set.of([music[i] for i in np.searchsorted(apart, reference)])
     found = embedded(embedding, sets)
     copies = found["ceiling"].clips
-    if config.hold_out:  # then those are of other music
+    if windows is not others:  # then those are of other music
         copies = embed_clips(embedding, invert(windows.take(reference), "training music"), "copies")
     metrics |= {"embedding": embedding.name} | distances(background, found)
     metrics |= inversion_errors(inverted, real_log_mels, real)
@@ -339,6 +347,9 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--samples", type=Path, metavar="FOLDER", help="the clips (default: the newest set in RUN that fits)"
     )
+    unheard_help = "recordings that it was not trained on, to compare with, or whose notes to play (default: those of "
+    unheard_help += "--hold-out, else the training music)"
+    parser.add_argument("--unheard", metavar="FOLDER", help=unheard_help)
     add_listening_options(parser)
     add_json_option(parser)
     add_threads_option(parser)
@@ -347,6 +358,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
 
 def main(args: argparse.Namespace) -> None:
     with threads(args.threads):
-        metrics = compare(args.run, load_inverter(args.inverter), load_embedding(args.embedding), args.samples)
+        listening = load_inverter(args.inverter), load_embedding(args.embedding)
+        metrics = compare(args.run, *listening, args.samples, args.unheard)
     print_summary(metrics, args.json)
     print(f"Listen to {metrics['samples']}/*.wav; look at {args.run}/comparison.png and {args.run}/loss.png.")

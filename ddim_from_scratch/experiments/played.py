@@ -12,7 +12,7 @@ from ..notes.score import Notes
 from ..runtime.errors import UserError, say_once
 from ..spectrogram.data import Windows
 
-PLAYED = 16  # clips at most
+PLAYED = 40  # clips at most
 PLAYED_SECONDS = 5.12  # of a clip at least
 
 JUDGED = {

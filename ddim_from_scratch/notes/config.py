@@ -60,7 +60,7 @@ class Config(Spectrogram):
     learning_rate_schedule: str = _other("learning_rate_schedule", "warmup-cosine")
     clip_gradient: float = _other("clip_gradient", 1.0)
     ema: float = _other("ema", 0.99)
-    epochs: int = _other("epochs", 8)
+    epochs: int = _other("epochs", 20)
 
     def check(self) -> None:
         programs = self.programs

@@ -357,8 +357,10 @@ for t in (1, 250, 500, 1000):
 # the rates as $\cos \varphi$ and $\sin \varphi$. Then $v$ is the derivative of $x_t$ with respect to the angle
 # ([Salimans and Ho 2022](https://arxiv.org/abs/2202.00512)):
 #
-# $$x = \cos \varphi\; x_0 + \sin \varphi\; \epsilon, \qquad
-# v = \frac{dx}{d\varphi} = \cos \varphi\; \epsilon - \sin \varphi\; x_0.$$
+# $$\begin{align*}
+# x &= \cos \varphi\; x_0 + \sin \varphi\; \epsilon \\
+# v &= \frac{dx}{d\varphi} = \cos \varphi\; \epsilon - \sin \varphi\; x_0
+# \end{align*}$$
 #
 # The pair $(x, v)$ is the pair $(x_0, \epsilon)$, rotated by $\varphi$. Rotating it back gives $\epsilon = \cos
 # \varphi\; v + \sin \varphi\; x$, without any division.
@@ -393,9 +395,11 @@ assert np.allclose(eps_of_velocity(noisy(400), alpha_bar[400], v), eps, atol=1e-
 # a product of two Gaussians as functions of $x_s$. Add their exponents, and leave out all terms that do not depend on
 # $x_s$:
 #
-# $$-\frac{1}{2} \left( \frac{(x_t - \sqrt{\alpha}\, x_s)^2}{\beta}
-# + \frac{(x_s - \sqrt{\bar{\alpha}_s}\, x_0)^2}{1 - \bar{\alpha}_s} \right)
-# = -\frac{1}{2} \left( A\, x_s^2 - 2 B\, x_s + \dots \right)$$
+# $$\begin{align*}
+# & -\frac{1}{2} \left( \frac{(x_t - \sqrt{\alpha}\, x_s)^2}{\beta}
+# + \frac{(x_s - \sqrt{\bar{\alpha}_s}\, x_0)^2}{1 - \bar{\alpha}_s} \right) \\
+# = & -\frac{1}{2} \left( A\, x_s^2 - 2 B\, x_s + \dots \right)
+# \end{align*}$$
 #
 # $$A = \frac{\alpha}{\beta} + \frac{1}{1 - \bar{\alpha}_s}, \qquad
 # B = \frac{\sqrt{\alpha}\; x_t}{\beta} + \frac{\sqrt{\bar{\alpha}_s}\; x_0}{1 - \bar{\alpha}_s}.$$
@@ -404,9 +408,11 @@ assert np.allclose(eps_of_velocity(noisy(400), alpha_bar[400], v), eps, atol=1e-
 # $A$ is $\alpha (1 - \bar{\alpha}_s) + \beta = 1 - \alpha \bar{\alpha}_s = 1 - \bar{\alpha}_t$. So (DDPM, equations 6
 # and 7)
 #
-# $$\tilde{\beta} = \frac{1}{A} = \frac{1 - \bar{\alpha}_s}{1 - \bar{\alpha}_t}\, \beta, \qquad
-# \tilde{\mu} = \frac{B}{A} = \frac{\sqrt{\bar{\alpha}_s}\; \beta}{1 - \bar{\alpha}_t}\; x_0
-# + \frac{\sqrt{\alpha}\, (1 - \bar{\alpha}_s)}{1 - \bar{\alpha}_t}\; x_t.$$
+# $$\begin{align*}
+# \tilde{\beta} &= \frac{1}{A} = \frac{1 - \bar{\alpha}_s}{1 - \bar{\alpha}_t}\, \beta \\
+# \tilde{\mu} &= \frac{B}{A} = \frac{\sqrt{\bar{\alpha}_s}\; \beta}{1 - \bar{\alpha}_t}\; x_0
+# + \frac{\sqrt{\alpha}\, (1 - \bar{\alpha}_s)}{1 - \bar{\alpha}_t}\; x_t
+# \end{align*}$$
 
 # %%
 show_answer(posterior)
@@ -535,17 +541,22 @@ assert abs(drawn.mean() - 1.5) < 0.02 and abs(drawn.var() - 0.25) < 0.015
 # equation 5). The bound is the *evidence lower bound*, ELBO, with its sign changed. It follows from Jensen's
 # inequality, as for every model with hidden variables:
 #
-# $$-\log\, p(x_0) \;\le\; \mathbb{E}\Big[ L_T + \sum_{t > 1} D\big(q(x_s \mid x_t, x_0)\ \|\ p(x_s \mid x_t)\big)
-# + L_0 \Big], \qquad s = t - 1.$$
+# $$\begin{align*}
+# -\log\, p(x_0) &\le \mathbb{E}\Big[ L_T + \sum_{t > 1} L_{t-1} + L_0 \Big] \\
+# L_{t-1} &= D\big(q(x_s \mid x_t, x_0)\ \|\ p(x_s \mid x_t)\big)
+# \end{align*}$$
 #
-# $L_T$ contains nothing to learn, and $L_0$ belongs to a single step. Each term of the sum compares two Gaussians: the
-# step back if $x_0$ is known, and the model's step, with $\hat{x}_0$ in its place. Both have the variance
-# $\tilde\beta$. Then their Kullback-Leibler divergence $D$ is the squared distance of the means, divided by $2
-# \tilde\beta$. The means differ by $a\, (x_0 - \hat{x}_0)$, and $x_0 - \hat{x}_0 = (\hat\epsilon - \epsilon) \sqrt{1 -
-# \bar\alpha_t} / \sqrt{\bar\alpha_t}$. Insert $a = \sqrt{\bar\alpha_s}\, \beta / (1 - \bar\alpha_t)$ and $\tilde\beta$:
+# with $s = t - 1$. $L_T$ contains nothing to learn, and $L_0$ belongs to a single step. Each term of the sum compares
+# two Gaussians: the step back if $x_0$ is known, and the model's step, with $\hat{x}_0$ in its place. Both have the
+# variance $\tilde\beta$. Then their Kullback-Leibler divergence $D$ is the squared distance of the means, divided by
+# $2 \tilde\beta$. The means differ by $a\, (x_0 - \hat{x}_0)$, and $x_0 - \hat{x}_0 = (\hat\epsilon - \epsilon)
+# \sqrt{1 - \bar\alpha_t} / \sqrt{\bar\alpha_t}$. Insert $a = \sqrt{\bar\alpha_s}\, \beta / (1 - \bar\alpha_t)$ and
+# $\tilde\beta$:
 #
-# $$D = \frac{a^2 (x_0 - \hat{x}_0)^2}{2 \tilde\beta} = w_t\, (\epsilon - \hat\epsilon)^2, \qquad
-# w_t = \frac{\beta_t}{2\, \alpha_t\, (1 - \bar\alpha_{t-1})}.$$
+# $$\begin{align*}
+# D &= \frac{a^2 (x_0 - \hat{x}_0)^2}{2 \tilde\beta} = w_t\, (\epsilon - \hat\epsilon)^2 \\
+# w_t &= \frac{\beta_t}{2\, \alpha_t\, (1 - \bar\alpha_{t-1})}
+# \end{align*}$$
 #
 # So the bound is a sum of squared errors of the noise, with a weight $w_t$ for each time. DDPM's training loss,
 # $L_{\text{simple}}$ (equation 14), omits the weights: all times count the same.
@@ -589,9 +600,11 @@ assert weights[2] > 30 * weights[500] and weights[2] > 30 * weights[1000]
 # **This is DDIM** (equation 12): every $\sigma$ from 0 to $\sqrt{1 - \bar{\alpha}_s}$ is allowed. With $\sigma = 0$ the
 # step is deterministic. With $\sigma^2 = \tilde{\beta}$ it is DDPM's step, because then
 #
-# $$c^2 = (1 - \bar{\alpha}_s) \left(1 - \frac{\beta}{1 - \bar{\alpha}_t}\right)
-# = (1 - \bar{\alpha}_s)\, \frac{\alpha - \bar{\alpha}_t}{1 - \bar{\alpha}_t}
-# = \frac{\alpha\, (1 - \bar{\alpha}_s)^2}{1 - \bar{\alpha}_t},$$
+# $$\begin{align*}
+# c^2 &= (1 - \bar{\alpha}_s) \left(1 - \frac{\beta}{1 - \bar{\alpha}_t}\right) \\
+# &= (1 - \bar{\alpha}_s)\, \frac{\alpha - \bar{\alpha}_t}{1 - \bar{\alpha}_t}
+# = \frac{\alpha\, (1 - \bar{\alpha}_s)^2}{1 - \bar{\alpha}_t}
+# \end{align*}$$
 #
 # where $\bar{\alpha}_t = \alpha \bar{\alpha}_s$ was used. So the factor of $x_t$, $c / \sqrt{1 - \bar{\alpha}_t}$, is
 # the same as in $\tilde{\mu}$ above. One number, $\eta$, leads from DDIM (0) to DDPM (1) (equation 16):

@@ -171,8 +171,10 @@ assert abs(formula - 5) < 1e-12 and abs(sorted_pairs - 5) < 0.1
 # and $\operatorname{tr} C = \operatorname{tr} A \Sigma_b = \operatorname{tr} R A R$. The result is the *Fréchet
 # distance* ([Dowson and Landau 1982](https://doi.org/10.1016/0047-259X(82)90077-X)):
 #
-# $$F = |\mu_b - \mu_e|^2 + \operatorname{tr} \Sigma_b + \operatorname{tr} \Sigma_e
-# - 2 \operatorname{tr} (R\, \Sigma_e R)^{1/2}.$$
+# $$\begin{align*}
+# F =\ & |\mu_b - \mu_e|^2 + \operatorname{tr} \Sigma_b + \operatorname{tr} \Sigma_e \\
+# & - 2 \operatorname{tr} (R\, \Sigma_e R)^{1/2}
+# \end{align*}$$
 #
 # It is the square of a distance: it grows with the square of a shift. To check it in two dimensions, move each point
 # of a cloud by the map, and let an algorithm search all pairings for a better one.

@@ -30,7 +30,7 @@ from ddim_from_scratch.audio import log_mel, write_wav
 from ddim_from_scratch.audio.contract import SR
 
 from . import terminal
-from .percent import ROOT
+from .percent import ROOT, SOLVED
 
 FAST = bool(os.environ.get("LESSONS_FAST"))  # tests set it: lessons shorten their trainings
 
@@ -55,7 +55,6 @@ plt.rcParams.update(STYLE)
 
 LOUDNESS = 0.06  # root mean square of every sound, of a full scale of 1: plucked strings then peak at about 0.8
 
-SOLVED = ROOT / "build/lessons/solved.txt"  # names of the functions that have passed `make check-NN`
 recording: list[Any] | None = None  # items that `show` collects while a lesson runs
 
 
@@ -230,7 +229,7 @@ def film(figure: plt.Figure, draw: Callable[[int], Any], frames: int, label: str
     the last frame. About 60 frames keep a page small.
     """
     images = []
-    for i in range(frames):
+    for i in sorted({*range(0, frames, 3 if FAST else 1), frames - 1}):
         draw(i)
         with io.BytesIO() as file:
             figure.savefig(file, format="png", dpi=110)

@@ -22,7 +22,7 @@ from .check import Verdict, check, tasks
 from .form import read_form
 from .percent import ROOT, find, without_answers
 
-LEFT_OUT = {"solution.py", ".ci", ".github"}  # file and folder names that students do not get
+LEFT_OUT = {"solution.py", "planted.txt", ".ci", ".github"}  # file and folder names that students do not get
 
 
 def student_copy(target: Path) -> None:

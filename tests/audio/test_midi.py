@@ -69,6 +69,8 @@ def test_a_key_that_does_not_exist_is_passed_over(data, tmp_path):
     header = b"MThd\x00\x00\x00\x06\x00\x00\x00\x01\x00\x60"
     (tmp_path / "a.mid").write_bytes(header + b"MTrk" + len(track).to_bytes(4, "big") + track)
     assert read_midi(tmp_path / "a.mid").pitch.tolist() == [60]
+    key = mido.MetaMessage("key_signature", key="F#m")  # what is right stays so, for others who use mido
+    assert key in mido.MidiFile(file_of(tmp_path / "b.mid", [key])).tracks[0]
 
 
 def test_a_note_ends_where_it_is_struck_again():

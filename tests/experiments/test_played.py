@@ -19,6 +19,7 @@ from ddim_from_scratch.runtime.errors import UserError
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("band")
     write_corpus(folder, tracks_per_genre=2)
+    write_corpus(folder / "other", tracks_per_genre=2, seed=1)
     options = {"epochs": 1, "batch_size": 16, "frame_width": 16, "frame_blocks": 1}
     ddim_from_scratch.train_run(folder / "run", system="notes", data=str(folder / "genres/plucked"), **options)
     return folder / "run"
@@ -28,14 +29,16 @@ def test_the_judge_hears_the_recordings_and_no_untrained_network(run, monkeypatc
     """Measured over 15 clips: 0.78 for recordings and ceiling, 0.02 for other notes, 0 for a network of one epoch."""
     reference("basic_pitch")
     monkeypatch.setattr(played, "PLAYED", 3)
-    experiments.main(["compare", "--run", str(run), "--embedding", "mel"])
+    other = run.parent / "other/genres/plucked"
+    experiments.main(f"compare --run {run} --unheard {other} --embedding mel".split())
     metrics = json.loads((run / "metrics.json").read_text())
     scores = metrics["onset_f1"]
     assert scores.keys() == played.JUDGED.keys()
     assert min(scores["real"], scores["ceiling"]) > 0.55
     assert max(scores["others"], scores["generated"]) < 0.4
     assert metrics["clips_per_set"] == len(find_audio(run / "played")) == 3
-    assert "Notes that basic-pitch hears" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "Notes that basic-pitch hears" in out and f"{other}: 2 recordings used" in err
 
 
 def test_clips_whose_notes_are_not_known_are_refused(run, tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ddim_from_scratch.runtime import backend
 from lessons.tool.percent import ROOT, find
 
 
@@ -31,3 +32,9 @@ class Site:
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
     return Site(tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture
+def two_cores(monkeypatch):
+    """One core cannot tell pieces for every thread from one piece."""
+    monkeypatch.setattr(backend, "available_cores", lambda: 2)
