@@ -28,8 +28,8 @@ def read_notes(path: str | Path) -> Notes:
     high = notes.pitch[(notes.program != DRUMS) & (frequency_hz(notes.pitch) > F_MAX_HZ)]
     if len(high):
         warn(
-            f"{printable(path)} has {counted(len(high), 'note')} above {F_MAX_HZ:g} Hz, up to pitch {high.max()}, which "
-            "no spectrogram here shows: transpose the notes, or they will not be heard"
+            f"{printable(path)} has {counted(len(high), 'note')} above {F_MAX_HZ:g} Hz, up to pitch {high.max()}, "
+            "which no spectrogram here shows: transpose the notes, or they will not be heard"
         )
     return notes
 
