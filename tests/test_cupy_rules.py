@@ -15,8 +15,10 @@ from helpers import LAYERS, NETWORKS, SAMPLERS, relative_error, scale_of, walk
 
 from ddim_from_scratch import nn
 from ddim_from_scratch.audio import griffin_lim, istft, load_inverter, log_mel, stft
+from ddim_from_scratch.audio.midi import Notes
 from ddim_from_scratch.diffusion import (
     PREDICTIONS,
+    Sampling,
     clipped,
     correlated_gaussian_eps_model,
     ddim_inversion,
@@ -35,10 +37,12 @@ from ddim_from_scratch.diffusion import (
 from ddim_from_scratch.fad import load_musicnn, musicnn, musicnn_patches, postprocess, vggish, vggish_examples
 from ddim_from_scratch.networks.unet import batch_statistics, init_unet, unet, unet_backward
 from ddim_from_scratch.nn import fast
+from ddim_from_scratch.notes.compose import Player
 from ddim_from_scratch.notes.config import Config as BandConfig
 from ddim_from_scratch.runtime import backend, mpi, tree
 from ddim_from_scratch.spectrogram.config import Config
-from ddim_from_scratch.spectrogram.model import init_state
+from ddim_from_scratch.spectrogram.data import Scaler
+from ddim_from_scratch.spectrogram.model import Model, init_state
 from ddim_from_scratch.spectrogram.system import Batch, Training
 from ddim_from_scratch.training.optim import adamw, update_average
 
@@ -228,15 +232,25 @@ BAND = {"data": "x", "programs": (0,), "frame_width": 8, "frame_blocks": 1, "lea
         (Config(norm="batch", **SMALL), 4),
         (Config(context=True, norm="group", **SMALL), 4),
         (BandConfig(network="transformer", notes_as="tokens", **BAND), 128),
+        (BandConfig(widths=(4, 6, 8), **BAND), 128),
+        (BandConfig(network="frames", **BAND), 128),
     ],
-    ids=["unet", "unet with context", "transformer with context and tokens"],
+    ids=[
+        "unet",
+        "unet with context",
+        "transformer with context and tokens",
+        "unet with context and a roll",
+        "frames with context and a roll",
+    ],
 )
 def test_a_training_step_agrees_with_numpy_and_reads_back_its_losses_only(config, mels, rng):
     fresh = init_state(config, np.random.default_rng(0))
     state, device_state = tree.pack(fresh), tree.pack(put(fresh))
     x0, context = rng.standard_normal((2, 2, 8, mels, 1)).astype(np.float32)
+    features = rng.random((2, 8, config.features), np.float32)
     tokens = rng.integers(0, 9, (2, 6))
-    batch = Batch(x0, (context,) * config.context + (tokens,) * (config.vocabulary > 0))
+    notes = (features,) * (config.features > 0) + (tokens,) * (config.vocabulary > 0)
+    batch = Batch(x0, (context,) * config.context + notes)
     for step in (1, 2):
         losses = Training(config).step(state, batch, step, np.random.default_rng(step))
         transfers.clear()
@@ -245,12 +259,27 @@ def test_a_training_step_agrees_with_numpy_and_reads_back_its_losses_only(config
         assert ON_DEVICE or (
             transfers["to host"] == 1 and transfers["sync"] == 0
         )  # the losses and the gradient's length, together
-        assert ON_DEVICE or transfers["to device"] <= 8 + (
-            config.vocabulary > 0
-        )  # x0, context, tokens, noise, its levels, what processes add up, the embedding
+        # x0, context, noise, its levels, what processes add up, the embedding; and the notes
+        assert ON_DEVICE or transfers["to device"] <= 8 + len(notes)
     for name, leaf in tree.flatten(device_state["average"]).items():
         scale = 1.0 if name.endswith("key/b") else 1e-3  # whose gradient is rounding
         assert_same(leaf, tree.flatten(state["average"])[name], tolerance=1e-4, scale=scale)
+
+
+def test_a_band_plays_what_it_plays_on_the_host(rng):
+    """Guided, and in two segments: the second one hears the first."""
+    config = BandConfig(widths=(4, 6, 8), window_seconds=0.16, **BAND)
+    network = init_state(config, rng)["average"]
+    network["params"]["output"]["w"] += 0.1
+    scaler = Scaler(np.full(128, -5, np.float32), np.ones(128, np.float32))
+    notes = Notes.of([(0.0, 0.2, 60, 90, 0), (0.1, 0.3, 64, 90, 0)])
+
+    def played(params, device):
+        model = Model(params, config, scaler, device)
+        player = Player(model, Sampling("dpm++2m", steps=2), scores=(notes,), guidance=1.5, overlap=4)
+        return player.draw(1, 12)
+
+    assert relative_error(played(put(network), "gpu"), played(network, "cpu")) < 1e-4
 
 
 def test_trees_move_to_the_device_and_back(rng, tmp_path):

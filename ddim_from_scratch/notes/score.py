@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from ..audio.contract import F_MAX_HZ
 from ..audio.midi import DRUMS, MIDI_SECONDS, Notes, read_midi, write_midi
-from ..runtime.errors import UserError, printable, why
+from ..audio.synth import frequency_hz
+from ..runtime.cli import counted
+from ..runtime.errors import UserError, printable, warn, why
 from ..runtime.files import LIMIT, conforms, read_bytes
 
 __all__ = ["DRUMS", "Notes", "read_notes", "write_midi"]
@@ -18,9 +21,17 @@ GUITAR, GUITAR_VELOCITY = 25, 80  # GuitarSet's instrument, a steel-string guita
 def read_notes(path: str | Path) -> Notes:
     """The notes of a MIDI file, or of a JAMS file (Humphrey et al. 2014) as GuitarSet has them.
 
+    Warns, on stderr, of notes above what a spectrogram shows, which make no sound.
     Raises UserError, saying what to do, for a file that cannot be read or has no notes; OSError if it cannot be opened.
     """
-    return _read_jams(path) if Path(path).suffix.lower() == JAMS_SUFFIX else read_midi(path)
+    notes = _read_jams(path) if Path(path).suffix.lower() == JAMS_SUFFIX else read_midi(path)
+    high = notes.pitch[(notes.program != DRUMS) & (frequency_hz(notes.pitch) > F_MAX_HZ)]
+    if len(high):
+        warn(
+            f"{printable(path)} has {counted(len(high), 'note')} above {F_MAX_HZ:g} Hz, up to pitch {high.max()}, "
+            "which no spectrogram here shows: transpose the notes, or they will not be heard"
+        )
+    return notes
 
 
 def _read_jams(path: str | Path) -> Notes:

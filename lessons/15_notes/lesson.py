@@ -405,10 +405,10 @@ assert FAST or (size[5] > size[0] and apart[5] < apart[0])
 
 # %% [markdown]
 # Read the first line before the table. The F1 of real recordings is the **ceiling**: a transcriber makes mistakes, too.
-# ([basic-pitch](https://arxiv.org/abs/2203.09893), which judges the package's real band, gives the strings of lesson 08
-# an F1 of 0.83, and 0.78 after Griffin-Lim.) The F1 against the notes of another song is the **floor**: it is reached
-# by chance. An F1 says something only between these two. Our toy lies between them; more training (`STEPS`) raises its
-# F1.
+# (Lesson 08's strings, heard by [basic-pitch](https://arxiv.org/abs/2203.09893), have an F1 of about 0.8, with and
+# without Griffin-Lim: `docs/results.md` has the table.) The F1 against the notes of another song is the **floor**: it
+# is reached by chance. An F1 says something only between these two. Our toy lies between them; more training (`STEPS`)
+# raises its F1.
 #
 # ## How to fool the judge
 #

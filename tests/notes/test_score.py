@@ -1,11 +1,13 @@
-"""Scores in GuitarSet's form."""
+"""Scores in GuitarSet's form, and notes that no spectrogram shows."""
 
 import json
 import os
 
 import pytest
 
-from ddim_from_scratch.notes.score import GUITAR, read_notes
+from ddim_from_scratch.audio.midi import DRUMS, Notes
+from ddim_from_scratch.notes.roll import comb
+from ddim_from_scratch.notes.score import GUITAR, read_notes, write_midi
 from ddim_from_scratch.runtime.errors import UserError
 
 
@@ -52,3 +54,14 @@ def test_a_pipe_or_nesting_for_a_jams_file_is_named_once(tmp_path):
 def test_a_score_without_notes_is_explained(tmp_path):
     with pytest.raises(UserError, match="holds no notes"):
         read_notes(write_jams(tmp_path / "a.jams", []))
+
+
+def test_notes_above_the_spectrogram_are_told(tmp_path, capsys):
+    assert comb(119).any() and not comb(120).any()
+    write_midi(tmp_path / "low.mid", Notes.of([(0, 1, 119, 80, 0), (0, 1, 127, 80, DRUMS)]))
+    read_notes(tmp_path / "low.mid")
+    assert not capsys.readouterr().err
+    write_midi(tmp_path / "high.mid", Notes.of([(0, 1, 60, 80, 0), (0, 1, 120, 80, 0), (1, 2, 127, 80, 0)]))
+    read_notes(tmp_path / "high.mid")
+    said = capsys.readouterr().err
+    assert "high.mid has 2 notes above 8000 Hz, up to pitch 127" in said and said.count("\n") == 1

@@ -15,13 +15,17 @@ import pytest
 from helpers import digest, reference, relative_error
 
 from ddim_from_scratch import sample, train
+from ddim_from_scratch.audio.midi import Notes
+from ddim_from_scratch.diffusion import Sampling
 from ddim_from_scratch.fad.__main__ import main as fad
+from ddim_from_scratch.notes.compose import Player
+from ddim_from_scratch.notes.config import Config as BandConfig
 from ddim_from_scratch.runtime import mpi, tree
 from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.spectrogram import system
 from ddim_from_scratch.spectrogram.config import Config
 from ddim_from_scratch.spectrogram.data import Scaler, Windows
-from ddim_from_scratch.spectrogram.model import init_state
+from ddim_from_scratch.spectrogram.model import Model, init_state
 from ddim_from_scratch.training import checkpoint, loop
 from ddim_from_scratch.training.checkpoint import read_log
 from ddim_from_scratch.training.optim import BETA_1
@@ -56,17 +60,40 @@ def finish(process):
     return process.returncode, out, err
 
 
-def one_step(path):
-    """A training step of 5 windows; its gradients, losses and statistics into a file."""
-    config = Config(data="nowhere", widths=(4, 6, 8), block_depth=1, attention="all", norm="batch")
+SMALL = {"data": "nowhere", "widths": (4, 6, 8), "block_depth": 1}
+STEPS = {
+    "step": (Config(**SMALL, attention="all", norm="batch"), 8),
+    "notes": (BandConfig(**SMALL, programs=(0,), window_seconds=0.32), 128),
+}
+
+
+def answering_state(config):
+    """Of a network that was never trained, but answers what it sees: or only its output layer would have a gradient."""
     state = tree.pack(init_state(config, np.random.default_rng(0)))
-    state["network"]["params"]["output"]["w"] += 1  # or only the output layer would have a gradient
-    x0 = np.random.default_rng(1).standard_normal((5, 16, 8, 1), dtype=np.float32)
-    losses = system.Training(config).step(state, system.Batch(x0), 1, np.random.default_rng(2))
+    state["network"]["params"]["output"]["w"] += 1
+    return state
+
+
+def one_step(path, config, mels):
+    """A training step of 5 windows; its gradients, losses and statistics into a file."""
+    state = answering_state(config)
+    rng = np.random.default_rng(1)
+    x0, past = rng.standard_normal((2, 5, 16, mels, 1), dtype=np.float32)
+    told = (past, rng.random((5, 16, config.features), np.float32)) if config.features else ()
+    losses = system.Training(config).step(state, system.Batch(x0, told), 1, np.random.default_rng(2))
     gradients = tree.map(lambda m: m / (1 - BETA_1), state["moments"]["m"])  # after one step
     losses = {name: np.array(loss) for name, loss in losses.items()}
     found = {"gradients": gradients, "losses": losses, "statistics": state["network"]["statistics"]}
     tree.save(f"{path}.{mpi.rank()}.npz", found)
+
+
+def played(path, config):
+    """Nine performances in two segments, guided, into a file."""
+    notes = Notes.of([(0.0, 0.2, 60, 90, 0), (0.2, 0.5, 64, 90, 0)])
+    scaler = Scaler(np.full(128, -5, np.float32), np.ones(128, np.float32))
+    model = Model(answering_state(config)["network"], config, scaler)
+    player = Player(model, Sampling("dpm++2m", steps=2), scores=(notes,), overlap=4)
+    tree.save(f"{path}.{mpi.rank()}.npz", {"log_mels": player.draw(9, 24)})
 
 
 def answering(folder):
@@ -90,7 +117,9 @@ SEVERAL = 3
 
 def work(folder):
     """What one process does alone and several together: a step, two drawings, a measurement."""
-    one_step(folder / "step")
+    for name, (config, mels) in STEPS.items():
+        one_step(folder / name, config, mels)
+    played(folder / "played", STEPS["notes"][0])
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # the lessons have a style of their own
         for name, more in DRAWINGS.items():
@@ -118,17 +147,18 @@ def worked(recordings, tmp_path_factory):
     return folder / "one", folder / "several", out, err
 
 
-def test_a_step_of_several_processes_is_the_step_of_one(worked):
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_of_several_processes_is_the_step_of_one(name, worked):
     one, several, *_ = worked
-    alone = tree.flatten(tree.load(one / "step.0.npz"))
+    alone = tree.flatten(tree.load(one / f"{name}.0.npz"))
     scale = max(np.abs(leaf).max() for name, leaf in alone.items() if name.startswith("gradients"))
-    first = tree.flatten(tree.load(several / "step.0.npz"))
+    first = tree.flatten(tree.load(several / f"{name}.0.npz"))
     for rank in range(SEVERAL):
-        shared = tree.flatten(tree.load(several / f"step.{rank}.npz"))
+        shared = tree.flatten(tree.load(several / f"{name}.{rank}.npz"))
         assert shared.keys() == alone.keys()
-        for name in alone:
-            np.testing.assert_array_equal(shared[name], first[name])  # or the processes' weights would part
-            assert relative_error(shared[name], alone[name], scale=scale * 1e-2) < 1e-5, name
+        for leaf in alone:
+            np.testing.assert_array_equal(shared[leaf], first[leaf])  # or the processes' weights would part
+            assert relative_error(shared[leaf], alone[leaf], scale=scale * 1e-2) < 1e-5, leaf
 
 
 def test_processes_draw_the_clips_of_one(worked):
@@ -138,6 +168,14 @@ def test_processes_draw_the_clips_of_one(worked):
         for path in (one / name).iterdir():
             if path.name != "set.json":  # which has the command
                 assert digest(several / name / path.name) == digest(path), path.name
+
+
+def test_processes_play_what_one_does(worked):
+    one, several, *_ = worked
+    alone = tree.load(one / "played.0.npz")["log_mels"]
+    assert np.isfinite(alone).all() and (alone[0] != alone[8]).any()
+    for rank in range(SEVERAL):
+        np.testing.assert_allclose(tree.load(several / f"played.{rank}.npz")["log_mels"], alone, rtol=0, atol=1e-4)
 
 
 def test_processes_measure_what_one_does(worked):
