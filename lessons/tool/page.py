@@ -30,9 +30,8 @@ LARGEST = 10e6  # bytes of a page
 TIME = "This page was made by running the lesson: "
 OPERATOR = r"<mi>(?:sin|cos|arccos|exp|ln|log|max|min)</mi>"
 ALONE = "(?<!<msub>)(?<!<msup>)(?<!<msubsup>)"  # with an index, the operator is the first of two children
-GLUED = (  # no line ends here, though a browser would break before and after every equation
-    r"(?<=</math></span>)(?=[.,;:?!)'-]|&quot;)|(?:(?<=\()|(?<=&quot;))(?=<span class=\"math inline\">)"
-)
+# An equation and the marks beside it, which a browser would put on different lines.
+WHOLE = r"""(?:\(|&quot;)*<span class="math inline">.*?</span>(?:[.,;:?!)'-]|&quot;)*"""
 THIN = '<mspace width="0.167em" />'  # what TeX sets around a function's name
 BEFORE_A_SIGN = r"(<mo[^>]*>(?:\(|\[|,|=|&#x0003D;|&#x00028;|&#x0002C;)</mo>(?:<mspace[^>]*/>)*)"
 # The browser enforces this: it may show what is in the file, and load nothing.
@@ -257,7 +256,7 @@ def prose_html(markdown: MarkdownIt, text: str, headings: list[tuple[str, str]],
         result = markdown.renderer.render(tokens, markdown.options, {})
     except UserError as error:
         raise UserError(f"{place}: {error}") from None
-    result = re.sub(GLUED, "&#8288;", result)
+    result = re.sub(WHOLE, r'<span class="whole">\g<0></span>', result, flags=re.DOTALL)
     return result.replace("<table>", '<div class="table"><table>').replace("</table>", "</table></div>")
 
 

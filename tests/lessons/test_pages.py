@@ -3,6 +3,7 @@
 import pytest
 from browser import Browser
 
+from lessons.tool import page
 from lessons.tool.percent import find, load
 
 PAGES = ["index", "readme", "sources", *(folder.name[:2] for folder in find())]
@@ -71,3 +72,14 @@ def test_the_browser_is_told_to_load_nothing(site, browser):
         i.src = 'https://example.org/x.png'; }).then(() => 0)""")
     browser.evaluate("0")
     assert any("Content Security Policy" in str(complaint) for complaint in complaints(browser))
+
+
+def test_no_line_ends_between_an_equation_and_the_marks_beside_it(browser, tmp_path):
+    text = page.prose_html(page.markdown_renderer(), "a (".join(["b $x = 1$). "] * 40), [], "here")
+    page.write(tmp_path / "page.html", "page", text)
+    for width in range(300, 340, 2):
+        browser.open(tmp_path / "page.html", width)
+        apart = """[...document.querySelectorAll('math')].filter(m => { const range = document.createRange();
+            range.selectNode(m.closest('.whole').lastChild);
+            return range.getBoundingClientRect().left < m.getBoundingClientRect().left })"""
+        assert browser.evaluate(f"{apart}.length") == 0

@@ -110,12 +110,6 @@ def test_a_page_is_not_too_large(tmp_path):
         page.write_lesson(tmp_path, done, [done.lesson])
 
 
-def test_no_line_ends_between_an_equation_and_its_full_stop():
-    shown = page.prose_html(page.markdown_renderer(), 'Of ($x$), "$y$" and $z$.', [], "here")
-    before = shown.count('&#8288;<span class="math inline">')
-    assert before == 2 and shown.count("</span>&#8288;") == 3 and " <span" in shown
-
-
 def test_html_in_a_lessons_text_is_text():
     for text in ("<script>alert(1)</script>", "a <form> b", '<meta http-equiv="refresh" content="0">'):
         shown = page.prose_html(page.markdown_renderer(), text, [], "here")
