@@ -8,6 +8,10 @@ from helpers import reference
 
 from ddim_from_scratch import sample
 from ddim_from_scratch.audio import load_audio
+from ddim_from_scratch.audio.contract import FRAMES_PER_SECOND
+from ddim_from_scratch.audio.midi import Notes, write_midi
+from ddim_from_scratch.diffusion import Sampling
+from ddim_from_scratch.notes.compose import OVERLAP, Player
 from ddim_from_scratch.notes.judge import load_judge, onset_f1
 from ddim_from_scratch.notes.score import read_notes
 from ddim_from_scratch.notes.system import OWN_RUN, read_run
@@ -32,9 +36,33 @@ def test_it_plays_without_training_and_its_notes_are_heard(tmp_path, monkeypatch
     assert onset_f1(load_judge()(samples), notes) > 0.6  # 0.84; with notes of another tune, 0.02 or less
 
 
-def test_a_program_that_it_has_not_learnt_is_named(tmp_path):
-    from ddim_from_scratch.audio.midi import Notes, write_midi
+def test_a_held_chord_goes_on_over_a_seam():
+    """Every seam lies in the middle of a chord. Between two performances, each of its own chance, a seam is heard."""
+    model = read_run(OWN_RUN).model("cpu")
+    piece = model.config.window_frames
+    hop = piece - OVERLAP
+    seconds = 2 * hop / FRAMES_PER_SECOND  # of a chord, and of two segments
+    starts = 0.8 + seconds * np.arange(5)
+    chords = [
+        (start, start + seconds, 48 + i + third, 90, 20) for i, start in enumerate(starts) for third in (0, 16, 19)
+    ]
+    drawn = Player(model, Sampling("dpm++2m", steps=10), scores=(Notes.of(chords),)).play(2)
+    frames = np.arange(drawn.shape[1])
+    hard = np.where(((frames - piece) // hop % 2 == 0)[:, None], *drawn)
+    away = np.abs(frames[:, None] - starts * FRAMES_PER_SECOND).min(axis=1) > 8
+    held = away & (frames > starts[0] * FRAMES_PER_SECOND) & (frames < (starts[-1] + seconds) * FRAMES_PER_SECOND - 8)
+    seams = (frames >= piece) & ((frames - piece) % hop == 0)
+    assert (held & seams).sum() >= 8
 
+    def excess(log_mels):
+        """Changes from frame to frame at the seams, as a multiple of those elsewhere."""
+        change = np.abs(np.diff(log_mels, axis=-2, prepend=log_mels[..., :1, :])).mean(axis=-1)
+        return change[..., held & seams].mean() / change[..., held & ~seams].mean()
+
+    assert excess(drawn) < 2 < 2.5 < excess(hard)  # 1.3 to 1.4, and 3.4 to 3.8, with three seeds
+
+
+def test_a_program_that_it_has_not_learnt_is_named(tmp_path):
     write_midi(tmp_path / "brass.mid", Notes.of([(0, 1, 60, 80, 61)]))
     with pytest.raises(UserError, match=r"program 61, .* trained on 14, 20, 24"):
         sample.main(["--notes", str(tmp_path / "brass.mid"), "--out", str(tmp_path / "out")])
