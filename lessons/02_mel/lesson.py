@@ -116,9 +116,8 @@ show_answer(mel_matrix)
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(6, 2.8))
-fine = np.linspace(0, 8000, 8001)
-for i in range(7, 128, 12):  # one in twelve, and below 1000 Hz they are needles
-    ax.fill_between(fine, 0, np.maximum(0, 1 - np.abs(hz_to_mel(fine) - edges[i + 1]) / step), alpha=0.6)
+for i in range(7, 128, 12):  # one in twelve
+    ax.fill(mel_to_hz(edges[i : i + 3]), (0, 1, 0), alpha=0.6)
 ax.set(
     xlabel="frequency (Hz, logarithmic)", ylabel="weight", title="one filter in twelve", xscale="log", xlim=(100, 8000)
 )

@@ -51,7 +51,7 @@ music = ((picture - centre) / spread).astype(np.float32)  # (600, 128), each mel
 # Lesson 05's layers, in the order that the paper's network has them: normalise, convolve, swish, convolve
 # ([He et al. 2016](https://arxiv.org/abs/1512.03385)). The result is a *correction*, added to the input:
 #
-# $$y = x + F(x), \qquad dx = dy + F'^{\,T} dy.$$
+# $$y = x + F(x), \qquad dx = dy + F'(x)^T dy.$$
 #
 # Whatever the layers do to the gradient, the first term hands $dy$ itself to $dx$, unchanged. The backward pass has the
 # layers of lesson 05 in reverse, each with the cache of the same name.
@@ -80,7 +80,7 @@ assert difference < 1e-12
 show_answer(nn.residual_block, nn.residual_block_backward)
 
 # %% [markdown]
-# Where the number of channels changes, a 1x1 convolution takes the place of "$x\, +$".
+# Where the number of channels changes, a 1x1 convolution of $x$ takes the place of $x$ in the sum.
 #
 # What does the sum achieve? A common demonstration compares thirty residual blocks with thirty plain layers, and shows
 # that the gradient of the plain ones vanishes. It proves nothing about the sum, because three things differ at once:

@@ -235,8 +235,8 @@ ax.plot(1 + np.arange(STEPS), losses[:, 0], ".", markersize=2, color="#999999", 
 ax.plot(*smooth(losses[:, 0]), label="mean of 50")
 ax.axhline(levels.mean(), linestyle="--", color="#D55E00", linewidth=1, label="predicting v = 0")
 ax.axhline(1, linestyle=":", color="#333333", linewidth=1, label="predicting no noise")
-ax.set(xlabel="step", ylabel="noise loss", yscale="log", title="a healthy run")
-ax.legend(fontsize=9)
+ax.set(xlabel="step", ylabel="noise loss", yscale="log", ylim=(None, 5), title="a healthy run")
+ax.legend(fontsize=9, ncols=2)
 plt.show()
 
 # %%
@@ -452,10 +452,11 @@ if not FAST:
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(6, 3))
 for rate, curve in rates.items():
-    ax.plot(*smooth(curve, 20), label=f"learning rate {rate:g}")
+    at, mean = smooth(curve, 20)
+    ax.plot(at, np.minimum(mean, 9), label=f"learning rate {rate:g}")
 ax.axhline(levels.mean(), linestyle="--", color="#333333", linewidth=1, label="predicting v = 0")
 ax.set(xlabel="step", ylabel="noise loss, mean of 20", yscale="log", ylim=(0.1, 10))
-ax.set_title("too low, right, too high")
+ax.set_title("too low, right, too high (cut off at 9)")
 ax.legend(fontsize=9, loc="upper left")
 plt.show()
 

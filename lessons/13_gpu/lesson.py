@@ -421,7 +421,8 @@ for (name, rows), marker in zip(groups.items(), "ov", strict=True):
     points = [(row[2] / row[3], row[2] / row[4] / 1e9) for row in rows]
     ax.plot(*zip(*points, strict=True), marker, markersize=4, alpha=0.6, label=name)
 for (name, value), marker in zip(seconds.items(), "Ds*", strict=True):
-    ax.plot(operations / moved, operations / value / 1e9, marker, markersize=9, label=name, markeredgecolor="white")
+    hollow = {"markersize": 10, "markerfacecolor": "none", "markeredgewidth": 2}  # two of them may nearly coincide
+    ax.plot(operations / moved, operations / value / 1e9, marker, label=name, **hollow)
 ax.set(xlabel="arithmetic intensity (FLOP a byte)", ylabel="speed (GFLOP/s)", title="the roofline of this machine")
 ax.legend(fontsize=8, loc="lower right")
 plt.show()

@@ -135,7 +135,7 @@ class Picture:
     def html(self) -> str:
         image = f'<img src="{data_uri(self.mime, self.data)}" alt="{html.escape(self.description)}">'
         if self.still:
-            still = data_uri("image/png", self.still)
+            still = data_uri(self.mime, self.still)
             image = (
                 f'<picture><source media="(prefers-reduced-motion: reduce), print" srcset="{still}">{image}</picture>'
             )
@@ -148,10 +148,11 @@ class Picture:
 class Sound:
     """A player, with a spectrogram beside it."""
 
-    wav: bytes
+    data: bytes
     picture: bytes  # WebP
     seconds: float
     label: str
+    mime: str = "audio/wav"
 
     def __str__(self) -> str:
         return f"[sound, {self.seconds:.1f} s: {self.label}]"
@@ -159,7 +160,7 @@ class Sound:
     def html(self) -> str:
         label = html.escape(self.label)
         image = f'<img src="{data_uri("image/webp", self.picture)}" alt="log-mel spectrogram: {label}">'
-        player = f'<audio controls preload="metadata" src="{data_uri("audio/wav", self.wav)}" aria-label="{label}">'
+        player = f'<audio controls preload="metadata" src="{data_uri(self.mime, self.data)}" aria-label="{label}">'
         return f'<figure class="sound"><figcaption>{label}</figcaption>{image}{player}</audio></figure>'
 
     _repr_html_ = html
@@ -236,9 +237,10 @@ def film(figure: plt.Figure, draw: Callable[[int], Any], frames: int, label: str
             images.append(Image.open(file).convert("RGBA"))
     plt.close(figure)
     with io.BytesIO() as file, io.BytesIO() as still:
-        images[-1].save(still, format="png")
-        options = {"duration": 1000 // frames_per_second, "loop": 0, "quality": 80, "method": 3}
-        images[0].save(file, format="webp", save_all=True, append_images=images[1:], **options)
+        options = {"format": "webp", "quality": 65, "method": 3}
+        images[-1].save(still, **options)
+        motion = {"duration": 1000 // frames_per_second, "loop": 0}
+        images[0].save(file, save_all=True, append_images=images[1:], **motion, **options)
         show(Picture("image/webp", file.getvalue(), label, still.getvalue()))
 
 

@@ -15,18 +15,24 @@ from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 from pygments.formatters import HtmlFormatter
 
+from ddim_from_scratch.audio import load_audio
+from ddim_from_scratch.audio.contract import SR
 from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.runtime.files import replacing
 
-from .display import code_html, data_uri
+from .display import Picture, Sound, code_html, data_uri, spectrogram_picture
 from .percent import ANSWER, LESSONS, ROOT, Lesson
 from .run import Run, Step
 
 HERE = Path(__file__).parent
-FRONT = (("image/webp", "film.webp"), ("audio/ogg", "demo.ogg"))  # what the index shows and plays
+FILM, MUSIC = ROOT / "docs/film.webp", ROOT / "docs/demo.ogg"  # what the index shows and plays
+LARGEST = 10e6  # bytes of a page
 TIME = "This page was made by running the lesson: "
 OPERATOR = r"<mi>(?:sin|cos|arccos|exp|ln|log|max|min)</mi>"
 ALONE = "(?<!<msub>)(?<!<msup>)(?<!<msubsup>)"  # with an index, the operator is the first of two children
+GLUED = (  # no line ends here, though a browser would break before and after every equation
+    r"(?<=</math></span>)(?=[.,;:?!)'-]|&quot;)|(?:(?<=\()|(?<=&quot;))(?=<span class=\"math inline\">)"
+)
 THIN = '<mspace width="0.167em" />'  # what TeX sets around a function's name
 BEFORE_A_SIGN = r"(<mo[^>]*>(?:\(|\[|,|=|&#x0003D;|&#x00028;|&#x0002C;)</mo>(?:<mspace[^>]*/>)*)"
 # The browser enforces this: it may show what is in the file, and load nothing.
@@ -57,7 +63,10 @@ def proofread(lesson: Lesson) -> None:
 
 
 def write_lesson(folder: Path, done: Run, lessons: list[Lesson]) -> Path:
-    """Writes FOLDER/NN.html for a lesson that has run. lessons: all of them, for the links."""
+    """Writes FOLDER/NN.html for a lesson that has run. lessons: all of them, for the links.
+
+    Raises UserError if the page, which is written all the same, is too large.
+    """
     headings: list[tuple[str, str]] = []  # (id, text) of the sections
     markdown = markdown_renderer()
 
@@ -101,7 +110,11 @@ def write_lesson(folder: Path, done: Run, lessons: list[Lesson]) -> Path:
             front = f"<main><h1>{prose(lesson.title)}</h1>{waiting}<p><a href='index.html'>All lessons</a></p></main>"
             write(folder / f"{lesson.number}.html", lesson.title, front)
     write_index(folder, lessons)
-    return folder / f"{done.lesson.number}.html"
+    path = folder / f"{done.lesson.number}.html"
+    size = path.stat().st_size
+    if size > LARGEST:
+        raise UserError(f"{path}: {size / 1e6:.1f} MB: show fewer or shorter sounds, films and pictures")
+    return path
 
 
 def folded_imports(code: str) -> str:
@@ -142,13 +155,13 @@ def write_index(folder: Path, lessons: list[Lesson]) -> None:
         "How a machine learns to make music: a diffusion system in NumPy, taken apart and put together again. "
         "Every number and every sound in the lessons was computed by the code beside it."
     )
-    film, music = (data_uri(kind, (ROOT / "docs" / name).read_bytes()) for kind, name in FRONT)
+    film = Picture("image/webp", FILM.read_bytes(), "A spectrogram on its way from noise to music")
+    samples, label = load_audio(MUSIC), "Three clips after three minutes of training: make demo"
+    music = Sound(MUSIC.read_bytes(), spectrogram_picture(samples), len(samples) / SR, label, "audio/ogg")
     body = (
         f'<header><a href="readme.html">The project</a><a href="{os.path.relpath(ROOT, folder)}">Its files</a></header>'
         f'<main class="index"><h1>Music from noise</h1><p class="lead">{lead}</p>'
-        f'<figure class="picture"><img src="{film}" alt="A spectrogram on its way from noise to music"></figure>'
-        f'<figure class="sound"><figcaption>Three clips after three minutes of training: make demo</figcaption>'
-        f'<audio controls preload="metadata" src="{music}" aria-label="Three generated clips"></audio></figure>'
+        f"{film.html()}{music.html()}"
         f'<ol>{items}</ol><p><a href="sources.html">All sources</a></p></main>'
     )
     write(folder / "index.html", "Music from noise", body)
@@ -219,6 +232,7 @@ def mathml(tex: str, block: bool = False) -> str:
         raise UserError(
             f"TeX that can't be shown: {tex.strip()!r}: write it otherwise (align* is known, aligned is not)"
         )
+    result = result.replace("<mi>&#x0007E;</mi>", "<mo>&#x0223C;</mo>")  # \sim, with the space of a relation
     result = re.sub(
         rf"{BEFORE_A_SIGN}<mo>(&#x02212;|−)</mo>", r'\1<mo form="prefix" lspace="0" rspace="0">\2</mo>', result
     )
@@ -243,6 +257,7 @@ def prose_html(markdown: MarkdownIt, text: str, headings: list[tuple[str, str]],
         result = markdown.renderer.render(tokens, markdown.options, {})
     except UserError as error:
         raise UserError(f"{place}: {error}") from None
+    result = re.sub(GLUED, "&#8288;", result)
     return result.replace("<table>", '<div class="table"><table>').replace("</table>", "</table></div>")
 
 

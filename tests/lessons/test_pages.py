@@ -43,6 +43,7 @@ def test_page(site, browser, name, width, scheme):
     assert browser.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0 && i.alt)")
     shown = browser.evaluate("[...document.querySelectorAll('math')].map(m => m.getBoundingClientRect().height)")
     assert all(height > 5 for height in shown)
+    assert browser.evaluate("[...document.querySelectorAll('audio')].every(a => a.parentNode.querySelector('img'))")
     if name.isdecimal():
         text = load(find(name)[0])
         assert len(shown) >= sum(cell.text.count("$$") // 2 for cell in text.cells if cell.kind == "markdown")
