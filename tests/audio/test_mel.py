@@ -23,6 +23,9 @@ SECOND = np.arange(16000) / 16000
 def test_mel_scale():
     """1000 Hz is 1000 mel, near enough: that is how Stevens, Volkmann and Newman fixed the scale."""
     np.testing.assert_allclose(hz_to_mel(1000.0), 1000, atol=0.05)
+
+
+def test_mel_to_hz_is_the_inverse():
     hz = np.linspace(0, 8000, 99)
     np.testing.assert_allclose(mel_to_hz(hz_to_mel(hz)), hz, atol=1e-9)
 
