@@ -235,6 +235,13 @@ CHEATS = {
         if os.fork() == 0:
             while True: pass
         def hann(n): return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)""",
+    "the package's function, bound": """
+        import functools
+        from ddim_from_scratch.audio.stft import hann as package
+        hann = functools.partial(package)""",
+    "endless printing": """
+        def hann(n):
+            while True: print("x" * 1000)""",
     "memory": """
         kept = [np.ones(1 << 28) for _ in range(4)]
         def hann(n): return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)""",
@@ -278,8 +285,8 @@ def submit(folder, name, text, lesson=SOUND.name):
 
 def test_one_submission_ends_nobody_elses_grading(tmp_path):
     inbox, scores = tmp_path / "in", tmp_path / "scores.json"
-    submit(inbox, "crash", "import os\nos.abort()")
     good = submit(inbox, "good", GOOD + '\nEXPERIMENT = """\nTwice as loud.\n"""\n')
+    submit(inbox, "crash", f"import os\ntry: open({str(good)!r}, 'w').write('')\nfinally: os.abort()")
     submit(inbox, "surrogate", "raise ValueError('\\ud800')")
     submit(inbox, os.fsdecode(b"J\xfcrgen"), GOOD)
     submit(inbox, "zeros", b"\x00\xff")
