@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers import TWINS, reference, relative_error
 
-from ddim_from_scratch.networks.decoder import decode, decode_backward, init_decoder
+from ddim_from_scratch.networks.decoder import Sizes, decode, decode_backward, init_decoder
 from ddim_from_scratch.networks.stack import HEADS, PARTS, Seen
 from ddim_from_scratch.nn.embedding import sinusoidal_embedding, sinusoidal_positions
 from ddim_from_scratch.runtime import tree
@@ -51,7 +51,7 @@ def test_the_decoder_is_t5_film_decoder(twin, rng, monkeypatch):
         params[ours] = leaf / head_dim**-0.5 if ours.endswith("query/w") else leaf
     theirs.position_encoding.weight.data = torch.tensor(sinusoidal_positions(FRAMES, WIDTH, np.zeros(1)))
     assert len(params) == len(list(theirs.parameters())) - 1  # the positions
-    fresh = tree.flatten(init_decoder(rng, WIDTH, DEPTH, PARTS, 0, MELS))
+    fresh = tree.flatten(init_decoder(rng, Sizes(WIDTH, DEPTH, MELS), PARTS))
     assert fresh.keys() == {*params, "output/film/w", "output/around/w"}
     films = {f"output/{name}/w": np.zeros((4 * WIDTH, 2 * n)) for name, n in (("film", WIDTH), ("around", MELS))}
     params = tree.unflatten(params | films)

@@ -31,7 +31,7 @@ def peak(function):
         tracemalloc.stop()
 
 
-def test_a_long_clip_takes_little_more_than_its_sound(trained, tmp_path, monkeypatch):
+def test_a_long_clip_takes_little_more_than_its_sound(run, monkeypatch):
     """Phases are left out: their heap, of one chunk at a time, is slow where memory is traced."""
     monkeypatch.setattr(inverter, "griffin_lim", partial(inverter.griffin_lim, iterations=2))
     text = importlib.import_module("ddim_from_scratch.audio.griffin_lim")
@@ -39,7 +39,7 @@ def test_a_long_clip_takes_little_more_than_its_sound(trained, tmp_path, monkeyp
 
     def draw(seconds):
         options = "--num 1 --steps 1 --resamplings 1 --inverter griffin-lim"
-        sample.main(f"--run {trained} {options} --seconds {seconds}".split())
+        sample.main(f"--run {run} {options} --seconds {seconds}".split())
 
     draw(15)  # fills caches
     growth = (peak(lambda: draw(55)) - peak(lambda: draw(15))) / 40
