@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from ..audio.contract import F_MAX_HZ
@@ -10,7 +9,7 @@ from ..audio.midi import DRUMS, MIDI_SECONDS, Notes, read_midi, write_midi
 from ..audio.synth import frequency_hz
 from ..runtime.cli import counted
 from ..runtime.errors import UserError, printable, warn, why
-from ..runtime.files import LIMIT, conforms, read_bytes
+from ..runtime.files import LIMIT, conforms, parse_json, read_bytes
 
 __all__ = ["DRUMS", "Notes", "read_notes", "write_midi"]
 
@@ -38,13 +37,13 @@ def _read_jams(path: str | Path) -> Notes:
     """The notes of all strings: annotations of the namespace note_midi, pitches rounded to semitones."""
     name, whole = printable(path), read_bytes(path, LIMIT)
     try:
-        content = json.loads(whole)
+        content = parse_json(whole)
         if not conforms(content, {"annotations": [{"namespace": str}]}):
             raise UserError("it has no annotations")
         strings = [one.get("data") for one in content["annotations"] if one["namespace"] == "note_midi"]
         if not conforms(strings, [[{"time": float, "duration": float, "value": float}]]):
             raise UserError("a note lacks its time, duration or value")
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UserError(f"{name} is not a JAMS file ({why(error)}): copy it again") from None
     notes = [
         (note["time"], note["time"] + note["duration"], round(note["value"]), GUITAR_VELOCITY, GUITAR)

@@ -103,8 +103,13 @@ def read_bytes(path: str | Path, limit: int | None = None) -> bytes:
 
 def read_json(path: str | Path) -> Any:
     """Raises as `read_bytes` does, or ValueError if the file is not JSON."""
+    return parse_json(read_bytes(path, LIMIT))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Raises ValueError if it is not JSON, or nested too deeply."""
     try:
-        return json.loads(read_bytes(path, LIMIT))
+        return json.loads(text)
     except RecursionError as error:
         raise UserError(why(error)) from None
 

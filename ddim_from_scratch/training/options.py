@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..diffusion import PREDICTIONS, SCHEDULES, Schedule
 from ..runtime.cli import flag
 from ..runtime.errors import UserError, printable, why
-from ..runtime.files import read_json
+from ..runtime.files import parse_json, read_json
 
 if TYPE_CHECKING:
     from typing import Self  # which Python 3.10 does not have
@@ -73,8 +73,8 @@ class Options:
     def from_json(cls, text: str) -> Self:
         """Raises UserError for anything that `to_json` could not have written."""
         try:
-            values = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            values = parse_json(text)
+        except ValueError as error:
             raise UserError(f"not a configuration of this version ({why(error)})") from None
         return cls(**cls.FORMER | cls.named(values))
 
