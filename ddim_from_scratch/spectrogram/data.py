@@ -36,10 +36,14 @@ MIXED = 0.5  # share of the windows: music that nobody mixes has to be learnt, t
 
 @dataclass(frozen=True)
 class Scaler:
-    """Standardisation of each mel bin by the training set's statistics. mean, std: float32 (128,)."""
+    """Standardisation of each mel bin by the training set's statistics. mean, std: float32 (128,).
+
+    pitches: lowest and highest of each instrument, int64 (n, 2), if the training set has notes.
+    """
 
     mean: np.ndarray
     std: np.ndarray
+    pitches: np.ndarray | None = None
 
     def standardise(self, log_mels: np.ndarray) -> np.ndarray:
         """(..., 128) natural logarithms to zero mean and unit variance."""

@@ -95,11 +95,10 @@ class Training:
     @property
     def kept(self) -> Tree:
         texts = {"contract": CONTRACT} | ({"recordings": self.contents} if self.contents else {})
-        outline = {} if self.outline is None else {"outline": self.outline}
-        arrays = {"scaler": {"mean": self.scaler.mean, "std": self.scaler.std} | outline}
-        return (
-            arrays | {"windows": np.array(len(self.windows))} | {n: np.array(json.dumps(t)) for n, t in texts.items()}
-        )
+        arrays = vars(self.scaler) | {"outline": self.outline}
+        scaler = {name: array for name, array in arrays.items() if array is not None}
+        others = {name: np.array(json.dumps(text)) for name, text in texts.items()}
+        return {"scaler": scaler, "windows": np.array(len(self.windows))} | others
 
     def init(self, rng: np.random.Generator) -> Tree:
         return init_state(self.config, rng)
