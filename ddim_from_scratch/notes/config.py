@@ -14,7 +14,7 @@ from ..audio.contract import FRAMES_PER_SECOND
 from ..runtime.errors import UserError, printable
 from ..spectrogram.config import Config as Spectrogram
 from ..training.options import option
-from .pairs import pairs, read_beside, require_match
+from .pairs import notes_beside, pairs, read_beside, require_match
 from .roll import features
 from .score import Notes
 from .tokens import LAST_STEP, STEP_SECONDS, VOCABULARY, require_room
@@ -76,6 +76,9 @@ class Config(Spectrogram):
 
     def recordings(self, left_out: LeftOut) -> list[Path]:
         return [pair.audio for pair in pairs(self.data, left_out)]
+
+    def beside(self, path: Path) -> list[Path]:
+        return [notes] if (notes := notes_beside(path)) else []
 
     def check_track(self, path: Path, log_mels: np.ndarray) -> None:
         """Raises UserError if its notes cannot be read, do not belong to it, are all of other programs, or too many."""

@@ -73,6 +73,11 @@ class Training:
     contents: Contents | None = None
     outline: np.ndarray | None = None
 
+    @staticmethod
+    def prepared(config: Config, windows: Windows) -> tuple[Config, Windows]:
+        """What a system adds to them. Raises UserError if they do not fit."""
+        return config, windows
+
     @property
     def name(self) -> str:
         return self.config.SYSTEM
@@ -208,7 +213,7 @@ def training(
     if saved:
         require_unchanged(config, saved.contents)
     found = saved.contents if saved and saved.contents else contents(config)
-    windows = windows or load_windows(config)
+    config, windows = kind.prepared(config, windows or load_windows(config))
     if saved and saved.windows != len(windows):
         raise UserError(
             f"the run was trained on {saved.windows} windows, {config.data} has {len(windows)}: give the same "

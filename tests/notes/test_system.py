@@ -15,6 +15,7 @@ from ddim_from_scratch.audio.midi import Notes, write_midi
 from ddim_from_scratch.nn import fast
 from ddim_from_scratch.nn.fast import processor
 from ddim_from_scratch.notes.compose import Player
+from ddim_from_scratch.notes.score import read_notes
 from ddim_from_scratch.notes.system import Training, read_run
 from ddim_from_scratch.runtime import errors, tree
 from ddim_from_scratch.runtime.errors import UserError
@@ -66,6 +67,17 @@ def test_a_resumed_band_equals_one_that_never_stopped(data, run, tmp_path):
     for name in a:
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
     assert read_run(resumed).config.programs == (0, 24)
+
+
+def test_a_band_is_not_resumed_on_other_notes(data, run, tmp_path):
+    folder, resumed = shutil.copytree(data, tmp_path / "data"), shutil.copytree(run, tmp_path / "run")
+    notes = read_notes(folder / "song1.mid")
+    write_midi(folder / "song1.mid", notes.transposed(1))
+    command = f"--data {folder} --run {resumed} --resume --epochs 3".split()
+    with pytest.raises(UserError, match=r"not what the run was trained on \(changed: song1\.mid\)"):
+        train.main(command)
+    shutil.copy(data / "song1.mid", folder)
+    train.main(command)
 
 
 def test_plain_comes_to_the_same(data, run, tmp_path, monkeypatch):
