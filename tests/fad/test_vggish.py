@@ -248,9 +248,7 @@ def test_weights_from_a_tensorflow_1_checkpoint(narrow, version, tmp_path):
     assert_equal_trees(load_vggish(path), narrow)
 
 
-def test_a_converted_model_is_read_without_tensorflow_until_the_source_changes(
-    model, narrow, caches, tmp_path, monkeypatch
-):
+def test_a_converted_model_is_read_without_tensorflow_until_the_source_changes(model, narrow, caches, monkeypatch):
     reading = weights._tensorflow_arrays
     with monkeypatch.context() as without:
         without.setitem(sys.modules, "tensorflow", None)
@@ -262,8 +260,8 @@ def test_a_converted_model_is_read_without_tensorflow_until_the_source_changes(
             load_vggish(model)
     assert not any(caches.glob("*"))
     with monkeypatch.context() as unwritable:
-        (tmp_path / "file").touch()
-        unwritable.setenv("DDIM_CACHE", str(tmp_path / "file"))
+        caches.with_name("file").touch()
+        unwritable.setenv("DDIM_CACHE", str(caches.with_name("file")))
         assert_equal_trees(load_vggish(model), narrow)
     assert_equal_trees(load_vggish(model), narrow)
     (converted,) = caches.glob("*")
