@@ -23,7 +23,7 @@ def run(tmp_path_factory):
         patch.setattr(synth, "GENRES", {"plucked": synth.plucked})
         synth.write_corpus(folder, tracks_per_genre=2)
         synth.write_corpus(folder / "other", tracks_per_genre=2, seed=1)
-    options = {"epochs": 1, "batch_size": 16, "frame_width": 16, "frame_blocks": 1}
+    options = {"epochs": 1, "batch_size": 16, "widths": (4, 4)}
     ddim_from_scratch.train_run(folder / "run", system="notes", data=str(folder / "genres/plucked"), **options)
     return folder / "run"
 
