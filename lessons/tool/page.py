@@ -94,10 +94,9 @@ def write_lesson(folder: Path, done: Run, lessons: list[Lesson]) -> Path:
     )
     body = (
         f'<header><a href="index.html">Music from noise</a><span>Lesson {done.lesson.number}</span></header>'
-        f'<main class="columns"><div class="title">{parts[0]}</div>'
+        f'<main class="columns"><div class="title">{parts[0]}<p class="time">{TIME}{done.time_taken}.</p></div>'
         f'<nav class="contents" aria-label="On this page"><ol>{sections}</ol></nav>'
         f'<div class="text">{"".join(parts[1:])}'
-        f'<p class="time">{TIME}{done.time_taken}.</p>'
         f'<nav class="turn" aria-label="Lessons">{links}</nav></div></main>'
     )
     write(folder / f"{done.lesson.number}.html", f"{done.lesson.number} {done.lesson.title}", body)
