@@ -239,10 +239,10 @@ plt.show()
 # db &= \sum_p dy[p]
 # \end{align*}$$
 #
-# The input's gradient is a convolution, too: of $dy$, **with every shift reversed and every matrix
-# transposed**. Without the reversal the network still learns, but worse; the experiment at the end of this lesson
-# measures how much. A missing transpose raises an error only where the two widths differ. So only a gradient check finds
-# such mistakes reliably.
+# The input's gradient is a convolution, too: of $dy$, **with every shift reversed and every matrix transposed**.
+# Without the reversal the network still learns, but worse; the experiment at the end of this lesson measures how
+# much. A missing transpose raises an error only where the two widths differ. So only a gradient check finds such
+# mistakes reliably.
 
 
 # %%

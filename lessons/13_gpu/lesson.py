@@ -242,8 +242,9 @@ assert all(call[2] / call[3] > 60 for call in threes)
 # %% [markdown]
 # More than nine tenths of the operations belong to the 3x3 convolutions, two in each of 14 residual blocks. Each does
 # more than 60 operations for a byte. The sums and copies at the end of the table do less than two, so their time is
-# spent on memory. (Attention is counted by its definition; lesson 06 shows how the network needs far less.) So there are two ways to be faster: convolutions must multiply less, or better, and the other layers must use
-# memory less often.
+# spent on memory. (Attention is counted by its definition; lesson 06 shows how the network needs far less.) So there
+# are two ways to be faster: convolutions must multiply less, or better, and the other layers must use memory less
+# often.
 #
 # Two kinds of layers are not in the table: normalisation and swish. Both change each number on its own, and a 3x3
 # convolution reads the result. The convolution copies its input anyway, a tile at a time, to put zeros around it. So it

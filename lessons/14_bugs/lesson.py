@@ -2,9 +2,9 @@
 # # The bug museum
 #
 # This lesson shows nine bugs. The first is a slip that is easily made when DDIM is written from memory; most of the
-# others come from public code, and their sections name the repository and the place. You see the wrong line, what it does to
-# the music or to the score, and a test that finds it. Hardly any of them stops a program: it trains, samples and
-# plays, and the music is worse.
+# others come from public code, and their sections name the repository and the place. You see the wrong line, what it
+# does to the music or to the score, and a test that finds it. Hardly any of them stops a program: it trains, samples
+# and plays, and the music is worse.
 #
 # You need lessons 01, 03, 04, 08 and 11. The buggy code is retold here in a few lines of our own.
 

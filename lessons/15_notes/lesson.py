@@ -629,7 +629,7 @@ assert FAST or (size[5] > 1.05 and apart[0] > apart[1] > apart[5])
 # - C. Hawthorne and others (2022), [Multi-instrument music synthesis with spectrogram
 #   diffusion](https://arxiv.org/abs/2206.05408): the model.
 # - J. Ho, T. Salimans (2022), [Classifier-free diffusion guidance](https://arxiv.org/abs/2207.12598).
-# - J. Gardner and others (2022), [MT3: multi-task multitrack music transcription](https://arxiv.org/abs/2111.03017): the
-#   tokens.
+# - J. Gardner and others (2022), [MT3: multi-task multitrack music transcription](https://arxiv.org/abs/2111.03017):
+#   the tokens.
 # - R. Bittner and others (2022), [A lightweight instrument-agnostic model for polyphonic note transcription and
 #   multipitch estimation](https://arxiv.org/abs/2203.09893): basic-pitch.
