@@ -154,7 +154,7 @@ assert np.allclose(weights, 1) and not matrix[0].any()
 # The ear compares loudness by ratios, so the last step is a logarithm. The logarithm of silence is minus infinity, so
 # the magnitudes are clipped at $10^{-5}$ first:
 #
-# $$L[m, i] = \ln \operatorname{clip}\!\Big(\sum_k |S[m, k]|\, M[k, i],\ 10^{-5},\ 10^{8}\Big).$$
+# $$L[m, i] = \ln \operatorname{clip}\Big(\sum_k |S[m, k]|\, M[k, i],\ 10^{-5},\ 10^{8}\Big).$$
 
 # %%
 plucked = music("plucked")

@@ -310,8 +310,8 @@ assert megabytes < 20
 #
 # $$dq = ds\, k / \sqrt{D}, \qquad dk = ds^T q / \sqrt{D}.$$
 #
-# The weights are not stored either. They are computed again, tile by tile, from one number for each row, $\lambda = m
-# + \ln \ell$: $\;p_j = e^{s_j - \lambda}$.
+# The weights are not stored either. They are computed again, tile by tile, from one number for each row,
+# $\lambda = m + \ln \ell$: $\;p_j = e^{s_j - \lambda}$.
 
 
 # %%
