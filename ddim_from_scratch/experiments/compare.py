@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 from typing import NamedTuple
@@ -26,7 +27,7 @@ from ..runtime.backend import parallel, threads
 from ..runtime.cli import add_threads_option, counted
 from ..runtime.errors import UserError
 from ..runtime.files import require_writable, write_json
-from ..runtime.sets import read_about, sets_in
+from ..runtime.sets import new_set, read_about, sets_in
 from ..spectrogram.compose import Composer
 from ..spectrogram.config import Config
 from ..spectrogram.data import Windows, load_windows, require_unchanged
@@ -84,9 +85,10 @@ def inversion_errors(sound: np.ndarray, log_mels: np.ndarray, recordings: np.nda
 
 
 class Chosen(NamedTuple):
-    """The set of clips that is compared, (n, samples) at 16 kHz, and the real music beside it: `choose_windows`.
+    """The set of clips that is compared, (n, samples) at 16 kHz, and the real music beside it.
 
-    notes: those of the other windows, where the clips play them; else none.
+    windows: the training music, of the clips' length. reference: indices of windows that do not overlap, as many as
+    there are `others`, which are other music. notes: those of the others, where the clips play them; else none.
     """
 
     folder: Path
@@ -94,7 +96,6 @@ class Chosen(NamedTuple):
     windows: Windows
     reference: np.ndarray
     others: Windows
-    other: np.ndarray
     notes: tuple[Notes, ...] = ()
 
 
@@ -117,96 +118,114 @@ def load_clips(folder: Path, paths: list[Path]) -> np.ndarray:
     return np.stack(clips)
 
 
-def choose_set(run: Path, folder: Path | None, saved: Saved, embedding: Embedding, unheard: str | None) -> Chosen:
-    """The clips in `folder`; without one, the newest set in RUN that its network drew and that can be compared.
+@dataclass(frozen=True)
+class Choice:
+    """How clips of a run are chosen, and the music that they are compared with.
 
-    Raises UserError if none can, with a reason for the newest ones and the command that makes one.
+    Other music is that of the recordings `unheard`, or what --hold-out kept from the network, or else its own.
     """
-    if folder:
-        return pair_up(folder, load_clips(folder, find_audio(folder)), saved, embedding, unheard)
-    config, networks, reasons = saved.config, networks_of(run, saved), []
-    least = max(config.frames_lasting(embedding.seconds), config.window_frames)
-    for one in sets_in(run / "samples"):
-        about = read_about(one)
-        if not about:
-            reasons.append(f"{one} does not say which network drew it (--samples {one} takes it nevertheless)")
-        elif not about.get("finished"):
-            reasons.append(f"{one} was not finished")
-        elif about.get("network") not in networks:
-            reasons.append(f"{one} was drawn by another network, of step {about.get('step')}")
+
+    run: Path
+    saved: Saved
+    embedding: Embedding
+    unheard: str | None = None
+
+    @property
+    def config(self) -> Config:
+        return self.saved.config
+
+    @property
+    def least(self) -> int:
+        """Frames that a clip must have for the embedding, and has in training."""
+        return max(self.config.frames_lasting(self.embedding.seconds), self.config.window_frames)
+
+    def newest(self) -> Chosen:
+        """The newest set in RUN that its network drew and that can be compared.
+
+        Raises UserError if none can, with a reason for the newest ones and the command that makes one.
+        """
+        networks, reasons = self.networks, []
+        for one in sets_in(self.run / "samples"):
+            about = read_about(one)
+            if not about:
+                reasons.append(f"{one} does not say which network drew it (--samples {one} takes it nevertheless)")
+            elif not about.get("finished"):
+                reasons.append(f"{one} was not finished")
+            elif about.get("network") not in networks:
+                reasons.append(f"{one} was drawn by another network, of step {about.get('step')}")
+            else:
+                try:
+                    return self.pair_up(one, sorted(one.glob("sample_*.wav")))
+                except TooFewWindows as error:
+                    if error.frames <= self.least:
+                        raise UserError(f"{error}: train a run on more recordings") from None
+                    reasons.append(str(error))
+                except UserError as error:
+                    reasons.append(str(error))
+        found = "; ".join(reasons[:3]) or f"{self.run / 'samples'} holds no clips"
+        length = f" --seconds {self.least / FRAMES_PER_SECOND:g}" if self.least > self.config.window_frames else ""
+        command = f"python -m ddim_from_scratch.sample --run {quote(str(self.run))} --num 16{length}"
+        raise UserError(f"{found}. Draw some: {command}")
+
+    @property
+    def networks(self) -> set[str]:
+        """The digests of the run's last checkpoint and of its best one, as set.json has them."""
+        digests = {tree.digest(self.saved.state)}
+        if (self.run / BEST).exists():
+            digests.add(tree.digest(read_run(self.run, best=True).state))
+        return digests
+
+    def pair_up(self, folder: Path, paths: list[Path]) -> Chosen:
+        """The clips in these files of a folder. Raises UserError if they, or the recordings, are too few or short."""
+        clips = load_clips(folder, paths)
+        frames = round(clips.shape[1] / HOP_LENGTH)
+        if clips.shape[1] < round(self.embedding.seconds * SR):
+            raise UserError(
+                f"{folder} holds clips of {frames / FRAMES_PER_SECOND:g} s, and a patch of {self.embedding.name} lasts "
+                f"{self.embedding.seconds:.2f} s"
+            )
+        if len(clips) < 2:
+            raise UserError(f"{folder} has {counted(len(clips), 'clip')}, and 2 are needed")
+        return Chosen(folder, clips, *self.windows(len(clips), frames))
+
+    def played(self, programs: tuple[int, ...], invert: Inverter) -> Chosen:
+        """Clips that play the notes that other music has of these programs, a new set in RUN/played.
+
+        Raises UserError if fewer than 2 can.
+        """
+        frames = max(self.config.frames_lasting(played.PLAYED_SECONDS), self.least)
+        windows, reference, others = self.windows(played.PLAYED, frames)
+        notes = played.notes_of(others, programs)
+        about = {"run": str(self.run.resolve()), "step": self.saved.step, "network": tree.digest(self.saved.state)}
+        with new_set(self.run / "played", about | {"mode": "compare"}, numbered=True) as folder:
+            clips = invert(composer(self.saved.model(), PROBE, notes).draw(len(notes), frames), "generated music")
+            for i, clip in enumerate(clips):
+                write_wav(folder / f"sample_{i:03d}.wav", clip)
+        return Chosen(folder, clips, windows, reference, others, notes)
+
+    def windows(self, most: int, frames: int) -> tuple[Windows, np.ndarray, Windows]:
+        """Windows of the training music, the indices of at most `most` that do not overlap, and as many of other music.
+
+        frames: the length of a window. Raises UserError if there are fewer than 2.
+        """
+        rng = np.random.default_rng(self.config.seed)
+        windows = load_windows(self.config, frames=frames)
+        chosen = rng.permutation(windows.apart())
+        if self.unheard or self.config.hold_out:
+            config = self.config
+            if self.unheard:
+                config = dataclasses.replace(config, data=self.unheard, hold_out=0.0, limit=None)
+            others = load_windows(config, held_out=not self.unheard, frames=frames)
+            rest = rng.permutation(others.apart())
         else:
-            try:
-                return pair_up(one, load_clips(one, sorted(one.glob("sample_*.wav"))), saved, embedding, unheard)
-            except TooFewWindows as error:
-                if error.frames <= least:
-                    raise UserError(f"{error}: train a run on more recordings") from None
-                reasons.append(str(error))
-            except UserError as error:
-                reasons.append(str(error))
-    found = "; ".join(reasons[:3]) or f"{run / 'samples'} holds no clips"
-    length = f" --seconds {least / FRAMES_PER_SECOND:g}" if least > config.window_frames else ""
-    raise UserError(f"{found}. Draw some: python -m ddim_from_scratch.sample --run {quote(str(run))} --num 16{length}")
-
-
-def networks_of(run: Path, saved: Saved) -> set[str]:
-    """The digests of the run's last checkpoint and of its best one, as set.json has them."""
-    digests = {tree.digest(saved.state)}
-    return digests | ({tree.digest(read_run(run, best=True).state)} if (run / BEST).exists() else set())
-
-
-def pair_up(folder: Path, clips: np.ndarray, saved: Saved, embedding: Embedding, unheard: str | None) -> Chosen:
-    """The clips and as many windows of real music of their length. Raises UserError if there are fewer than 2."""
-    frames = round(clips.shape[1] / HOP_LENGTH)
-    seconds = frames / FRAMES_PER_SECOND
-    if clips.shape[1] < round(embedding.seconds * SR):
-        raise UserError(
-            f"{folder} holds clips of {seconds:g} s, and a patch of {embedding.name} lasts {embedding.seconds:.2f} s"
-        )
-    chosen = choose_windows(saved.config, len(clips), np.random.default_rng(saved.config.seed), frames, unheard)
-    if len(clips) < 2:
-        raise UserError(f"{folder} has {counted(len(clips), 'clip')}, and 2 are needed")
-    if len(chosen[1]) < 2:
-        raise TooFewWindows(f"{saved.config.data} has not 2 pairs of windows of {seconds:g} s", frames)
-    return Chosen(folder, clips, *chosen)
-
-
-def choose_windows(
-    config: Config, most: int, rng: np.random.Generator, frames: int, unheard: str | None
-) -> tuple[Windows, np.ndarray, Windows, np.ndarray]:
-    """Two disjoint sets of at most `most` windows that do not overlap: the reference, and other real music.
-
-    The others are from the recordings `unheard`, or those that --hold-out kept from the network, or else its own.
-    frames: the length of a window. Returns (windows, indices of the reference, other windows, indices of the others).
-    """
-    windows = load_windows(config, frames=frames)
-    chosen = rng.permutation(windows.apart())
-    n = min(most, len(chosen) // 2)
-    if not (unheard or config.hold_out):
-        return windows, chosen[:n], windows, chosen[n : 2 * n]
-    if unheard:
-        held_out = load_windows(dataclasses.replace(config, data=unheard, hold_out=0.0, limit=None), frames=frames)
-    else:
-        held_out = load_windows(config, held_out=True, frames=frames)
-    others = rng.permutation(held_out.apart())
-    n = min(most, len(chosen), len(others))
-    return windows, chosen[:n], held_out, others[:n]
-
-
-def play(
-    run: Path, config: NotesConfig, model: Model, invert: Inverter, embedding: Embedding, unheard: str | None
-) -> Chosen:
-    """Clips that play the notes of other recordings, written to RUN/played. Raises UserError if fewer than 2 can."""
-    frames = max(config.frames_lasting(max(embedding.seconds, played.PLAYED_SECONDS)), config.window_frames)
-    chosen = choose_windows(config, played.PLAYED, np.random.default_rng(config.seed), frames, unheard)
-    if len(chosen[1]) < 2:
-        raise UserError(f"{config.data} has not 2 pairs of windows of {frames / FRAMES_PER_SECOND:g} s: train on more")
-    notes = played.notes_of(config, *chosen[2:])
-    clips = invert(composer(model, PROBE, notes).draw(len(notes), frames), "generated music")
-    folder = run / "played"
-    folder.mkdir(exist_ok=True)
-    for i, clip in enumerate(clips):
-        write_wav(folder / f"sample_{i:03d}.wav", clip)
-    return Chosen(folder, clips, *chosen, notes)
+            half = min(most, len(chosen) // 2)
+            others, chosen, rest = windows, chosen[:half], chosen[half : 2 * half]
+        n = min(most, len(chosen), len(rest))
+        if n < 2:
+            raise TooFewWindows(
+                f"{self.config.data} has not 2 pairs of windows of {frames / FRAMES_PER_SECOND:g} s", frames
+            )
+        return windows, chosen[:n], others.some(rest[:n])
 
 
 def composer(model: Model, sampling: Sampling, notes: tuple[Notes, ...]) -> Composer:
@@ -216,65 +235,72 @@ def composer(model: Model, sampling: Sampling, notes: tuple[Notes, ...]) -> Comp
     return Composer(model, sampling, model.config.seed)
 
 
+def sounds(chosen: Chosen, model: Model, invert: Inverter) -> dict[str, np.ndarray]:
+    """The sets of MEANING, but for "inverted": clips (n, samples) at 16 kHz, as many in each as there are others."""
+    n, frames, rng = len(chosen.others), chosen.windows.frames, np.random.default_rng(model.config.seed + 1)
+    noise = model.scaler.restore(rng.standard_normal((n, frames, N_MELS), dtype=np.float32))
+    untrained = dataclasses.replace(model, network=init_state(model.config, rng)["average"], outline=None)
+    return {
+        "noise": invert(noise, "noise"),
+        "untrained": invert(composer(untrained, UNTRAINED, chosen.notes).draw(n, frames), "untrained"),
+        "generated": chosen.clips[:n],
+        "ceiling": invert(chosen.others.take(range(n)), "real music"),
+        "real": chosen.others.sound(range(n)),
+    }
+
+
+def far_apart(chosen: Chosen, sets: dict[str, np.ndarray], invert: Inverter, embedding: Embedding) -> dict:
+    """What `distances` of the sets from the training music returns, and `nearest` of its clips."""
+    windows, reference, apart = chosen.windows, chosen.reference, chosen.windows.apart()
+    music = embed_clips(embedding, windows.sound(apart), "training music")
+    found = embedded(embedding, sets)
+    copies = found["ceiling"].clips
+    if windows.paths != chosen.others.paths:  # then those are of other music
+        copies = embed_clips(embedding, invert(windows.take(reference), "training music"), "copies")
+    background = Set.of([music[i] for i in np.searchsorted(apart, reference)])
+    near = nearest(music, windows.starts[apart, 0], found["generated"].clips, copies)
+    return distances(background, found) | {"nearest": near}
+
+
 def compare(
     run: Path, invert: Inverter, embedding: Embedding, samples: Path | None = None, unheard: str | None = None
 ) -> dict:
     """Frechet distances of noise, an untrained network, the run's clips and real music from the training music.
 
     Of a network that plays notes, also how many of them are heard. samples: the folder of the clips; by default, as
-    `choose_set` and `play` say. unheard: other recordings to compare with, see `choose_windows`. All sets have the same
-    number of clips, because the distance depends on it. Writes metrics.json and comparison.png into the run's folder,
-    and returns the content of metrics.json.
+    `Choice` says. unheard: other recordings to compare with, see there. All sets have the same number of clips, because
+    the distance depends on it. Writes metrics.json and comparison.png into the run's folder, and returns the content of
+    metrics.json.
     """
     saved = load_run(run)
     require_writable(run)
     require_unchanged(saved.config, saved.contents)
-    model, config = saved.model(), saved.config
-    if not isinstance(config, NotesConfig):
-        chosen = choose_set(run, samples, saved, embedding, unheard)
+    model, choice = saved.model(), Choice(run, saved, embedding, unheard)
+    if not isinstance(saved.config, NotesConfig):
+        chosen = choice.pair_up(samples, find_audio(samples)) if samples else choice.newest()
     elif samples:
         raise UserError(f"--samples {samples}: {run} plays notes, and which ones these clips play is not known")
     else:
-        chosen = play(run, config, model, invert, embedding, unheard)
-    folder, clips, windows, reference, others, other, notes = chosen
-    rng = np.random.default_rng(config.seed + 1)
-    n, frames = len(reference), windows.frames
-    noise = model.scaler.restore(rng.standard_normal((n, frames, N_MELS), dtype=np.float32))
-    untrained_model = dataclasses.replace(model, network=init_state(config, rng)["average"], outline=None)
-    untrained = composer(untrained_model, UNTRAINED, notes).draw(n, frames)
-    real_log_mels, real = others.take(other), others.sound(other)
-    inverted = invert(real_log_mels, "real music")
-    sets = {
-        "noise": invert(noise, "noise"),
-        "untrained": invert(untrained, "untrained"),
-        "generated": clips[:n],
-        "ceiling": inverted,
-        "real": real,
-    }
+        chosen = choice.played(saved.config.programs, invert)
+    sets = sounds(chosen, model, invert)
+    real, generated = chosen.others.take(range(len(chosen.others))), np.stack([*map(log_mel, sets["generated"])])
     rows = np.array(read_log(run / "log.csv", 4))
-    metrics = {"samples": str(folder), "step": saved.step if notes else read_about(folder).get("step")}
-    apart = windows.apart()
-    music = embed_clips(embedding, windows.sound(apart), "training music")
-    background = Set.of([music[i] for i in np.searchsorted(apart, reference)])
-    found = embedded(embedding, sets)
-    copies = found["ceiling"].clips
-    if windows is not others:  # then those are of other music
-        copies = embed_clips(embedding, invert(windows.take(reference), "training music"), "copies")
-    metrics |= {"embedding": embedding.name} | distances(background, found)
-    metrics |= inversion_errors(inverted, real_log_mels, real)
-    generated = np.stack([*map(log_mel, clips[:n])])
-    metrics |= {
-        "heard": {"generated": heard(generated, model.scaler), "real": heard(real_log_mels, model.scaler)},
-        "nearest": nearest(music, windows.starts[apart, 0], found["generated"].clips, copies),
-        "loss_of_zero": loss_of_zero(config.noise_schedule, config.prediction),
+    metrics = {
+        "samples": str(chosen.folder),
+        "step": read_about(chosen.folder).get("step"),
+        "embedding": embedding.name,
+        **far_apart(chosen, sets, invert, embedding),
+        **inversion_errors(sets["ceiling"], real, sets["real"]),
+        "heard": {"generated": heard(generated, model.scaler), "real": heard(real, model.scaler)},
+        "loss_of_zero": loss_of_zero(saved.config.noise_schedule, saved.config.prediction),
         "noise_loss": {"first 50 steps": rows[:50, 2].mean(), "last 50 steps": rows[-50:, 2].mean()},
         "training_seconds": rows[:, 4].sum(),
         "steps": len(rows),
     }
-    if notes and (scores := played.onset_f1(sets, notes)):
+    if chosen.notes and (scores := played.onset_f1(sets, chosen.notes)):
         metrics["onset_f1"] = scores
     write_json(run / "metrics.json", metrics)
-    pictured = {"training": windows.take(reference[:PICTURED]), "generated": generated[:PICTURED]}
+    pictured = {"training": chosen.windows.take(chosen.reference[:PICTURED]), "generated": generated[:PICTURED]}
     save_log_mels(run / "comparison.png", pictured)
     return metrics
 

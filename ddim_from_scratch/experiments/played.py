@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from ..audio.contract import FRAMES_PER_SECOND
-from ..notes.config import Config
 from ..notes.judge import load_judge, mean_f1
 from ..notes.pairs import read_beside
 from ..notes.score import Notes
@@ -23,13 +22,13 @@ JUDGED = {
 }
 
 
-def notes_of(config: Config, windows: Windows, indices: np.ndarray) -> tuple[Notes, ...]:
-    """The notes in each of these windows, of the network's programs, times in seconds from the window's start."""
-    scores = {track: read_beside(windows.paths[track]) for track in np.unique(windows.starts[indices, 0])}
+def notes_of(windows: Windows, programs: tuple[int, ...]) -> tuple[Notes, ...]:
+    """The notes in each of these windows, of these programs, times in seconds from the window's start."""
+    scores = {track: read_beside(windows.paths[track]) for track in np.unique(windows.starts[:, 0])}
     parts = []
-    for track, first in windows.starts[indices]:
+    for track, first in windows.starts:
         score, start = scores[track], first / FRAMES_PER_SECOND
-        known = score.where(np.isin(score.program, config.programs))
+        known = score.where(np.isin(score.program, programs))
         parts.append(known.between(start, start + windows.frames / FRAMES_PER_SECOND))
     return tuple(parts)
 

@@ -78,7 +78,7 @@ def load_statistics(path: Path, embedding: str) -> Set:
         else:
             mean, covariance = (_load_npy(path / name) for name in ("mu.npy", "cov.npy"))
             n, made_by = 0, embedding
-    except FileNotFoundError:
+    except OSError:
         raise
     except Exception as error:  # zipfile and NumPy raise many types for damaged bytes
         if isinstance(error, UserError) and str(path) in str(error):

@@ -12,7 +12,7 @@ import os
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -139,23 +139,25 @@ def load(path: str | Path, limit: int | None = None, only: str = "") -> Tree:
     only: how the names of the leaves to read begin. limit: bytes that the arrays may take; without it the file's own
     size, as `save` does not compress, or SMALL. All sizes are known, and agree with each other, before any is read, so
     a small file cannot ask for much memory. (bz2 and lzma unpack to memory of their own: they are refused.)
-    Raises FileNotFoundError, or TreeError if the file is cut short, is something else, or holds more than `limit`.
+    Raises as `reading` does, and TreeError if the file is cut short, is something else, or holds more than `limit`.
     """
-    try:
-        with reading(path) as file, zipfile.ZipFile(file) as archive:
-            if limit is None:
-                limit = min(max(os.fstat(file.fileno()).st_size, SMALL), LIMIT)
-            names = {member.filename: member for member in archive.infolist() if member.filename.endswith(".npy")}
-            members = [member for name, member in names.items() if name.startswith(only)]
-            if other := [m.compress_type for m in members if m.compress_type not in PLAIN]:
-                raise UserError(f"it is compressed by method {other[0]}, not stored or deflated")
-            if (size := sum(member.file_size for member in members)) > limit:
-                raise UserError(f"its arrays take {size} bytes, more than {limit}")
-            return unflatten({member.filename.removesuffix(".npy"): _member(archive, member) for member in members})
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # zipfile and NumPy raise many types for damaged bytes
-        raise TreeError(f"{path} is damaged or not an npz file ({why(error)})") from None
+    with reading(path) as file:
+        try:
+            own = min(max(os.fstat(file.fileno()).st_size, SMALL), LIMIT)
+            return _unpacked(file, own if limit is None else limit, only)
+        except Exception as error:  # zipfile and NumPy raise many types for damaged bytes
+            raise TreeError(f"{path} is damaged or not an npz file ({why(error)})") from None
+
+
+def _unpacked(file: BinaryIO, limit: int, only: str) -> Tree:
+    with zipfile.ZipFile(file) as archive:
+        names = {member.filename: member for member in archive.infolist() if member.filename.endswith(".npy")}
+        members = [member for name, member in names.items() if name.startswith(only)]
+        if other := [m.compress_type for m in members if m.compress_type not in PLAIN]:
+            raise UserError(f"it is compressed by method {other[0]}, not stored or deflated")
+        if (size := sum(member.file_size for member in members)) > limit:
+            raise UserError(f"its arrays take {size} bytes, more than {limit}")
+        return unflatten({member.filename.removesuffix(".npy"): _member(archive, member) for member in members})
 
 
 def text(leaf: Any) -> str:

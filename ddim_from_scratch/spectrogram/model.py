@@ -27,7 +27,7 @@ from .start import draw_outline, white_variance
 CONTRACT = {"sr": SR, "frame_length": FRAME_LENGTH, "hop_length": HOP_LENGTH, "n_fft": N_FFT, "n_mels": N_MELS}
 # Names in a checkpoint, and in its scaler.
 KEYS = {"system", "config", "contract", "step", "windows", "recordings", "scaler", "state"}
-SCALER = {"mean", "std", "outline"}
+SCALER = {"mean", "std", "pitches", "outline"}
 FIRST_CONTRACT = {"sr": 16000, "frame_length": 640, "hop_length": 320, "n_fft": 1024, "n_mels": 128}
 
 
@@ -144,12 +144,14 @@ def understand(options: type[Config], content: Tree) -> Saved:
         raise UserError(f"it is not of its own configuration ({wrong})")
     if other := content["scaler"].keys() - SCALER:
         raise UserError(f"its scaler has {min(other)[:40]!r}, which this version does not know")
-    scaler = Scaler(content["scaler"]["mean"], content["scaler"]["std"])
+    scaler = Scaler(content["scaler"]["mean"], content["scaler"]["std"], content["scaler"].get("pitches"))
     for leaf in (scaler.mean, scaler.std):
         if not tree.is_finite(leaf) or leaf.shape != (N_MELS,) or abs(leaf).max() > 100:  # natural logarithms
             raise UserError("it is not of its own configuration (scaler)")
     if scaler.std.min() <= 0:
         raise UserError(f"its scaler has a deviation of {scaler.std.min()}")
+    if scaler.pitches is not None and (scaler.pitches.dtype != np.int64 or scaler.pitches.shape[1:] != (2,)):
+        raise UserError("it is not of its own configuration (scaler/pitches)")
     outline = content["scaler"].get("outline")
     if outline is not None and (outline.dtype, outline.shape[1:]) != (np.float32, (config.window_frames, N_MELS)):
         raise UserError("it is not of its own configuration (scaler/outline)")

@@ -73,6 +73,11 @@ class Training:
     contents: Contents | None = None
     outline: np.ndarray | None = None
 
+    @staticmethod
+    def prepared(config: Config, windows: Windows) -> tuple[Config, Windows]:
+        """What a system adds to them. Raises UserError if they do not fit."""
+        return config, windows
+
     @property
     def name(self) -> str:
         return self.config.SYSTEM
@@ -95,11 +100,10 @@ class Training:
     @property
     def kept(self) -> Tree:
         texts = {"contract": CONTRACT} | ({"recordings": self.contents} if self.contents else {})
-        outline = {} if self.outline is None else {"outline": self.outline}
-        arrays = {"scaler": {"mean": self.scaler.mean, "std": self.scaler.std} | outline}
-        return (
-            arrays | {"windows": np.array(len(self.windows))} | {n: np.array(json.dumps(t)) for n, t in texts.items()}
-        )
+        arrays = vars(self.scaler) | {"outline": self.outline}
+        scaler = {name: array for name, array in arrays.items() if array is not None}
+        others = {name: np.array(json.dumps(text)) for name, text in texts.items()}
+        return {"scaler": scaler, "windows": np.array(len(self.windows))} | others
 
     def init(self, rng: np.random.Generator) -> Tree:
         return init_state(self.config, rng)
@@ -209,7 +213,7 @@ def training(
     if saved:
         require_unchanged(config, saved.contents)
     found = saved.contents if saved and saved.contents else contents(config)
-    windows = windows or load_windows(config)
+    config, windows = kind.prepared(config, windows or load_windows(config))
     if saved and saved.windows != len(windows):
         raise UserError(
             f"the run was trained on {saved.windows} windows, {config.data} has {len(windows)}: give the same "
