@@ -285,7 +285,7 @@ assert 2 * errors["plucked", 64] < hum_error < errors["plucked", 0]
 # paper's decoder has the same interface. It is a convolutional network with some millions of weights, **SoundStream's
 # mel decoder** ([Zeghidour et al. 2021](https://arxiv.org/abs/2107.03312); published for Spectrogram Diffusion,
 # [Hawthorne et al. 2022](https://arxiv.org/abs/2206.05408)). It was trained as a *generative adversarial network*
-# $G$: discriminators $D_r$ get real sound $x$ and $\hat x = G(\log\text{-mel}(x))$ at several resolutions $r$, and
+# $G$: discriminators $D_r$ get real sound $x$ and $\hat x = G(\text{log-mel}(x))$ at several resolutions $r$, and
 # learn to tell them apart,
 #
 # $$L_D = \sum_r \operatorname{E} \max(0, 1 - D_r(x)) + \operatorname{E} \max(0, 1 + D_r(\hat x)),$$
@@ -293,7 +293,7 @@ assert 2 * errors["plucked", 64] < hum_error < errors["plucked", 0]
 # while $G$ learns to deceive them, and to have the right spectrogram:
 #
 # $$L_G = \sum_r \operatorname{E} \max(0, 1 - D_r(\hat x)) + \lambda \sum_i
-# \big| \log\text{-mel}_i(\hat x) - \log\text{-mel}_i(x) \big| + \dots$$
+# \big| \text{log-mel}_i(\hat x) - \text{log-mel}_i(x) \big| + \dots$$
 #
 # (the dots are the difference of the discriminators' inner layers, as in [HiFi-GAN](https://arxiv.org/abs/2010.05646)).
 # The second term compares log-mels, which contain no phase. With it alone, phases that do not fit each other would cost

@@ -232,15 +232,17 @@ def mathml(tex: str, block: bool = False) -> str:
         )
     result = result.replace("<mi>&#x0007E;</mi>", "<mo>&#x0223C;</mo>")  # \sim, with the space of a relation
     result = re.sub(r"<mo>([A-Za-z]+)</mo>", r'<mi mathvariant="normal">\1</mi>', result)  # \operatorname
-    result = result.replace("<mo minsize", '<mo lspace="0" rspace="0" minsize')  # \big, with the space of a parenthesis
+    # \big: for a parenthesis that can grow Chromium leaves as much room as its largest form takes.
+    grown = r'<mo stretchy="false" lspace="0" rspace="0" mathsize="\1">'
+    result = re.sub(r'<mo minsize="(.*?)" maxsize=".*?">', grown, result)
     result = re.sub(
         rf"{BEFORE_A_SIGN}<mo>(&#x02212;|−)</mo>", r'\1<mo form="prefix" lspace="0" rspace="0">\2</mo>', result
     )
     result = re.sub(
         r'<mo(?: stretchy="false")?>(?=&#x000(?:2F|7C);)', '<mo stretchy="false" lspace="0" rspace="0">', result
     )
-    result = re.sub(rf"(?:(?<=</m[in]>)|(?<=</mfrac>))(?=(?:<msub>)?{OPERATOR})", THIN, result)
-    return re.sub(rf"{ALONE}({OPERATOR})(?=<m[inf])", rf"\1{THIN}", result)
+    result = re.sub(rf"(</m(?:[in]|su[bp]|frac)>)(?=(?:<msub>)?{OPERATOR})", rf"\1{THIN}", result)
+    return re.sub(rf"{ALONE}({OPERATOR})(?=<m(?!o|space))", rf"\1{THIN}", result)
 
 
 def prose_html(markdown: MarkdownIt, text: str, headings: list[tuple[str, str]], place: str) -> str:
@@ -258,7 +260,7 @@ def prose_html(markdown: MarkdownIt, text: str, headings: list[tuple[str, str]],
     except UserError as error:
         raise UserError(f"{place}: {error}") from None
     if "$" in re.sub(r"<code.*?</code>|<div class=\"code.*?</div>", "", result, flags=re.DOTALL):
-        raise UserError(f"{place}: a $ that begins or ends no equation (can a line of it be a list's, with + or - first?)")
+        raise UserError(f"{place}: a $ that begins or ends no equation (a line with + or - first is a list)")
     result = re.sub(WHOLE, r'<span class="whole">\g<0></span>', result, flags=re.DOTALL)
     return result.replace("<table>", '<div class="table"><table>').replace("</table>", "</table></div>")
 
