@@ -556,12 +556,12 @@ def backward(dy):
 
 for name, error in zip(("x", *shapes), gradient_error(forward, backward, arguments, rng), strict=True):
     print(f"{name:3} {error:.0e}")
-    assert error < 1e-6
+    assert error < 1e-6 or name == "b1"
 assert np.abs(backward(rng.standard_normal((2, 6, 5, 1)))[2]).max() < 1e-12
 
 # %% [markdown]
-# The gradient of `b1` is 0, and so are both sides of its check: batch normalisation removes what a bias adds. Now
-# train with gradient descent: subtract from each weight a small multiple of its gradient.
+# The gradient of `b1` is 0, because batch normalisation removes what a bias adds. Both sides of its check are rounding,
+# and so is its error. Now train with gradient descent: subtract from each weight a small multiple of its gradient.
 
 
 # %%
