@@ -226,12 +226,13 @@ def from_true_magnitudes(x, hop, integrated):
 
 
 print("spectral convergence at 4096 samples, from the true magnitudes\noverlap    random phases    integrated")
-sc = {}
+sc, integrated_sounds = {}, {}
 for hop in (320, 160, 80):
-    sounds = [from_true_magnitudes(plucked, hop, integrated) for integrated in (False, True)]
-    sc[hop] = [spectral_distances(x, plucked, 4096)[0] for x in sounds]
+    random, integrated_sounds[hop] = (from_true_magnitudes(plucked, hop, integrated) for integrated in (False, True))
+    sc[hop] = [spectral_distances(x, plucked, 4096)[0] for x in (random, integrated_sounds[hop])]
     print(f"{100 * (1 - hop / 640):6.1f} %{sc[hop][0]:15.3f}{sc[hop][1]:14.3f}")
-    sound(sounds[1], f"Integrated phases, {100 * (1 - hop / 640):g} % overlap")
+for hop, x in integrated_sounds.items():
+    sound(x, f"Integrated phases, {100 * (1 - hop / 640):g} % overlap")
 assert all(integrated < 0.7 * random for random, integrated in sc.values()) and sc[160][1] < 0.8 * sc[320][1]
 show_source(gradient)
 
