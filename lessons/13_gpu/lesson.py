@@ -142,7 +142,7 @@ with threads():
     seconds_multiply, seconds_copy = best_seconds(multiply, copy)
     peak = worker_count() * 2 * size**3 / seconds_multiply  # a product and a sum each
     bandwidth = 2 * big.nbytes / seconds_copy  # read and written
-    print(f"{worker_count()} threads: {peak / 1e9:.0f} GFLOP/s in products, {bandwidth / 1e9:.1f} GB/s in copies")
+    print(f"threads: {worker_count()}; {peak / 1e9:.0f} GFLOP/s in products, {bandwidth / 1e9:.1f} GB/s in copies")
 print(f"While one byte is moved there is time for {peak / bandwidth:.1f} operations.")
 
 # %% [markdown]
@@ -242,14 +242,15 @@ assert all(call[2] / call[3] > 60 for call in threes)
 # %% [markdown]
 # More than nine tenths of the operations belong to the 3x3 convolutions, two in each of 14 residual blocks. Each does
 # more than 60 operations for a byte. The sums and copies at the end of the table do less than two, so their time is
-# spent on memory. (Attention is counted by its definition; lesson 06 shows how the network needs a hundredth of
-# that.) So there are two ways to be faster: convolutions must multiply less, or better, and the other layers must use
-# memory less often.
+# spent on memory. (Attention is counted by its definition; lesson 06 shows how the network needs far less.) So there
+# are two ways to be faster: convolutions must multiply less, or better, and the other layers must use memory less
+# often.
 #
 # Two kinds of layers are not in the table: normalisation and swish. Both change each number on its own, and a 3x3
 # convolution reads the result. The convolution copies its input anyway, a tile at a time, to put zeros around it. So it
 # does their arithmetic on the copy, while that is in the cache. The fast residual block passes both as a *prologue*. A
-# separate layer costs more:
+# separate layer must write its result to memory, and the convolution must read it again. How much time that costs
+# depends on the machine, and on what its caches hold:
 
 # %%
 h, w, b = (rng.standard_normal(s, dtype=np.float32) for s in [(1, 256, 128, 32), (3, 3, 32, 32), (32,)])
@@ -259,6 +260,7 @@ with threads():
     )
     assert np.array_equal(winograd.conv2d(h, w, b, swish_prologue)[0], winograd.conv2d(swish(h)[0], w, b)[0])
 print(f"swish, then convolution: {1000 * apart:.1f} ms; swish as its prologue: {1000 * fused:.1f} ms; the same numbers")
+print(f"not written and not read again: {h.nbytes / 1e6:.1f} MB")
 
 # %% [markdown]
 # On which planes are the operations? At half the height and width a layer has a quarter of the pixels, but more
@@ -376,9 +378,10 @@ assert np.allclose(direct, fast) and np.allclose(winograd.B_T, np.round(winograd
 show_answer(winograd._products, winograd._windows_at_points)
 
 # %% [markdown]
-# Why are products cut into pieces? The library that multiplies matrices, OpenBLAS, first copies large ones into an
-# order of its own. This pays off only for matrices much larger than these. Up to a million multiplications it does
-# not copy.
+# Why are products cut into pieces? The library that multiplies matrices, OpenBLAS, first copies them into an order of
+# its own. This pays off only for matrices much larger than these. On processors with AVX-512 it [does not
+# copy](https://github.com/OpenMathLib/OpenBLAS/blob/develop/kernel/x86_64/sgemm_small_kernel_permit_skylakex.c) if a
+# product has at most a million multiplications.
 #
 # **Predict.** Half the multiplications: is Winograd's convolution twice as fast? And which way has the largest error?
 

@@ -9,6 +9,7 @@ import os
 import re
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from latex2mathml.converter import convert
 from markdown_it import MarkdownIt
@@ -28,8 +29,8 @@ HERE = Path(__file__).parent
 FILM, MUSIC = ROOT / "docs/film.webp", ROOT / "docs/demo.ogg"  # what the index shows and plays
 LARGEST = 10e6  # bytes of a page
 TIME = "This page was made by running the lesson: "
-OPERATOR = r"<mi>(?:sin|cos|arccos|exp|ln|log|max|min)</mi>"
-ALONE = "(?<!<msub>)(?<!<msup>)(?<!<msubsup>)"  # with an index, the operator is the first of two children
+OPERATOR = r'<mi(?:>[a-z]{2,}| mathvariant="normal">(?:[A-Za-z]{2,}|E))</mi>'  # the name of a function
+ALONE = "(?<!<msub>)(?<!<msup>)(?<!<msubsup>)(?<!<munder>)"  # with an index, the operator is the first of two children
 # An equation and the marks beside it, which a browser would put on different lines.
 WHOLE = r"""(?:\(|&quot;)*<span class="math inline">.*?</span>(?:[.,;:?!)'-]|&quot;)*"""
 THIN = '<mspace width="0.167em" />'  # what TeX sets around a function's name
@@ -94,10 +95,9 @@ def write_lesson(folder: Path, done: Run, lessons: list[Lesson]) -> Path:
     )
     body = (
         f'<header><a href="index.html">Music from noise</a><span>Lesson {done.lesson.number}</span></header>'
-        f'<main class="columns"><div class="title">{parts[0]}</div>'
+        f'<main class="columns"><div class="title">{parts[0]}<p class="time">{TIME}{done.time_taken}.</p></div>'
         f'<nav class="contents" aria-label="On this page"><ol>{sections}</ol></nav>'
         f'<div class="text">{"".join(parts[1:])}'
-        f'<p class="time">{TIME}{done.time_taken}.</p>'
         f'<nav class="turn" aria-label="Lessons">{links}</nav></div></main>'
     )
     write(folder / f"{done.lesson.number}.html", f"{done.lesson.number} {done.lesson.title}", body)
@@ -174,10 +174,12 @@ def sources(lessons: list[Lesson]) -> str:
     for lesson in lessons:
         section = lesson.cells[-1].text.partition("## Sources")[2]
         for entry in re.findall(r"^- (.*?)(?=^- |\Z)", section, re.MULTILINE | re.DOTALL):
-            work = re.match(r".*?\]\((\S+)\)", " ".join(entry.split()))
-            if work:
-                found.setdefault(work[1], (work[0], []))[1].append(lesson.number)
-    entries = sorted(f"- {work} ({', '.join(numbers)})" for work, numbers in found.values())
+            links = re.match(r".*?\]\((\S+)\)(.*\]\(\S+\))?", " ".join(entry.split()))  # the first, and all others
+            if links:
+                found.setdefault(links[1], (links[0], []))[1].append(lesson.number)
+    entries = [f"- {works} ({', '.join(numbers)})" for works, numbers in found.values()]
+    # By the first author's surname, with accents after their letters.
+    entries.sort(key=lambda entry: normalize("NFKD", re.sub(r"^- ([^\W\d_]\. )*\[?", "", entry).lower()))
     text = "# Sources\n\nIn parentheses: the lessons that use them.\n\n" + "\n".join(entries)
     listed = markdown_renderer().render(text)
     return f'<header><a href="index.html">Music from noise</a></header><main>{listed}</main>'
@@ -232,14 +234,18 @@ def mathml(tex: str, block: bool = False) -> str:
             f"TeX that can't be shown: {tex.strip()!r}: write it otherwise (align* is known, aligned is not)"
         )
     result = result.replace("<mi>&#x0007E;</mi>", "<mo>&#x0223C;</mo>")  # \sim, with the space of a relation
+    result = re.sub(r"<mo>([A-Za-z]+)</mo>", r'<mi mathvariant="normal">\1</mi>', result)  # \operatorname
+    # \big: for a parenthesis that can grow Chromium leaves as much room as its largest form takes.
+    grown = r'<mo stretchy="false" lspace="0" rspace="0" mathsize="\1">'
+    result = re.sub(r'<mo minsize="(.*?)" maxsize=".*?">', grown, result)
     result = re.sub(
         rf"{BEFORE_A_SIGN}<mo>(&#x02212;|−)</mo>", r'\1<mo form="prefix" lspace="0" rspace="0">\2</mo>', result
     )
     result = re.sub(
         r'<mo(?: stretchy="false")?>(?=&#x000(?:2F|7C);)', '<mo stretchy="false" lspace="0" rspace="0">', result
     )
-    result = re.sub(rf"(?<=</m[in]>)(?={OPERATOR})", THIN, result)
-    return re.sub(rf"{ALONE}({OPERATOR})(?=<m[inf])", rf"\1{THIN}", result)
+    result = re.sub(rf"(</m(?:[in]|su[bp]|frac)>)(?=(?:<msub>)?{OPERATOR})", rf"\1{THIN}", result)
+    return re.sub(rf"{ALONE}({OPERATOR})(?=<m(?!o|space))", rf"\1{THIN}", result)
 
 
 def prose_html(markdown: MarkdownIt, text: str, headings: list[tuple[str, str]], place: str) -> str:
@@ -256,6 +262,8 @@ def prose_html(markdown: MarkdownIt, text: str, headings: list[tuple[str, str]],
         result = markdown.renderer.render(tokens, markdown.options, {})
     except UserError as error:
         raise UserError(f"{place}: {error}") from None
+    if "$" in re.sub(r"<code.*?</code>|<div class=\"code.*?</div>", "", result, flags=re.DOTALL):
+        raise UserError(f"{place}: a $ that begins or ends no equation (a line with + or - first is a list)")
     result = re.sub(WHOLE, r'<span class="whole">\g<0></span>', result, flags=re.DOTALL)
     return result.replace("<table>", '<div class="table"><table>').replace("</table>", "</table></div>")
 
