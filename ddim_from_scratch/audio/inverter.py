@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from ..runtime import graph, hub, mpi
 from ..runtime.backend import CLIPS_AT_ONCE, parallel, to_device, to_host
-from ..runtime.errors import UserError, why
+from ..runtime.errors import UserError, naming, why
 from .contract import HOP_LENGTH, MEL_MAX, MEL_MIN, N_MELS
 from .griffin_lim import griffin_lim
 
@@ -87,16 +87,11 @@ def load_decoder(folder: str) -> Callable[[np.ndarray], np.ndarray]:
             f"a decoder needs tensorflow_hub ({why(error)}): pip install 'ddim_from_scratch[hub]', "
             f"or use --inverter {GRIFFIN_LIM}"
         ) from None
-    try:
+    flaw = f"is damaged or no decoder of log-mels (batch, frames, {N_MELS})"
+    with naming(folder, flaw, "copy it again"):
         graph.check(Path(folder))
         model = tensorflow_hub.load(folder)
         trial = np.asarray(model(np.full((2, 9, N_MELS), np.log(MEL_MIN), np.float32)))
-    except UserError:
-        raise
-    except Exception as error:  # TensorFlow raises many types, some with messages of pages
-        raise UserError(
-            f"{folder} is damaged or no decoder of log-mels (batch, frames, {N_MELS}): copy it again ({why(error)})"
-        ) from None
     if trial.shape != (2, 9 * HOP_LENGTH):
         raise UserError(
             f"{folder} is another model: of log-mels (2, 9, {N_MELS}) it makes {trial.shape}, "

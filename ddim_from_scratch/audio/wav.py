@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..runtime.errors import UserError, printable, say_once, warn
+from ..runtime.errors import FileError, printable, say_once, warn
 from ..runtime.files import reading, replacing
 from .container import FEW, ContainerError, Excerpt, Stream, streams
 from .contract import SR
@@ -37,7 +37,7 @@ LOUDEST = 1e10  # beyond 32-bit integers as floats: no sound
 CANCELLED = 1e-4  # the channels' mean has less than this share of their power: -40 dB
 
 
-class AudioError(UserError):
+class AudioError(FileError):
     """Raised for an unusable recording. The one-line message names the file and the remedy."""
 
 

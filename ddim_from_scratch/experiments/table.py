@@ -36,7 +36,7 @@ from ..nn.fast import use_plain
 from ..runtime import tree
 from ..runtime.backend import CLIPS_AT_ONCE, available_cores, chosen_device, hardware, parallel, threads
 from ..runtime.cli import add_hardware_options, at_least, counted
-from ..runtime.errors import UserError, line, why
+from ..runtime.errors import UserError, line, naming
 from ..runtime.files import below, conforms, read_json, write_json
 from ..spectrogram.compose import Composer
 from ..spectrogram.config import PRESETS, Config
@@ -178,11 +178,10 @@ def keep_settings(out: Path, settings: Any) -> None:
 def read_settings(out: Path, kind: Callable[..., Kind]) -> Kind:
     path = below(out, "settings.json")
     try:
-        return settings_of(kind, read_json(path))
+        with naming(path, "is damaged", "choose another --out"):
+            return settings_of(kind, read_json(path))
     except FileNotFoundError:
         raise UserError(f"{out} holds no table: check the path, or leave out --report to begin one") from None
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{out / 'settings.json'} is damaged ({why(error)}): choose another --out") from None
 
 
 def settings_of(kind: Callable[..., Kind], values: Any) -> Kind:
@@ -401,13 +400,11 @@ def read_metrics(out: Path, names: Iterable[str], kinds: dict[str, Any] = METRIC
     found = {}
     for name, path in files.items():
         if path.exists():
-            try:
+            with naming(path, "is damaged", "remove it, and the row is measured again"):
                 found[name] = read_json(path)
                 json.dumps(found[name], allow_nan=False)  # the report's JSON holds it all
-            except ValueError:
-                found[name] = {}
-            if not conforms(found[name], kinds):
-                raise UserError(f"{path} is damaged: remove it, and the row is measured again")
+                if not conforms(found[name], kinds):
+                    raise UserError("it holds something else")
     return found
 
 

@@ -21,7 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .errors import UserError, why
+from .errors import FileError, UserError, why
 
 TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{16}\.tmp")  # names of files that are being written
 LIMIT = 64 << 20  # bytes of a text file
@@ -52,7 +52,7 @@ def home() -> Path:
 
 
 def below(folder: Path, *names: str) -> Path:
-    """The path folder/names, to read or write. Raises UserError if a part below `folder` is a link.
+    """The path folder/names, to read or write. Raises FileError if a part below `folder` is a link.
 
     folder: what the user named, which may be one. An unpacked archive can hold links to anywhere.
     """
@@ -60,12 +60,12 @@ def below(folder: Path, *names: str) -> Path:
     for name in names:
         path = path / name
         if path.is_symlink():
-            raise UserError(f"{path} is a link, perhaps to a place that you did not name: remove it")
+            raise FileError(f"{path} is a link, perhaps to a place that you did not name: remove it")
     return path
 
 
 def reading(path: str | Path) -> BinaryIO:
-    """A regular file to read, binary, for a `with` statement. Raises OSError; UserError for a device or a pipe."""
+    """A regular file to read, binary, for a `with` statement. Raises OSError; FileError for a device or a pipe."""
     return _regular(path, os.O_RDONLY, "rb")
 
 
@@ -79,14 +79,14 @@ def _regular(path: str | Path, flags: int, mode: str) -> BinaryIO:
         descriptor = os.open(path, flags | NO_WAIT | BINARY, 0o666)
     except OSError as error:
         if error.errno == errno.ENXIO:  # a socket
-            raise UserError(f"{path} is not a regular file: give one") from None
+            raise FileError(f"{path} is not a regular file: give one") from None
         raise
     try:
         kind = os.fstat(descriptor).st_mode
         if stat.S_ISDIR(kind):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if not stat.S_ISREG(kind):
-            raise UserError(f"{path} is not a regular file: give one")
+            raise FileError(f"{path} is not a regular file: give one")
         return os.fdopen(descriptor, mode)  # type: ignore[return-value]
     except BaseException:
         os.close(descriptor)
@@ -94,10 +94,10 @@ def _regular(path: str | Path, flags: int, mode: str) -> BinaryIO:
 
 
 def read_bytes(path: str | Path, limit: int | None = None) -> bytes:
-    """Raises as `reading` does, and UserError if the file has more than `limit` bytes."""
+    """Raises as `reading` does, and FileError if the file has more than `limit` bytes."""
     with reading(path) as file:
         if limit is not None and os.fstat(file.fileno()).st_size > limit:
-            raise UserError(f"{path} has more than {limit} bytes: it is not what it should be")
+            raise FileError(f"{path} has more than {limit} bytes: it is not what it should be")
         return file.read()
 
 
@@ -141,12 +141,12 @@ def replacing(path: str | Path, keep: Path | None = None) -> Iterator[BinaryIO]:
 
     After an error or a kill, `path` is either the old file or the complete new one. The data are on the disk before the
     replacement. A file that others may not read stays so. keep: new name for the old file, in the same folder. (For a
-    moment only that one exists.) Raises OSError, which names `path`, if it cannot be written; UserError if a device, a
+    moment only that one exists.) Raises OSError, which names `path`, if it cannot be written; FileError if a device, a
     pipe or a folder is there.
     """
     path = Path(path)
     if os.path.exists(path) and not os.path.isfile(path):  # root would replace even /dev/stdout
-        raise UserError(f"{path} is not a regular file: choose another name")
+        raise FileError(f"{path} is not a regular file: choose another name")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     made = False
     try:

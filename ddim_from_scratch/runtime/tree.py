@@ -18,17 +18,13 @@ import numpy as np
 
 from . import backend
 from .backend import Array, to_host
-from .errors import UserError, why
+from .errors import UserError, naming
 from .files import reading, replacing
 
 Tree = dict[str, Any]
 PLAIN = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 LIMIT = 4 << 30  # bytes of arrays in a file: 268 million weights with their moments and moving average
 SMALL = 64 << 20  # bytes that any file may unpack to
-
-
-class TreeError(UserError):
-    """Raised for a file that is not a valid tree. The message names the file."""
 
 
 def map(function: Callable[..., Any], *trees: Tree) -> Tree:
@@ -139,23 +135,22 @@ def load(path: str | Path, limit: int | None = None, only: str = "") -> Tree:
     only: how the names of the leaves to read begin. limit: bytes that the arrays may take; without it the file's own
     size, as `save` does not compress, or SMALL. All sizes are known, and agree with each other, before any is read, so
     a small file cannot ask for much memory. (bz2 and lzma unpack to memory of their own: they are refused.)
-    Raises FileNotFoundError, or TreeError if the file is cut short, is something else, or holds more than `limit`.
+    Raises OSError if it cannot be opened, or FileError if it is cut short, something else, or more than `limit`.
     """
-    try:
-        with reading(path) as file, zipfile.ZipFile(file) as archive:
-            if limit is None:
-                limit = min(max(os.fstat(file.fileno()).st_size, SMALL), LIMIT)
-            names = {member.filename: member for member in archive.infolist() if member.filename.endswith(".npy")}
-            members = [member for name, member in names.items() if name.startswith(only)]
-            if other := [m.compress_type for m in members if m.compress_type not in PLAIN]:
-                raise UserError(f"it is compressed by method {other[0]}, not stored or deflated")
-            if (size := sum(member.file_size for member in members)) > limit:
-                raise UserError(f"its arrays take {size} bytes, more than {limit}")
-            return unflatten({member.filename.removesuffix(".npy"): _member(archive, member) for member in members})
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # zipfile and NumPy raise many types for damaged bytes
-        raise TreeError(f"{path} is damaged or not an npz file ({why(error)})") from None
+    with (
+        naming(path, "is damaged or not an npz file", "copy it again, or make it anew"),
+        reading(path) as file,
+        zipfile.ZipFile(file) as archive,
+    ):
+        if limit is None:
+            limit = min(max(os.fstat(file.fileno()).st_size, SMALL), LIMIT)
+        names = {member.filename: member for member in archive.infolist() if member.filename.endswith(".npy")}
+        members = [member for name, member in names.items() if name.startswith(only)]
+        if other := [m.compress_type for m in members if m.compress_type not in PLAIN]:
+            raise UserError(f"it is compressed by method {other[0]}, not stored or deflated")
+        if (size := sum(member.file_size for member in members)) > limit:
+            raise UserError(f"its arrays take {size} bytes, more than {limit}")
+        return unflatten({member.filename.removesuffix(".npy"): _member(archive, member) for member in members})
 
 
 def text(leaf: Any) -> str:

@@ -25,7 +25,7 @@ import numpy as np
 
 from ..audio import LeftOut, find_audio
 from ..runtime.cli import counted
-from ..runtime.errors import UserError, printable, warn, why
+from ..runtime.errors import UserError, naming, printable, warn, why
 from ..runtime.files import LIMIT, conforms, read_bytes, read_json, replacing
 
 
@@ -144,7 +144,7 @@ def composers(root: Path) -> dict[str, str]:
     tables = sorted(path for pattern in MAESTRO_TABLES for path in root.glob(pattern))
     if not tables:
         return {}
-    try:
+    with naming(tables[0], "is not MAESTRO's table", "copy it again, or remove it"):
         if tables[0].suffix == ".json":
             rows = read_json(tables[0])
         else:
@@ -157,8 +157,6 @@ def composers(root: Path) -> dict[str, str]:
         if not conforms(rows, [{file: str, composer: str}]):
             raise UserError("its columns are others")
         return {row[file]: row[composer] for row in rows}
-    except (ValueError, KeyError, csv.Error) as error:
-        raise UserError(f"{tables[0]} is not MAESTRO's table ({why(error)}): copy it again, or remove it") from None
 
 
 def hold_out(paths: list[Path], share: float, seed: int) -> tuple[list[Path], list[Path]]:

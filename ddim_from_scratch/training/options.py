@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..diffusion import PREDICTIONS, SCHEDULES, Schedule
 from ..runtime.cli import flag
-from ..runtime.errors import UserError, printable, why
+from ..runtime.errors import UserError, naming, printable, why
 from ..runtime.files import parse_json, read_json
 
 if TYPE_CHECKING:
@@ -91,19 +91,11 @@ class Options:
     def read(cls, path: Path) -> dict[str, Any]:
         """Some options from a JSON file: a run's config.json, or what ddim_from_scratch.tune found.
 
-        Raises UserError for anything else.
+        Raises OSError if it cannot be opened, and FileError for anything else.
         """
-        try:
+        with naming(f"--config {path}", "cannot be used", "see a run's config.json"):
             options = cls.named(read_json(path))
             cls(**{"data": "any"} | options)
-        except FileNotFoundError:
-            raise UserError(f"--config {path} does not exist: check the path") from None
-        except UserError as error:
-            raise UserError(f"--config {path}: {error}") from None
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"--config {path} is not options of training ({why(error)}): see a run's config.json"
-            ) from None
         return options
 
     @classmethod
