@@ -21,7 +21,6 @@ from .runtime.cli import Parser
 from .runtime.errors import UserError
 from .training.checkpoint import FIRST_SYSTEM, checkpoint_path, system_of
 from .training.guards import locked
-from .training.loop import sweep
 
 SYSTEMS = ("spectrogram", "notes")
 DEFAULT = FIRST_SYSTEM
@@ -59,7 +58,7 @@ def load_run(run: Path) -> Any:
 
 
 def open_run(run: str | Path, best: bool = False, gpu: bool = False, inverter: str | None = None) -> Any:
-    """A trained run, of whatever system: run.sample(num, seconds, seed) gives sound. See spectrogram/run.py."""
+    """A trained run, of whatever system: run.sample(num, seconds, seed) gives sound. See spectrogram/compose.py."""
     system = load_system(system_of(Path(run)) or DEFAULT)
     return system.Run(system.read_run(Path(run), best).model(chosen_device(gpu)), inverter)
 
@@ -72,6 +71,5 @@ def train_run(run: str | Path, system: str = DEFAULT, gpu: bool = False, **optio
     with locked(run):
         if checkpoint_path(run).exists():
             raise UserError(f"{run} holds a trained run: choose another folder")
-        sweep(run)
         train(module.training(module.Config(**options), device=chosen_device(gpu)), run)
     return open_run(run, gpu=gpu)

@@ -47,10 +47,7 @@ def main(argv: list[str] | None = None) -> None:
         elif checkpoint_path(args.run).exists():
             raise UserError(f"{args.run} holds a trained run: add --resume to continue it, or choose another --run")
         with threads(1 if args.gpu else args.threads):  # a GPU has its own
-            trained = system.training(config, saved, device)
-            if mpi.rank() == 0:
-                loop.sweep(args.run)
-            train(trained, args.run, saved)
+            train(system.training(config, saved, device), args.run, saved)
 
 
 def train(

@@ -239,7 +239,8 @@ def sounds(chosen: Chosen, model: Model, invert: Inverter) -> dict[str, np.ndarr
     """The sets of MEANING, but for "inverted": clips (n, samples) at 16 kHz, as many in each as there are others."""
     n, frames, rng = len(chosen.others), chosen.windows.frames, np.random.default_rng(model.config.seed + 1)
     noise = model.scaler.restore(rng.standard_normal((n, frames, N_MELS), dtype=np.float32))
-    untrained = dataclasses.replace(model, network=init_state(model.config, rng)["average"], outline=None)
+    plain = dataclasses.replace(model.scaler, outline=None)
+    untrained = dataclasses.replace(model, network=init_state(model.config, rng)["average"], scaler=plain)
     return {
         "noise": invert(noise, "noise"),
         "untrained": invert(composer(untrained, UNTRAINED, chosen.notes).draw(n, frames), "untrained"),

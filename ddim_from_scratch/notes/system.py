@@ -13,11 +13,10 @@ from ..spectrogram.data import Windows, load_windows
 from ..spectrogram.model import Model, Saved, context_channel
 from ..spectrogram.model import read_run as read_any_run
 from ..spectrogram.system import PROBE, PROBE_CLIPS
-from .compose import Player
+from .compose import Player, Run
 from .config import Config
 from .data import Scored, scored
 from .modes import MODES, composer
-from .run import Run
 
 __all__ = ["MODES", "OWN_RUN", "Config", "Run", "composer", "read_run", "training"]  # see systems.py
 

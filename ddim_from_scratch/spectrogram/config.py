@@ -20,6 +20,7 @@ from .denoiser import NETWORKS
 STANDARDISATIONS = ("bin", "global")
 CROPS = ("fixed", "random")
 LONGEST_SECONDS = 4 * 3600  # as a recording
+CONVOLUTIONS_REACH = 4  # training windows in one piece: what looks at neighbourhoods only finds nothing new in more
 AUGMENTATIONS = ("none", "gain", "mix", "gain+mix")
 
 # The paper's recipe, with what its authors' code adds; and the values that its six trials of tuning found best. Three
@@ -161,12 +162,6 @@ class Shape(Recordings):
         return 2 ** (len(self.widths) - 1) if self.network == "unet" else 1
 
     @property
-    def local(self) -> bool:
-        """Whether the network sees neighbourhoods only."""
-        by_convolution = self.attention == "none" if self.network == "unet" else self.network == "frames"
-        return not self.context and by_convolution
-
-    @property
     def window_frames(self) -> int:
         """The length of a training window."""
         return self.frames("--window-seconds", self.window_seconds)
@@ -185,7 +180,21 @@ class Shape(Recordings):
 
     def frames_lasting(self, seconds: float) -> int:
         """The fewest frames that the network can halve and whose sound lasts `seconds` or more."""
-        return -(-round(seconds * FRAMES_PER_SECOND + 1) // self.size_divisor) * self.size_divisor
+        return self.halvable(round(seconds * FRAMES_PER_SECOND + 1))
+
+    def halvable(self, frames: int) -> int:
+        """The fewest frames, `frames` or more, that the network can halve."""
+        return -(-frames // self.size_divisor) * self.size_divisor
+
+    @property
+    def frames_at_once(self) -> int:
+        """Longest piece, in frames, drawn in one pass. With attention or a context a window: they have seen no more."""
+        local = self.attention == "none" if self.network == "unet" else self.network == "frames"
+        return self.window_frames * (CONVOLUTIONS_REACH if local and not self.context else 1)
+
+    def drawn_frames(self, seconds: float | None) -> int:
+        """The frames of a clip that is to be drawn: --seconds, or a training window."""
+        return self.window_frames if seconds is None else whole_frames("--seconds", seconds)
 
 
 @dataclass(frozen=True)

@@ -33,13 +33,20 @@ UNUSUAL_SHARE = 0.05
 GAIN = 6 * math.log(10) / 20  # 6 dB, in natural logarithms
 MIXED = 0.5  # share of the windows: music that nobody mixes has to be learnt, too
 
+COMPONENTS = 16  # of an outline
+MOST_WINDOWS = 512  # from which an outline is known: their products fit into memory
+
 
 @dataclass(frozen=True)
 class Scaler:
-    """Standardisation of each mel bin by the training set's statistics. mean, std: float32 (128,)."""
+    """Standardisation of each mel bin by the training set's statistics. mean, std: float32 (128,).
+
+    outline: a Gaussian of the standardised windows, see `Windows.outline`, with which sampling starts.
+    """
 
     mean: np.ndarray
     std: np.ndarray
+    outline: np.ndarray | None = None
 
     def standardise(self, log_mels: np.ndarray) -> np.ndarray:
         """(..., 128) natural logarithms to zero mean and unit variance."""
@@ -59,6 +66,13 @@ class Scaler:
     def restore(self, x: np.ndarray) -> np.ndarray:
         """The inverse, kept within the log-mel contract's range, which a bad sample can leave."""
         return np.clip(x * self.std + self.mean, LOG_MIN, LOG_MAX)
+
+    def draw_outline(self, frames: int, rng: np.random.Generator) -> np.ndarray:
+        """A draw of the outline, float32 (frames, 128); of more than a window, several side by side."""
+        assert self.outline is not None
+        mean, *components = self.outline
+        weights = rng.standard_normal((-(-frames // len(mean)), len(components)), dtype=np.float32)
+        return (mean + np.tensordot(weights, self.outline[1:], 1)).reshape(-1, N_MELS)[:frames]
 
 
 @dataclass(frozen=True)
@@ -137,6 +151,19 @@ class Windows:
         variance_of_all = square.mean() - mean.mean() ** 2
         std = np.sqrt(np.maximum(square - mean**2, max(LEAST_SHARE**2 * variance_of_all, 1e-6)))
         return Scaler(mean.astype(np.float32), std.astype(np.float32))
+
+    def outline(self, scaler: Scaler) -> np.ndarray:
+        """The Gaussian of standardised windows: their mean, then principal components, float32 (1 + k, frames, 128).
+
+        A component's squares sum to the variance that it explains, over all numbers of a window.
+        """
+        chosen = np.linspace(0, len(self) - 1, min(len(self), MOST_WINDOWS)).astype(int)
+        x = scaler.standardise(self.take(chosen))
+        mean = x.mean(axis=0)
+        centred = (x - mean).reshape(len(x), -1)
+        vectors = np.linalg.eigh(centred @ centred.T)[1][:, -COMPONENTS:]  # there are fewer windows than numbers in one
+        components = vectors.T @ centred / len(x) ** 0.5
+        return np.concatenate([mean[None], components.reshape(-1, *mean.shape)]).astype(np.float32)
 
 
 def augmented(log_mels: np.ndarray, windows: Windows, augment: str, rng: np.random.Generator) -> np.ndarray:

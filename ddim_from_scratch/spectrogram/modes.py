@@ -17,8 +17,8 @@ from ..audio.splice import Recording
 from ..diffusion import DEFAULT_SAMPLING, SAMPLERS, SPACINGS, Sampling, T
 from ..runtime.cli import at_least
 from ..runtime.errors import UserError
-from .compose import RESAMPLINGS, Composer, drawn_frames, frames_at_once, length, read_log_mel, seconds
-from .config import Config, whole_frames
+from .compose import RESAMPLINGS, Composer, read_log_mel, seconds
+from .config import Config
 from .model import Model
 
 MARGIN = 50  # frames beside new music that are inverted with it, so that its seams are sound
@@ -65,7 +65,7 @@ def sampling(args: argparse.Namespace) -> Sampling:
 
 
 def draw(args: argparse.Namespace, composer: Composer) -> Drawing:
-    return Drawing(partial(composer.draw, args.num, drawn_frames(composer.model.config, args.seconds)))
+    return Drawing(partial(composer.draw, args.num, composer.model.config.drawn_frames(args.seconds)))
 
 
 def go_on(args: argparse.Namespace, composer: Composer) -> Drawing:
@@ -74,7 +74,7 @@ def go_on(args: argparse.Namespace, composer: Composer) -> Drawing:
     remedy = "give a longer recording" + ("" if config.context else ", or lower --overlap")
     log_mels = read_log_mel(args.recording, composer.model.scaler, composer.needed, remedy)
     prompt = log_mels[-max(composer.needed, config.window_frames) :]
-    new = whole_frames("--seconds", length(config, args.seconds))
+    new = config.drawn_frames(args.seconds)
     recording = Recording.read(args.recording)
     beyond = round(recording.seconds * FRAMES_PER_SECOND) - len(log_mels)
     first = max(len(prompt) - MARGIN, 0)
@@ -125,7 +125,7 @@ def _part(args: argparse.Namespace, model: Model, recording: str, at: float) -> 
     """The log-mels of a recording from second `at` on, as long as --seconds says."""
     if not (np.isfinite(at) and at >= 0):
         raise UserError(f"--at is {at}: give a number of seconds, 0 or more")
-    frames = drawn_frames(model.config, args.seconds)
+    frames = model.config.drawn_frames(args.seconds)
     remedy = "give a longer recording, or lower --seconds" + (" or --at" if at else "")
     return read_log_mel(recording, model.scaler, frames, remedy, at)[:frames]
 
@@ -134,7 +134,7 @@ def overlap_frames(config: Config, overlap: float | None) -> int | None:
     """--overlap in frames. Raises UserError if no music can be continued from so much."""
     if overlap is None:
         return None
-    at_once, least = frames_at_once(config), 0 if config.context else 1
+    at_once, least = config.frames_at_once, 0 if config.context else 1
     if not (np.isfinite(overlap) and least <= round(overlap * FRAMES_PER_SECOND) < at_once):
         raise UserError(
             f"--overlap is {overlap}: give {least / FRAMES_PER_SECOND:g} or more"

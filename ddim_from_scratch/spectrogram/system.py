@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,14 +23,12 @@ from ..runtime.errors import UserError, printable, say_once
 from ..runtime.tree import Packed, Tree
 from ..training.guards import first_non_finite
 from ..training.optim import adamw, clip_gradient, norm, update_average, warmup_cosine, warmup_decay
-from .compose import Composer
+from .compose import Composer, Run
 from .config import Config
 from .data import Contents, Scaler, Windows, augmented, contents, load_windows, require_unchanged
 from .denoiser import NETWORKS, Seen
 from .model import CONTRACT, Model, Saved, context_channel, init_state, read_run
 from .modes import MODES, composer
-from .run import Run
-from .start import outline
 
 __all__ = [
     "MODES",
@@ -71,7 +70,6 @@ class Training:
     scaler: Scaler = None  # type: ignore[assignment]
     device: str = "cpu"
     contents: Contents | None = None
-    outline: np.ndarray | None = None
 
     @property
     def name(self) -> str:
@@ -95,11 +93,9 @@ class Training:
     @property
     def kept(self) -> Tree:
         texts = {"contract": CONTRACT} | ({"recordings": self.contents} if self.contents else {})
-        outline = {} if self.outline is None else {"outline": self.outline}
-        arrays = {"scaler": {"mean": self.scaler.mean, "std": self.scaler.std} | outline}
-        return (
-            arrays | {"windows": np.array(len(self.windows))} | {n: np.array(json.dumps(t)) for n, t in texts.items()}
-        )
+        arrays = {name: array for name, array in vars(self.scaler).items() if array is not None}
+        kept: Tree = {"scaler": arrays, "windows": np.array(len(self.windows))}
+        return kept | {name: np.array(json.dumps(text)) for name, text in texts.items()}
 
     def init(self, rng: np.random.Generator) -> Tree:
         return init_state(self.config, rng)
@@ -175,7 +171,7 @@ class Training:
     def measure(self, state: Packed) -> float:
         """The noise is the same at every call, and the training's random numbers are left alone."""
         embedding, background = self._heard
-        model = Model(state["average"], self.config, self.scaler, self.device, self.outline)
+        model = Model(state["average"], self.config, self.scaler, self.device)
         seconds = max(self.config.window_seconds, embedding.seconds)
         log_mels = self.drawn(model, self.config.frames_lasting(seconds))
         sound = load_inverter(GRIFFIN_LIM, self.device)(log_mels, "samples")
@@ -218,8 +214,9 @@ def training(
     if found["held_out"] and mpi.rank() == 0:
         say_once(f"held out of the training: {', '.join(printable(name) for name, _ in found['held_out'])}")
     scaler = saved.scaler if saved else windows.scaler(config.standardise)
-    start = saved.outline if saved and saved.outline is not None else outline(windows, scaler)
-    system = kind(config, windows, scaler, device, found, start)
+    if scaler.outline is None:
+        scaler = dataclasses.replace(scaler, outline=windows.outline(scaler))
+    system = kind(config, windows, scaler, device, found)
     if system.batch_size < mpi.size():
         raise UserError(
             f"{mpi.size()} processes can't share a batch of {system.batch_size} windows: raise --batch-size"

@@ -137,11 +137,6 @@ def train(
                 sys.exit(128 + stopped)  # as a shell has it
 
 
-def sweep(run: Path) -> None:
-    """Removes what a killed training had begun to write in its folder, which must be `locked`."""
-    sweep_unfinished(run, {checkpoint_path(run).name, BEST, "config.json", "log.csv", "fad.csv", "loss.png"})
-
-
 class Files:
     """A run's folder. Of several processes, the one of rank 0 writes it; all keep its logs."""
 
@@ -149,6 +144,7 @@ class Files:
         self.run, self.log, self.distances = run, Log(run / "log.csv", step), Log(run / "fad.csv", step)
         if mpi.rank() == 0:
             run.mkdir(parents=True, exist_ok=True)
+            sweep_unfinished(run, {checkpoint_path(run).name, BEST, "config.json", "log.csv", "fad.csv", "loss.png"})
             with replacing(run / "config.json") as file:
                 file.write(config.to_json().encode())
 
