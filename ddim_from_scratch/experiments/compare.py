@@ -245,8 +245,8 @@ def sounds(chosen: Chosen, model: Model, invert: Inverter) -> dict[str, np.ndarr
         "noise": invert(noise, "noise"),
         "untrained": invert(composer(untrained, UNTRAINED, chosen.notes).draw(n, frames), "untrained"),
         "generated": chosen.clips[:n],
-        "ceiling": invert(chosen.others.take(range(n)), "real music"),
-        "real": chosen.others.sound(range(n)),
+        "ceiling": invert(chosen.others.take(), "real music"),
+        "real": chosen.others.sound(),
     }
 
 
@@ -284,7 +284,7 @@ def compare(
     else:
         chosen = choice.played(saved.config.programs, invert)
     sets = sounds(chosen, model, invert)
-    real, generated = chosen.others.take(range(len(chosen.others))), np.stack([*map(log_mel, sets["generated"])])
+    real, generated = chosen.others.take(), np.stack([*map(log_mel, sets["generated"])])
     rows = np.array(read_log(run / "log.csv", 4))
     metrics = {
         "samples": str(chosen.folder),

@@ -236,7 +236,7 @@ def finish(tasks: dict[str, Task], out: Path, settings: Any, device: str, thread
                 metrics = task.about | {"windows": len(windows), "hardware": hardware(device)}
                 metrics |= measure(real, inverted, generated) | cost(run, folder, settings.clips)
                 metrics["nearest"] = nearest(real.clips, apart.starts[:, 0], generated.clips, inverted.clips)
-                both = {"generated": read_drawn(folder, settings.clips)[0], "real": apart.take(range(len(apart)))}
+                both = {"generated": read_drawn(folder, settings.clips)[0], "real": apart.take()}
                 metrics["heard"] = {side: heard(log_mels, scaler) for side, log_mels in both.items()}
                 write_json(folder / "metrics.json", metrics)
                 picture(folder, music, settings.clips)

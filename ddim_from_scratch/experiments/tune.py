@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ..nn.fast import use_plain
-from ..runtime.backend import chosen_device, threads
+from ..nn.fast import computing
 from ..runtime.cli import Parser, add_hardware_options, at_least, flag, run_command
 from ..runtime.errors import FileError, UserError, line, naming, why
 from ..runtime.files import below, conforms, locking, write_json
@@ -277,15 +276,13 @@ def base_options(args: argparse.Namespace) -> Config:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
-    device = chosen_device(args.gpu)
-    use_plain(args.plain)
     base = base_options(args)
     study = open_study(args.out, base)
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
 
     databases = StorageInternalError, SQLAlchemyError
-    with naming(args.out / "study.db", *UNUSABLE, databases), threads(1 if args.gpu else args.threads):
+    with naming(args.out / "study.db", *UNUSABLE, databases), computing(args) as device:
         tune(study, base, load_windows(base), args.out, args.trials, device)
         print(summary(study, args.out))
     if not (args.out / "tune-best.json").exists():

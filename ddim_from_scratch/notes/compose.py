@@ -8,12 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from ..audio.contract import FRAMES_PER_SECOND
-from ..audio.inverter import load_inverter
 from ..diffusion import DEFAULT_SAMPLING, EpsModel, Sampling, T, Walk
 from ..diffusion.guidance import guided
 from ..runtime.backend import Array, to_device
 from ..spectrogram import compose
-from ..spectrogram.compose import Composer
 from .config import Config
 from .data import told
 from .score import Notes, read_notes
@@ -25,7 +23,7 @@ GUIDANCE = 1.5  # at 2 a few more notes are heard, and the sound is further from
 
 
 @dataclass(frozen=True)
-class Player(Composer):
+class Player(compose.Composer):
     """How a model plays. scores: one for all clips, or one for each. guidance: the weight of what it is told.
 
     A clip's random numbers do not depend on its notes: other notes are the same performance otherwise.
@@ -74,7 +72,3 @@ class Run(compose.Run):
         """Performances of the notes, or of those in a MIDI file, as log-mels, float32 (num, frames, 128)."""
         notes = notes if isinstance(notes, Notes) else read_notes(notes)
         return Player(self.model, sampling, seed, scores=(notes,), guidance=guidance).play(num)
-
-    def sample(self, notes: Notes | str | Path, num: int = 1, seed: int = 0, **how: object) -> np.ndarray:  # type: ignore[override]
-        """The same as sound, float32 (num, samples), 16 kHz."""
-        return load_inverter(self.inverter, self.model.device)(self.log_mels(notes, num, seed, **how))  # type: ignore[arg-type]

@@ -35,7 +35,7 @@ class Training(spectrogram.Training):
         """The segment before, and the notes; of some windows neither."""
         assert isinstance(windows, Scored) and isinstance(self.config, Config)
         dropped = rng.random(len(windows)) < DROPPED
-        past = [self.scaler.standardise(before) for before in windows.before(range(len(windows)))]
+        past = [self.scaler.standardise(before) for before in windows.before()]
         conditions = context_channel(past, windows.frames), windows.told(self.config)
         for one in conditions:
             one[dropped] = 0

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -276,9 +277,6 @@ class Run:
         """New clips as log-mels, float32 (num, frames, 128). seconds: a training window unless given."""
         return Composer(self.model, sampling, seed).draw(num, self.config.drawn_frames(seconds))
 
-    def sample(
-        self, num: int = 4, seconds: float | None = None, seed: int = 0, sampling: Sampling = DEFAULT_SAMPLING
-    ) -> np.ndarray:
-        """New clips as sound, float32 (num, samples), 16 kHz."""
-        invert = load_inverter(self.inverter, self.model.device)
-        return invert(self.log_mels(num, seconds, seed, sampling))
+    def sample(self, *what: Any, **how: Any) -> np.ndarray:
+        """The same as sound, float32 (num, samples), 16 kHz. Takes what `log_mels` does."""
+        return load_inverter(self.inverter, self.model.device)(self.log_mels(*what, **how))

@@ -37,6 +37,10 @@ COMPONENTS = 16  # of an outline
 MOST_WINDOWS = 512  # from which an outline is known: their products fit into memory
 
 
+Indices = Sequence[int] | np.ndarray | slice  # of windows
+ALL = slice(None)
+
+
 @dataclass(frozen=True)
 class Scaler:
     """Standardisation of each mel bin by the training set's statistics. mean, std: float32 (128,).
@@ -91,15 +95,15 @@ class Windows:
     def __len__(self) -> int:
         return len(self.starts)
 
-    def take(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+    def take(self, indices: Indices = ALL) -> np.ndarray:
         """The log-mels of the windows of these indices: float32 (n, frames, 128)."""
         return np.stack([self.tracks[t][start : start + self.frames] for t, start in self.starts[indices]])
 
-    def before(self, indices: Sequence[int] | np.ndarray) -> list[np.ndarray]:
+    def before(self, indices: Indices = ALL) -> list[np.ndarray]:
         """The log-mels just before each of these windows, as long as one or up to the track's beginning."""
         return [self.tracks[t][max(start - self.frames, 0) : start] for t, start in self.starts[indices]]
 
-    def some(self, indices: Sequence[int] | np.ndarray, rng: np.random.Generator | None = None) -> Windows:
+    def some(self, indices: Indices, rng: np.random.Generator | None = None) -> Windows:
         """The windows of these indices only; with rng, of the same tracks, but each from a random frame on."""
         starts = self.starts[indices]
         if rng:
@@ -116,7 +120,7 @@ class Windows:
                 last = track, start + self.frames
         return np.array(chosen)
 
-    def sound(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+    def sound(self, indices: Indices = ALL) -> np.ndarray:
         """The recordings themselves in the windows of these indices: float32 (n, frames * 320), 16 kHz."""
         starts = self.starts[indices]
         samples = np.zeros((len(starts), self.frames * HOP_LENGTH), np.float32)
@@ -127,7 +131,7 @@ class Windows:
                 samples[row, : len(window)] = window  # the last frame of a track may reach over its end
         return samples
 
-    def names(self, indices: Sequence[int] | np.ndarray) -> str:
+    def names(self, indices: Indices = ALL) -> str:
         """Which windows these are, in words: "a.wav at 3 s, b.wav at 0 s"."""
         starts = self.starts[indices]
         return ", ".join(

@@ -58,7 +58,7 @@ class Batch(NamedTuple):
 
     @property
     def names(self) -> str:
-        return f", of {self.windows.names(range(len(self.windows)))}" if self.windows else ""
+        return f", of {self.windows.names()}" if self.windows else ""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Training:
         order = rng.permutation(len(self.windows))[: self.steps_per_epoch * self.batch_size]
         for indices in order.reshape(self.steps_per_epoch, self.batch_size):
             windows = self.windows.some(indices, rng if self.config.crops == "random" else None)
-            log_mels = augmented(windows.take(range(len(windows))), self.windows, self.config.augment, rng)
+            log_mels = augmented(windows.take(), self.windows, self.config.augment, rng)
             yield Batch(self.scaler.standardise(log_mels)[..., None], self.conditions(windows, rng), windows)
 
     def conditions(self, windows: Windows, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
@@ -227,6 +227,6 @@ def training(
 def draw_context(windows: Windows, scaler: Scaler, rng: np.random.Generator) -> np.ndarray:
     """The context channel of windows, (N, frames, 128, 1); some are dropped, so that music can also begin."""
     keep = rng.random(len(windows)) >= CONTEXT_DROPPED
-    pasts = zip(windows.before(range(len(windows))), keep, strict=True)
+    pasts = zip(windows.before(), keep, strict=True)
     before = [scaler.standardise(past if kept else past[:0]) for past, kept in pasts]
     return context_channel(before, windows.frames)

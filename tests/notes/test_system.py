@@ -12,7 +12,6 @@ from ddim_from_scratch import sample, train
 from ddim_from_scratch.audio import write_wav
 from ddim_from_scratch.audio.contract import SR
 from ddim_from_scratch.audio.midi import Notes, write_midi
-from ddim_from_scratch.nn import fast
 from ddim_from_scratch.nn.fast import processor
 from ddim_from_scratch.notes.compose import Player
 from ddim_from_scratch.notes.system import Training, read_run
@@ -69,7 +68,6 @@ def test_a_resumed_band_equals_one_that_never_stopped(data, run, tmp_path):
 
 
 def test_plain_comes_to_the_same(data, run, tmp_path, monkeypatch):
-    monkeypatch.setattr(fast, "_plain", False)  # restored afterwards
     monkeypatch.setattr(processor, "residual_block", None)
     train.main(f"--data {data} --run {tmp_path} --epochs 2 --network {NETWORKS[run.name]} --plain {TINY}".split())
     losses, plain = (np.array(read_log(folder / "log.csv"))[:, 2:4] for folder in (run, tmp_path))
