@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def about(args: argparse.Namespace, run: Path, saved: Any, argv: list[str]) -> dict[str, Any]:
-    """What set.json says of a set: which network drew it, and how."""
+    """The content of a set's set.json: which network drew it, and how."""
     options = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
     return {
         "run": str(run.resolve()),

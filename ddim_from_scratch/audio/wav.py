@@ -217,9 +217,9 @@ def _unseekable() -> Any:
 def full_scale(samples: np.ndarray) -> np.ndarray:
     """The clip (n,), made quieter as a whole if its peak exceeds 1, which says so on stderr the first time.
 
-    Clipping every sample would distort it. What is written and what is compared is made quieter alike. Only what
-    exceeds full scale more than LOUD times, as bursts of an untrained network do, is clipped: one gain for the burst
-    would silence the rest.
+    Clipping every sample would distort it. Clips are made quieter alike to be written and to be compared. Only
+    samples beyond LOUD times full scale, as in bursts of an untrained network, are clipped: a gain for the burst would
+    silence the rest.
     """
     if (peak := float(np.abs(samples).max(initial=0))) <= 1:
         return samples

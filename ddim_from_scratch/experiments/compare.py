@@ -229,7 +229,7 @@ class Choice:
 
 
 def composer(model: Model, sampling: Sampling, notes: tuple[Notes, ...]) -> Composer:
-    """What draws with a network; if there are notes, clip i plays notes[i]."""
+    """The composer for a network; if there are notes, clip i plays notes[i]."""
     if notes:
         return Player(model, sampling, model.config.seed, scores=notes)
     return Composer(model, sampling, model.config.seed)
@@ -251,7 +251,7 @@ def sounds(chosen: Chosen, model: Model, invert: Inverter) -> dict[str, np.ndarr
 
 
 def far_apart(chosen: Chosen, sets: dict[str, np.ndarray], invert: Inverter, embedding: Embedding) -> dict:
-    """What `distances` of the sets from the training music returns, and `nearest` of its clips."""
+    """`distances` of the sets from the training music, and `nearest` of its clips, in one dict."""
     windows, reference, apart = chosen.windows, chosen.reference, chosen.windows.apart()
     music = embed_clips(embedding, windows.sound(apart), "training music")
     found = embedded(embedding, sets)

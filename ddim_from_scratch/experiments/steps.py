@@ -44,7 +44,7 @@ POINT["interval"] = [float, float]
 
 
 class Plan(NamedTuple):
-    """What to draw: clips of `seconds` (None: a training window, or what the embedding needs) with each sampler."""
+    """The clips to draw, of `seconds` (None: a training window, or what the embedding needs) with each sampler."""
 
     clips: int
     seconds: float | None

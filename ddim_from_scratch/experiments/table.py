@@ -114,7 +114,7 @@ CORPORA = {"gtzan": "gtzan:classical", "carnatic": "saraga"}  # where the record
 
 
 class Task(NamedTuple):
-    """What a row of any table needs.
+    """Everything that a row of any table needs.
 
     training: the name of its run, which rows can share. config: the run's. music: the configuration of the windows that
     the clips are compared with; its seed is that of the clips' noise. frames: length of these and of the clips. steps,
@@ -274,7 +274,7 @@ def draw(run: Path, task: Task, clips: int, folder: Path, device: str) -> None:
 
 
 def read_drawn(folder: Path, clips: int) -> tuple[np.ndarray, float]:
-    """What `draw` wrote: log-mels (clips, frames, 128), and the seconds that drawing took."""
+    """The log-mels that `draw` wrote, (clips, frames, 128), and the seconds that drawing took."""
     files = [tree.load(path) for path in drawn_files(folder, clips)]
     return np.concatenate([file["log_mels"] for file in files]), sum(float(file["seconds"]) for file in files)
 

@@ -75,7 +75,7 @@ def _escaped(char: str) -> str:
 
 
 def why(error: BaseException) -> str:
-    """What an exception says, for the brackets of a message: our words for Python's, one short line of a library's."""
+    """An exception's reason, for the brackets of a message: our words for Python's, one short line of a library's."""
     if isinstance(own := getattr(error.__cause__ or error, "orig", None), Exception):
         return why(own)  # the database's, which SQLAlchemy tells on a page
     if isinstance(error, json.JSONDecodeError):

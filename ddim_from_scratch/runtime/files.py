@@ -1,8 +1,8 @@
 """Opens files: for reading, and for writing in one atomic replacement. Also the cache folder.
 
-Files can come from strangers. What is read is a regular file, never a device or a pipe, which would not end. What is
-written is a new file under a name that nobody could foresee, which then replaces the old one: no link is written
-through. What is removed is only what was made here.
+Files can come from strangers. Only regular files are read, never a device or a pipe, which would not end. To write, a
+new file is made under a name that nobody could foresee, and then replaces the old one: no link is written through.
+Only files that were made here are removed.
 """
 
 from __future__ import annotations
@@ -214,7 +214,7 @@ def write_json(path: str | Path, value: Any) -> None:
     """Writes `value` as an indented JSON file, atomically.
 
     Raises ValueError, and leaves the old file, if a number is NaN or infinite: JSON has none, and other programs refuse
-    such a file. What has no value is None.
+    such a file. Use None for a missing value.
     """
     text = json.dumps(value, indent=2, allow_nan=False)
     with replacing(path) as file:

@@ -54,7 +54,7 @@ def sets_in(folder: Path) -> list[Path]:
 
 
 def read_about(folder: Path) -> dict[str, Any]:
-    """What set.json says; empty for a folder that has none, or one that is not ours."""
+    """The content of set.json; empty for a folder that has none, or one that is not ours."""
     try:
         about = read_json(folder / ABOUT)
     except (OSError, ValueError):

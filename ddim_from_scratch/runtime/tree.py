@@ -196,7 +196,7 @@ class _Forgetful(dict):
 
 
 def cache_for(training: bool) -> Tree:
-    """What a forward pass keeps, a tree, still empty. Without training it stays so, and memory is free at once."""
+    """An empty tree for a forward pass to fill. Without training it stays empty, and memory is free at once."""
     return {} if training else _Forgetful()
 
 

@@ -191,7 +191,7 @@ class Composer:
         return [stream(self.seed, clip) for clip in range(self.first, self.first + num)]
 
     def conditions(self, clips: slice, before: np.ndarray, first: int, frames: int) -> tuple[Array, ...]:
-        """What the network is told of some clips beside the frames that it draws: see denoiser.py.
+        """The network's inputs for some clips, beside the frames that it draws: see denoiser.py.
 
         before: the log-mels that precede each, (n, any number, 128). first: the number of their first frame.
         """

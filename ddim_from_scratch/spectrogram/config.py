@@ -69,7 +69,7 @@ PRESETS: dict[str, dict[str, Any]] = {"paper": PAPER, "paper-tuned": PAPER | TUN
 
 @dataclass(frozen=True)
 class Shape(Recordings):
-    """What of the recordings the network sees, and the network."""
+    """The part of the recordings that the network sees, and the network."""
 
     window_seconds: float = option(5.12, "length of a training window")
     window_hop_seconds: float = option(1.0, "time from the start of one window to the start of the next")
@@ -158,7 +158,7 @@ class Shape(Recordings):
 
     @property
     def size_divisor(self) -> int:
-        """What the time and mel sizes must be divisible by: 2 to the number of halvings."""
+        """Time and mel sizes must be multiples of this: 2 to the number of halvings."""
         return 2 ** (len(self.widths) - 1) if self.network == "unet" else 1
 
     @property

@@ -29,7 +29,7 @@ LEAST_SHARE = 1 / 3  # least deviation of a mel bin, as a share of that of all b
 USUAL = 6  # deviations from the mean: what the training music itself leaves by less than 0.1 % of its spectrogram
 UNUSUAL_SHARE = 0.05
 
-# What --augment does.
+# Augmentation.
 GAIN = 6 * math.log(10) / 20  # 6 dB, in natural logarithms
 MIXED = 0.5  # share of the windows: music that nobody mixes has to be learnt, too
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Seen(NamedTuple):
-    """What a network sees: x (N, frames, 128, 1), the noise level told (N,), and what its configuration has beside."""
+    """A network's inputs: x (N, frames, 128, 1), the noise level told (N,), and others by its configuration."""
 
     x: Array
     told: Array

@@ -101,7 +101,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Saved:
-    """What a checkpoint holds. state: {"network", "average", "moments"}, or {"average"} alone.
+    """The content of a checkpoint. state: {"network", "average", "moments"}, or {"average"} alone.
 
     windows: how many it was trained on. contents: the recordings that it was trained on, and those held out; None in a
     file of the first edition.
@@ -198,11 +198,11 @@ def init_state(config: Config, rng: np.random.Generator) -> Tree:
 
 
 def context_channel(before: Sequence[np.ndarray], frames: int) -> np.ndarray:
-    """What a network trained with --context sees beside x: float32 (N, frames, 128, 1), on the host.
+    """The second picture that a network trained with --context sees beside x: float32 (N, frames, 128, 1), on the host.
 
     before: the standardised frames that precede each x, (any number, 128), of which the last count. They run
-    backwards in time: frame 0, which came last, lies beside x's frame 0, where the music has to go on. What is
-    missing is 0.
+    backwards in time: frame 0, which came last, lies beside x's frame 0, where the music has to go on.
+    Missing frames are 0.
     """
     channel = np.zeros((len(before), frames, N_MELS, 1), np.float32)
     for row, past in zip(channel, before, strict=True):

@@ -1,4 +1,4 @@
-"""What the `sample` command can do with a trained run: its subcommands, and the options of each."""
+"""The modes of the `sample` command: its subcommands, and the options of each."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MARGIN = 50  # frames beside new music that are inverted with it, so that its se
 
 
 class Drawing(NamedTuple):
-    """What a mode is about to draw: draw() gives log-mels (num, frames, 128).
+    """Clips that a mode is about to draw: draw() gives log-mels (num, frames, 128).
 
     heard: the frames that become sound. write(path, samples): writes that sound (16 kHz), or a recording with it.
     seconds: the length of the files, if not that of the log-mels. seams: where new music begins or ends, in seconds of

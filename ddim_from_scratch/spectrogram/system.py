@@ -44,13 +44,13 @@ OWN_RUN = None
 BATCH_NORM_MOMENTUM = 0.99  # Keras' default
 CONTEXT_DROPPED = 0.2  # share of the windows that are trained on as if nothing came before
 
-# What --fad-every N draws: enough to see a trend, little beside N epochs of training.
+# The clips of --fad-every N: enough to see a trend, little beside N epochs of training.
 PROBE_CLIPS = 8
 PROBE = Sampling("dpm++2m", steps=20)
 
 
 class Batch(NamedTuple):
-    """What a step trains on. x0: (N, frames, 128, 1), standardised. conditions: what the network is told beside it."""
+    """The data of a step. x0: (N, frames, 128, 1), standardised. conditions: what the network is told beside it."""
 
     x0: np.ndarray
     conditions: tuple[np.ndarray, ...] = ()
@@ -108,7 +108,7 @@ class Training:
             yield Batch(self.scaler.standardise(log_mels)[..., None], self.conditions(windows, rng), windows)
 
     def conditions(self, windows: Windows, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """What the network is told beside the noisy windows, on the host: see denoiser.py."""
+        """The network's inputs beside the noisy windows, on the host: see denoiser.py."""
         return (draw_context(windows, self.scaler, rng),) if self.config.context else ()
 
     def step(self, state: Packed, batch: Batch, step: int, rng: np.random.Generator) -> dict[str, float]:

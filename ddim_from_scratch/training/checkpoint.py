@@ -38,7 +38,7 @@ def save_checkpoint(path: Path, content: Tree) -> None:
 
 
 def load_checkpoint(run: Path, understand: Callable[[Tree], Any] = dict, best: bool = False) -> Any:
-    """What `understand` makes of the last checkpoint's content, or of the best one's.
+    """Returns `understand(content)` of the last checkpoint, or of the best one.
 
     If the last one is damaged or missing, the one before is taken, with a warning on stderr.
     Raises UserError if there is none, if it is damaged, or if `understand` raises anything.

@@ -117,7 +117,7 @@ def without_copies(paths: list[Path], left_out: LeftOut | None = None) -> list[P
 
 
 def artist(path: Path) -> str:
-    """Whom a recording is by, as far as its data set's layout tells; its own name where it does not.
+    """The artist of a recording, as far as its data set's layout tells; its own name where it does not.
 
     GuitarSet: the player, 00_BN1-129-Eb_comp_mic.wav. MAESTRO: the composer, from its table. Saraga: the album's
     artist, from TITLE.json, else from the folder, CONCERT by ARTIST. GTZAN does not tell.

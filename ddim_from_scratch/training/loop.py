@@ -36,7 +36,7 @@ PATIENCE = 500  # steps after which a loss must have moved
 
 
 class System(Protocol):
-    """What the loop knows of a system that it trains."""
+    """A system as the loop knows it."""
 
     @property
     def name(self) -> str:
@@ -58,7 +58,7 @@ class System(Protocol):
 
     @property
     def kept(self) -> Tree:
-        """What a checkpoint holds beside the state, and sampling needs."""
+        """The rest of a checkpoint, beside the state: sampling needs it."""
 
     def init(self, rng: np.random.Generator) -> Tree:
         """All that training changes, fresh, on the host."""

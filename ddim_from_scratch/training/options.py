@@ -133,7 +133,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Recordings(Options):
-    """What a run is trained on."""
+    """The recordings to train on."""
 
     data: str = option(
         "",
@@ -240,7 +240,7 @@ def shortened(value: Any) -> str:
 
 
 def _unlike(option: dataclasses.Field, value: Any) -> str | None:
-    """What to give instead of a value of another type, or beyond all sense; None if it is right."""
+    """The values to give instead of one of another type, or beyond all sense; None if it is right."""
     if value is None and option.default is None:
         return None
     kind = option.metadata.get("type", type(option.default))
