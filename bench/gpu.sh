@@ -8,7 +8,7 @@
 # come along as wheels in the folder .whl, for instance:
 #
 #     pip download --no-deps --only-binary=:all: --python-version 3.12 --platform manylinux_2_28_x86_64 \
-#         --platform manylinux2014_x86_64 -d .whl soundfile cffi pycparser soxr threadpoolctl
+#         --platform manylinux2014_x86_64 -d .whl soundfile cffi pycparser soxr threadpoolctl psutil mido
 #
 # Results go to the folder $OUT, or to build: gpu.json, gpu.txt (with the table) and gpu_tests.txt.
 cd "$(dirname "$0")/.." || exit 1

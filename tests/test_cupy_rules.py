@@ -367,7 +367,8 @@ def test_the_processes_of_a_machine_take_its_devices_in_turn(rank, taken, cupy, 
     monkeypatch.setattr(mpi, "local_rank", lambda: rank)
     monkeypatch.setattr(cupy.cuda.runtime, "getDeviceCount", lambda: 2)
     monkeypatch.setattr(cupy.cuda, "Device", lambda number: SimpleNamespace(use=lambda: used.append(number)))
-    assert backend.chosen_device(True) == "gpu" and used == [taken]
+    monkeypatch.setattr(backend, "require_gpu", lambda: used.append("tried"))  # on the device that is in use by then
+    assert backend.chosen_device(True) == "gpu" and used == [taken, "tried"]
 
 
 @of_the_stand_in

@@ -1,6 +1,7 @@
-"""The README's commands, options, targets and files exist."""
+"""What the README and bench/gpu.sh name: commands, options, targets, files and packages."""
 
 import importlib
+import importlib.metadata
 import re
 from pathlib import Path
 
@@ -42,3 +43,11 @@ def test_targets_and_files_exist():
         assert re.search(rf"^{target}%?:", makefile, re.MULTILINE), target
     for link in re.findall(r"\]\(([^)]+)\)", README):
         assert (ROOT / link).exists(), link
+
+
+def test_the_gpu_script_names_each_package_that_the_machine_needs():
+    """Without a network a package that nobody brought along ends the only call."""
+    needed = [line for line in importlib.metadata.requires("ddim_from_scratch") if "extra ==" not in line]
+    script = (ROOT / "bench" / "gpu.sh").read_text().lower()
+    names = [re.match(r"[\w-]+", line)[0] for line in needed]
+    assert names and not [name for name in names if not re.search(rf"\b{name}\b", script)]

@@ -254,7 +254,7 @@ def test_a_shared_run_draws_the_same_to_half_precision_and_is_not_trained_on(run
     experiments.main(["share", "--run", str(run), "--out", str(tmp_path / "shared")])
     whole, shared = read_run(run), read_run(tmp_path / "shared")
     assert (tmp_path / "shared/checkpoint.npz").stat().st_size < (run / "checkpoint.npz").stat().st_size / 2
-    assert shared.contents is None
+    assert shared.contents is None and shared.config == replace(whole.config, data="not-shared")
     ours, theirs = (
         Composer(replace(saved, scaler=replace(saved.scaler, outline=None)).model(), Sampling(steps=4)).draw(2, 32)
         for saved in (whole, shared)

@@ -388,6 +388,7 @@ LEAVES = {
                    np.zeros(128, "M8[s]"), np.ones((1, 128), "f")],
     "scaler/mean": [np.full(128, np.nan, "f"), np.full(128, 1e30, "f"), np.array(["x"] * 128), np.ones(128, bool)],
     "scaler/other": [np.ones(128, "f")],
+    "scaler/pitches": [np.array([[40, 80, 90]]), np.array([[40.0, 80.0]]), np.array(40), np.array([["40", "80"]])],
     "system": [3, ["spectrogram"], "other\x1b[31m"],
     "config": [3, ["{}"], b"{}", "[" * 100_000],
     "contract": ["[]", "3", "{}", "[" * 100_000, '{"sr": "\\u001b[31m"}'],

@@ -27,7 +27,7 @@ from ..runtime.backend import parallel, threads
 from ..runtime.cli import add_threads_option, counted
 from ..runtime.errors import UserError
 from ..runtime.files import require_writable, write_json
-from ..runtime.sets import read_about, sets_in
+from ..runtime.sets import new_set, read_about, sets_in
 from ..spectrogram.compose import Composer
 from ..spectrogram.config import Config
 from ..spectrogram.data import Windows, load_windows, require_unchanged
@@ -189,18 +189,18 @@ class Choice:
         return Chosen(folder, clips, *self.windows(len(clips), frames))
 
     def played(self, programs: tuple[int, ...], invert: Inverter) -> Chosen:
-        """Clips that play the notes that other music has of these programs, written to RUN/played.
+        """Clips that play the notes that other music has of these programs, a new set in RUN/played.
 
         Raises UserError if fewer than 2 can.
         """
         frames = max(self.config.frames_lasting(played.PLAYED_SECONDS), self.least)
         windows, reference, others = self.windows(played.PLAYED, frames)
         notes = played.notes_of(others, programs)
-        clips = invert(composer(self.saved.model(), PROBE, notes).draw(len(notes), frames), "generated music")
-        folder = self.run / "played"
-        folder.mkdir(exist_ok=True)
-        for i, clip in enumerate(clips):
-            write_wav(folder / f"sample_{i:03d}.wav", clip)
+        about = {"run": str(self.run.resolve()), "step": self.saved.step, "network": tree.digest(self.saved.state)}
+        with new_set(self.run / "played", about | {"mode": "compare"}, numbered=True) as folder:
+            clips = invert(composer(self.saved.model(), PROBE, notes).draw(len(notes), frames), "generated music")
+            for i, clip in enumerate(clips):
+                write_wav(folder / f"sample_{i:03d}.wav", clip)
         return Chosen(folder, clips, windows, reference, others, notes)
 
     def windows(self, most: int, frames: int) -> tuple[Windows, np.ndarray, Windows]:
@@ -288,7 +288,7 @@ def compare(
     rows = np.array(read_log(run / "log.csv", 4))
     metrics = {
         "samples": str(chosen.folder),
-        "step": saved.step if chosen.notes else read_about(chosen.folder).get("step"),
+        "step": read_about(chosen.folder).get("step"),
         "embedding": embedding.name,
         **far_apart(chosen, sets, invert, embedding),
         **inversion_errors(sets["ceiling"], real, sets["real"]),

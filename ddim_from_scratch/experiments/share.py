@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ def share(run: Path, out: Path) -> Path:
     """Write `out`/checkpoint.npz with the averaged weights as float16: a tenth of the run's, or less.
 
     float16 keeps 11 bits of a weight: an error of 0.02 %, far below what training leaves open. `sample` reads the copy
-    as it reads the run; `train --resume` needs the whole. The names of the recordings stay behind,
+    as it reads the run; `train --resume` needs the whole. The names of the recordings and of their folder stay behind,
     and so do their outlines: the copy starts from plain noise.
     Raises UserError if there is no such run, or if `out` holds one.
     """
@@ -26,6 +27,8 @@ def share(run: Path, out: Path) -> Path:
     content: Tree = load_checkpoint(run)
     content.pop("recordings", None)
     content["scaler"].pop("outline", None)
+    config = json.loads(tree.text(content["config"])) | {"data": "not-shared"}
+    content["config"] = np.array(json.dumps(config))
     average = tree.map(lambda leaf: leaf.astype(np.float16), content["state"]["average"])
     out.mkdir(parents=True, exist_ok=True)
     save_checkpoint(checkpoint_path(out), content | {"state": {"average": average}})

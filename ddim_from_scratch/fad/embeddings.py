@@ -25,7 +25,7 @@ from .musicnn import load_musicnn, musicnn, musicnn_patches
 from .statistics import Set
 from .vggish import PATCH_SECONDS as VGGISH_SECONDS
 from .vggish import postprocess, vggish, vggish_examples
-from .weights import load_vggish, load_vggish_pca, vggish_at_hand
+from .weights import keep, load_vggish, load_vggish_pca, vggish_at_hand
 
 Clips = list[np.ndarray] | np.ndarray  # each clip: samples (n,) at 16 kHz
 
@@ -178,7 +178,7 @@ def _embed_group(embedding: Embedding, paths: list[Path]) -> list[tuple[Path, np
     if new:
         for path, embeddings in zip(new, embedding.of_clips([results[path][1] for path in new]), strict=True):
             found[path] = embeddings
-            keep(results[path][0], embeddings)
+            keep(results[path][0], {"embeddings": embeddings})
     return [(path, found[path]) for path in paths]
 
 
@@ -221,12 +221,3 @@ def recall(entry: Path) -> np.ndarray | None:
     except (OSError, UserError, KeyError):
         return None
     return embeddings if embeddings.ndim == 2 and embeddings.dtype == np.float32 else None
-
-
-def keep(entry: Path, embeddings: np.ndarray) -> None:
-    """Writes embeddings to the cache, or prints a warning if that fails."""
-    try:
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        tree.save(entry, {"embeddings": embeddings})
-    except OSError as error:
-        warn(f"embeddings are not cached ({error.strerror}): set DDIM_CACHE to a folder with room")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..runtime import hub, tree
-from ..runtime.errors import UserError, naming, why
+from ..runtime.errors import UserError, naming, printable, warn, why
 from ..runtime.files import cache_folder, reading
 from ..runtime.tree import Tree
 
@@ -116,9 +116,17 @@ def _load_converted(source: Path, name: str) -> Tree:
     except (OSError, UserError):
         pass
     params = _checked(_from_torch(source) if source.suffix in (".pth", ".pt") else _from_tensorflow(source), source)
-    cached.parent.mkdir(parents=True, exist_ok=True)
-    tree.save(cached, params)
+    keep(cached, params)
     return params
+
+
+def keep(entry: Path, content: Tree) -> None:
+    """Writes a file of the cache folder, or prints a warning if that fails."""
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        tree.save(entry, content)
+    except (OSError, UserError) as error:
+        warn(f"nothing is kept in {printable(entry.parent)} ({why(error)}): set DDIM_CACHE to a folder with room")
 
 
 def _weight_files(source: Path) -> list[Path]:

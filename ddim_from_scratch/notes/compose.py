@@ -11,9 +11,11 @@ from ..audio.contract import FRAMES_PER_SECOND
 from ..diffusion import DEFAULT_SAMPLING, EpsModel, Sampling, T, Walk
 from ..diffusion.guidance import guided
 from ..runtime.backend import Array, to_device
+from ..runtime.errors import warn
 from ..spectrogram import compose
 from .config import Config
 from .data import told
+from .roll import untrained
 from .score import Notes, read_notes
 
 TAIL_SECONDS = 1.0  # after the last note's end
@@ -35,7 +37,16 @@ class Player(compose.Composer):
     guidance: float = GUIDANCE
 
     def play(self, num: int) -> np.ndarray:
-        """The whole of the notes, `num` times: log-mels (num, frames, 128)."""
+        """The whole of the notes, `num` times: log-mels (num, frames, 128).
+
+        Warns, on stderr, of pitches outside those of the training. Raises UserError for notes that it can't be told of.
+        """
+        config = self.model.config
+        assert isinstance(config, Config)
+        for notes in self.scores:
+            config.require_tellable(notes)
+            if warning := untrained(notes, config.programs, self.model.scaler.pitches):
+                warn(warning)
         seconds = max(notes.seconds for notes in self.scores) + TAIL_SECONDS
         return self.draw(num, round(seconds * FRAMES_PER_SECOND))
 

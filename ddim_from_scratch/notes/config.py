@@ -10,12 +10,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..audio import LeftOut
+from ..audio.contract import FRAMES_PER_SECOND
 from ..runtime.errors import UserError, printable
 from ..spectrogram.config import Config as Spectrogram
 from ..training.options import option
-from .pairs import pairs, read_beside, require_match
+from .pairs import notes_beside, pairs, read_beside, require_match
 from .roll import features
-from .tokens import LAST_STEP, STEP_SECONDS, VOCABULARY
+from .score import Notes
+from .tokens import LAST_STEP, STEP_SECONDS, VOCABULARY, require_room
 
 ALL_PROGRAMS = 129  # General MIDI's, and drums
 
@@ -75,12 +77,26 @@ class Config(Spectrogram):
     def recordings(self, left_out: LeftOut) -> list[Path]:
         return [pair.audio for pair in pairs(self.data, left_out)]
 
+    def beside(self, path: Path) -> list[Path]:
+        return [notes] if (notes := notes_beside(path)) else []
+
     def check_track(self, path: Path, log_mels: np.ndarray) -> None:
-        """Raises UserError if its notes cannot be read, do not belong to it, or are all of other programs."""
+        """Raises UserError if its notes cannot be read, do not belong to it, are all of other programs, or too many."""
         notes = read_beside(path)
         require_match(path, log_mels, notes)
-        if self.programs and not np.isin(notes.program, self.programs).any():
+        if self.programs:
+            notes = notes.where(np.isin(notes.program, self.programs))
+        if not len(notes.start):
             raise UserError(f"{printable(path)} has no notes of the programs {self.programs}: leave it out")
+        try:
+            self.require_tellable(notes)
+        except UserError as error:
+            raise UserError(f"{printable(path)}: {error}") from None
+
+    def require_tellable(self, notes: Notes) -> None:
+        """Raises UserError for more notes in a window than the network can be told of."""
+        if self.notes_as == "tokens":
+            require_room(notes, self.window_frames / FRAMES_PER_SECOND)
 
     @property
     def features(self) -> int:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..audio.contract import FRAMES_PER_SECOND
 from ..networks.transformer import PAD
 from ..runtime.errors import UserError
-from ..spectrogram.data import Windows
+from ..spectrogram.data import Scaler, Windows
 from .config import Config
 from .pairs import read_beside
-from .roll import known, require_trained, roll
+from .roll import known, pitches, require_trained, roll
 from .score import Notes
 from .tokens import encode
 
@@ -24,6 +24,10 @@ class Scored(Windows):
 
     scores: Sequence[Notes] = ()
     programs: tuple[int, ...] = ()
+
+    def scaler(self, standardise: str = "bin") -> Scaler:
+        """That of the sound, which keeps the pitches, too."""
+        return replace(super().scaler(standardise), pitches=pitches(self.scores, self.programs))
 
     def told(self, config: Config) -> np.ndarray:
         """The notes in each window, as the network is told them."""

@@ -153,8 +153,13 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(f"{args.out} lies in {args.folder}, whose files are read: choose another output folder")
     instrument = load_soundfont(args.soundfont)
     seconds, count = 0.0, 0
+    names: set[Path] = set()
     for name, notes in tqdm(pieces(args.folder, args.program, args.studies, args.seed), desc="rendering", unit="piece"):
         path = below(args.out, *name.parts)
+        if name in names:
+            warn(f"skipped: another piece is named {printable(name)}, too: rename one")
+            continue
+        names.add(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         sound = instrument(notes)
         write_wav(path.with_name(f"{path.name}.wav"), sound, SR)

@@ -8,6 +8,7 @@ diffusion-based music synthesis", give a roll of pitches.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..audio.mel import mel_bin
 from ..audio.midi import Notes
 from ..audio.synth import frequency_hz
 from ..runtime.errors import UserError
+from ..spectrogram.data import listed
 
 HARMONICS = 10
 STARTS, SOUNDS = range(2)
@@ -66,6 +68,24 @@ def require_trained(notes: Notes, programs: tuple[int, ...]) -> None:
             f"the notes have program {other[0]}, and the network was trained on {trained}: change their "
             "program, or train on it"
         )
+
+
+def pitches(scores: Sequence[Notes], programs: tuple[int, ...]) -> np.ndarray:
+    """The lowest and the highest pitch of each program, int64 (programs, 2)."""
+    of_all = [np.concatenate([notes.pitch[notes.program == program] for notes in scores]) for program in programs]
+    return np.array([(pitch.min(), pitch.max()) for pitch in of_all])
+
+
+def untrained(notes: Notes, programs: tuple[int, ...], trained: np.ndarray | None) -> str | None:
+    """A warning of notes outside `trained`, the pitches of the programs as above; None if there are none."""
+    said = []
+    for program, (low, high) in zip(programs, () if trained is None else trained, strict=False):
+        pitch = notes.pitch[notes.program == program]
+        if outside := sorted({*pitch[(pitch < low) | (pitch > high)].tolist()}):
+            said.append(f"{listed([*map(str, outside)])} of program {program}, which had {low} to {high}")
+    if not said:
+        return None
+    return f"the notes have pitches that the network was not trained on ({'; '.join(said)}): transpose or train on them"
 
 
 def known(rolls: np.ndarray) -> np.ndarray:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ..spectrogram import system as spectrogram
-from ..spectrogram.data import Windows, load_windows
-from ..spectrogram.model import Model, Saved, context_channel
+from ..spectrogram.data import Windows
+from ..spectrogram.model import Model, context_channel
 from ..spectrogram.model import read_run as read_any_run
 from ..spectrogram.system import PROBE, PROBE_CLIPS
 from .compose import Player, Run
@@ -31,6 +31,13 @@ class Training(spectrogram.Training):
 
     windows: Scored
 
+    @staticmethod
+    def prepared(config: spectrogram.Config, windows: Windows) -> tuple[spectrogram.Config, Windows]:
+        """The windows with their notes, and the programs that there are."""
+        assert isinstance(config, Config)
+        there = scored(windows, config.programs)
+        return dataclasses.replace(config, programs=there.programs), there
+
     def conditions(self, windows: Windows, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         """The segment before, and the notes; of some windows neither."""
         assert isinstance(windows, Scored) and isinstance(self.config, Config)
@@ -46,10 +53,4 @@ class Training(spectrogram.Training):
         return Player(model, PROBE, self.config.seed, scores=tuple(self.windows.scores)).draw(PROBE_CLIPS, frames)
 
 
-def training(
-    config: Config, saved: Saved | None = None, device: str = "cpu", windows: Windows | None = None
-) -> spectrogram.Training:
-    """The system to train: see spectrogram/system.py. Raises UserError for pairs that cannot be used, too."""
-    there = scored(windows or load_windows(config), config.programs)
-    config = dataclasses.replace(config, programs=there.programs)
-    return spectrogram.training(config, saved, device, there, Training)
+training = partial(spectrogram.training, kind=Training)

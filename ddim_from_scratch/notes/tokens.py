@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from ..audio.contract import FRAMES_PER_SECOND
 from ..audio.midi import DRUMS, Notes
 from ..runtime.errors import UserError
 
@@ -70,6 +71,16 @@ def encode(notes: Notes, seconds: float) -> np.ndarray:
             "leave the piece out, or take notes away"
         )
     return np.array(tokens, np.int32)
+
+
+def require_room(notes: Notes, seconds: float) -> None:
+    """Raises UserError, as `encode` does, if any segment of `seconds` that begins with a frame has too many notes."""
+    begins = np.arange(round(notes.seconds * FRAMES_PER_SECOND) + 1) / FRAMES_PER_SECOND
+    around = [begins - STEP_SECONDS, begins + seconds + STEP_SECONDS]
+    before = [np.searchsorted(np.sort(times), around) for times in (notes.start, notes.stop)]
+    events, tied = sum(after - first for first, after in before), before[0][0] - before[1][0]
+    for begin in begins[4 * events + 2 * tied + 2 > MAX_TOKENS]:  # the most that so many could need
+        encode(notes.between(begin, begin + seconds), seconds)
 
 
 def decode(segments: Sequence[np.ndarray], seconds: float) -> Notes:

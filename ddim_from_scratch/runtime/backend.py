@@ -81,8 +81,10 @@ def chosen_device(gpu: bool) -> str:
     if gpu:
         from . import mpi  # which needs this file
 
-        require_gpu()
-        cupy.cuda.Device(mpi.local_rank() % cupy.cuda.runtime.getDeviceCount()).use()
+        rank = mpi.local_rank()
+        with suppress(Exception):  # require_gpu says what is wrong
+            cupy.cuda.Device(rank % cupy.cuda.runtime.getDeviceCount()).use()
+        require_gpu()  # after that: its computing opens a context, which takes memory, on the device in use
     return "gpu" if gpu else "cpu"
 
 
@@ -158,7 +160,7 @@ def _compute_on_gpu() -> bool:
 def hardware(device: str = "cpu") -> str:
     """The name of the hardware behind `device`, to print beside measured times."""
     if device == "gpu":
-        return cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
+        return cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode()
     return f"{processor()}, {worker_count()} threads"
 
 

@@ -143,6 +143,10 @@ class Shape(Recordings):
         """All that `data` names. left_out: takes the others, by the reason."""
         return recordings(self.data, left_out)
 
+    def beside(self, path: Path) -> list[Path]:
+        """Other files that a system reads with a recording."""
+        return []
+
     def check_track(self, path: Path, log_mels: np.ndarray) -> None:
         """Raises UserError if a recording, (frames, 128), cannot be trained on for a reason of the system's own."""
 

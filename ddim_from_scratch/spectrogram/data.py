@@ -46,11 +46,13 @@ class Scaler:
     """Standardisation of each mel bin by the training set's statistics. mean, std: float32 (128,).
 
     outline: a Gaussian of the standardised windows, see `Windows.outline`, with which sampling starts.
+    pitches: lowest and highest of each instrument, int64 (n, 2), if the training set has notes.
     """
 
     mean: np.ndarray
     std: np.ndarray
     outline: np.ndarray | None = None
+    pitches: np.ndarray | None = None
 
     def standardise(self, log_mels: np.ndarray) -> np.ndarray:
         """(..., 128) natural logarithms to zero mean and unit variance."""
@@ -192,7 +194,8 @@ def _louder(log_mels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.where(log_mels > LOG_MIN, log_mels + gain, -np.inf)
 
 
-Contents = dict[str, list[list[str]]]  # {"trained", "held_out"}: name and digest of each recording, in order
+# {"trained", "held_out"}: name and digest of each recording, in order; and "beside", of other files that are read.
+Contents = dict[str, list[list[str]]]
 
 
 def sides(config: Config, left_out: LeftOut) -> tuple[list[Path], list[Path]]:
@@ -259,7 +262,9 @@ def contents(config: Config) -> Contents:
         digests = zip(paths, parallel(digest, paths), strict=True)
         return [[os.path.relpath(path, common), digest] for path, digest in digests]
 
-    return {"trained": described(trained), "held_out": described(held)}
+    beside = [file for path in trained + held for file in config.beside(path)]
+    found = {"trained": trained, "held_out": held} | ({"beside": beside} if beside else {})
+    return {side: described(paths) for side, paths in found.items()}
 
 
 def require_unchanged(config: Config, known: Contents | None) -> None:
@@ -269,9 +274,8 @@ def require_unchanged(config: Config, known: Contents | None) -> None:
     """
     if known is None:  # a run of the first edition
         return
-    now = contents(config)
-    digests = [[digest for _, digest in one[side]] for one in (known, now) for side in ("trained", "held_out")]
-    if digests[:2] == digests[2:]:
+    now = {side: files for side, files in contents(config).items() if side in known}
+    if all([digest for _, digest in now.get(side, ())] == [digest for _, digest in known[side]] for side in known):
         return
     before, after = ({name: digest for side in one.values() for name, digest in side} for one in (known, now))
     changes = {

@@ -26,7 +26,7 @@ from .denoiser import NETWORKS, Seen
 CONTRACT = {"sr": SR, "frame_length": FRAME_LENGTH, "hop_length": HOP_LENGTH, "n_fft": N_FFT, "n_mels": N_MELS}
 # Names in a checkpoint, and in its scaler.
 KEYS = {"system", "config", "contract", "step", "windows", "recordings", "scaler", "state"}
-SCALER = {"mean", "std", "outline"}
+SCALER = {"mean", "std", "pitches", "outline"}
 FIRST_CONTRACT = {"sr": 16000, "frame_length": 640, "hop_length": 320, "n_fft": 1024, "n_mels": 128}
 
 
@@ -154,6 +154,8 @@ def understand(options: type[Config], content: Tree) -> Saved:
             raise UserError("it is not of its own configuration (scaler)")
     if scaler.std.min() <= 0:
         raise UserError(f"its scaler has a deviation of {scaler.std.min()}")
+    if scaler.pitches is not None and (scaler.pitches.dtype != np.int64 or scaler.pitches.shape[1:] != (2,)):
+        raise UserError("it is not of its own configuration (scaler/pitches)")
     outline = scaler.outline
     if outline is not None and (outline.dtype != "float32" or outline.shape[1:] != (config.window_frames, N_MELS)):
         raise UserError("it is not of its own configuration (scaler/outline)")

@@ -71,6 +71,11 @@ class Training:
     device: str = "cpu"
     contents: Contents | None = None
 
+    @staticmethod
+    def prepared(config: Config, windows: Windows) -> tuple[Config, Windows]:
+        """What a system adds to them. Raises UserError if they do not fit."""
+        return config, windows
+
     @property
     def name(self) -> str:
         return self.config.SYSTEM
@@ -205,7 +210,7 @@ def training(
     if saved:
         require_unchanged(config, saved.contents)
     found = saved.contents if saved and saved.contents else contents(config)
-    windows = windows or load_windows(config)
+    config, windows = kind.prepared(config, windows or load_windows(config))
     if saved and saved.windows != len(windows):
         raise UserError(
             f"the run was trained on {saved.windows} windows, {config.data} has {len(windows)}: give the same "

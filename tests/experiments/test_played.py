@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from ddim_from_scratch.audio.synth import write_corpus
 from ddim_from_scratch.experiments import __main__ as experiments
 from ddim_from_scratch.experiments import played
 from ddim_from_scratch.runtime.errors import UserError
+from ddim_from_scratch.runtime.sets import read_about
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +38,22 @@ def test_the_judge_hears_the_recordings_and_no_untrained_network(run, monkeypatc
     assert scores.keys() == played.JUDGED.keys()
     assert min(scores["real"], scores["ceiling"]) > 0.55
     assert max(scores["others"], scores["generated"]) < 0.4
-    assert metrics["clips_per_set"] == len(find_audio(run / "played")) == 3
+    assert metrics["clips_per_set"] == len(find_audio(metrics["samples"])) == 3
     out, err = capsys.readouterr()
     assert "Notes that basic-pitch hears" in out and f"{other}: 2 recordings used" in err
+
+
+def test_what_was_played_before_stays_and_each_comparison_has_its_own_set(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "basic_pitch", None)
+    monkeypatch.setattr(played, "PLAYED", 2)
+    mine = run / "played/sample_000.wav"
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_bytes(b"mine")
+    experiments.main(f"compare --run {run} --embedding mel".split())
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert mine.read_bytes() == b"mine" and metrics["samples"] != str(mine.parent)
+    assert len(find_audio(metrics["samples"])) == 2 and read_about(Path(metrics["samples"]))["finished"]
+    assert metrics["step"] == read_about(Path(metrics["samples"]))["step"] > 0
 
 
 def test_clips_whose_notes_are_not_known_are_refused(run, tmp_path):

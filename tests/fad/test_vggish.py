@@ -292,6 +292,10 @@ def test_a_converted_model_is_read_without_tensorflow_until_the_source_changes(m
         with pytest.raises(KeyboardInterrupt):
             load_vggish(model)
     assert not conversions(tmp_path)
+    with monkeypatch.context() as unwritable:
+        (tmp_path / "file").touch()
+        unwritable.setenv("DDIM_CACHE", str(tmp_path / "file"))
+        assert_equal_trees(load_vggish(model), narrow)
     assert_equal_trees(load_vggish(model), narrow)
     (converted,) = conversions(tmp_path)
     assert_equal_trees(load_vggish(converted), narrow)

@@ -57,11 +57,13 @@ def soundfont(tmp_path):
 def test_a_folder_becomes_pairs_that_match(soundfont, tmp_path, capsys):
     (tmp_path / "midi/more").mkdir(parents=True)
     write_midi(tmp_path / "midi/more/song.MID", SONG)
+    write_midi(tmp_path / "midi/more/song.midi", SONG.transposed(1))
     (tmp_path / "midi/bad.mid").write_bytes(b"junk")
     out = str(tmp_path / "pairs")
     main([str(tmp_path / "midi"), out, "--soundfont", soundfont, "--program", "0", "--studies", "1"])
     said = capsys.readouterr()
     assert "2 pieces" in said.out and "bad.mid is not a MIDI file" in said.err
+    assert "another piece is named more/song, too" in said.err
     found = pairs(out)
     assert [str(pair.audio.relative_to(out)) for pair in found] == ["more/song.wav", "study_000.wav"]
     for pair in found:

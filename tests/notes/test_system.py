@@ -9,13 +9,14 @@ from helpers import digest
 
 import ddim_from_scratch
 from ddim_from_scratch import sample, train
-from ddim_from_scratch.audio import write_wav
+from ddim_from_scratch.audio import load_audio, write_wav
 from ddim_from_scratch.audio.contract import SR
 from ddim_from_scratch.audio.midi import Notes, write_midi
 from ddim_from_scratch.nn.fast import processor
 from ddim_from_scratch.notes.compose import Player
+from ddim_from_scratch.notes.score import read_notes
 from ddim_from_scratch.notes.system import Training, read_run
-from ddim_from_scratch.runtime import tree
+from ddim_from_scratch.runtime import errors, tree
 from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.training.checkpoint import read_log
 
@@ -65,6 +66,17 @@ def test_a_resumed_band_equals_one_that_never_stopped(data, run, tmp_path):
     for name in a:
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
     assert read_run(resumed).config.programs == (0, 24)
+
+
+def test_a_band_is_not_resumed_on_other_notes(data, run, tmp_path):
+    folder, resumed = shutil.copytree(data, tmp_path / "data"), shutil.copytree(run, tmp_path / "run")
+    notes = read_notes(folder / "song1.mid")
+    write_midi(folder / "song1.mid", notes.transposed(1))
+    command = f"--data {folder} --run {resumed} --resume --epochs 3".split()
+    with pytest.raises(UserError, match=r"not what the run was trained on \(changed: song1\.mid\)"):
+        train.main(command)
+    shutil.copy(data / "song1.mid", folder)
+    train.main(command)
 
 
 def test_plain_comes_to_the_same(data, run, tmp_path, monkeypatch):
@@ -150,14 +162,33 @@ def test_recordings_without_notes_are_named(recordings, tmp_path):
         train.main(f"--data {recordings} --run {tmp_path / 'run'} {TINY}".split())
 
 
+def test_pitches_that_were_never_trained_are_named(run, song, tmp_path, capsys, monkeypatch):
+    """SONG has 57 to 65, and the recordings 57 to 59 of program 0, 69 to 71 of program 24."""
+    monkeypatch.setattr(errors, "_said", set())
+    sample.main(f"--run {run} --notes {song} --out {tmp_path / 'out'} {FAST}".split())
+    said = capsys.readouterr().err
+    assert "(61, 63, 65 of program 0, which had 57 to 59; 58, 60, 62, 64 of program 24, which had 69 to 71)" in said
+    model = read_run(run).model()
+    old = replace(model, scaler=replace(model.scaler, pitches=None))
+    for one, notes in ((old, SONG), (model, SONG.where(SONG.pitch == 57))):
+        played(one, notes)
+        assert "not trained on" not in capsys.readouterr().err
+
+
 def test_pairs_that_do_not_match_are_left_out(data, tmp_path, capsys):
-    """Of four recordings two are used: of the others one has notes of another length, one a file that is cut."""
+    """Of five recordings two are used. One has notes of another length, one a file that is cut, one too many notes."""
     folder = shutil.copytree(data, tmp_path / "data")
     for name, seconds in (("long", 20), ("cut", 3)):
         write_wav(folder / f"{name}.wav", np.random.default_rng(seconds).uniform(-0.1, 0.1, 4 * SR), SR)
         write_midi(folder / f"{name}.mid", Notes.of([(t, t + 1, 60, 80, 0) for t in range(seconds)]))
     (folder / "cut.mid").write_bytes((folder / "cut.mid").read_bytes()[:-9])
-    train.main(f"--data {folder} --run {tmp_path / 'run'} --epochs 1 {TINY}".split())
+    write_wav(folder / "dense.wav", load_audio(folder / "song0.wav") / 2, SR)
+    starts = [(n / 2 + i / 100, 57 + n % 3) for n in range(8) for i in range(3)]
+    struck = [(start, start + 0.01, pitch, 80, program) for start, pitch in starts for program in range(128)]
+    write_midi(folder / "dense.mid", Notes.of(struck))
+    tokens = NETWORKS["transformer"]
+    train.main(f"--data {folder} --run {tmp_path / 'run'} --epochs 1 --network {tokens} {TINY}".split())
     said = capsys.readouterr().err
+    assert "dense.wav: 768 notes in 0.64 s need" in said
     assert "long.wav lasts 4.0 s, but its notes 20.0 s" in said and "cut.mid cannot be read as MIDI" in said
-    assert "2 recordings used" in said and "unusable: 2 (cut.wav, long.wav)" in said
+    assert "2 recordings used" in said and "unusable: 3 (cut.wav, dense.wav, long.wav)" in said

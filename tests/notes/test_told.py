@@ -7,7 +7,7 @@ from ddim_from_scratch.audio.midi import Notes
 from ddim_from_scratch.notes.config import Config
 from ddim_from_scratch.notes.data import told
 from ddim_from_scratch.notes.roll import features, roll
-from ddim_from_scratch.notes.tokens import encode
+from ddim_from_scratch.notes.tokens import encode, require_room
 from ddim_from_scratch.runtime.errors import UserError
 
 SCORES = [Notes.of([(0.1, 0.5, 60, 80, 0), (0.3, 2, 64, 80, 0)]), Notes.of([(0.2, 0.9, 62, 80, 24)])]
@@ -34,6 +34,15 @@ def test_tokens_count_from_their_own_window_and_are_filled_up():
 def test_an_instrument_that_was_never_trained_is_refused(config):
     with pytest.raises(UserError, match=r"program 40, .* trained on 0, 24"):
         told(config, [Notes.of([(0, 1, 60, 80, 40)])], [0], 32)
+
+
+def test_too_many_notes_for_tokens_are_found_in_any_segment():
+    """A chord of 60 pitches of 16 programs needs 1955 of 2048 tokens: two of them, 0.6 s apart, are too many."""
+    chord = [(pitch, program) for program in range(16) for pitch in range(60)]
+    both = Notes.of([(start, start + 0.05, pitch, 80, program) for start in (2.01, 2.61) for pitch, program in chord])
+    require_room(both, 0.5)
+    with pytest.raises(UserError, match="a segment has 2048"):
+        require_room(both, 0.64)
 
 
 def test_tokens_need_the_network_that_reads_them():
