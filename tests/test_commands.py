@@ -183,7 +183,8 @@ def test_a_context_is_the_window_before_backwards_and_dropped_now_and_then(recor
     windows = load_windows(Config(data=str(recordings), window_seconds=0.64, window_hop_seconds=0.64, widths=(4, 4)))
     second = int(np.flatnonzero(windows.starts[:, 1])[0])
     scaler = windows.scaler()
-    contexts = system.draw_context(windows.some(np.full(400, second)), scaler, np.random.default_rng(0))
+    training = system.Training(Config(data="x", context=True), scaler=scaler)
+    (contexts,) = training.conditions(windows.some(np.full(400, second)), np.random.default_rng(0))
     dropped = ~contexts.any(axis=(1, 2, 3))
     assert dropped.mean() == pytest.approx(system.CONTEXT_DROPPED, abs=0.06)  # standard error 0.02
     expected = scaler.standardise(windows.take([second - 1])[0])[::-1]

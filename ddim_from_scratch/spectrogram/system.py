@@ -114,7 +114,11 @@ class Training:
 
     def conditions(self, windows: Windows, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         """The network's inputs beside the noisy windows, on the host: see denoiser.py."""
-        return (draw_context(windows, self.scaler, rng),) if self.config.context else ()
+        if not self.config.context:
+            return ()
+        context = context_channel([self.scaler.standardise(past) for past in windows.before()], windows.frames)
+        context[rng.random(len(windows)) < CONTEXT_DROPPED] = 0
+        return (context,)
 
     def step(self, state: Packed, batch: Batch, step: int, rng: np.random.Generator) -> dict[str, float]:
         """One step of AdamW. Changes `state`, packed `init_state` on the device. step: 1 at the first call.
@@ -227,11 +231,3 @@ def training(
             f"{mpi.size()} processes can't share a batch of {system.batch_size} windows: raise --batch-size"
         )
     return system
-
-
-def draw_context(windows: Windows, scaler: Scaler, rng: np.random.Generator) -> np.ndarray:
-    """The context channel of windows, (N, frames, 128, 1); some are dropped, so that music can also begin."""
-    keep = rng.random(len(windows)) >= CONTEXT_DROPPED
-    pasts = zip(windows.before(), keep, strict=True)
-    before = [scaler.standardise(past if kept else past[:0]) for past, kept in pasts]
-    return context_channel(before, windows.frames)

@@ -51,12 +51,9 @@ def load_checkpoint(run: Path, understand: Callable[[Tree], Any] = dict, best: b
         if not (run / PREVIOUS).exists():
             raise
         content = _read(run / PREVIOUS, understand)
-        print(f"warning: {error}; taking {run / PREVIOUS} instead, of step {step_of(run / PREVIOUS)}", file=sys.stderr)
+        step = tree.integer(tree.load(run / PREVIOUS, only="step").get("step"), 0)
+        print(f"warning: {error}; taking {run / PREVIOUS} instead, of step {step}", file=sys.stderr)
         return content
-
-
-def step_of(path: Path) -> int:
-    return tree.integer(tree.load(path, only="step").get("step"), 0)
 
 
 def system_of(run: Path) -> str | None:
