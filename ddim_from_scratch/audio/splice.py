@@ -85,7 +85,7 @@ class Recording:
 
 
 def rms(samples: np.ndarray) -> np.ndarray:
-    """Of each channel of samples (n, channels)."""
+    """Root mean square of each channel of samples (n, channels)."""
     return np.sqrt(np.mean(np.square(samples, dtype=np.float64), axis=0))
 
 

@@ -107,7 +107,7 @@ def _read(file: BinaryIO, stream: Stream, name: str, sr: int) -> np.ndarray:
 
 
 def _check_length(name: str, frames: int, sound: Any) -> None:
-    """Raises AudioError if there are more than can be a recording."""
+    """Raises AudioError for more frames than a recording can have."""
     seconds = frames / sound.samplerate
     if seconds > LONGEST_SECONDS or frames * sound.channels > MOST_NUMBERS:
         raise AudioError(

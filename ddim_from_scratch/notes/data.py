@@ -56,7 +56,7 @@ def told(config: Config, scores: Sequence[Notes], firsts: Sequence[int], frames:
 
 
 def scored(windows: Windows, programs: tuple[int, ...]) -> Scored:
-    """programs: none is all that there are. Raises UserError for a program that is not there.
+    """Windows with their notes. programs: none means all. Raises UserError for a program that no notes have.
 
     Notes of other programs than the given ones are left out.
     """

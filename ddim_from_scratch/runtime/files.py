@@ -42,7 +42,7 @@ def cache_folder() -> Path:
 
 @lru_cache
 def home() -> Path:
-    """The user's home folder; one of this process only, removed at its end, for a user without."""
+    """The user's home folder. A user without one gets a temporary folder, removed when the process ends."""
     try:
         return Path.home()
     except RuntimeError:
@@ -174,7 +174,7 @@ def replacing(path: str | Path, keep: Path | None = None) -> Iterator[BinaryIO]:
 
 
 def _permissions(path: Path) -> int | None:
-    """Who may read and write a file; None if there is no regular one, or a link."""
+    """The permission bits of a regular file; None for a link or anything else."""
     try:
         found = os.lstat(path).st_mode
     except OSError:
@@ -201,7 +201,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def require_writable(folder: Path) -> None:
-    """Raises OSError, which names the folder, if no file can be made there: said before hours of work, not after."""
+    """Raises OSError, which names the folder, if no file can be made there. To call before hours of work."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass

@@ -83,7 +83,7 @@ class Composer:
     resamplings: int = RESAMPLINGS
 
     def draw(self, num: int, frames: int) -> np.ndarray:
-        """New music, (num, frames, 128): a piece, and what continues it."""
+        """New music, (num, frames, 128): one piece, continued until it is long enough."""
         require_memory(3 * 4 * N_MELS * num * frames, counted(num, "clip"), "--num, or their length")
         rngs, piece = self._rngs(num), min(self.model.config.halvable(frames), self.piece)
         with self._bar(num, self.sampling.steps) as bar:

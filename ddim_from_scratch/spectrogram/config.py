@@ -148,16 +148,16 @@ class Shape(Recordings):
         return []
 
     def check_track(self, path: Path, log_mels: np.ndarray) -> None:
-        """Raises UserError if a recording, (frames, 128), cannot be trained on for a reason of the system's own."""
+        """Raises UserError if the system cannot train on a recording, (frames, 128)."""
 
     @property
     def features(self) -> int:
-        """Numbers of each frame that the network is told beside spectrograms, in a system that has such."""
+        """Numbers that describe a frame to the network beside spectrograms; 0 in a system without."""
         return 0
 
     @property
     def vocabulary(self) -> int:
-        """Number of the tokens by which the network is told what to play, in a system that has such."""
+        """Number of the tokens that tell the network what to play; 0 in a system without."""
         return 0
 
     @property

@@ -134,7 +134,7 @@ class Windows:
         return samples
 
     def names(self, indices: Indices = ALL) -> str:
-        """Which windows these are, in words: "a.wav at 3 s, b.wav at 0 s"."""
+        """These windows in words: "a.wav at 3 s, b.wav at 0 s"."""
         starts = self.starts[indices]
         return ", ".join(
             f"{printable(self.paths[track])} at {start / FRAMES_PER_SECOND:g} s" for track, start in starts
@@ -239,7 +239,7 @@ def read_track(path: Path, config: Config, frames: int) -> np.ndarray:
 
 @cache
 def flaw(path: Path, config: Config, modified: int) -> str:
-    """Why a recording cannot be used; "" if it can."""
+    """The reason why a recording cannot be used; "" if it can."""
     try:
         read_track(path, config, config.window_frames)
     except UserError as error:
@@ -268,7 +268,7 @@ def contents(config: Config) -> Contents:
 
 
 def require_unchanged(config: Config, known: Contents | None) -> None:
-    """Raises UserError, saying what changed, if `config.data` is not what a run was trained on: `known`, if it is.
+    """Raises UserError, saying what changed, unless `config.data` holds the `known` recordings of a run.
 
     Names don't count as long as contents and order are the same: a folder may move.
     """

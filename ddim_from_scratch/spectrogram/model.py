@@ -61,7 +61,7 @@ class Model:
 
     @cached_property
     def _output(self) -> Callable[..., Array]:
-        """The network's output, of x, what it is told of the noise, and the conditions."""
+        """The network's output as a function of x, the noise level told, and the conditions."""
 
         def output(x: Array, told: Array, *conditions: Array) -> Array:
             seen = Seen.of(self.config, x, told, conditions)
@@ -129,8 +129,8 @@ def read_run(run: Path, best: bool = False, options: type[Config] = Config) -> S
 
 
 def understand(options: type[Config], content: Tree) -> Saved:
-    """A checkpoint's content. Raises UserError or ValueError if it is another system's, or its arrays are not its
-    configuration's, or are not of their types and ranges."""
+    """A checkpoint's content, checked. Raises UserError or ValueError for another system's, and for arrays that do not
+    fit its configuration."""
     if other := content.keys() - KEYS:
         raise UserError(f"it has {min(other)[:40]!r}, which this version does not know")
     if "system" in content and (name := tree.text(content["system"])) != options.SYSTEM:
@@ -171,7 +171,7 @@ def understand(options: type[Config], content: Tree) -> Saved:
 
 
 def _wrong(state: Tree, config: Config) -> str | None:
-    """The name of an array that a state of this configuration has in another shape, or not at all; None if it is one.
+    """The name of an array that a state lacks, or that does not fit the configuration; None if all do.
 
     The size is compared first: then a fresh network to compare with takes little more memory than the file.
     """

@@ -54,7 +54,7 @@ class Mode(NamedTuple):
 
 
 def composer(args: argparse.Namespace, model: Model) -> Composer:
-    """How the options of a mode say that the model draws; those that it lacks have their defaults."""
+    """A Composer with the options of a mode; those that the mode lacks have their defaults."""
     overlap = overlap_frames(model.config, getattr(args, "overlap", None))
     return Composer(model, sampling(args), args.seed, 0, overlap, getattr(args, "resamplings", RESAMPLINGS))
 
@@ -93,7 +93,7 @@ def go_on(args: argparse.Namespace, composer: Composer) -> Drawing:
 
 
 def infill(args: argparse.Namespace, composer: Composer) -> Drawing:
-    """The recording itself, but for the gap."""
+    """The recording, with new music in the gap."""
     if not np.isfinite(args.gap).all():
         raise UserError(f"--gap is {args.gap[0]} {args.gap[1]}: give two numbers of seconds")
     start, stop = (round(second * FRAMES_PER_SECOND) for second in args.gap)
@@ -131,7 +131,7 @@ def _part(args: argparse.Namespace, model: Model, recording: str, at: float) -> 
 
 
 def overlap_frames(config: Config, overlap: float | None) -> int | None:
-    """--overlap in frames. Raises UserError if no music can be continued from so much."""
+    """--overlap in frames. Raises UserError if it is too short or too long."""
     if overlap is None:
         return None
     at_once, least = config.frames_at_once, 0 if config.context else 1
@@ -145,7 +145,7 @@ def overlap_frames(config: Config, overlap: float | None) -> int | None:
 
 
 def option(name: str, **settings: Any) -> dict[str, dict[str, Any]]:
-    """An option or a file of a mode, and what argparse makes of it."""
+    """An argument of a mode, with its settings for argparse."""
     return {name: settings}
 
 

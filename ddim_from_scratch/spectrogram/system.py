@@ -50,7 +50,7 @@ PROBE = Sampling("dpm++2m", steps=20)
 
 
 class Batch(NamedTuple):
-    """The data of a step. x0: (N, frames, 128, 1), standardised. conditions: what the network is told beside it."""
+    """The data of a step. x0: (N, frames, 128, 1), standardised. conditions: the network's other inputs."""
 
     x0: np.ndarray
     conditions: tuple[np.ndarray, ...] = ()
@@ -73,7 +73,7 @@ class Training:
 
     @staticmethod
     def prepared(config: Config, windows: Windows) -> tuple[Config, Windows]:
-        """What a system adds to them. Raises UserError if they do not fit."""
+        """Both, with the system's additions. Raises UserError if they do not fit."""
         return config, windows
 
     @property
@@ -172,13 +172,13 @@ class Training:
         return noise_loss, reconstruction_loss, tree.pack(grads, like=network["params"]), used
 
     def learning_rate(self, step: int) -> float:
-        """Constant where nobody knows how many steps there will be."""
+        """Constant if the number of steps is not known."""
         if self.config.learning_rate_schedule == "constant" or self.windows is None:
             return self.config.learning_rate
         return self.config.learning_rate * warmup_cosine(step, self.config.epochs * self.steps_per_epoch)
 
     def measure(self, state: Packed) -> float:
-        """The noise is the same at every call, and the training's random numbers are left alone."""
+        """See `System`. All calls draw the same noise, and leave the training's random numbers alone."""
         embedding, background = self._heard
         model = Model(state["average"], self.config, self.scaler, self.device)
         seconds = max(self.config.window_seconds, embedding.seconds)
@@ -192,7 +192,7 @@ class Training:
 
     @cached_property
     def _heard(self) -> tuple:
-        """The embedding at hand, and what it makes of the training music."""
+        """The default embedding, and the embeddings of the training music."""
         embedding = load_embedding(device=self.device)
         background, _ = embed_set(embedding, self.windows.paths, self.config.data)
         return embedding, background

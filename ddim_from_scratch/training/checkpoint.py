@@ -84,7 +84,7 @@ def _read(path: Path, understand: Callable[[Tree], Content]) -> Content:
 
 
 class Log:
-    """Rows of numbers, as in log.csv: step, epoch, the losses, seconds. Rows after `step` were never saved: they go."""
+    """Rows of numbers, as in log.csv: step, epoch, the losses, seconds. Drops rows after `step`, the last one saved."""
 
     def __init__(self, path: Path, step: int) -> None:
         self.path = path

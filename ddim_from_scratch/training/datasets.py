@@ -79,7 +79,7 @@ def recordings(data: str, left_out: LeftOut | None = None) -> list[Path]:
 
 
 def one_a_piece(paths: list[Path], left_out: LeftOut | None = None) -> list[Path]:
-    """Without the other recordings of the same piece, in the layouts of Saraga, Slakh and GuitarSet."""
+    """`paths` without other recordings of the same piece, in the layouts of Saraga, Slakh and GuitarSet."""
     mixed = {path.parent for path in paths if path.stem == "mix"}  # Slakh: TRACK/mix.flac and TRACK/stems/S00.flac
     kept = [path for path in paths if not (path.parent.name == "stems" and path.parent.parent in mixed)]
     kept = [path for path in kept if ".multitrack-" not in path.name]  # Saraga: TITLE.multitrack-violin.mp3
@@ -91,7 +91,7 @@ def one_a_piece(paths: list[Path], left_out: LeftOut | None = None) -> list[Path
 
 
 def without_copies(paths: list[Path], left_out: LeftOut | None = None) -> list[Path]:
-    """Without files of the same content as an earlier one, which are named on stderr.
+    """`paths` without copies of an earlier file, which are named on stderr.
 
     A file that cannot be read stays: whoever reads it says why.
     """

@@ -31,7 +31,7 @@ def use_plain(plain: bool) -> None:
 
 @contextmanager
 def computing(args: argparse.Namespace) -> Iterator[str]:
-    """Within it, --gpu, --plain and --threads hold. Yields the device. Raises BackendError as `chosen_device` does."""
+    """A context in which --gpu, --plain and --threads hold. Yields the device. Raises as `chosen_device` does."""
     device = chosen_device(args.gpu)
     use_plain(args.plain)
     try:
