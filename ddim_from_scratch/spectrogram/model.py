@@ -76,11 +76,7 @@ class Model:
         A schedule that ends at a signal rate of 0.195, as the paper's tuned one does, leaves music in x_T, only 14 dB
         below the noise. A network that is given noise alone has never seen so little signal and draws music of half the
         variance. For what is heard so faintly a Gaussian serves: the mean of the training windows, their main
-        directions, and white noise for the rest of their variance.
-
-        Measured on the demo's recipe (12 clips of 3.2 s, two seeds; real music has variance 1.00): from noise, variance
-        0.53 and 0.57, distance (musicnn) 96 and 90; from here 0.75 and 0.76, 75 and 80; with 64 components 0.78 and
-        0.78, 77 and 68. A schedule that ends at 0.02 has 0.79 and 0.88, 78 and 69, from noise and from here alike.
+        directions, and white noise for the rest of their variance. See docs/results.md.
         """
         x_T = draw_noise((len(rngs), frames, N_MELS, 1), rngs)
         if (outline := self.scaler.outline) is not None:
