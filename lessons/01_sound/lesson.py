@@ -5,8 +5,8 @@
 # picture back into the recording without loss. It explains which frequencies a sampling rate can represent, why a
 # frame of sound needs a window, and what a window costs.
 #
-# You need Python and NumPy, sines and complex exponentials; headphones help. The lesson runs in a few
-# seconds. Every sound on this page was computed by the code above its player.
+# You need Python and NumPy, sines and complex exponentials; headphones help. Every sound on this page was computed by
+# the code above its player.
 
 # %%
 import matplotlib.pyplot as plt

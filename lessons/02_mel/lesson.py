@@ -5,7 +5,7 @@
 # has an eighth as many numbers as lesson 01's picture, and keeps nearly all of the music. This lesson builds it and
 # measures what is lost. Then it computes a sound from it, with phases, by alternating between two projections.
 #
-# You need lesson 01. The lesson runs in about ten seconds.
+# You need lesson 01.
 
 # %%
 import matplotlib.pyplot as plt
@@ -154,7 +154,7 @@ assert np.allclose(weights, 1) and not matrix[0].any()
 # The ear compares loudness by ratios, so the last step is a logarithm. The logarithm of silence is minus infinity, so
 # the magnitudes are clipped at $10^{-5}$ first:
 #
-# $$L[m, i] = \ln \operatorname{clip}\!\Big(\sum_k |S[m, k]|\, M[k, i],\ 10^{-5},\ 10^{8}\Big).$$
+# $$L[m, i] = \ln \operatorname{clip}\Big(\sum_k |S[m, k]|\, M[k, i],\ 10^{-5},\ 10^{8}\Big).$$
 
 # %%
 plucked = music("plucked")
@@ -330,7 +330,7 @@ film(fig, show_iteration, len(frames), "the log-mel spectrogram of the sound, it
 # *mel bins*. The package's step towards it multiplies each magnitude $|C_k|$ by a correction. The correction is a
 # weighted mean over the mel bins of $k$, of the wanted value divided by the present one:
 #
-# $$A_k = |C_k| \sum_i \frac{M[k, i]}{\sum_j M[k, j]}\, \left(\frac{e^{L_i}}{(|C|\, M)_i}\right)^{1.3},$$
+# $$A_k = |C_k| \sum_i \frac{M[k, i]}{\sum_j M[k, j]}\, \left(\frac{e^{L_i}}{(|C|\, M)_i}\right)^{1.3}.$$
 #
 # This is done in every iteration. So consistency determines the phases, and also how the magnitude of a mel bin is
 # distributed over its FFT bins. The power is 1.3 and not 1 because neighbouring mel bins share FFT bins, and the mean
@@ -351,7 +351,7 @@ for genre in synth.GENRES:
     wanted, given = np.log(ratio), np.log((magnitude * (ratio @ averaging)) @ matrix / present)
     share = np.sum(wanted * given) / np.sum(wanted**2)  # the slope of a line through given against wanted
     print(f"{genre}: {100 * share:.0f} % of the wanted change")
-    assert 0.4 < share < 0.93
+    assert 0.5 < share < 0.9  # 0.55 to 0.88; with five seeds each varies by less than 0.025
 
 
 # %%

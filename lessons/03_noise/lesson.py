@@ -8,7 +8,7 @@
 # a piece of music is decided, and what a schedule costs that stops too early. Five errors in a paper come on the way.
 #
 # You need lessons 01 and 02, and of probability: the Gaussian, mean and variance, Bayes' rule. No network is
-# trained here. The lesson runs in about half a minute.
+# trained here.
 
 # %%
 import matplotlib.pyplot as plt

@@ -6,7 +6,7 @@
 # shows samplers in one and two dimensions and measures how fast their errors fall. It also measures what fresh noise
 # is good for, what wrong clipping does, and how to run a sampler backwards.
 #
-# You need lesson 03. The lesson runs in about 20 seconds.
+# You need lesson 03.
 
 # %%
 import matplotlib.pyplot as plt

@@ -5,8 +5,7 @@
 # each layer on paper, writes it in a few lines, and checks it by finite differences. It also shows a gradient check
 # that accepts wrong answers, and measures which step such a check should take.
 #
-# You need derivatives, matrix products and NumPy; from lessons 01 and 02 only what a spectrogram is. The
-# lesson runs in about 15 seconds.
+# You need derivatives, matrix products and NumPy; from lessons 01 and 02 only what a spectrogram is.
 
 # %%
 import matplotlib.pyplot as plt
@@ -207,6 +206,7 @@ grid = np.linspace(-6, 6, 241)
 s = 1 / (1 + np.exp(-grid))
 slope = swish_backward(np.ones_like(grid), grid)
 assert np.allclose(swish(grid)[0], grid * s) and np.allclose(slope, s * (1 + grid * (1 - s)))
+assert np.sum(np.diff(np.sign(slope)) != 0) == 1
 print(f"at 0 the slope is {slope[120]:.1f}; the curve turns at x = {grid[np.argmin(swish(grid)[0])]:.2f}")
 print(f"gradient check: {gradient_error(lambda x: swish(x)[0], lambda dy: [swish_backward(dy, x)], [x], rng)[0]:.0e}")
 
@@ -239,9 +239,10 @@ plt.show()
 # db &= \sum_p dy[p]
 # \end{align*}$$
 #
-# The input's gradient is a convolution, too: of $dy$, **with every shift reversed and every matrix
-# transposed**. If either is forgotten, the network still learns, but worse; the experiment at the end of this lesson
-# measures how much. Such a mistake raises no error, so only a gradient check finds it reliably.
+# The input's gradient is a convolution, too: of $dy$, **with every shift reversed and every matrix transposed**.
+# Without the reversal the network still learns, but worse; the experiment at the end of this lesson measures how
+# much. A missing transpose raises an error only where the two widths differ. So only a gradient check finds such
+# mistakes reliably.
 
 
 # %%

@@ -6,7 +6,7 @@
 # attention, forward and backward, and computes it without storing the table. The last section shows how the network
 # is given one more number, the noise level.
 #
-# You need lesson 05. The lesson runs in about 15 seconds.
+# You need lesson 05.
 
 # %%
 import time
@@ -310,8 +310,8 @@ assert megabytes < 20
 #
 # $$dq = ds\, k / \sqrt{D}, \qquad dk = ds^T q / \sqrt{D}.$$
 #
-# The weights are not stored either. They are computed again, tile by tile, from one number for each row, $\lambda = m
-# + \ln \ell$: $\;p_j = e^{s_j - \lambda}$.
+# The weights are not stored either. They are computed again, tile by tile, from one number for each row,
+# $\lambda = m + \ln \ell$: $\;p_j = e^{s_j - \lambda}$.
 
 
 # %%
@@ -336,8 +336,8 @@ assert max(errors) < 1e-6
 show_answer(attention_backward)
 
 # %% [markdown]
-# Here, too, some gradient checks find nothing: if all $v_i$ are equal, $o$ does not depend on the weights, and $ds =
-# 0$ is right.
+# Here, too, some gradient checks accept wrong answers. If all $v_i$ are equal, $o$ does not depend on the weights. Then
+# $ds = 0$ is right, and a backward pass that always returns zeros for $dq$ and $dk$ passes.
 #
 # ## Heads, and a key of one number
 #
@@ -472,8 +472,8 @@ print(f"mean squared error of the best prediction: {told:.3f} with the noise lev
 assert abs(told - 1 / 2) < 0.01 and abs(untold - 5 / 9) < 0.01
 
 # %% [markdown]
-# A single number would be hard to use for layers that are nearly linear in it. Instead $v$ is given as sines and
-# cosines at 16 frequencies. The slowest completes one period as $v$ goes from 0 to 1, the fastest a thousand:
+# A layer could respond to a single number only almost linearly. Instead $v$ is given as sines and cosines at 16
+# frequencies. The slowest completes one period as $v$ goes from 0 to 1, the fastest a thousand:
 #
 # $$\big[\sin(2 \pi f_i v),\ \cos(2 \pi f_i v)\big], \qquad f_i = 1000^{i / 15},$$
 #
@@ -553,7 +553,7 @@ assert 4e-4 < gap < 6e-4 and wrong[0] < 1e-6 and 3e3 < wrong[-1] / (np.finfo(np.
 # | `dq` right, `dk` too small | the scale was applied twice |
 # | out of memory in the backward pass | the weights were kept: compute them again from $\lambda$ |
 # | the key's bias has a tiny, jumping gradient | it is 0: this is rounding |
-# | samples differ between CPU and GPU in the third digit | embedding angles in float32 |
+# | samples differ between CPU and GPU by more than rounding | embedding angles in float32 |
 #
 # ## Exercises
 #

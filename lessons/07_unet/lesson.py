@@ -6,7 +6,7 @@
 # the pixels. This lesson takes it apart, counts every parameter, measures how far a pixel sees, derives the backward
 # pass, and trains the network on one batch of music.
 #
-# You need lessons 05 and 06. The lesson runs in about 40 seconds.
+# You need lessons 05 and 06.
 
 # %%
 from unittest.mock import patch

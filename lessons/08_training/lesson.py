@@ -7,8 +7,7 @@
 # memorises.
 #
 # You need the forward process (lesson 03), the network (lesson 07) and backpropagation (lesson 05). Nearly all of the
-# lesson's time, some minutes, is training. The run is kept in `build/lessons/run`, and lesson 09 generates music with
-# it.
+# lesson's time is training. The run is kept in `build/lessons/run`, and lesson 09 generates music with it.
 
 # %%
 import dataclasses
@@ -444,7 +443,7 @@ for rate in (2e-5, 2e-3, 2e-2):
     at_rate = dataclasses.replace(short, learning_rate=rate)
     rates[rate] = fit(at_rate, short_clips, 12 if FAST else 120)[1][:, 0]
     highest, last = smooth(rates[rate], 20)[1].max(), rates[rate][-20:].mean()
-    print(f"learning rate {rate:g}: means of 20 steps up to {highest:.2f}, at last {last:.2f}")
+    print(f"learning rate {rate:g}: means of 20 steps up to {highest:.3g}, at last {last:.3g}")
 if not FAST:
     assert rates[2e-3][-20:].mean() < 0.7 * rates[2e-5][-20:].mean()
     assert rates[2e-5][-20:].mean() > 0.8 * levels.mean() and highest > 2 * levels.mean()

@@ -7,7 +7,7 @@
 # network plays a piece from your own seed.
 #
 # You need the samplers (lesson 04) and a trained network: the run of lesson 08, if it is in `build/lessons/run`.
-# Without it this lesson trains for 400 steps first. The samplers are DDIM ([Song et al.
+# Without it this lesson trains for about 400 steps first. The samplers are DDIM ([Song et al.
 # 2021](https://arxiv.org/abs/2010.02502)), Heun's ([Karras et al. 2022](https://arxiv.org/abs/2206.00364)) and
 # DPM-Solver++(2M) ([Lu et al. 2022](https://arxiv.org/abs/2211.01095)).
 
@@ -423,15 +423,16 @@ assert FAST or (ends["signal and noise"] > 1.3 * ends["pure noise"] and ends["si
 # not the short training. [Lin et al. 2023](https://arxiv.org/abs/2305.08891) found this in image models. They end the
 # schedule without signal, for which the network must predict $v$ or $x_0$.
 #
-# Fresh noise corrects some of the errors of earlier steps, but many steps are needed to remove it again. With few
-# steps, or where the same noise should give the same music, take $\eta = 0$. With many, listen to both.
+# Fresh noise corrects some of the errors of earlier steps ([Karras et al. 2022](https://arxiv.org/abs/2206.00364)),
+# but many steps are needed to remove it again. With few steps, or where the same noise should give the same music,
+# take $\eta = 0$. With many, listen to both.
 #
 # ## Your own piece
 #
 # Change the number below, run the cell, and the network plays a piece that nobody has heard before. This is the whole
 # system of the course in three lines: noise from your seed, a sampler that asks the network of lesson 08, and sound
-# from Griffin-Lim (lesson 02). `python -m ddim_from_scratch.sample --run build/lessons/run --seed 2026` does the
-# same.
+# from Griffin-Lim (lesson 02). `python -m ddim_from_scratch.sample --run build/lessons/run` writes such pieces as
+# files.
 
 # %%
 YOUR_SEED = 2026

@@ -326,7 +326,7 @@ for genre, side in sets.items():
 #
 # How would the score change with other clips of the same kind? The *bootstrap* answers: draw as many clips as there
 # are, with replacement, so that some come twice and some never, and score again. Draw clips, not embeddings: the
-# three embeddings of one clip are similar and count as little more than one.
+# three embeddings of one clip are similar, so they say less than three of different clips.
 
 # %%
 low, high = interval(sets["plucked"], sets["bells"], np.random.default_rng(0))
@@ -492,9 +492,8 @@ assert FAST or softer[6] < floors["plucked"] < softer[12]
 
 # %% [markdown] tags=["answer"]
 # The distance is a *squared* shift, so it rises fast: twice as many decibels make it about three times as large. One
-# decibel is nothing beside the floor, and 12 dB count more than another choice of clips. A generator that is too soft
-# pays as much as one that plays wrong notes. So bring both sides to the same loudness first, and say so beside the
-# score.
+# decibel is small beside the floor, and 12 dB count more than another choice of clips. So a generator gets a bad score
+# for right notes that are played too softly. Bring both sides to the same loudness first, and say so beside the score.
 
 # %% [markdown]
 # ## Sources

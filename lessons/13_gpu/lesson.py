@@ -242,9 +242,9 @@ assert all(call[2] / call[3] > 60 for call in threes)
 # %% [markdown]
 # More than nine tenths of the operations belong to the 3x3 convolutions, two in each of 14 residual blocks. Each does
 # more than 60 operations for a byte. The sums and copies at the end of the table do less than two, so their time is
-# spent on memory. (Attention is counted by its definition; lesson 06 shows how the network needs a hundredth of
-# that.) So there are two ways to be faster: convolutions must multiply less, or better, and the other layers must use
-# memory less often.
+# spent on memory. (Attention is counted by its definition; lesson 06 shows how the network needs far less.) So there
+# are two ways to be faster: convolutions must multiply less, or better, and the other layers must use memory less
+# often.
 #
 # Two kinds of layers are not in the table: normalisation and swish. Both change each number on its own, and a 3x3
 # convolution reads the result. The convolution copies its input anyway, a tile at a time, to put zeros around it. So it
@@ -376,9 +376,10 @@ assert np.allclose(direct, fast) and np.allclose(winograd.B_T, np.round(winograd
 show_answer(winograd._products, winograd._windows_at_points)
 
 # %% [markdown]
-# Why are products cut into pieces? The library that multiplies matrices, OpenBLAS, first copies large ones into an
-# order of its own. This pays off only for matrices much larger than these. Up to a million multiplications it does
-# not copy.
+# Why are products cut into pieces? The library that multiplies matrices, OpenBLAS, first copies them into an order of
+# its own. This pays off only for matrices much larger than these. On processors with AVX-512 it [does not
+# copy](https://github.com/OpenMathLib/OpenBLAS/blob/develop/kernel/x86_64/sgemm_small_kernel_permit_skylakex.c) if a
+# product has at most a million multiplications.
 #
 # **Predict.** Half the multiplications: is Winograd's convolution twice as fast? And which way has the largest error?
 

@@ -1,10 +1,10 @@
 # %% [markdown]
 # # The bug museum
 #
-# This lesson shows nine bugs. The first is a slip that is easily made when DDIM is written from memory; the others
-# come from public code, and each section names the repository and the place. You see the wrong line, what it does to
-# the music or to the score, and a test that finds it. Hardly any of them stops a program: it trains, samples and
-# plays, and the music is worse.
+# This lesson shows nine bugs. The first is a slip that is easily made when DDIM is written from memory; most of the
+# others come from public code, and their sections name the repository and the place. You see the wrong line, what it
+# does to the music or to the score, and a test that finds it. Hardly any of them stops a program: it trains, samples
+# and plays, and the music is worse.
 #
 # You need lessons 01, 03, 04, 08 and 11. The buggy code is retold here in a few lines of our own.
 
@@ -142,9 +142,8 @@ plt.show()
 # To walk from $T$ to 0 in $S$ steps, the code takes strides of `T // S`. Where $S$ does not divide $T$, that is rounded
 # down. In [diffusers](https://github.com/huggingface/diffusers/issues/2585), `DDIMScheduler`, such walks ended at 0 and
 # began below $T$; in [Stable Diffusion](https://github.com/CompVis/stable-diffusion/issues/686), too. A second version
-# counts times from 0. Its last step asks for `alpha_bar[t - T // S]`, with a
-# [negative index](https://github.com/huggingface/diffusers/issues/5921), and Python takes the value from the *end* of
-# the table.
+# counts times from 0, so the last step goes to a [negative time](https://github.com/huggingface/diffusers/issues/5921).
+# Diffusers notices this. Code that simply reads `alpha_bar[t - T // S]` gets the value from the *end* of the table.
 #
 # **Predict.** A walk of strides begins at 1000 and has $S$ steps. Where does it end for $S$ = 10, 30 and 600?
 
@@ -357,8 +356,8 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# The first step already makes $x$ far too large, so clips are too loud, or silent after clipping; where the schedule
-# ends at exactly 0, they are NaN. The package's samplers refuse such a schedule.
+# The first step already makes $x$ far too large, so clips are far too loud; where the schedule ends at exactly 0, they
+# are NaN. The package's samplers refuse such a schedule.
 #
 # **Moral.** At every division, ask what happens at the end of the table. Or predict $v$.
 #
@@ -587,7 +586,7 @@ for n in (50, 200, 1000, 4000):
     alarms[n] = np.mean(np.abs(shares - 0.7) >= 0.03)
     print(f"{n:6}{100 * alarms[n]:13.1f} %{shares.std():22.4f}   (expected {(0.7 * 0.3 / n) ** 0.5:.4f})")
     assert abs(shares.std() / (0.7 * 0.3 / n) ** 0.5 - 1) < 0.25
-assert alarms[50] > 0.4 and alarms[200] > 0.2 and alarms[1000] < 0.1 and alarms[4000] <= 0.01
+assert alarms[50] > 0.5 and alarms[200] > 0.2 and alarms[1000] < 0.1 and alarms[4000] <= 0.01
 
 # %% [markdown] tags=["answer"]
 # With 50 points the right sampler fails more than half of the time, with 1000 a few times in a hundred runs, with 4000

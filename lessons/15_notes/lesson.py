@@ -7,8 +7,7 @@
 # 2022](https://arxiv.org/abs/2206.05408), small enough to be trained here. At the end it plays a tune that you write,
 # and so does the band that comes with the package.
 #
-# You need samplers (lesson 04), attention (lesson 06) and training (lesson 08). The lesson runs in about two
-# minutes on two cores.
+# You need samplers (lesson 04), attention (lesson 06) and training (lesson 08).
 
 # %%
 import textwrap
@@ -627,7 +626,10 @@ assert FAST or (size[5] > 1.05 and apart[0] > apart[1] > apart[5])
 # %% [markdown]
 # ## Sources
 #
-# - [Hawthorne et al. 2022, multi-instrument music synthesis with spectrogram diffusion](https://arxiv.org/abs/2206.05408)
-# - [Ho and Salimans 2022, classifier-free diffusion guidance](https://arxiv.org/abs/2207.12598)
-# - [Gardner et al. 2022, MT3: the tokens](https://arxiv.org/abs/2111.03017)
-# - [Bittner et al. 2022, basic-pitch](https://arxiv.org/abs/2203.09893)
+# - C. Hawthorne and others (2022), [Multi-instrument music synthesis with spectrogram
+#   diffusion](https://arxiv.org/abs/2206.05408): the model.
+# - J. Ho, T. Salimans (2022), [Classifier-free diffusion guidance](https://arxiv.org/abs/2207.12598).
+# - J. Gardner and others (2022), [MT3: multi-task multitrack music transcription](https://arxiv.org/abs/2111.03017):
+#   the tokens.
+# - R. Bittner and others (2022), [A lightweight instrument-agnostic model for polyphonic note transcription and
+#   multipitch estimation](https://arxiv.org/abs/2203.09893): basic-pitch.

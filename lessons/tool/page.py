@@ -28,8 +28,8 @@ HERE = Path(__file__).parent
 FILM, MUSIC = ROOT / "docs/film.webp", ROOT / "docs/demo.ogg"  # what the index shows and plays
 LARGEST = 10e6  # bytes of a page
 TIME = "This page was made by running the lesson: "
-OPERATOR = r"<mi>(?:sin|cos|arccos|exp|ln|log|max|min)</mi>"
-ALONE = "(?<!<msub>)(?<!<msup>)(?<!<msubsup>)"  # with an index, the operator is the first of two children
+OPERATOR = r'<mi(?:>[a-z]{2,}| mathvariant="normal">(?:[A-Za-z]{2,}|E))</mi>'  # the name of a function
+ALONE = "(?<!<msub>)(?<!<msup>)(?<!<msubsup>)(?<!<munder>)"  # with an index, the operator is the first of two children
 # An equation and the marks beside it, which a browser would put on different lines.
 WHOLE = r"""(?:\(|&quot;)*<span class="math inline">.*?</span>(?:[.,;:?!)'-]|&quot;)*"""
 THIN = '<mspace width="0.167em" />'  # what TeX sets around a function's name
@@ -94,10 +94,9 @@ def write_lesson(folder: Path, done: Run, lessons: list[Lesson]) -> Path:
     )
     body = (
         f'<header><a href="index.html">Music from noise</a><span>Lesson {done.lesson.number}</span></header>'
-        f'<main class="columns"><div class="title">{parts[0]}</div>'
+        f'<main class="columns"><div class="title">{parts[0]}<p class="time">{TIME}{done.time_taken}.</p></div>'
         f'<nav class="contents" aria-label="On this page"><ol>{sections}</ol></nav>'
         f'<div class="text">{"".join(parts[1:])}'
-        f'<p class="time">{TIME}{done.time_taken}.</p>'
         f'<nav class="turn" aria-label="Lessons">{links}</nav></div></main>'
     )
     write(folder / f"{done.lesson.number}.html", f"{done.lesson.number} {done.lesson.title}", body)
@@ -232,14 +231,18 @@ def mathml(tex: str, block: bool = False) -> str:
             f"TeX that can't be shown: {tex.strip()!r}: write it otherwise (align* is known, aligned is not)"
         )
     result = result.replace("<mi>&#x0007E;</mi>", "<mo>&#x0223C;</mo>")  # \sim, with the space of a relation
+    result = re.sub(r"<mo>([A-Za-z]+)</mo>", r'<mi mathvariant="normal">\1</mi>', result)  # \operatorname
+    # \big: for a parenthesis that can grow Chromium leaves as much room as its largest form takes.
+    grown = r'<mo stretchy="false" lspace="0" rspace="0" mathsize="\1">'
+    result = re.sub(r'<mo minsize="(.*?)" maxsize=".*?">', grown, result)
     result = re.sub(
         rf"{BEFORE_A_SIGN}<mo>(&#x02212;|−)</mo>", r'\1<mo form="prefix" lspace="0" rspace="0">\2</mo>', result
     )
     result = re.sub(
         r'<mo(?: stretchy="false")?>(?=&#x000(?:2F|7C);)', '<mo stretchy="false" lspace="0" rspace="0">', result
     )
-    result = re.sub(rf"(?<=</m[in]>)(?={OPERATOR})", THIN, result)
-    return re.sub(rf"{ALONE}({OPERATOR})(?=<m[inf])", rf"\1{THIN}", result)
+    result = re.sub(rf"(</m(?:[in]|su[bp]|frac)>)(?=(?:<msub>)?{OPERATOR})", rf"\1{THIN}", result)
+    return re.sub(rf"{ALONE}({OPERATOR})(?=<m(?!o|space))", rf"\1{THIN}", result)
 
 
 def prose_html(markdown: MarkdownIt, text: str, headings: list[tuple[str, str]], place: str) -> str:
@@ -256,6 +259,8 @@ def prose_html(markdown: MarkdownIt, text: str, headings: list[tuple[str, str]],
         result = markdown.renderer.render(tokens, markdown.options, {})
     except UserError as error:
         raise UserError(f"{place}: {error}") from None
+    if "$" in re.sub(r"<code.*?</code>|<div class=\"code.*?</div>", "", result, flags=re.DOTALL):
+        raise UserError(f"{place}: a $ that begins or ends no equation (a line with + or - first is a list)")
     result = re.sub(WHOLE, r'<span class="whole">\g<0></span>', result, flags=re.DOTALL)
     return result.replace("<table>", '<div class="table"><table>').replace("</table>", "</table></div>")
 

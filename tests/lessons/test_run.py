@@ -160,9 +160,14 @@ def test_equations_for_the_page():
         page.mathml("|x|/2").count('<mo stretchy="false" lspace="0" rspace="0">') == 3
     )  # operators have spaces, TeX's | not
     assert "<mo>&#x0223C;</mo>" in page.mathml(r"x \sim y")  # a relation, not a letter
+    for tex in (r"2 \ln x", r"2 \operatorname{tr} A", r"\frac{1}{2} \ln x"):
+        assert page.mathml(tex).count(page.THIN) == 2
+    assert page.mathml(r"\operatorname{var}(x) = \max_i x_i").count(page.THIN) == 0  # the index keeps its place
     for tex in (r"\nosuchthing", r"\begin{aligned} a &= b \end{aligned}"):
         with pytest.raises(ValueError, match="can't be shown"):
             page.mathml(tex)
+    with pytest.raises(ValueError, match="here: a \\$ that begins or ends no equation"):  # the second line is a list
+        page.prose_html(page.markdown_renderer(), "Here $a\n+ b$ is cut.", [], "here")
 
 
 def test_what_is_shown_is_escaped():
