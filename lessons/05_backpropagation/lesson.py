@@ -725,7 +725,7 @@ print(f"loss on the rest of the tune: right {final:.3f}, not reversed {worse:.3f
 assert FAST or 1.01 * final < worse < 1.17 * final  # 1.06 to 1.11 with five seeds
 
 # %% [markdown] tags=["answer"]
-# The loss rises by a tenth at most. Without a right version to compare with, nobody would notice: the loss falls
+# The loss rises by about a tenth or less. Without a right version to compare with, nobody would notice: the loss falls
 # smoothly, and the pictures look cleaned. The second layer has its right gradient, and the first learns from one that
 # is right in the kernel's middle. Only the gradient check shows the mistake, at once and without training.
 
