@@ -26,6 +26,26 @@ def rng():
     return np.random.default_rng(0)
 
 
+@pytest.fixture(autouse=True)
+def one_line(monkeypatch):
+    """Every error that a user is told, in any test, is one line."""
+    from ddim_from_scratch.runtime.errors import UserError
+
+    def init(error, *arguments):
+        ValueError.__init__(error, *arguments)
+        assert "\n" not in str(error)
+
+    monkeypatch.setattr(UserError, "__init__", init)
+
+
+@pytest.fixture
+def caches(monkeypatch, tmp_path):
+    """Empty ones, of embeddings, TF-Hub and Kaggle: tmp_path/DDIM_CACHE and so on. Returns the first."""
+    for variable in ("DDIM_CACHE", "TFHUB_CACHE_DIR", "KAGGLEHUB_CACHE"):
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+    return tmp_path / "DDIM_CACHE"
+
+
 def record_tones(folder, seconds=4):
     """Three recordings that swell: tones of 220, 330 and 440 Hz."""
     import soundfile  # a machine that only tests its GPU has none

@@ -5,7 +5,6 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +24,7 @@ from ddim_from_scratch.runtime.sets import new_set, read_about, sets_in
 from ddim_from_scratch.spectrogram.compose import Composer
 from ddim_from_scratch.spectrogram.data import load_windows
 from ddim_from_scratch.spectrogram.model import read_run
+from ddim_from_scratch.training.guards import locked
 
 pytestmark = pytest.mark.usefixtures("quick")
 FAST = "--num 2 --steps 2 --inverter griffin-lim"
@@ -184,38 +184,13 @@ def test_at_says_where_to_begin(run, song, monkeypatch):
         np.testing.assert_allclose(clip, whole[start : start + 32], atol=1e-4)
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
-def test_a_hang_up_saves_like_a_termination_and_nohup_trains_on(recordings, tmp_path, monkeypatch):
-    from ddim_from_scratch.spectrogram import system
-
-    adamw = system.adamw
-
-    def hung_up(params, grads, moments, at, *rest):
-        if at == 3:
-            signal.raise_signal(signal.SIGHUP)
-        adamw(params, grads, moments, at, *rest)
-
-    monkeypatch.setattr(system, "adamw", hung_up)
-    whole = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
-    with pytest.raises(SystemExit) as stop:
-        train.main(f"--data {recordings} --run {tmp_path / 'a'} --epochs 1 {TINY}".split())
-    assert stop.value.code == 128 + signal.SIGHUP and read_run(tmp_path / "a").step == 3
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        train.main(f"--data {recordings} --run {tmp_path / 'b'} --epochs 1 {TINY}".split())
-    finally:
-        signal.signal(signal.SIGHUP, whole)
-    assert read_run(tmp_path / "b").step == 7
-
-
-def test_a_file_system_without_locks_is_warned_of(recordings, tmp_path, monkeypatch, capsys):
-    fcntl = pytest.importorskip("fcntl")
-
+def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, capsys):
     def flock(*_):
         raise OSError(38, "Function not implemented")
 
-    monkeypatch.setattr(fcntl, "flock", flock)
-    train.main(f"--data {recordings} --run {tmp_path} --epochs 1 {TINY}".split())
+    monkeypatch.setattr(pytest.importorskip("fcntl"), "flock", flock)
+    with locked(tmp_path):
+        pass
     assert "can't be locked (Function not implemented)" in capsys.readouterr().err
 
 

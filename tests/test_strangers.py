@@ -81,11 +81,11 @@ def mutations(whole):
 
 
 def survives(function):
-    """Runs, or raises a UserError of one line."""
+    """Runs, or raises a UserError."""
     try:
         function()
     except UserError as error:
-        assert str(error) and "\n" not in str(error)
+        assert str(error)
 
 
 def fuzzed(path, whole, read):
@@ -373,9 +373,6 @@ def test_a_pipe_for_a_lock_is_refused(run):
         train.main(["--run", str(run), "--data", str(run)])
 
 
-# Small files that are huge.
-
-
 # Types and ranges of what is in a checkpoint; Config's are in tests/spectrogram/test_config.py.
 
 LEAVES = {
@@ -406,14 +403,13 @@ def test_every_leaf_of_a_checkpoint_has_a_type_and_a_range(name, value, whole_ch
     with pytest.raises(UserError) as caught:
         read_run(run)
     assert str(checkpoint.checkpoint_path(run)) in str(caught.value)
-    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+    assert len(str(caught.value)) < 400
     for command in (sample, train):
         with pytest.raises(UserError):
             command.main(["--run", str(run), *(["--resume"] if command is train else [])])
 
 
 def test_a_rewritten_checkpoint_is_read(whole_checkpoint, run):
-    """So that the test above refuses what it changes."""
     rewritten(run, whole_checkpoint, step=8)
     assert read_run(run).step == 8
 
@@ -430,9 +426,8 @@ GOOD_LOG = "step,epoch,noise_loss,reconstruction_loss,seconds\n1,1,0.5,0.5,0.1\n
 )  # fmt: skip
 def test_a_log_is_rows_of_as_many_numbers(text, tmp_path):
     (tmp_path / "log.csv").write_bytes(text.encode("latin-1"))
-    with pytest.raises(UserError, match=r"log\.csv is damaged") as caught:
+    with pytest.raises(UserError, match=r"log\.csv is damaged"):
         read_log(tmp_path / "log.csv")
-    assert "\n" not in str(caught.value)
     (tmp_path / "log.csv").write_text(GOOD_LOG)
     assert len(read_log(tmp_path / "log.csv", 5)) == 2
     with pytest.raises(UserError, match="damaged"):
@@ -466,9 +461,8 @@ def table_folder(out, **changes):
      ("preset", "x"), ("preset", ["paper"]), ("clips", 1.5), ("embedding", None), ("other", float("inf"))],
 )  # fmt: skip
 def test_a_table_s_files_have_types(name, value, tmp_path):
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError, match="damaged"):
         experiments.main(table_folder(tmp_path, **{name: value}))
-    assert "damaged" in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_table_is_reported(tmp_path):
@@ -550,7 +544,7 @@ def test_statistics_are_those_of_some_set(arrays, tmp_path):
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(UserError) as caught:
         load_statistics(tmp_path / "a.npz", "mel")
-    assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
+    assert len(str(caught.value)) < 300
 
 
 def test_a_covariance_of_any_rank_and_in_float32_is_one(rng, tmp_path):

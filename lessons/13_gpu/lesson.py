@@ -142,7 +142,7 @@ with threads():
     seconds_multiply, seconds_copy = best_seconds(multiply, copy)
     peak = worker_count() * 2 * size**3 / seconds_multiply  # a product and a sum each
     bandwidth = 2 * big.nbytes / seconds_copy  # read and written
-    print(f"{worker_count()} threads: {peak / 1e9:.0f} GFLOP/s in products, {bandwidth / 1e9:.1f} GB/s in copies")
+    print(f"threads: {worker_count()}; {peak / 1e9:.0f} GFLOP/s in products, {bandwidth / 1e9:.1f} GB/s in copies")
 print(f"While one byte is moved there is time for {peak / bandwidth:.1f} operations.")
 
 # %% [markdown]
@@ -249,7 +249,8 @@ assert all(call[2] / call[3] > 60 for call in threes)
 # Two kinds of layers are not in the table: normalisation and swish. Both change each number on its own, and a 3x3
 # convolution reads the result. The convolution copies its input anyway, a tile at a time, to put zeros around it. So it
 # does their arithmetic on the copy, while that is in the cache. The fast residual block passes both as a *prologue*. A
-# separate layer costs more:
+# separate layer must write its result to memory, and the convolution must read it again. How much time that costs
+# depends on the machine, and on what its caches hold:
 
 # %%
 h, w, b = (rng.standard_normal(s, dtype=np.float32) for s in [(1, 256, 128, 32), (3, 3, 32, 32), (32,)])
@@ -259,6 +260,7 @@ with threads():
     )
     assert np.array_equal(winograd.conv2d(h, w, b, swish_prologue)[0], winograd.conv2d(swish(h)[0], w, b)[0])
 print(f"swish, then convolution: {1000 * apart:.1f} ms; swish as its prologue: {1000 * fused:.1f} ms; the same numbers")
+print(f"not written and not read again: {h.nbytes / 1e6:.1f} MB")
 
 # %% [markdown]
 # On which planes are the operations? At half the height and width a layer has a quarter of the pixels, but more

@@ -9,6 +9,7 @@ import os
 import re
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from latex2mathml.converter import convert
 from markdown_it import MarkdownIt
@@ -173,10 +174,12 @@ def sources(lessons: list[Lesson]) -> str:
     for lesson in lessons:
         section = lesson.cells[-1].text.partition("## Sources")[2]
         for entry in re.findall(r"^- (.*?)(?=^- |\Z)", section, re.MULTILINE | re.DOTALL):
-            work = re.match(r".*?\]\((\S+)\)", " ".join(entry.split()))
-            if work:
-                found.setdefault(work[1], (work[0], []))[1].append(lesson.number)
-    entries = sorted(f"- {work} ({', '.join(numbers)})" for work, numbers in found.values())
+            links = re.match(r".*?\]\((\S+)\)(.*\]\(\S+\))?", " ".join(entry.split()))  # the first, and all others
+            if links:
+                found.setdefault(links[1], (links[0], []))[1].append(lesson.number)
+    entries = [f"- {works} ({', '.join(numbers)})" for works, numbers in found.values()]
+    # By the first author's surname, with accents after their letters.
+    entries.sort(key=lambda entry: normalize("NFKD", re.sub(r"^- ([^\W\d_]\. )*\[?", "", entry).lower()))
     text = "# Sources\n\nIn parentheses: the lessons that use them.\n\n" + "\n".join(entries)
     listed = markdown_renderer().render(text)
     return f'<header><a href="index.html">Music from noise</a></header><main>{listed}</main>'

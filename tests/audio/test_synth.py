@@ -1,8 +1,5 @@
 """The embedded music: in GTZAN's layout, the same every time, in tune and in time."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import soundfile
@@ -111,12 +108,3 @@ def test_notes_lie_beside_each_recording(corpus):
 def test_the_command_explains_a_wrong_argument(arguments, message):
     with pytest.raises(UserError, match=message):
         main(arguments)
-
-
-def test_the_command_explains_a_folder_it_cannot_make(tmp_path):
-    (tmp_path / "file").touch()
-    command = [sys.executable, "-m", "ddim_from_scratch.audio.synth", str(tmp_path / "file")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert str(tmp_path / "file") in done.stderr
-    assert len(done.stderr.splitlines()) == 1

@@ -17,7 +17,6 @@ from ddim_from_scratch.diffusion import (
     gaussian_eps_model,
     linear_schedule,
     log_snr,
-    log_snr_tau,
     mixture_eps_model,
     noise_like,
     predict_x0,
@@ -88,14 +87,6 @@ def test_order_of_convergence(name, order, error):
     assert -slope == pytest.approx(order, abs=0.15)
 
 
-@pytest.mark.parametrize(
-    ("name", "errors"),
-    [("ddim", "1.1e-01 5.7e-02 2.9e-02 1.5e-02 7.5e-03"), ("dpm++2m", "1.7e-02 6.6e-03 1.8e-03 4.5e-04 1.1e-04")],
-)
-def test_errors_are_those_of_an_independent_implementation(name, errors):
-    assert " ".join(f"{gaussian_error(ODE_SAMPLERS[name], S):.1e}" for S in (10, 20, 40, 80, 160)) == errors
-
-
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_gaussian_data_come_out_with_their_mean_and_variance(name, rng):
     ab_T = LINEAR[-1]
@@ -107,20 +98,6 @@ def test_gaussian_data_come_out_with_their_mean_and_variance(name, rng):
         moments[S] = abs(x.mean() - M), abs(x.var() - V)
     # 40 000 draws have a mean within 0.0025 and a variance within 0.0018 of theirs (one standard error).
     assert max(moments[160]) < 0.02 and max(moments[160]) < max(moments[5]) / 4
-
-
-def test_two_clouds_come_out_with_their_weights(rng):
-    x = last(
-        ODE_SAMPLERS["dpm++2m"](
-            mixture_eps_model(**CLOUDS, alpha_bar=LINEAR),
-            rng.standard_normal((4000, 1)),
-            LINEAR,
-            log_snr_tau(LINEAR, 40),
-        )
-    )
-    upper = x[x > 0.25]
-    assert len(upper) / 4000 == pytest.approx(0.7, abs=0.025)  # standard error 0.007
-    assert (upper.mean(), upper.var()) == pytest.approx((1.5, 0.05), abs=0.015)
 
 
 @pytest.mark.parametrize("tau", [np.arange(1001), uniform_tau(1000, 13), np.array([0, 3, 400, 990])])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers import last
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from ddim_from_scratch.diffusion import (
     alpha_bar_of_log_snr,
     continuous_cosine_schedule,
     cosine_schedule,
+    ddim,
     linear_schedule,
     log_snr,
     log_snr_schedule,
@@ -144,26 +146,13 @@ def test_at_whole_times_the_levels_are_the_table_s():
 
 
 @pytest.mark.parametrize("steps", [7, 30])
-def test_ddim_at_exact_times_is_the_published_loop(steps):
-    """The paper's code: time runs from 1 down in steps of 1 / steps, its rates are those of the angle."""
-
-    def rates(time):
-        angle = np.arccos(0.95) + time * (np.arccos(0.02) - np.arccos(0.95))
-        return np.cos(angle), np.sin(angle)
-
-    def network(x, noise_rate):
-        return np.tanh(x * noise_rate)
-
-    x = x_T = np.random.default_rng(0).standard_normal((2, 5))
-    for i in range(steps):
-        signal_rate, noise_rate = rates(1 - i / steps)
-        eps = network(x, noise_rate)
-        x0 = (x - noise_rate * eps) / signal_rate
-        signal_rate, noise_rate = rates(1 - (i + 1) / steps)
-        x = signal_rate * x0 + noise_rate * eps
+def test_ddim_at_exact_times_walks_a_table_of_as_many_times(steps, rng):
+    """And so is the loop of the paper's code: test_ddim.py."""
 
     def eps_model(alpha_bar):
-        return lambda x, t: network(x, (1 - alpha_bar[t]) ** 0.5)
+        return lambda x, t: np.tanh(x * (1 - alpha_bar[t]) ** 0.5)
 
-    *_, found = Sampling(steps=steps).walk(eps_model, Schedule(), np.random.default_rng(0))(x_T)
-    np.testing.assert_allclose(found, x0, rtol=1e-10)  # ours ends without noise, as theirs returns the last x0
+    x_T, alpha_bar = rng.standard_normal((2, 5)), continuous_cosine_schedule(steps, 0.02, 0.95)
+    expected = last(ddim(eps_model(alpha_bar), x_T, alpha_bar, np.arange(steps + 1)))
+    found = last(Sampling(steps=steps).walk(eps_model, Schedule(), rng)(x_T))
+    np.testing.assert_allclose(found, expected, rtol=1e-10)

@@ -9,8 +9,7 @@ import pytest
 from helpers import reference
 
 import ddim_from_scratch
-from ddim_from_scratch.audio import find_audio
-from ddim_from_scratch.audio.synth import write_corpus
+from ddim_from_scratch.audio import find_audio, synth
 from ddim_from_scratch.experiments import __main__ as experiments
 from ddim_from_scratch.experiments import played
 from ddim_from_scratch.runtime import errors
@@ -21,9 +20,11 @@ from ddim_from_scratch.runtime.sets import read_about
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("band")
-    write_corpus(folder, tracks_per_genre=2)
-    write_corpus(folder / "other", tracks_per_genre=2, seed=1)
-    options = {"epochs": 1, "batch_size": 16, "frame_width": 16, "frame_blocks": 1}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(synth, "GENRES", {"plucked": synth.plucked})
+        synth.write_corpus(folder, tracks_per_genre=2)
+        synth.write_corpus(folder / "other", tracks_per_genre=2, seed=1)
+    options = {"epochs": 1, "batch_size": 16, "widths": (4, 4)}
     ddim_from_scratch.train_run(folder / "run", system="notes", data=str(folder / "genres/plucked"), **options)
     return folder / "run"
 

@@ -53,11 +53,6 @@ def test_a_lesson_begins_with_a_title_and_a_paragraph(tmp_path):
         percent.load(tmp_path)
 
 
-def test_an_unknown_lesson_is_refused():
-    with pytest.raises(UserError, match="there is no lesson 99: choose from 01"):
-        percent.find("99")
-
-
 @pytest.mark.parametrize("folder", percent.find(), ids=lambda folder: folder.name)
 def test_notebook(folder):
     """Jupyter's format 4.5, every code cell valid Python, and the lesson's text in it, whole."""
@@ -94,11 +89,3 @@ def test_a_notebook_runs_in_a_kernel_with_its_figures_and_players(tmp_path, monk
     shown = [output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", ())]
     assert sum("image/png" in data for data in shown) >= 3
     assert sum("<audio" in data.get("text/html", "") for data in shown) >= 3
-
-
-@pytest.mark.parametrize("folder", percent.find(), ids=lambda folder: folder.name)
-def test_code_that_is_shown_fits_on_a_page(folder):
-    for cell in percent.load(folder).cells:
-        if cell.kind == "code" and not cell.hidden:
-            long = [line for line in cell.text.splitlines() if len(line) > 120]
-            assert not long, f"{folder.name}: longer than 120 characters: {long}"

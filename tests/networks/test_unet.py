@@ -111,8 +111,10 @@ def keras_in_float64():
     config.set_floatx(before[1])
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_network_is_keras_network(case, layers, rng, keras_in_float64):
+@pytest.mark.parametrize(("case", "twin"), [(case, "processor" if "paper" in case else "plain") for case in CASES])
+def test_network_is_keras_network(case, twin, rng, keras_in_float64):
+    """The textbook's; at the paper's widths its twin, which equals it on small ones: nn/test_layers.py."""
+    layers = TWINS[twin]
     tf = reference("tensorflow")
     from bench.keras_unet import keras_unet, load_weights, variables
 

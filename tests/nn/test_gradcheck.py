@@ -6,22 +6,12 @@ import pytest
 from ddim_from_scratch.nn import batch_norm, batch_norm_backward, conv2d, conv2d_backward
 from ddim_from_scratch.nn.gradcheck import gradient_error
 
-
-def without_mean_term(dy, cache):
-    y = cache["y"]
-    return (dy - y * (dy * y).mean((0, 1, 2))) / cache["std"]
-
-
-def without_variance_term(dy, cache):
-    return (dy - dy.mean((0, 1, 2))) / cache["std"]
-
-
 MISTAKES = {
     "zero": lambda dy, cache: np.zeros_like(dy),  # right for an all-ones dy
     "wrong sign": lambda dy, cache: -batch_norm_backward(dy, cache),
     "slightly too large": lambda dy, cache: batch_norm_backward(dy, cache) * (1 + 1e-5),
-    "no mean term": without_mean_term,
-    "no variance term": without_variance_term,
+    "no mean term": lambda dy, cache: (dy - cache["y"] * (dy * cache["y"]).mean((0, 1, 2))) / cache["std"],
+    "no variance term": lambda dy, cache: (dy - dy.mean((0, 1, 2))) / cache["std"],
 }
 
 

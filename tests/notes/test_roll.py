@@ -5,9 +5,8 @@ import pytest
 
 from ddim_from_scratch.audio import log_mel
 from ddim_from_scratch.audio.contract import HOP_LENGTH, N_MELS, SR
-from ddim_from_scratch.audio.midi import DRUMS, Notes
+from ddim_from_scratch.audio.midi import Notes
 from ddim_from_scratch.notes.roll import SOUNDS, STARTS, comb, features, roll
-from ddim_from_scratch.runtime.errors import UserError
 
 PROGRAMS = (0, 24)
 NOTES = Notes.of([(0.1, 0.5, 60, 127, 0), (0.313, 0.9, 64, 64, 24), (0.5, 0.9, 60, 64, 0)])
@@ -48,11 +47,6 @@ def test_parts_of_a_roll_are_the_rolls_of_parts():
     whole = roll(NOTES, 0, 60, PROGRAMS)
     parts = [roll(NOTES, first, 12, PROGRAMS) for first in range(0, 60, 12)]
     np.testing.assert_allclose(np.concatenate(parts), whole, rtol=0, atol=1e-6)  # times are rounded after a shift
-
-
-def test_a_program_never_trained_is_named():
-    with pytest.raises(UserError, match=r"program 128, .* trained on 0, 24"):
-        roll(Notes.of([(0, 1, 36, 100, DRUMS)]), 0, 10, PROGRAMS)
 
 
 def test_a_comb_lies_on_a_tones_partials():

@@ -12,13 +12,11 @@ from ddim_from_scratch import sample, train
 from ddim_from_scratch.audio import load_audio, write_wav
 from ddim_from_scratch.audio.contract import SR
 from ddim_from_scratch.audio.midi import Notes, write_midi
-from ddim_from_scratch.nn.fast import processor
 from ddim_from_scratch.notes.compose import Player
 from ddim_from_scratch.notes.score import read_notes
 from ddim_from_scratch.notes.system import Training, read_run
 from ddim_from_scratch.runtime import errors, tree
 from ddim_from_scratch.runtime.errors import UserError
-from ddim_from_scratch.training.checkpoint import read_log
 
 TINY = (
     "--system notes --window-seconds 0.64 --window-hop-seconds 0.32 --frame-width 16 --frame-blocks 2 --widths 4 4 "
@@ -77,13 +75,6 @@ def test_a_band_is_not_resumed_on_other_notes(data, run, tmp_path):
         train.main(command)
     shutil.copy(data / "song1.mid", folder)
     train.main(command)
-
-
-def test_plain_comes_to_the_same(data, run, tmp_path, monkeypatch):
-    monkeypatch.setattr(processor, "residual_block", None)
-    train.main(f"--data {data} --run {tmp_path} --epochs 2 --network {NETWORKS[run.name]} --plain {TINY}".split())
-    losses, plain = (np.array(read_log(folder / "log.csv"))[:, 2:4] for folder in (run, tmp_path))
-    np.testing.assert_allclose(plain, losses, rtol=1e-3)
 
 
 def test_the_command_plays_the_whole_song_as_python_does(run, song, tmp_path):
@@ -155,11 +146,6 @@ def test_notes_that_cannot_be_played_are_named(notes, named, run, tmp_path):
 def test_a_bad_training_option_is_named(options, named, data, tmp_path):
     with pytest.raises(UserError, match=named):
         train.main(f"--data {data} --run {tmp_path / 'run'} {options} {TINY}".split())
-
-
-def test_recordings_without_notes_are_named(recordings, tmp_path):
-    with pytest.raises(UserError, match="no recording with its notes"):
-        train.main(f"--data {recordings} --run {tmp_path / 'run'} {TINY}".split())
 
 
 def test_pitches_that_were_never_trained_are_named(run, song, tmp_path, capsys, monkeypatch):

@@ -21,7 +21,7 @@ def torchvggish(monkeypatch):
 
 
 @pytest.fixture
-def model(torchvggish):
+def model(torchvggish, caches):
     """Its network without the published weights, which it would download: random ones, scaled to last to the end."""
     torch = reference("torch")
     module, _ = torchvggish
@@ -32,9 +32,10 @@ def model(torchvggish):
     return model.eval()
 
 
-def test_the_state_dict_loads_and_the_embeddings_are_torchvggish_s(torchvggish, model, tmp_path, monkeypatch, rng):
+def test_the_state_dict_loads_and_the_embeddings_are_torchvggish_s(
+    torchvggish, model, tmp_path, caches, monkeypatch, rng
+):
     torch = reference("torch")
-    monkeypatch.setenv("DDIM_CACHE", str(tmp_path / "cache"))
     path = tmp_path / "vggish.pth"
     torch.save(model.state_dict(), path)
     params = load_vggish(path)

@@ -53,23 +53,6 @@ def test_memory_is_kept_while_a_view_refers_to_it(view):
         assert address(backend.empty((4, 8), LIKE)) == used
 
 
-@given(st.lists(st.tuples(st.sampled_from(["take", "view", "drop"]), st.integers(0, 3)), max_size=40))
-def test_arrays_in_use_never_overlap(actions):
-    held = []
-    with backend.threads(1):
-        for number, (action, choice) in enumerate(actions):
-            if action == "drop" and held:
-                held.pop(choice % len(held))
-            elif action == "view" and held:
-                array, value = held.pop(choice % len(held))
-                held.append((array[len(array) // 2 :].reshape(-1), value))
-            else:
-                array = backend.empty((choice + 1, 3), LIKE)
-                array[...] = number
-                held.append((array, number))
-            assert all((array == value).all() for array, value in held)
-
-
 @pytest.mark.parametrize(("said", "kb"), [("2048K\n", 2048), ("16384K\n", 2048), ("512K\n", 512), ("", 1024)])
 def test_the_cache_is_what_the_system_says_up_to_2_mb(said, kb, monkeypatch):
     monkeypatch.setattr(backend.Path, "read_text", lambda path: said)

@@ -19,12 +19,19 @@ from ddim_from_scratch.runtime.files import (
 )
 
 
-def test_replacing_keeps_the_old_file_after_an_error(tmp_path):
+@pytest.mark.parametrize("broken", ["write", "fsync", "replace"])
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_replacing_keeps_the_old_file_after_an_error(broken, error, tmp_path, monkeypatch):
+    def fail(*_):
+        raise error("disk full")
+
     path = tmp_path / "file"
     path.write_bytes(b"old")
-    with pytest.raises(RuntimeError), replacing(path) as file:
-        file.write(b"half of the n")
-        raise RuntimeError
+    with monkeypatch.context() as patch:
+        patch.setattr(os, broken, fail)
+        with pytest.raises(error), replacing(path) as file:
+            file.write(b"half of the n")
+            fail() if broken == "write" else None
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
     with replacing(path) as file:

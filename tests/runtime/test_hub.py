@@ -7,18 +7,14 @@ import pytest
 
 from ddim_from_scratch.runtime import hub
 
-
-@pytest.fixture(autouse=True)
-def empty_caches(monkeypatch, tmp_path):
-    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "tfhub"))
-    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "kaggle"))
+pytestmark = pytest.mark.usefixtures("caches")
 
 
 def test_a_model_is_found_in_tf_hubs_cache_and_in_kaggles(tmp_path):
     assert hub.find(hub.VGGISH) is None
-    kaggle = tmp_path / "kaggle/models/google/vggish/tensorFlow2/vggish/1"
+    kaggle = tmp_path / "KAGGLEHUB_CACHE/models/google/vggish/tensorFlow2/vggish/1"
     # The SHA-1 of "https://tfhub.dev/google/vggish/1".
-    tf_hub = tmp_path / "tfhub/a2d9c70b5c312dce4d2cde46297518f806bd50d0"
+    tf_hub = tmp_path / "TFHUB_CACHE_DIR/a2d9c70b5c312dce4d2cde46297518f806bd50d0"
     for folder in (kaggle, tf_hub):
         folder.mkdir(parents=True)
         assert hub.find(hub.VGGISH) != folder

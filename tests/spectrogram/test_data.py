@@ -187,12 +187,6 @@ def test_an_unreadable_file_does_not_stop_the_search_for_copies(recordings, monk
     assert "z.wav is a copy of" in err and "locked.wav cannot be opened (Permission denied)" in err
 
 
-def test_music_behind_a_linked_folder_is_trained_on(recordings, tmp_path_factory):
-    music = tmp_path_factory.mktemp("music")
-    (music / "album").symlink_to(recordings / "a")
-    assert len(load_windows(config(music)).tracks) == 2
-
-
 @pytest.mark.parametrize("content", ["absent", "nothing", "no audio", "silence"])
 def test_a_folder_without_music_is_an_error(content, tmp_path):
     folder = tmp_path / content

@@ -161,13 +161,6 @@ def test_one_artist_cannot_be_held_out(guitarset):
         hold_out(recordings(str(only)), 0.5, 0)
 
 
-def test_windows_that_are_held_out_are_of_other_tracks(maestro):
-    config = Config(data=str(maestro), window_seconds=0.64, widths=(1, 1), hold_out=0.25)
-    train, held = load_windows(config), load_windows(config, held_out=True)
-    assert sorted(train.paths + held.paths) == recordings(str(maestro))
-    assert len(held.paths) == 1
-
-
 class Mirdata:
     """mirdata's interface over recordings that `download` makes. fails: what download does instead, once."""
 
@@ -270,9 +263,8 @@ def test_an_unknown_set_or_genre_is_named(data, message, mirdata):
 )
 def test_a_download_that_fails_says_what_to_do_and_goes_on_later(error, message, mirdata):
     mirdata.fails = error
-    with pytest.raises(UserError, match=message) as raised:
+    with pytest.raises(UserError, match=message):
         recordings("gtzan:jazz")
-    assert "\n" not in str(raised.value)
     assert len(recordings("gtzan:jazz")) == 3
 
 
