@@ -606,7 +606,7 @@ prediction = predict(params, x_t)[0]
 cleaned = (x_t - 0.6 * prediction) / 0.8
 final = mean_squared_error(prediction, eps)[0]
 print(f"loss {losses[0]:.2f} -> {losses[-1]:.2f} after {steps} steps; on the rest of the tune {final:.2f}")
-assert abs(losses[0] - 1) < 0.05 and losses[-1] < (0.8 if FAST else 0.4) and final < (0.9 if FAST else 0.45)
+assert abs(losses[0] - 1) < 0.05 and losses[-1] < (0.8 if FAST else 0.2) and final < (0.9 if FAST else 0.2)
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(6, 2.6))
@@ -722,10 +722,10 @@ def not_reversed(dy, caches):
 wrongly, _ = trained(start, not_reversed, np.random.default_rng(0))
 worse = mean_squared_error(predict(wrongly, x_t)[0], eps)[0]
 print(f"loss on the rest of the tune: right {final:.3f}, not reversed {worse:.3f}")
-assert FAST or 1.03 * final < worse < 1.15 * final  # 1.07 to 1.10 with three seeds
+assert FAST or 1.01 * final < worse < 1.17 * final  # 1.06 to 1.11 with five seeds
 
 # %% [markdown] tags=["answer"]
-# The loss rises by less than a tenth. Without a right version to compare with, nobody would notice: the loss falls
+# The loss rises by about a tenth or less. Without a right version to compare with, nobody would notice: the loss falls
 # smoothly, and the pictures look cleaned. The second layer has its right gradient, and the first learns from one that
 # is right in the kernel's middle. Only the gradient check shows the mistake, at once and without training.
 
