@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 
 from ..audio import find_audio
-from ..nn.fast import use_plain
+from ..nn.fast import computing
 from ..runtime import mpi
-from ..runtime.backend import chosen_device, threads
 from ..runtime.cli import Parser, add_hardware_options, counted, output_file, run_command
 from ..runtime.errors import UserError, printable
 from ..runtime.files import write_json
@@ -148,12 +147,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 @mpi.together()
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
-    device = chosen_device(args.gpu)
-    use_plain(args.plain)
     name = args.embedding or "vggish"
     paths = args.background, args.eval
     sides, skipped = [], []
-    with threads(1 if args.gpu else args.threads):
+    with computing(args) as device:
         if not all(map(holds_statistics, paths)):
             if not (args.embedding or args.weights or vggish_at_hand()):
                 raise UserError(

@@ -1,4 +1,4 @@
-"""What the commands share: a parser, common options, and one-line error messages."""
+"""Shared by the commands: a parser, common options, and one-line error messages."""
 
 from __future__ import annotations
 

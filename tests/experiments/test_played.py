@@ -12,6 +12,7 @@ import ddim_from_scratch
 from ddim_from_scratch.audio import find_audio, synth
 from ddim_from_scratch.experiments import __main__ as experiments
 from ddim_from_scratch.experiments import played
+from ddim_from_scratch.runtime import errors
 from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.runtime.sets import read_about
 
@@ -63,6 +64,7 @@ def test_clips_whose_notes_are_not_known_are_refused(run, tmp_path):
 
 
 def test_without_the_judge_a_line_says_so(monkeypatch, capsys):
+    monkeypatch.setattr(errors, "_said", set())
     monkeypatch.setitem(sys.modules, "basic_pitch", None)
     assert played.onset_f1({"real": np.zeros((1, 81920), np.float32)}, ()) is None
     assert "no onset F1" in capsys.readouterr().err
