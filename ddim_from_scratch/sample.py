@@ -21,9 +21,9 @@ from typing import Any
 from .audio.contract import FRAMES_PER_SECOND
 from .audio.inverter import add_inverter_option, load_inverter
 from .experiments.pictures import save_log_mels
-from .nn.fast import use_plain
+from .nn.fast import computing
 from .runtime import mpi, tree
-from .runtime.backend import CLIPS_AT_ONCE, chosen_device, threads
+from .runtime.backend import CLIPS_AT_ONCE
 from .runtime.cli import Parser, add_hardware_options, at_least, counted, run_command
 from .runtime.errors import UserError
 from .runtime.sets import new_set
@@ -38,29 +38,28 @@ def main(argv: list[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     system = chosen_system(argv)
     args = parse(argv, system)
-    use_plain(args.plain)
-    device, mode = chosen_device(args.gpu), system.MODES[args.mode]
-    run = args.run or system.OWN_RUN
-    saved = system.read_run(run, args.best)
-    drawing = mode.compose(args, system.composer(args, saved.model(device)))
-    invert = load_inverter(args.inverter, device)
-    folder, leads = args.out or (args.run or Path()) / mode.folder, mpi.rank() == 0  # the leader writes the files
-    claim = new_set(folder, about(args, run, saved, argv), numbered=not args.out) if leads else nullcontext(folder)
-    with claim as out, threads(1 if args.gpu else args.threads):  # a GPU has its own
-        log_mels = drawing.draw()
-        for start in range(0, len(log_mels), CLIPS_AT_ONCE):  # sound takes 40 times the memory of its log-mels
-            for i, samples in enumerate(invert(log_mels[start : start + CLIPS_AT_ONCE, drawing.heard]), start):
-                if leads:
-                    drawing.write(out / f"sample_{i:03d}.wav", samples)
-        if leads:
-            save_log_mels(out / "samples.png", {"generated": log_mels[:PICTURED]}, drawing.seams, drawing.notes)
+    mode, run, leads = system.MODES[args.mode], args.run or system.OWN_RUN, mpi.rank() == 0  # the leader writes files
+    with computing(args) as device:
+        saved = system.read_run(run, args.best)
+        drawing = mode.compose(args, system.composer(args, saved.model(device)))
+        invert = load_inverter(args.inverter, device)
+        folder = args.out or (args.run or Path()) / mode.folder
+        claim = new_set(folder, about(args, run, saved, argv), numbered=not args.out) if leads else nullcontext(folder)
+        with claim as out:
+            log_mels = drawing.draw()
+            for start in range(0, len(log_mels), CLIPS_AT_ONCE):  # sound takes 40 times the memory of its log-mels
+                for i, samples in enumerate(invert(log_mels[start : start + CLIPS_AT_ONCE, drawing.heard]), start):
+                    if leads:
+                        drawing.write(out / f"sample_{i:03d}.wav", samples)
+            if leads:
+                save_log_mels(out / "samples.png", {"generated": log_mels[:PICTURED]}, drawing.seams, drawing.notes)
     if leads:
         n, seconds = counted(len(log_mels), "clip"), drawing.seconds or log_mels.shape[1] / FRAMES_PER_SECOND
         print(f"{n} of {seconds:g} s in {out}/sample_*.wav, their picture in {out}/samples.png")
 
 
 def about(args: argparse.Namespace, run: Path, saved: Any, argv: list[str]) -> dict[str, Any]:
-    """What set.json says of a set: which network drew it, and how."""
+    """The content of a set's set.json: which network drew it, and how."""
     options = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
     return {
         "run": str(run.resolve()),

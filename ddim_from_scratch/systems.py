@@ -21,7 +21,6 @@ from .runtime.cli import Parser
 from .runtime.errors import UserError
 from .training.checkpoint import FIRST_SYSTEM, checkpoint_path, system_of
 from .training.guards import locked
-from .training.loop import sweep
 
 SYSTEMS = ("spectrogram", "notes")
 DEFAULT = FIRST_SYSTEM
@@ -35,7 +34,7 @@ def load_system(name: str) -> ModuleType:
 
 
 def chosen_system(argv: list[str] | None) -> ModuleType:
-    """The system that a command line asks for, or that its run was trained by; its options depend on that."""
+    """The system that --system names, or that the run was trained with. It decides which options there are."""
     parser = Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("--run", type=Path)
     parser.add_argument("--system")
@@ -48,18 +47,18 @@ def chosen_system(argv: list[str] | None) -> ModuleType:
 
 
 def add_run_options(parser: Parser, run: str, required: bool = True) -> None:
-    """--run, whose help text is given, and --system."""
+    """Adds --run, with this help text, and --system."""
     parser.add_argument("--run", type=Path, required=required, help=run)
     parser.add_argument("--system", choices=SYSTEMS, help=f"default: the run's, or {DEFAULT} for a new one")
 
 
 def load_run(run: Path) -> Any:
-    """The last checkpoint of a run, of whatever system: see `read_run` above."""
+    """The last checkpoint of a run of any system: see `read_run` above."""
     return load_system(system_of(run) or DEFAULT).read_run(run)
 
 
 def open_run(run: str | Path, best: bool = False, gpu: bool = False, inverter: str | None = None) -> Any:
-    """A trained run, of whatever system: run.sample(num, seconds, seed) gives sound. See spectrogram/run.py."""
+    """Opens a trained run of any system: run.sample(num, seconds, seed) gives sound. See spectrogram/compose.py."""
     system = load_system(system_of(Path(run)) or DEFAULT)
     return system.Run(system.read_run(Path(run), best).model(chosen_device(gpu)), inverter)
 
@@ -72,6 +71,5 @@ def train_run(run: str | Path, system: str = DEFAULT, gpu: bool = False, **optio
     with locked(run):
         if checkpoint_path(run).exists():
             raise UserError(f"{run} holds a trained run: choose another folder")
-        sweep(run)
         train(module.training(module.Config(**options), device=chosen_device(gpu)), run)
     return open_run(run, gpu=gpu)

@@ -19,9 +19,8 @@ from typing import Any
 import numpy as np
 
 from .experiments.pictures import save_losses
-from .nn.fast import use_plain
+from .nn.fast import computing
 from .runtime import mpi
-from .runtime.backend import chosen_device, threads
 from .runtime.cli import Parser, add_hardware_options, flag, run_command
 from .runtime.errors import UserError
 from .systems import add_run_options, chosen_system
@@ -34,23 +33,18 @@ from .training.guards import locked
 def main(argv: list[str] | None = None) -> None:
     system = chosen_system(argv)
     args = parse(argv, system)
-    use_plain(args.plain)
-    options, device = system.Config.given(args), chosen_device(args.gpu)
+    options = system.Config.given(args)
     config = None if args.resume else system.Config(**options)
     if args.resume and not args.run.is_dir():
         raise UserError(f"{args.run} does not exist: check the path, or begin it without --resume")
-    with locked(args.run) if mpi.rank() == 0 else nullcontext():
+    with computing(args) as device, locked(args.run) if mpi.rank() == 0 else nullcontext():
         mpi.gather(0)  # nobody reads before rank 0 has the folder
         saved = system.read_run(args.run) if args.resume else None
         if saved:
             config = resumed(saved.config, options, args.run)
         elif checkpoint_path(args.run).exists():
             raise UserError(f"{args.run} holds a trained run: add --resume to continue it, or choose another --run")
-        with threads(1 if args.gpu else args.threads):  # a GPU has its own
-            trained = system.training(config, saved, device)
-            if mpi.rank() == 0:
-                loop.sweep(args.run)
-            train(trained, args.run, saved)
+        train(system.training(config, saved, device), args.run, saved)
 
 
 def train(

@@ -21,7 +21,6 @@ from ddim_from_scratch.diffusion import SAMPLERS, SPACINGS, Sampling
 from ddim_from_scratch.experiments import __main__ as experiments
 from ddim_from_scratch.experiments import ceiling, pictures, steps
 from ddim_from_scratch.fad import load_embedding
-from ddim_from_scratch.nn import fast
 from ddim_from_scratch.nn.fast import processor
 from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.errors import UserError
@@ -45,7 +44,6 @@ def test_training_leaves_all_its_files(trained):
 
 
 def test_plain_computes_with_the_textbook_and_comes_to_the_same(run, recordings, tmp_path, monkeypatch):
-    monkeypatch.setattr(fast, "_plain", False)  # restored afterwards
     monkeypatch.setattr(processor, "residual_block", None)
     train.main(f"--data {recordings} --run {tmp_path} --epochs 2 --plain {TINY}".split())
     sample.main(f"--run {tmp_path} --num 1 --steps 1 --plain".split())
@@ -183,7 +181,8 @@ def test_a_context_is_the_window_before_backwards_and_dropped_now_and_then(recor
     windows = load_windows(Config(data=str(recordings), window_seconds=0.64, window_hop_seconds=0.64, widths=(4, 4)))
     second = int(np.flatnonzero(windows.starts[:, 1])[0])
     scaler = windows.scaler()
-    contexts = system.draw_context(windows.some(np.full(400, second)), scaler, np.random.default_rng(0))
+    training = system.Training(Config(data="x", context=True), scaler=scaler)
+    (contexts,) = training.conditions(windows.some(np.full(400, second)), np.random.default_rng(0))
     dropped = ~contexts.any(axis=(1, 2, 3))
     assert dropped.mean() == pytest.approx(system.CONTEXT_DROPPED, abs=0.06)  # standard error 0.02
     expected = scaler.standardise(windows.take([second - 1])[0])[::-1]

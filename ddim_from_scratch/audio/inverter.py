@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from ..runtime import graph, hub, mpi
 from ..runtime.backend import CLIPS_AT_ONCE, parallel, to_device, to_host
-from ..runtime.errors import UserError, why
+from ..runtime.errors import UserError, naming, why
 from .contract import HOP_LENGTH, MEL_MAX, MEL_MIN, N_MELS
 from .griffin_lim import griffin_lim
 
@@ -61,7 +61,7 @@ def load_inverter(name: str | None = None, device: str = "cpu") -> Inverter:
         name = GRIFFIN_LIM
         print(f"inverting with Griffin-Lim; the paper's GAN is --inverter {SOUNDSTREAM}", file=sys.stderr)
     if name == GRIFFIN_LIM:
-        return partial(_invert, partial(_griffin_lim_clips, device=device))
+        return partial(_invert, partial(_by_griffin_lim, device), 1 if device == "cpu" else CLIPS_AT_ONCE)
     if name != SOUNDSTREAM and not hub.is_saved_model(name):
         raise UserError(
             f"--inverter {name} is neither {SOUNDSTREAM}, {GRIFFIN_LIM} nor a folder with saved_model.pb: "
@@ -71,7 +71,7 @@ def load_inverter(name: str | None = None, device: str = "cpu") -> Inverter:
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # leave the rest of a GPU to CuPy
     warnings.filterwarnings("ignore", "pkg_resources is deprecated")  # TF-Hub imports it
     folder = str(hub.download(hub.SOUNDSTREAM) if name == SOUNDSTREAM else name)
-    return partial(_invert, partial(_decoder_clips, load_decoder(folder)))
+    return partial(_invert, partial(decode, load_decoder(folder)), CLIPS_AT_ONCE)
 
 
 def load_decoder(folder: str) -> Callable[[np.ndarray], np.ndarray]:
@@ -87,16 +87,11 @@ def load_decoder(folder: str) -> Callable[[np.ndarray], np.ndarray]:
             f"a decoder needs tensorflow_hub ({why(error)}): pip install 'ddim_from_scratch[hub]', "
             f"or use --inverter {GRIFFIN_LIM}"
         ) from None
-    try:
+    flaw = f"is damaged or no decoder of log-mels (batch, frames, {N_MELS})"
+    with naming(folder, flaw, "copy it again"):
         graph.check(Path(folder))
         model = tensorflow_hub.load(folder)
         trial = np.asarray(model(np.full((2, 9, N_MELS), np.log(MEL_MIN), np.float32)))
-    except UserError:
-        raise
-    except Exception as error:  # TensorFlow raises many types, some with messages of pages
-        raise UserError(
-            f"{folder} is damaged or no decoder of log-mels (batch, frames, {N_MELS}): copy it again ({why(error)})"
-        ) from None
     if trial.shape != (2, 9 * HOP_LENGTH):
         raise UserError(
             f"{folder} is another model: of log-mels (2, 9, {N_MELS}) it makes {trial.shape}, "
@@ -142,26 +137,28 @@ def check_log_mels(log_mels: np.ndarray) -> None:
         )
 
 
-def _invert(clips: Callable[..., list[np.ndarray]], log_mels: np.ndarray, label: str = "to sound") -> np.ndarray:
+def _invert(
+    sound_of: Callable[[np.ndarray], np.ndarray], at_once: int, log_mels: np.ndarray, label: str = "to sound"
+) -> np.ndarray:
+    """at_once: clips in a batch, which limits the memory. With 1, each thread takes a clip of its own."""
     check_log_mels(log_mels)
     mine = log_mels[mpi.share(len(log_mels))]
     with tqdm(total=len(mine), desc=f"inverting {label}", unit="clip") as bar:
-        sound = clips(mine, bar) if len(mine) else []
+
+        def some(start: int) -> np.ndarray:
+            sound = sound_of(mine[start : start + at_once])
+            bar.update(len(sound))
+            return sound
+
+        starts = range(0, len(mine), at_once)
+        sound = parallel(some, starts) if at_once == 1 else [*map(some, starts)]
     return np.concatenate(mpi.join(sound))
 
 
-def _griffin_lim_clips(log_mels: np.ndarray, bar: tqdm, device: str) -> list[np.ndarray]:
-    """One clip per thread on a CPU, CLIPS_AT_ONCE per batch on a GPU."""
-
-    def some(rows: np.ndarray) -> np.ndarray:
-        short = rows.shape[1] <= CHUNK + FADE
-        sound = _griffin_lim_on(rows, device) if short else decode(_chunk_by_chunk(device), rows)
-        bar.update(len(rows))
-        return sound
-
-    if device == "cpu":
-        return parallel(some, _batches(log_mels, 1))
-    return [some(batch) for batch in _batches(log_mels, CLIPS_AT_ONCE)]
+def _by_griffin_lim(device: str, log_mels: np.ndarray) -> np.ndarray:
+    if log_mels.shape[1] <= CHUNK + FADE:
+        return _griffin_lim_on(log_mels, device)
+    return decode(_chunk_by_chunk(device), log_mels)
 
 
 def _griffin_lim_on(log_mels: np.ndarray, device: str, begun: np.ndarray | None = None) -> np.ndarray:
@@ -184,18 +181,3 @@ def _chunk_by_chunk(device: str) -> Callable[[np.ndarray], np.ndarray]:
         return sound
 
     return decoder
-
-
-def _decoder_clips(decoder: Callable[[np.ndarray], np.ndarray], log_mels: np.ndarray, bar: tqdm) -> list[np.ndarray]:
-    """In batches, which limits the memory."""
-
-    def some(rows: np.ndarray) -> np.ndarray:
-        sound = decode(decoder, rows)
-        bar.update(len(rows))
-        return sound
-
-    return [some(batch) for batch in _batches(log_mels, CLIPS_AT_ONCE)]
-
-
-def _batches(log_mels: np.ndarray, size: int) -> list[np.ndarray]:
-    return [log_mels[i : i + size] for i in range(0, len(log_mels), size)]

@@ -14,7 +14,7 @@ import mido
 import numpy as np
 from mido.midifiles.meta import KeySignatureError, MetaSpec_key_signature, add_meta_spec
 
-from ..runtime.errors import UserError, printable, why
+from ..runtime.errors import UserError, naming, printable
 from ..runtime.files import read_bytes, replacing
 
 DRUMS = 128  # the program of drums, which MIDI keeps apart by their channel
@@ -104,12 +104,10 @@ def read_midi(path: str | Path) -> Notes:
         raise UserError(f"{name} is empty: copy it again")
     if not content.startswith(b"MThd"):
         raise UserError(f"{name} is not a MIDI file: give one")
-    try:
+    with naming(path, "cannot be read as MIDI", "copy it again, or leave it out"):
         if TOO_LONG.search(content):
             raise UserError("it contains a number of more than 1000 bytes")
         notes = Notes.of(list(_notes(mido.MidiFile(file=io.BytesIO(content), clip=True))))
-    except (EOFError, OSError, ValueError, LookupError, TypeError, ArithmeticError) as error:
-        raise UserError(f"{name} cannot be read as MIDI ({why(error)}): copy it again, or leave it out") from None
     if not len(notes.start):
         raise UserError(f"{name} holds no notes: leave it out")
     return notes

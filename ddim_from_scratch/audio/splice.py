@@ -75,7 +75,7 @@ class Recording:
             file.write(memory.getbuffer())
 
     def _gain(self, new: np.ndarray, a: int, b: int) -> np.ndarray:
-        """What to multiply `new` by in each channel, (channels,): see `spliced`."""
+        """The gain of `new` in each channel, (channels,): see `spliced`."""
         near = round(NEIGHBOURS_SECONDS * self.rate)
         beside = np.concatenate([self.samples[max(a - near, 0) : a], self.samples[b : b + near]])
         if not len(beside) or not len(new) or (level := rms(new)[0]) < SILENT:
@@ -85,7 +85,7 @@ class Recording:
 
 
 def rms(samples: np.ndarray) -> np.ndarray:
-    """Of each channel of samples (n, channels)."""
+    """Root mean square of each channel of samples (n, channels)."""
     return np.sqrt(np.mean(np.square(samples, dtype=np.float64), axis=0))
 
 

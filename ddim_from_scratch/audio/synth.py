@@ -244,7 +244,7 @@ def play(notes: list[Note], genre: str, transpose: int, beats_a_minute: float, r
 
 
 def midi_notes(notes: list[Note], program: int, transpose: int, beats_a_minute: float) -> Notes:
-    """What `play` plays, as MIDI has it, by a program of General MIDI."""
+    """The notes that `play` plays, for MIDI, by a program of General MIDI."""
     return Notes.of(
         [
             (start, min(start + seconds, TRACK_SECONDS), note.midi, max(round(127 * note.loudness), 1), program)

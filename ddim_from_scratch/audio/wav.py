@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..runtime.errors import UserError, printable, say_once, warn
+from ..runtime.errors import FileError, printable, say_once, warn
 from ..runtime.files import reading, replacing
 from .container import FEW, ContainerError, Excerpt, Stream, streams
 from .contract import SR
@@ -37,7 +37,7 @@ LOUDEST = 1e10  # beyond 32-bit integers as floats: no sound
 CANCELLED = 1e-4  # the channels' mean has less than this share of their power: -40 dB
 
 
-class AudioError(UserError):
+class AudioError(FileError):
     """Raised for an unusable recording. The one-line message names the file and the remedy."""
 
 
@@ -107,7 +107,7 @@ def _read(file: BinaryIO, stream: Stream, name: str, sr: int) -> np.ndarray:
 
 
 def _check_length(name: str, frames: int, sound: Any) -> None:
-    """Raises AudioError if there are more than can be a recording."""
+    """Raises AudioError for more frames than a recording can have."""
     seconds = frames / sound.samplerate
     if seconds > LONGEST_SECONDS or frames * sound.channels > MOST_NUMBERS:
         raise AudioError(
@@ -217,9 +217,9 @@ def _unseekable() -> Any:
 def full_scale(samples: np.ndarray) -> np.ndarray:
     """The clip (n,), made quieter as a whole if its peak exceeds 1, which says so on stderr the first time.
 
-    Clipping every sample would distort it. What is written and what is compared is made quieter alike. Only what
-    exceeds full scale more than LOUD times, as bursts of an untrained network do, is clipped: one gain for the burst
-    would silence the rest.
+    Clipping every sample would distort it. Clips are made quieter alike to be written and to be compared. Only
+    samples beyond LOUD times full scale, as in bursts of an untrained network, are clipped: a gain for the burst would
+    silence the rest.
     """
     if (peak := float(np.abs(samples).max(initial=0))) <= 1:
         return samples

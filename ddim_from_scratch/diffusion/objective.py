@@ -1,4 +1,4 @@
-"""What a denoiser is trained on: data with noise of a random level, the loss, and the loss's gradient.
+"""The training objective of a denoiser: data with noise of a random level, the loss, and the loss's gradient.
 
 A network may be asked for the noise, the velocity or the data (PREDICTIONS in process.py). It is trained on the mean
 squared error of that. The noise loss always is the error of eps, so that it means the same whatever is predicted.
@@ -26,7 +26,7 @@ class Example:
 
     @cached_property
     def x_t(self) -> Array:
-        """What the network sees."""
+        """The noisy data, which the network sees."""
         return q_sample(self.x0, self.alpha_bar, self.eps)
 
     def rows(self, part: slice) -> Example:

@@ -99,7 +99,7 @@ def slerp(a: Array, b: Array, share: float) -> Array:
 
 
 class Prediction(NamedTuple):
-    """What a network is trained to put out for q_sample(x0, alpha_bar, eps), and how that is read as eps again."""
+    """The output that a network is trained on for q_sample(x0, alpha_bar, eps), and how it is read as eps again."""
 
     target: Callable[[Array, Array | float, Array], Array]  # of x0, alpha_bar, eps
     eps: Callable[[Array, Array | float, Array], Array]  # of x_t, alpha_bar, the output

@@ -26,7 +26,7 @@ from .schedule import SPACINGS, Schedule, T, log_snr
 
 
 class Sampler(NamedTuple):
-    """A sampler under the one signature that all share. What its function does not name is not passed on."""
+    """A sampler under the one signature that all share. Only the arguments that its function names are passed on."""
 
     function: Callable[..., Iterator[Array]]
     summary: str

@@ -118,7 +118,7 @@ class Schedule:
         return self.alpha_bar[rng.integers(1, T + 1, n)]
 
     def told(self, alpha_bar: Array) -> Array:
-        """What a network is told of a level: 1 - alpha_bar, from 0 to 1.
+        """A noise level as a network is told it: 1 - alpha_bar, from 0 to 1.
 
         On the log-SNR schedule it is the time, since 1 - alpha_bar can't tell signal rates of 0.02 and 0.003 apart; and
         it lies between 0.5 and 1. At 0 the sinusoids of all frequencies meet, and at 0.0005 they have parted: training

@@ -130,7 +130,7 @@ def report(out: Path, settings: Settings, rows: dict[str, dict]) -> str:
 
 
 def facts(settings: Settings, rows: dict[str, dict]) -> str:
-    """What all rows share, and how much the distance varies with the seed alone."""
+    """The settings that all rows share, and how much the distance varies with the seed alone."""
     row = next(iter(rows.values()))
     defaults = json.loads(Config(data=settings.base["data"]).to_json())
     differs = ", ".join(f"{k} {v}" for k, v in settings.base.items() if v != defaults[k]) or "the defaults"

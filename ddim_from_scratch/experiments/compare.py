@@ -24,7 +24,7 @@ from ..notes.config import Config as NotesConfig
 from ..notes.score import Notes
 from ..runtime import tree
 from ..runtime.backend import parallel, threads
-from ..runtime.cli import add_threads_option, counted
+from ..runtime.cli import add_threads_option, counted, output_file
 from ..runtime.errors import UserError
 from ..runtime.files import require_writable, write_json
 from ..runtime.sets import new_set, read_about, sets_in
@@ -229,7 +229,7 @@ class Choice:
 
 
 def composer(model: Model, sampling: Sampling, notes: tuple[Notes, ...]) -> Composer:
-    """What draws with a network; if there are notes, clip i plays notes[i]."""
+    """The composer for a network; if there are notes, clip i plays notes[i]."""
     if notes:
         return Player(model, sampling, model.config.seed, scores=notes)
     return Composer(model, sampling, model.config.seed)
@@ -239,18 +239,19 @@ def sounds(chosen: Chosen, model: Model, invert: Inverter) -> dict[str, np.ndarr
     """The sets of MEANING, but for "inverted": clips (n, samples) at 16 kHz, as many in each as there are others."""
     n, frames, rng = len(chosen.others), chosen.windows.frames, np.random.default_rng(model.config.seed + 1)
     noise = model.scaler.restore(rng.standard_normal((n, frames, N_MELS), dtype=np.float32))
-    untrained = dataclasses.replace(model, network=init_state(model.config, rng)["average"], outline=None)
+    plain = dataclasses.replace(model.scaler, outline=None)
+    untrained = dataclasses.replace(model, network=init_state(model.config, rng)["average"], scaler=plain)
     return {
         "noise": invert(noise, "noise"),
         "untrained": invert(composer(untrained, UNTRAINED, chosen.notes).draw(n, frames), "untrained"),
         "generated": chosen.clips[:n],
-        "ceiling": invert(chosen.others.take(range(n)), "real music"),
-        "real": chosen.others.sound(range(n)),
+        "ceiling": invert(chosen.others.take(), "real music"),
+        "real": chosen.others.sound(),
     }
 
 
 def far_apart(chosen: Chosen, sets: dict[str, np.ndarray], invert: Inverter, embedding: Embedding) -> dict:
-    """What `distances` of the sets from the training music returns, and `nearest` of its clips."""
+    """`distances` of the sets from the training music, and `nearest` of its clips, in one dict."""
     windows, reference, apart = chosen.windows, chosen.reference, chosen.windows.apart()
     music = embed_clips(embedding, windows.sound(apart), "training music")
     found = embedded(embedding, sets)
@@ -283,7 +284,7 @@ def compare(
     else:
         chosen = choice.played(saved.config.programs, invert)
     sets = sounds(chosen, model, invert)
-    real, generated = chosen.others.take(range(len(chosen.others))), np.stack([*map(log_mel, sets["generated"])])
+    real, generated = chosen.others.take(), np.stack([*map(log_mel, sets["generated"])])
     rows = np.array(read_log(run / "log.csv", 4))
     metrics = {
         "samples": str(chosen.folder),
@@ -351,7 +352,7 @@ def add_listening_options(parser: argparse.ArgumentParser) -> None:
 
 def add_json_option(parser: argparse.ArgumentParser) -> None:
     """--json, for the experiments that end with `print_summary`."""
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers to a JSON file")
+    parser.add_argument("--json", type=output_file, metavar="FILE", help="also write the numbers to a JSON file")
 
 
 def print_summary(metrics: dict, json: Path | None) -> None:

@@ -1,5 +1,5 @@
-"""What the Frechet distance does not say of clips: how varied they are, how notes begin, whether there is a beat, and
-whether they are copies of the training music.
+"""Qualities of clips that the Frechet distance does not show: variety, the beginnings of notes, a beat, and copies of
+the training music.
 
 Each number means something beside the same number of real music only.
 """

@@ -26,7 +26,6 @@ from ..diffusion.process import stream
 from ..runtime.backend import threads
 from ..runtime.cli import add_threads_option, at_least
 from ..runtime.files import replacing, require_writable
-from ..spectrogram.compose import drawn_frames, halvable
 from ..spectrogram.model import read_run
 
 SMOOTHING = 50  # steps in the running mean of a loss
@@ -202,9 +201,9 @@ def film(run: Path, seconds: float | None, steps: int) -> np.ndarray:
     """Writes RUN/film.webp: one clip on its way from noise to music, by DDIM. Returns its log-mels, one per step."""
     require_writable(run)
     model = read_run(run).model()
-    frames = drawn_frames(model.config, seconds)
+    frames = model.config.drawn_frames(seconds)
     rngs = [stream(model.config.seed, 0)]
-    x_T = model.start(halvable(model.config, frames), rngs)
+    x_T = model.start(model.config.halvable(frames), rngs)
     walk = Sampling("ddim", steps).walk(partial(model.eps_model, ()), model.config.noise_schedule, rngs)
     xs = tqdm(walk(x_T), total=steps + 1, desc="sampling", unit="step")
     log_mels = model.restored(np.concatenate([*xs]))[:, :frames]

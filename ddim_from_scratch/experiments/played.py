@@ -1,4 +1,4 @@
-"""What `compare` measures of a network that plays notes: those of other recordings, which a judge listens for."""
+"""Measures a network that plays notes: it plays those of other recordings, and a judge listens for them."""
 
 from __future__ import annotations
 

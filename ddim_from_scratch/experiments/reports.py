@@ -111,7 +111,7 @@ def write_report(out: Path, report: Report) -> str:
 
 
 def warnings(report: Report) -> list[str]:
-    """What a reader must know before comparing rows."""
+    """Facts that a reader must know before comparing rows."""
     found, embedding = [], report.settings["embedding"]
     if (scale := report.settings.get("scale", 1)) != 1:
         found.append(

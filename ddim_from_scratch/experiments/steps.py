@@ -27,7 +27,7 @@ from ..runtime.backend import CLIPS_AT_ONCE, threads, to_host
 from ..runtime.cli import add_threads_option, at_least, counted
 from ..runtime.errors import UserError, printable, warn
 from ..runtime.files import conforms, read_json, require_writable, write_json
-from ..spectrogram.compose import Composer, drawn_frames, frames_at_once, halvable
+from ..spectrogram.compose import Composer
 from ..spectrogram.config import Config
 from ..spectrogram.data import load_windows, require_unchanged
 from ..spectrogram.model import Model, read_run
@@ -44,7 +44,7 @@ POINT["interval"] = [float, float]
 
 
 class Plan(NamedTuple):
-    """What to draw: clips of `seconds` (None: a training window, or what the embedding needs) with each sampler."""
+    """The clips to draw, of `seconds` (None: a training window, or what the embedding needs) with each sampler."""
 
     clips: int
     seconds: float | None
@@ -67,7 +67,7 @@ def measure(run: Path, plan: Plan, invert: Inverter, embedding: Embedding) -> di
     saved = read_run(run)
     config, scaler, model = saved.config, saved.scaler, saved.model()
     shortest = max(config.window_frames, config.frames_lasting(embedding.seconds))
-    frames = drawn_frames(config, plan.seconds) if plan.seconds is not None else shortest
+    frames = config.drawn_frames(plan.seconds) if plan.seconds is not None else shortest
     settings: dict[str, Any] = {
         "trained_steps": saved.step,
         "clips": plan.clips,
@@ -120,8 +120,8 @@ def embed_background(config: Config, frames: int, embedding: Embedding) -> Set:
 
 def forecast(model: Model, points: Sequence[tuple[str, int]], clips: int, frames: int) -> str:
     """How long drawing will take, in words, from the time of one network evaluation."""
-    piece, eps_model = min(halvable(model.config, frames), frames_at_once(model.config)), model.eps_model()
-    x = model.noise(min(clips, CLIPS_AT_ONCE), piece, stream(0))
+    piece, eps_model = min(model.config.halvable(frames), model.config.frames_at_once), model.eps_model()
+    x = model.start(piece, [stream(0, clip) for clip in range(min(clips, CLIPS_AT_ONCE))])
     for _ in range(2):  # the first call also warms up
         started = time.perf_counter()
         to_host(eps_model(x, T))

@@ -36,7 +36,7 @@ from ..nn.fast import use_plain
 from ..runtime import tree
 from ..runtime.backend import CLIPS_AT_ONCE, available_cores, chosen_device, hardware, parallel, threads
 from ..runtime.cli import add_hardware_options, at_least, counted
-from ..runtime.errors import UserError, line, why
+from ..runtime.errors import UserError, line, naming
 from ..runtime.files import below, conforms, read_json, write_json
 from ..spectrogram.compose import Composer
 from ..spectrogram.config import PRESETS, Config
@@ -114,7 +114,7 @@ CORPORA = {"gtzan": "gtzan:classical", "carnatic": "saraga"}  # where the record
 
 
 class Task(NamedTuple):
-    """What a row of any table needs.
+    """Everything that a row of any table needs.
 
     training: the name of its run, which rows can share. config: the run's. music: the configuration of the windows that
     the clips are compared with; its seed is that of the clips' noise. frames: length of these and of the clips. steps,
@@ -178,11 +178,10 @@ def keep_settings(out: Path, settings: Any) -> None:
 def read_settings(out: Path, kind: Callable[..., Kind]) -> Kind:
     path = below(out, "settings.json")
     try:
-        return settings_of(kind, read_json(path))
+        with naming(path, "is damaged", "choose another --out"):
+            return settings_of(kind, read_json(path))
     except FileNotFoundError:
         raise UserError(f"{out} holds no table: check the path, or leave out --report to begin one") from None
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{out / 'settings.json'} is damaged ({why(error)}): choose another --out") from None
 
 
 def settings_of(kind: Callable[..., Kind], values: Any) -> Kind:
@@ -237,7 +236,7 @@ def finish(tasks: dict[str, Task], out: Path, settings: Any, device: str, thread
                 metrics = task.about | {"windows": len(windows), "hardware": hardware(device)}
                 metrics |= measure(real, inverted, generated) | cost(run, folder, settings.clips)
                 metrics["nearest"] = nearest(real.clips, apart.starts[:, 0], generated.clips, inverted.clips)
-                both = {"generated": read_drawn(folder, settings.clips)[0], "real": apart.take(range(len(apart)))}
+                both = {"generated": read_drawn(folder, settings.clips)[0], "real": apart.take()}
                 metrics["heard"] = {side: heard(log_mels, scaler) for side, log_mels in both.items()}
                 write_json(folder / "metrics.json", metrics)
                 picture(folder, music, settings.clips)
@@ -275,7 +274,7 @@ def draw(run: Path, task: Task, clips: int, folder: Path, device: str) -> None:
 
 
 def read_drawn(folder: Path, clips: int) -> tuple[np.ndarray, float]:
-    """What `draw` wrote: log-mels (clips, frames, 128), and the seconds that drawing took."""
+    """The log-mels that `draw` wrote, (clips, frames, 128), and the seconds that drawing took."""
     files = [tree.load(path) for path in drawn_files(folder, clips)]
     return np.concatenate([file["log_mels"] for file in files]), sum(float(file["seconds"]) for file in files)
 
@@ -401,13 +400,11 @@ def read_metrics(out: Path, names: Iterable[str], kinds: dict[str, Any] = METRIC
     found = {}
     for name, path in files.items():
         if path.exists():
-            try:
+            with naming(path, "is damaged", "remove it, and the row is measured again"):
                 found[name] = read_json(path)
                 json.dumps(found[name], allow_nan=False)  # the report's JSON holds it all
-            except ValueError:
-                found[name] = {}
-            if not conforms(found[name], kinds):
-                raise UserError(f"{path} is damaged: remove it, and the row is measured again")
+                if not conforms(found[name], kinds):
+                    raise UserError("it holds something else")
     return found
 
 

@@ -17,16 +17,13 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ..nn.fast import use_plain
-from ..runtime.backend import chosen_device, threads
+from ..nn.fast import computing
 from ..runtime.cli import Parser, add_hardware_options, at_least, flag, run_command
-from ..runtime.errors import UserError, line, why
+from ..runtime.errors import FileError, UserError, line, naming, why
 from ..runtime.files import below, conforms, locking, write_json
 from ..spectrogram.config import Config
 from ..spectrogram.data import Windows, load_windows
@@ -48,6 +45,10 @@ SPACE: dict[str, dict[str, Any]] = {
     "block_depth": {"choices": [2, 4]},
 }
 AGAIN = "the same command continues"
+UNUSABLE = (
+    "cannot be used as a study",
+    "free some space if the disk is full, and give the same command again; or choose another --out",
+)
 STUDY = "tune"  # its name in the database
 HEARTBEAT_SECONDS = 20  # after three missed heartbeats another process takes over a trial
 TRIALS_BEFORE_PRUNING = 3
@@ -79,7 +80,7 @@ def open_study(out: Path, base: Config) -> Any:
     out.mkdir(parents=True, exist_ok=True)
     shared = {name: value for name, value in json.loads(base.to_json()).items() if name not in SPACE}
     about = {"space": SPACE, "options": shared}
-    with naming(out, Exception):
+    with naming(out / "study.db", *UNUSABLE):
         storage = connected(
             address(below(out, "study.db")),
             engine_kwargs={"connect_args": {"timeout": 60}},  # seconds to wait for another process
@@ -117,22 +118,6 @@ def open_study(out: Path, base: Config) -> Any:
     return study
 
 
-@contextmanager
-def naming(out: Path, kinds: type[Exception] | tuple[type[Exception], ...]) -> Iterator[None]:
-    """Exceptions of these kinds become a UserError that names the study: SQLAlchemy's and Optuna's can fill pages."""
-    try:
-        yield
-    except UserError:
-        raise
-    except kinds as error:
-        cause = error.__cause__ or error
-        reason = why(getattr(cause, "orig", None) or cause)  # SQLite's own, without the statement
-        raise UserError(
-            f"{out / 'study.db'} cannot be used as a study ({reason}): free some space if the disk is full, and give "
-            "the same command again; or choose another --out"
-        ) from None
-
-
 def is_ours(trial: Any) -> bool:
     """Whether a trial, as the database has it, consists of options in SPACE and of distances."""
     values = trial.values or []
@@ -145,7 +130,7 @@ def address(database: Path) -> str:
     """The address of a database for SQLAlchemy. Raises UserError if SQLite would wait for its locks in vain."""
     with locking(database) as file:
         if reason := no_locks(file):
-            raise UserError(
+            raise FileError(
                 f"{database} can't be locked ({reason}), as SQLite does it: choose an --out on another disk"
             )
     return f"sqlite:///file:{quote(quote(str(database.resolve())))}?uri=true"  # SQLAlchemy unquotes, then SQLite
@@ -291,14 +276,13 @@ def base_options(args: argparse.Namespace) -> Config:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
-    device = chosen_device(args.gpu)
-    use_plain(args.plain)
     base = base_options(args)
     study = open_study(args.out, base)
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
 
-    with naming(args.out, (StorageInternalError, SQLAlchemyError)), threads(1 if args.gpu else args.threads):
+    databases = StorageInternalError, SQLAlchemyError
+    with naming(args.out / "study.db", *UNUSABLE, databases), computing(args) as device:
         tune(study, base, load_windows(base), args.out, args.trials, device)
         print(summary(study, args.out))
     if not (args.out / "tune-best.json").exists():

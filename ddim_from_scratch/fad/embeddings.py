@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ..audio import AudioError, full_scale, load_audio, log_mel
+from ..audio import full_scale, load_audio, log_mel
 from ..audio.contract import FRAMES_PER_SECOND, SR
 from ..runtime import mpi, tree
 from ..runtime.backend import Array, array_module, parallel, to_device, to_host
 from ..runtime.cli import counted
-from ..runtime.errors import UserError, printable, warn
+from ..runtime.errors import UserError, line, naming, warn
 from ..runtime.files import cache_folder, read_bytes
 from .musicnn import PATCH_SECONDS as MUSICNN_SECONDS
 from .musicnn import load_musicnn, musicnn, musicnn_patches
@@ -51,18 +51,15 @@ class Embedding:
     device: str = "cpu"
 
     def check(self, samples: np.ndarray) -> np.ndarray:
-        """Returns the clip. Raises AudioError if it is shorter than one patch."""
+        """Returns the clip. Raises UserError if it is shorter than one patch."""
         if (seconds := len(samples) / SR) < self.seconds:
-            raise AudioError(
-                f"a clip of {seconds:.2f} s is shorter than a patch of {self.name}, {self.seconds:.2f} s: "
-                "leave it out, or choose another --embedding"
-            )
+            raise UserError(f"{seconds:.2f} s are less than a patch of {self.name}, {self.seconds:.2f} s")
         return samples
 
     def of_clips(self, clips: Clips) -> list[np.ndarray]:
         """The embeddings, float32 (m, D) on the host, of each clip: samples (n,) at 16 kHz.
 
-        Raises AudioError if a clip is shorter than one patch.
+        Raises UserError if a clip is shorter than one patch.
         """
         patches = parallel(lambda clip: self.patches(to_device(self.check(clip), self.device)), clips)
         embeddings = to_host(self.network(array_module(patches[0]).concatenate(patches)))
@@ -154,30 +151,29 @@ def embed_files(embedding: Embedding, paths: list[Path], label: str) -> dict[Pat
     found: dict[Path, np.ndarray] = {}
     for group in groups(paths, f"{embedding.name} of {label}"):
         for path, result in mpi.join(_embed_group(embedding, group[mpi.share(len(group))])):
-            if isinstance(result, AudioError):
+            if isinstance(result, UserError):
                 warn(f"skipped: {result}")
             else:
                 found[path] = result
     return found
 
 
-def _embed_group(embedding: Embedding, paths: list[Path]) -> list[tuple[Path, np.ndarray | AudioError]]:
+def _embed_group(embedding: Embedding, paths: list[Path]) -> list[tuple[Path, np.ndarray | UserError]]:
     """Each recording's embeddings, from the cache or computed now, or the reason it has none."""
     found: dict[Path, Any] = {}
 
     def recall_or_read(path: Path) -> Any:
-        """(cache entry, samples to embed or None), or an AudioError. Cached embeddings go into `found`."""
+        """(cache entry, samples to embed or None), or a UserError. Cached embeddings go into `found`."""
         try:
-            entry = cache_entry(embedding, path)
-            found[path] = recall(entry)
-            return entry, embedding.check(load_audio(path)) if found[path] is None else None
-        except AudioError as error:
-            return error if printable(path) in str(error) else AudioError(f"{printable(path)}: {error}")
-        except OSError as error:
-            return AudioError(f"{printable(path)} cannot be read ({error.strerror})")
+            with naming(path, "is too short", "leave it out, or choose another --embedding", UserError):
+                entry = cache_entry(embedding, path)
+                found[path] = recall(entry)
+                return entry, embedding.check(load_audio(path)) if found[path] is None else None
+        except (UserError, OSError) as error:
+            return UserError(line(error))
 
     results = dict(zip(paths, parallel(recall_or_read, paths), strict=True))
-    found |= {path: result for path, result in results.items() if isinstance(result, AudioError)}
+    found |= {path: result for path, result in results.items() if isinstance(result, UserError)}
     new = [path for path in paths if found[path] is None]
     if new:
         for path, embeddings in zip(new, embedding.of_clips([results[path][1] for path in new]), strict=True):

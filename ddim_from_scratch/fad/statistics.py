@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..runtime import tree
-from ..runtime.errors import UserError, why
+from ..runtime.errors import FileError, UserError, naming
 from ..runtime.files import reading
 from .frechet import gaussian
 
@@ -63,38 +63,32 @@ def load_statistics(path: Path, embedding: str) -> Set:
     """Reads an .npz with mu (or mean) and sigma (or cov), or a folder with mu.npy and cov.npy, as fadtk writes them.
 
     The names may begin with "EMBEDDING.", so that one file can hold several embeddings. Never unpickles.
-    Raises UserError if the file is missing, damaged, lacks such arrays, or is of another embedding.
+    Raises OSError if it cannot be opened; FileError if it is damaged, lacks such arrays, or is of another embedding.
     """
-    try:
+    with naming(path, "is damaged or holds no statistics", "copy it again, or make it anew"):
         if path.suffix == ".npz":
             file = tree.load(path, limit=2 * (MOST + 1) * MOST * 8)
             pairs = [(prefix + m, prefix + c) for prefix in ("", f"{embedding}.") for m, c in NAMES]
             found = [pair for pair in pairs if pair[0] in file and pair[1] in file]
             if not found:
-                raise UserError(f"{path} has no mu and sigma, nor {embedding}.mu and {embedding}.cov")
+                raise UserError(f"it has no mu and sigma, nor {embedding}.mu and {embedding}.cov")
             mean, covariance = (file[name] for name in found[0])
             n = tree.integer(file["n"], 0) if "n" in file else 0
             made_by = tree.text(file["embedding"]) if "embedding" in file else embedding
         else:
             mean, covariance = (_load_npy(path / name) for name in ("mu.npy", "cov.npy"))
             n, made_by = 0, embedding
-    except OSError:
-        raise
-    except Exception as error:  # zipfile and NumPy raise many types for damaged bytes
-        if isinstance(error, UserError) and str(path) in str(error):
-            raise
-        raise UserError(f"{path} is damaged or holds no statistics ({why(error)}): copy it again") from None
-    if made_by != embedding:
-        raise UserError(f"{path} was made with {made_by[:40]}: give --embedding {made_by[:40]}")
-    if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)) or mean.dtype.kind + covariance.dtype.kind != "ff":
-        raise UserError(f"{path}: mean {mean.shape} and covariance {covariance.shape} are no (D,) and (D, D) floats")
-    if flaw := _impossible(mean, covariance, n):
-        raise UserError(f"{path} holds no statistics: {flaw}; make it again")
-    return Set(mean.astype(np.float64), covariance.astype(np.float64), n)
+        if made_by != embedding:
+            raise FileError(f"{path} was made with {made_by[:40]}: give --embedding {made_by[:40]}")
+        if flaw := _impossible(mean, covariance, n):
+            raise UserError(flaw)
+        return Set(mean.astype(np.float64), covariance.astype(np.float64), n)
 
 
 def _impossible(mean: np.ndarray, covariance: np.ndarray, n: int) -> str | None:
     """Why no set of embeddings has these statistics; None if one can."""
+    if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)) or mean.dtype.kind + covariance.dtype.kind != "ff":
+        return f"mean {mean.shape} and covariance {covariance.shape} are no (D,) and (D, D) floats"
     if not 1 <= len(mean) <= MOST:
         return f"{len(mean)} dimensions are not 1 to {MOST}"
     if not (tree.is_finite(mean) and tree.is_finite(covariance)):
@@ -114,7 +108,7 @@ def _load_npy(path: Path) -> np.ndarray:
     with reading(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > (MOST + 1) * MOST * 8:
-            raise UserError(f"{path} is damaged: {size} bytes are more than {MOST} dimensions take")
+            raise UserError(f"{path.name} has {size} bytes, more than {MOST} dimensions take")
         return tree.read_array(file, size, path.name)
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..runtime import hub, tree
-from ..runtime.errors import UserError, printable, warn, why
+from ..runtime.errors import UserError, naming, printable, warn, why
 from ..runtime.files import cache_folder, reading
 from ..runtime.tree import Tree
 
@@ -40,6 +40,7 @@ LAYERS = {
 LIMIT = 1 << 30  # bytes of arrays: VGGish's are 288 MB
 MOST = max(math.prod(layer.shape) for layer in LAYERS.values())  # numbers in an array
 LARGEST = 1e9  # number in an array
+DAMAGED = "is damaged or of another kind", "download it again"
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"  # where a TensorFlow 2 checkpoint keeps its variables' names
 
 
@@ -169,7 +170,7 @@ def _tensorflow_arrays(prefix: Path) -> dict[str, np.ndarray]:
         raise UserError(
             f"{prefix}: reading it, once, needs TensorFlow ({why(error)}): pip install 'ddim_from_scratch[hub]'"
         ) from None
-    try:
+    with naming(prefix, *DAMAGED):
         reader = tf.train.load_checkpoint(str(prefix))
         keys = {name: name for name in reader.get_variable_to_shape_map()}
         if OBJECT_GRAPH in keys:  # TensorFlow 2 stores a variable under its place in the program, not its name
@@ -181,8 +182,6 @@ def _tensorflow_arrays(prefix: Path) -> dict[str, np.ndarray]:
             for name, key in keys.items()
             if name.endswith(("/weights", "/biases")) and key in wanted
         }
-    except Exception as error:  # TensorFlow raises many types
-        raise _damaged(prefix, error) from None
 
 
 def _from_torch(source: Path) -> dict[str, np.ndarray]:
@@ -205,16 +204,9 @@ def _torch_arrays(source: Path) -> dict[str, np.ndarray]:
         import torch
     except ImportError as error:
         raise UserError(f"{source}: reading it, once, needs PyTorch ({why(error)}): pip install torch") from None
-    try:
-        with reading(source) as file:
-            state = torch.load(file, map_location="cpu", weights_only=True)
+    with naming(source, *DAMAGED), reading(source) as file:
+        state = torch.load(file, map_location="cpu", weights_only=True)
         return {name: np.asarray(value) for name, value in state.items()}
-    except Exception as error:  # pickle, zipfile and PyTorch raise many types
-        raise _damaged(source, error) from None
-
-
-def _damaged(source: Path, error: Exception) -> UserError:
-    return UserError(f"{source} is damaged or of another kind ({why(error)}): download it again")
 
 
 def _checked(flat: dict[str, np.ndarray], source: Path) -> Tree:

@@ -53,7 +53,7 @@ def init_decoder(rng: np.random.Generator, sizes: Sizes, parts: tuple[str, ...])
 def decode(
     params: Tree, x: Array, told: Array, seen: Seen, roll: Array | None, layers: ModuleType
 ) -> tuple[Array, Tree]:
-    """What the network predicts, and the cache.
+    """The network's prediction, and the cache.
 
     x: (N, frames, mels). told: the noise level, from 0 to 1, (N,). seen: what cross-attention looks at. roll: (N,
     frames, features), for a decoder that has one. Returns (N, frames, mels).

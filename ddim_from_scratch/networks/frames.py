@@ -56,7 +56,7 @@ def init_frames(
 
 
 def frames(params: Tree, x: Array, told: Array, layers: ModuleType, training: bool = False) -> tuple[Array, Tree]:
-    """What the network predicts, and the cache.  x: (N, L, inputs), any L. told: the noise level, from 0 to 1, (N,).
+    """The network's prediction, and the cache.  x: (N, L, inputs), any L. told: the noise level, from 0 to 1, (N,).
 
     training: without it the cache is empty. Returns (N, L, outputs).
     """

@@ -26,7 +26,7 @@ PARTS = "attention", "cross", "mlp"  # of a block, in this order
 
 
 class Seen(NamedTuple):
-    """What the blocks of a stack look at beside h (N, L, C).
+    """The other inputs of a stack's blocks, beside h (N, L, C).
 
     mask: bool (N, L), positions of h to look at. level: (N, E), for FiLM. memory: (N, M, C), with its mask.
     """

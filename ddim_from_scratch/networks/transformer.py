@@ -26,7 +26,7 @@ ENCODER_DEPTH = 1  # blocks; the paper has as many as in the decoder
 
 
 class Condition(NamedTuple):
-    """What a segment is drawn by, all on one device. A dropped condition is one that is all hidden.
+    """The conditions of a segment, all on one device. A dropped condition is hidden as a whole.
 
     context: (N, M, mels), the frames before. context_mask: bool (N, M), those that there are.
     tokens: whole numbers (N, T), filled up with PAD. roll: (N, frames, features). Each for a network that has it.
@@ -51,7 +51,7 @@ def init_transformer(rng: np.random.Generator, sizes: Sizes) -> Tree:
 
 
 def transformer(params: Tree, x: Array, told: Array, condition: Condition, layers: ModuleType) -> tuple[Array, Tree]:
-    """What the network predicts, and the cache.  x: (N, frames, mels). told: the noise level, from 0 to 1, (N,)."""
+    """The network's prediction, and the cache.  x: (N, frames, mels). told: the noise level, from 0 to 1, (N,)."""
     seen, cache = encode(params, condition, layers)
     output, cache["decoder"] = decode(params["decoder"], x, told, seen, condition.roll, layers)
     return output, cache
@@ -64,7 +64,7 @@ def transformer_backward(d_output: Array, cache: Tree, layers: ModuleType) -> tu
 
 
 def encode(params: Tree, condition: Condition, layers: ModuleType) -> tuple[Seen, Tree]:
-    """What the decoder looks at: the encoded notes and the encoded context, side by side. The same at every step."""
+    """The decoder's memory: the encoded notes and the encoded context, side by side. The same at every step."""
     L, cache, memory, masks = layers, {}, [], []
     for name in _encoders(params):
         if name == "notes":

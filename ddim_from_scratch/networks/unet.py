@@ -11,7 +11,7 @@ the Keras DDIM example, from which the paper's network is made.
 
 The text is written on `layers`, a namespace of them: the textbook's (nn) or a faster one (nn/fast). Parameters are
 nested dicts, params["down0"]["block1"]["conv2"]["w"]. The running statistics of batch normalisation are a second tree
-with the same paths, {} with group normalisation. What the backward pass needs, the cache, is a third, and gradients a
+with the same paths, {} with group normalisation. The cache, which the backward pass needs, is a third, and gradients a
 fourth. Each backward pass stands below its forward pass and reads its cache by name.
 """
 
@@ -214,7 +214,7 @@ def join_backward(dy: Array, cache: Tree, layers: ModuleType) -> tuple[Array, Ar
 
 
 def size_divisor(params: Tree) -> int:
-    """What time and mel sizes must be divisible by: 2 to the number of halvings."""
+    """Time and mel sizes must be multiples of this: 2 to the number of halvings."""
     return 2 ** len(_parts(params, "down"))
 
 

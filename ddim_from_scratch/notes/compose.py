@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from ..audio.contract import FRAMES_PER_SECOND
-from ..diffusion import EpsModel, T, Walk
+from ..diffusion import DEFAULT_SAMPLING, EpsModel, Sampling, T, Walk
 from ..diffusion.guidance import guided
 from ..runtime.backend import Array, to_device
 from ..runtime.errors import warn
-from ..spectrogram.compose import Composer
+from ..spectrogram import compose
 from .config import Config
 from .data import told
 from .roll import untrained
-from .score import Notes
+from .score import Notes, read_notes
 
 TAIL_SECONDS = 1.0  # after the last note's end
 OVERLAP = 16  # frames of the segment before that a segment begins with
@@ -24,7 +25,7 @@ GUIDANCE = 1.5  # at 2 a few more notes are heard, and the sound is further from
 
 
 @dataclass(frozen=True)
-class Player(Composer):
+class Player(compose.Composer):
     """How a model plays. scores: one for all clips, or one for each. guidance: the weight of what it is told.
 
     A clip's random numbers do not depend on its notes: other notes are the same performance otherwise.
@@ -66,3 +67,19 @@ class Player(Composer):
             return guided(told, untold, self.guidance)
 
         return self.sampling.walk(eps_model, self.model.config.noise_schedule, rngs, top)
+
+
+class Run(compose.Run):
+    """A trained model in Python: run.sample("song.mid")."""
+
+    def log_mels(  # type: ignore[override]
+        self,
+        notes: Notes | str | Path,
+        num: int = 1,
+        seed: int = 0,
+        sampling: Sampling = DEFAULT_SAMPLING,
+        guidance: float = GUIDANCE,
+    ) -> np.ndarray:
+        """Performances of the notes, or of those in a MIDI file, as log-mels, float32 (num, frames, 128)."""
+        notes = notes if isinstance(notes, Notes) else read_notes(notes)
+        return Player(self.model, sampling, seed, scores=(notes,), guidance=guidance).play(num)

@@ -14,7 +14,7 @@ from ..audio.contract import FRAMES_PER_SECOND
 from ..runtime.errors import UserError, printable
 from ..spectrogram.config import Config as Spectrogram
 from ..training.options import option
-from .pairs import notes_beside, pairs, read_beside, require_match
+from .pairs import notes_beside, read_beside, require_match, with_notes
 from .roll import features
 from .score import Notes
 from .tokens import LAST_STEP, STEP_SECONDS, VOCABULARY, require_room
@@ -75,7 +75,7 @@ class Config(Spectrogram):
             raise UserError(f"--augment is {self.augment}, which would not change the notes: leave it out")
 
     def recordings(self, left_out: LeftOut) -> list[Path]:
-        return [pair.audio for pair in pairs(self.data, left_out)]
+        return with_notes(self.data, left_out)
 
     def beside(self, path: Path) -> list[Path]:
         return [notes] if (notes := notes_beside(path)) else []

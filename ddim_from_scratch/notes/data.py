@@ -30,13 +30,13 @@ class Scored(Windows):
         return replace(super().scaler(standardise), pitches=pitches(self.scores, self.programs))
 
     def told(self, config: Config) -> np.ndarray:
-        """What the network is told of the notes in each window."""
+        """The notes in each window, as the network is told them."""
         scores = [self.scores[track] for track, _ in self.starts]
         return told(config, scores, [first for _, first in self.starts], self.frames)
 
 
 def told(config: Config, scores: Sequence[Notes], firsts: Sequence[int], frames: int) -> np.ndarray:
-    """What the network is told of the notes of each score, in `frames` frames from that number on.
+    """The notes of each score as the network is told them, in `frames` frames from that number on.
 
     Rolls and that they are known, float32 (n, frames, config.features); or tokens, int32 (n, any number), filled up
     with PAD. All 0 says nothing.
@@ -56,7 +56,7 @@ def told(config: Config, scores: Sequence[Notes], firsts: Sequence[int], frames:
 
 
 def scored(windows: Windows, programs: tuple[int, ...]) -> Scored:
-    """programs: none is all that there are. Raises UserError for a program that is not there.
+    """Windows with their notes. programs: none means all. Raises UserError for a program that no notes have.
 
     Notes of other programs than the given ones are left out.
     """

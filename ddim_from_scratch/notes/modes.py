@@ -1,4 +1,4 @@
-"""What the `sample` command can do with a band: play notes."""
+"""The mode of the `sample` command for a band: it plays notes."""
 
 from __future__ import annotations
 

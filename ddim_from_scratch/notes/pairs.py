@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from scipy.signal import fftconvolve
@@ -18,33 +17,24 @@ from ..runtime.errors import UserError, printable
 from ..training.datasets import GUITARSET, recordings
 from .score import JAMS_SUFFIX, MIDI_SUFFIXES, read_notes
 
-ALONE = (
-    5.0  # seconds that notes may go on after their recording, or a recording after its notes: it rings, or is silent
-)
+ALONE = 5.0  # seconds that notes may go on after their recording, or a recording after its notes: it rings, or is still
 COMPARED = round(120 * FRAMES_PER_SECOND)  # frames at the beginning of a recording
 FURTHEST = round(10 * FRAMES_PER_SECOND)  # shifts that are looked for
 TOLERATED = 2  # frames: 40 ms
 CLEARLY = 1.2  # times as like as without a shift
 
 
-class Pair(NamedTuple):
-    audio: Path
-    notes: Path  # for `read_notes`
-
-
-def pairs(data: str, left_out: LeftOut | None = None) -> list[Pair]:
+def with_notes(data: str, left_out: LeftOut | None = None) -> list[Path]:
     """The recordings that `data` names (see training/datasets.py) and that have notes, one a piece, by their names.
 
     The notes of song.wav are in song.mid beside it, as in MAESTRO, or where GuitarSet and Slakh put them: `places`.
     left_out: takes the recordings that are not used, by the reason. Raises UserError if none has notes.
     """
     left_out = LeftOut() if left_out is None else left_out
-    found = []
-    for audio in recordings(data, left_out):
-        if notes := notes_beside(audio):
-            found.append(Pair(audio, notes))
-        else:
-            left_out.setdefault("without notes", []).append(audio)
+    every = recordings(data, left_out)
+    found = [audio for audio in every if notes_beside(audio)]
+    if len(found) < len(every):
+        left_out["without notes"] = sorted({*every} - {*found})
     if not found:
         reasons = f"; left out: {in_words(left_out)}" if left_out else ""
         raise UserError(

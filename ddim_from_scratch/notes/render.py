@@ -107,7 +107,7 @@ def midi_files(folder: Path) -> list[Path]:
 
 
 def pieces(folder: Path | None, program: int | None, studies: int, seed: int) -> Iterator[tuple[Path, Notes]]:
-    """What to play, and the file's name below the output folder, without suffix. Unreadable files are warned of."""
+    """The notes to play, each with its file's name below the output folder, without suffix. Warns of damaged files."""
     for path in midi_files(folder) if folder else ():
         try:
             notes = read_notes(path)

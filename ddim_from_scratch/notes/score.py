@@ -8,8 +8,8 @@ from ..audio.contract import F_MAX_HZ
 from ..audio.midi import DRUMS, MIDI_SECONDS, Notes, read_midi, write_midi
 from ..audio.synth import frequency_hz
 from ..runtime.cli import counted
-from ..runtime.errors import UserError, printable, warn, why
-from ..runtime.files import LIMIT, conforms, parse_json, read_bytes
+from ..runtime.errors import UserError, naming, printable, warn
+from ..runtime.files import conforms, read_json
 
 __all__ = ["DRUMS", "Notes", "read_notes", "write_midi"]
 
@@ -35,16 +35,13 @@ def read_notes(path: str | Path) -> Notes:
 
 def _read_jams(path: str | Path) -> Notes:
     """The notes of all strings: annotations of the namespace note_midi, pitches rounded to semitones."""
-    name, whole = printable(path), read_bytes(path, LIMIT)
-    try:
-        content = parse_json(whole)
+    with naming(path, "is not a JAMS file", "copy it again"):
+        content = read_json(path)
         if not conforms(content, {"annotations": [{"namespace": str}]}):
             raise UserError("it has no annotations")
         strings = [one.get("data") for one in content["annotations"] if one["namespace"] == "note_midi"]
         if not conforms(strings, [[{"time": float, "duration": float, "value": float}]]):
             raise UserError("a note lacks its time, duration or value")
-    except ValueError as error:
-        raise UserError(f"{name} is not a JAMS file ({why(error)}): copy it again") from None
     notes = [
         (note["time"], note["time"] + note["duration"], round(note["value"]), GUITAR_VELOCITY, GUITAR)
         for string in strings
@@ -52,5 +49,5 @@ def _read_jams(path: str | Path) -> Notes:
         if 0 <= note["time"] < MIDI_SECONDS and 0 < note["duration"] < MIDI_SECONDS and 0 <= note["value"] < 127.5
     ]
     if not notes:
-        raise UserError(f"{name} holds no notes: leave it out")
+        raise UserError(f"{printable(path)} holds no notes: leave it out")
     return Notes.of(notes)

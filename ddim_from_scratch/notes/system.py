@@ -13,11 +13,10 @@ from ..spectrogram.data import Windows
 from ..spectrogram.model import Model, context_channel
 from ..spectrogram.model import read_run as read_any_run
 from ..spectrogram.system import PROBE, PROBE_CLIPS
-from .compose import Player
+from .compose import Player, Run
 from .config import Config
 from .data import Scored, scored
 from .modes import MODES, composer
-from .run import Run
 
 __all__ = ["MODES", "OWN_RUN", "Config", "Run", "composer", "read_run", "training"]  # see systems.py
 
@@ -43,7 +42,7 @@ class Training(spectrogram.Training):
         """The segment before, and the notes; of some windows neither."""
         assert isinstance(windows, Scored) and isinstance(self.config, Config)
         dropped = rng.random(len(windows)) < DROPPED
-        past = [self.scaler.standardise(before) for before in windows.before(range(len(windows)))]
+        past = [self.scaler.standardise(before) for before in windows.before()]
         conditions = context_channel(past, windows.frames), windows.told(self.config)
         for one in conditions:
             one[dropped] = 0

@@ -181,7 +181,7 @@ CLIPS_AT_ONCE = 8  # generated or inverted per batch, which limits the memory
 
 
 class _Context(NamedTuple):
-    """What `threads` provides to its caller's thread, and, without the pool, to each thread of the pool."""
+    """Provided by `threads` to its caller's thread, and, without the pool, to each thread of the pool."""
 
     pool: ThreadPoolExecutor | None
     workers: int

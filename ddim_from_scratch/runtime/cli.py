@@ -1,14 +1,18 @@
-"""What the commands share: a parser, common options, and one-line error messages."""
+"""Shared by the commands: a parser, common options, and one-line error messages."""
 
 from __future__ import annotations
 
 import argparse
 import io
+import os
+import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from .errors import UserError, line
+from .files import require_writable
 
 
 class Parser(argparse.ArgumentParser):
@@ -39,6 +43,12 @@ def at_least(least: int) -> Callable[[str], int]:
     return integer
 
 
+def output_file(text: str) -> Path:
+    """An argparse type for files to write. Raises OSError, before hours of work, if none can be written there."""
+    require_writable(Path(text).parent)
+    return Path(text)
+
+
 def add_threads_option(parser: argparse.ArgumentParser) -> None:
     """--threads."""
     parser.add_argument("--threads", type=at_least(1), metavar="N", help="number of CPU threads (default: all cores)")
@@ -54,16 +64,29 @@ def add_hardware_options(parser: argparse.ArgumentParser) -> None:
 def run_command(main: Callable[[], None], again: str = "run the same command again") -> None:
     """Runs a command's `main`. Errors that the user can fix become one line on stderr and exit status 2.
 
+    SIGTERM and SIGHUP end it as Ctrl-C does, so that nothing half written stays; one that is ignored (nohup) stays so.
     again: how to go on after an interruption or a full disk.
     """
+    ends = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has one
+    deadly = [number for number in ends if signal.getsignal(number) is signal.SIG_DFL]
+    for number in deadly:
+        signal.signal(number, _interrupt)
+    sys.stdout, sys.stderr = (console or open(os.devnull, "w") for console in (sys.stdout, sys.stderr))  # noqa: SIM115
     for console in (sys.stdout, sys.stderr):
         if isinstance(console, io.TextIOWrapper):  # one that lacks a letter of a file's name shows its number
             console.reconfigure(errors="backslashreplace")
     try:
         main()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print(f"interrupted; finished files are kept; {again}", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(128 + (stop.args[0] if stop.args else signal.SIGINT))  # as a shell has it
     except (UserError, OSError, MemoryError) as error:
         print(f"error: {line(error, again)}", file=sys.stderr)
         sys.exit(2)
+    finally:
+        for number in deadly:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _interrupt(number: int, _: object) -> NoReturn:
+    raise KeyboardInterrupt(number)

@@ -8,9 +8,12 @@ import os
 import sys
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from tqdm import tqdm
 
+Kinds = type[Exception] | tuple[type[Exception], ...]
 SAVED = "files saved before are intact"
 REMEDIES = {  # by the operating system's error number
     **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG), "check the path"),
@@ -22,7 +25,7 @@ REMEDIES = {  # by the operating system's error number
     errno.EDQUOT: f"free some disk space; {SAVED}",
     errno.EFBIG: f"raise the file size limit (ulimit -f); {SAVED}",
 }
-WORDS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (  # the first that fits is said
+WORDS: tuple[tuple[Kinds, str], ...] = (  # the first that fits is said
     (UnicodeError, "it is not text in UTF-8"),
     (RecursionError, "it is nested too deeply"),
     (MemoryError, "it takes more memory than there is"),
@@ -35,6 +38,24 @@ WORDS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
 
 class UserError(ValueError):
     """An error the user can fix. Commands print it as one line, without a traceback, and exit with status 2."""
+
+
+class FileError(UserError):
+    """An error about a file, whose name the message begins with."""
+
+
+@contextmanager
+def naming(path: object, flaw: str, remedy: str, kinds: Kinds = Exception) -> Iterator[None]:
+    """While a file is read, exceptions of these kinds become a FileError: "PATH FLAW (WHY): REMEDY".
+
+    One that names its file already, a FileError or the system's, stays as it is.
+    """
+    try:
+        yield
+    except kinds as error:
+        if isinstance(error, FileError) or getattr(error, "filename", None):
+            raise
+        raise FileError(f"{printable(path)} {flaw} ({why(error)}): {remedy}") from None
 
 
 def printable(name: object) -> str:
@@ -54,7 +75,9 @@ def _escaped(char: str) -> str:
 
 
 def why(error: BaseException) -> str:
-    """What an exception says, for the brackets of a message: our words for Python's, one short line of a library's."""
+    """An exception's reason, for the brackets of a message: our words for Python's, one short line of a library's."""
+    if isinstance(own := getattr(error.__cause__ or error, "orig", None), Exception):
+        return why(own)  # the database's, which SQLAlchemy tells on a page
     if isinstance(error, json.JSONDecodeError):
         return f"it is not JSON (line {error.lineno}, column {error.colno})"
     if isinstance(error, OSError) and error.strerror:

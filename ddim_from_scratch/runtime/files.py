@@ -1,8 +1,8 @@
 """Opens files: for reading, and for writing in one atomic replacement. Also the cache folder.
 
-Files can come from strangers. What is read is a regular file, never a device or a pipe, which would not end. What is
-written is a new file under a name that nobody could foresee, which then replaces the old one: no link is written
-through. What is removed is only what was made here.
+Files can come from strangers. Only regular files are read, never a device or a pipe, which would not end. To write, a
+new file is made under a name that nobody could foresee, and then replaces the old one: no link is written through.
+Only files that were made here are removed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .errors import UserError, why
+from .errors import FileError, UserError, why
 
 TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{16}\.tmp")  # names of files that are being written
 LIMIT = 64 << 20  # bytes of a text file
@@ -42,7 +42,7 @@ def cache_folder() -> Path:
 
 @lru_cache
 def home() -> Path:
-    """The user's home folder; one of this process only, removed at its end, for a user without."""
+    """The user's home folder. A user without one gets a temporary folder, removed when the process ends."""
     try:
         return Path.home()
     except RuntimeError:
@@ -52,7 +52,7 @@ def home() -> Path:
 
 
 def below(folder: Path, *names: str) -> Path:
-    """The path folder/names, to read or write. Raises UserError if a part below `folder` is a link.
+    """The path folder/names, to read or write. Raises FileError if a part below `folder` is a link.
 
     folder: what the user named, which may be one. An unpacked archive can hold links to anywhere.
     """
@@ -60,12 +60,12 @@ def below(folder: Path, *names: str) -> Path:
     for name in names:
         path = path / name
         if path.is_symlink():
-            raise UserError(f"{path} is a link, perhaps to a place that you did not name: remove it")
+            raise FileError(f"{path} is a link, perhaps to a place that you did not name: remove it")
     return path
 
 
 def reading(path: str | Path) -> BinaryIO:
-    """A regular file to read, binary, for a `with` statement. Raises OSError; UserError for a device or a pipe."""
+    """A regular file to read, binary, for a `with` statement. Raises OSError; FileError for a device or a pipe."""
     return _regular(path, os.O_RDONLY, "rb")
 
 
@@ -79,14 +79,14 @@ def _regular(path: str | Path, flags: int, mode: str) -> BinaryIO:
         descriptor = os.open(path, flags | NO_WAIT | BINARY, 0o666)
     except OSError as error:
         if error.errno == errno.ENXIO:  # a socket
-            raise UserError(f"{path} is not a regular file: give one") from None
+            raise FileError(f"{path} is not a regular file: give one") from None
         raise
     try:
         kind = os.fstat(descriptor).st_mode
         if stat.S_ISDIR(kind):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if not stat.S_ISREG(kind):
-            raise UserError(f"{path} is not a regular file: give one")
+            raise FileError(f"{path} is not a regular file: give one")
         return os.fdopen(descriptor, mode)  # type: ignore[return-value]
     except BaseException:
         os.close(descriptor)
@@ -94,10 +94,10 @@ def _regular(path: str | Path, flags: int, mode: str) -> BinaryIO:
 
 
 def read_bytes(path: str | Path, limit: int | None = None) -> bytes:
-    """Raises as `reading` does, and UserError if the file has more than `limit` bytes."""
+    """Raises as `reading` does, and FileError if the file has more than `limit` bytes."""
     with reading(path) as file:
         if limit is not None and os.fstat(file.fileno()).st_size > limit:
-            raise UserError(f"{path} has more than {limit} bytes: it is not what it should be")
+            raise FileError(f"{path} has more than {limit} bytes: it is not what it should be")
         return file.read()
 
 
@@ -141,12 +141,12 @@ def replacing(path: str | Path, keep: Path | None = None) -> Iterator[BinaryIO]:
 
     After an error or a kill, `path` is either the old file or the complete new one. The data are on the disk before the
     replacement. A file that others may not read stays so. keep: new name for the old file, in the same folder. (For a
-    moment only that one exists.) Raises OSError, which names `path`, if it cannot be written; UserError if a device, a
+    moment only that one exists.) Raises OSError, which names `path`, if it cannot be written; FileError if a device, a
     pipe or a folder is there.
     """
     path = Path(path)
     if os.path.exists(path) and not os.path.isfile(path):  # root would replace even /dev/stdout
-        raise UserError(f"{path} is not a regular file: choose another name")
+        raise FileError(f"{path} is not a regular file: choose another name")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     made = False
     try:
@@ -174,7 +174,7 @@ def replacing(path: str | Path, keep: Path | None = None) -> Iterator[BinaryIO]:
 
 
 def _permissions(path: Path) -> int | None:
-    """Who may read and write a file; None if there is no regular one, or a link."""
+    """The permission bits of a regular file; None for a link or anything else."""
     try:
         found = os.lstat(path).st_mode
     except OSError:
@@ -201,7 +201,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def require_writable(folder: Path) -> None:
-    """Raises OSError, which names the folder, if no file can be made there: said before hours of work, not after."""
+    """Raises OSError, which names the folder, if no file can be made there. To call before hours of work."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
@@ -214,7 +214,7 @@ def write_json(path: str | Path, value: Any) -> None:
     """Writes `value` as an indented JSON file, atomically.
 
     Raises ValueError, and leaves the old file, if a number is NaN or infinite: JSON has none, and other programs refuse
-    such a file. What has no value is None.
+    such a file. Use None for a missing value.
     """
     text = json.dumps(value, indent=2, allow_nan=False)
     with replacing(path) as file:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from .errors import UserError
+from .errors import FileError
 from .files import read_bytes
 
 LIMIT = 1 << 30  # bytes of saved_model.pb; weights are in other files
@@ -36,7 +36,7 @@ OBJECTS = frozenset({"user_object", "function", "variable", "bare_concrete_funct
 
 
 def check(folder: Path) -> None:
-    """Raises UserError if the SavedModel in `folder` has operations or objects that no decoder needs.
+    """Raises FileError if the SavedModel in `folder` has operations or objects that no decoder needs.
 
     It is read, not loaded. Needs TensorFlow. Any exception of Google's protobuf is of a damaged file.
     """
@@ -44,10 +44,10 @@ def check(folder: Path) -> None:
 
     for other in ("saved_model.cpb", "saved_model.pbtxt", "tfhub_module.pb"):
         if (folder / other).exists():
-            raise UserError(f"{folder} has {other}, which a decoder does not need: it is not loaded")
+            raise FileError(f"{folder} has {other}, which a decoder does not need: it is not loaded")
     model = SavedModel.FromString(read_bytes(folder / "saved_model.pb", LIMIT))
     if [graph.HasField("object_graph_def") for graph in model.meta_graphs] != [True]:
-        raise UserError(f"{folder} is no SavedModel of TensorFlow 2 with one graph: it is not loaded")
+        raise FileError(f"{folder} is no SavedModel of TensorFlow 2 with one graph: it is not loaded")
     (graph,) = model.meta_graphs
     functions = {function.signature.name: function.node_def for function in graph.graph_def.library.function}
     used = _reachable(graph.object_graph_def, functions)
@@ -56,7 +56,7 @@ def check(folder: Path) -> None:
     unused = [graph.graph_def.node, *(nodes for name, nodes in functions.items() if name not in used)]
     operations |= {node.op for nodes in unused for node in nodes} - CALCULATING - VARIABLES - SAVING
     if refused := sorted(operations | (kinds - OBJECTS)):
-        raise UserError(
+        raise FileError(
             f"{folder} is not loaded: its graph has {', '.join(refused[:5])[:200]!r}, which no decoder needs and "
             "which could do more than calculate"
         )

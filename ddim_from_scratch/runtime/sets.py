@@ -44,7 +44,7 @@ def new_set(folder: Path, about: dict[str, Any], numbered: bool) -> Iterator[Pat
 
 
 def sets_in(folder: Path) -> list[Path]:
-    """The folders of FOLDER, FOLDER-2, ... that exist, the newest first. One with gaps in its numbers is found, too."""
+    """The folders of FOLDER, FOLDER-2, ... that exist, the newest first. Their numbers may have gaps."""
     numbers = {}
     for path in folder.parent.glob(f"{folder.name}*"):
         number = path.name.removeprefix(folder.name).removeprefix("-") or "1"
@@ -54,7 +54,7 @@ def sets_in(folder: Path) -> list[Path]:
 
 
 def read_about(folder: Path) -> dict[str, Any]:
-    """What set.json says; empty for a folder that has none, or one that is not ours."""
+    """The content of set.json; empty for a folder without one, or with another program's."""
     try:
         about = read_json(folder / ABOUT)
     except (OSError, ValueError):

@@ -12,23 +12,19 @@ import os
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from . import backend
 from .backend import Array, to_host
-from .errors import UserError, why
+from .errors import UserError, naming
 from .files import reading, replacing
 
 Tree = dict[str, Any]
 PLAIN = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 LIMIT = 4 << 30  # bytes of arrays in a file: 268 million weights with their moments and moving average
 SMALL = 64 << 20  # bytes that any file may unpack to
-
-
-class TreeError(UserError):
-    """Raised for a file that is not a valid tree. The message names the file."""
 
 
 def map(function: Callable[..., Any], *trees: Tree) -> Tree:
@@ -139,18 +135,15 @@ def load(path: str | Path, limit: int | None = None, only: str = "") -> Tree:
     only: how the names of the leaves to read begin. limit: bytes that the arrays may take; without it the file's own
     size, as `save` does not compress, or SMALL. All sizes are known, and agree with each other, before any is read, so
     a small file cannot ask for much memory. (bz2 and lzma unpack to memory of their own: they are refused.)
-    Raises as `reading` does, and TreeError if the file is cut short, is something else, or holds more than `limit`.
+    Raises OSError if it cannot be opened, or FileError if it is cut short, something else, or more than `limit`.
     """
-    with reading(path) as file:
-        try:
-            own = min(max(os.fstat(file.fileno()).st_size, SMALL), LIMIT)
-            return _unpacked(file, own if limit is None else limit, only)
-        except Exception as error:  # zipfile and NumPy raise many types for damaged bytes
-            raise TreeError(f"{path} is damaged or not an npz file ({why(error)})") from None
-
-
-def _unpacked(file: BinaryIO, limit: int, only: str) -> Tree:
-    with zipfile.ZipFile(file) as archive:
+    with (
+        naming(path, "is damaged or not an npz file", "copy it again, or make it anew"),
+        reading(path) as file,
+        zipfile.ZipFile(file) as archive,
+    ):
+        if limit is None:
+            limit = min(max(os.fstat(file.fileno()).st_size, SMALL), LIMIT)
         names = {member.filename: member for member in archive.infolist() if member.filename.endswith(".npy")}
         members = [member for name, member in names.items() if name.startswith(only)]
         if other := [m.compress_type for m in members if m.compress_type not in PLAIN]:
@@ -203,7 +196,7 @@ class _Forgetful(dict):
 
 
 def cache_for(training: bool) -> Tree:
-    """What a forward pass keeps, a tree, still empty. Without training it stays so, and memory is free at once."""
+    """An empty tree for a forward pass to fill. Without training it stays empty, and memory is free at once."""
     return {} if training else _Forgetful()
 
 

@@ -13,30 +13,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from ..audio import load_audio, log_mel
 from ..audio.contract import FRAME_LENGTH, FRAMES_PER_SECOND, HOP_LENGTH, N_MELS, SR
-from ..diffusion import DEFAULT_SAMPLING, Sampling, T, Walk, ddim_inversion, infill, q_sample, slerp
+from ..audio.inverter import load_inverter
+from ..diffusion import DEFAULT_SAMPLING, Sampling, T, Walk, ddim_inversion, infill, noise_like, q_sample, slerp
 from ..diffusion.process import stream
 from ..runtime.backend import CLIPS_AT_ONCE, Array, require_memory, to_device, to_host
 from ..runtime.cli import counted
 from ..runtime.errors import UserError, printable, warn
-from .config import Config, whole_frames
+from .config import Config
 from .data import Scaler
 from .model import Model, context_channel, in_groups
 
-CONVOLUTIONS_REACH = 4  # training windows in one piece: what looks at neighbourhoods only finds nothing new in more
 BLENDED = 8  # frames of cross-fade at a seam, on its kept side
 INVERSION_EVALUATIONS = 3  # per step: see `ddim_inversion`
 RESAMPLINGS = 2
-
-
-def frames_at_once(config: Config) -> int:
-    """Longest piece, in frames, drawn in one pass. With attention or a context one window: they have seen no more."""
-    return config.window_frames * (CONVOLUTIONS_REACH if config.local else 1)
 
 
 def kept_shares(composed: np.ndarray) -> np.ndarray:
@@ -71,20 +67,6 @@ def seconds(frames: int) -> str:
     return f"{frames / FRAMES_PER_SECOND:g} s"
 
 
-def length(config: Config, seconds: float | None) -> float:
-    return config.window_seconds if seconds is None else seconds
-
-
-def drawn_frames(config: Config, seconds: float | None) -> int:
-    """A clip's length."""
-    return whole_frames("--seconds", length(config, seconds))
-
-
-def halvable(config: Config, frames: int) -> int:
-    """The fewest frames, `frames` or more, that the network can halve: what it draws, before the end is cut."""
-    return -(-frames // config.size_divisor) * config.size_divisor
-
-
 @dataclass(frozen=True)
 class Composer:
     """How a model draws. The clips of a call are number `first`, `first` + 1, ... of the seed.
@@ -101,9 +83,9 @@ class Composer:
     resamplings: int = RESAMPLINGS
 
     def draw(self, num: int, frames: int) -> np.ndarray:
-        """New music, (num, frames, 128): a piece, and what continues it."""
+        """New music, (num, frames, 128): one piece, continued until it is long enough."""
         require_memory(3 * 4 * N_MELS * num * frames, counted(num, "clip"), "--num, or their length")
-        rngs, piece = self._rngs(num), min(halvable(self.model.config, frames), self.piece)
+        rngs, piece = self._rngs(num), min(self.model.config.halvable(frames), self.piece)
         with self._bar(num, self.sampling.steps) as bar:
 
             def draw(some: slice) -> np.ndarray:
@@ -163,7 +145,7 @@ class Composer:
 
             def draw(some: slice) -> np.ndarray:
                 x0 = self.model.standardised(clips[some])
-                x = q_sample(x0, float(walk.alpha_bar[-1]), self.model.noise(len(x0), x0.shape[1], rngs[some]))
+                x = q_sample(x0, float(walk.alpha_bar[-1]), noise_like(x0, rngs[some]))
                 return self._restored(walk._replace(rng=rngs[some])(x), bar)
 
             return in_groups(num, draw)[:, : len(clip)]
@@ -189,7 +171,7 @@ class Composer:
     @property
     def piece(self) -> int:
         """Frames drawn in one pass, at most."""
-        return frames_at_once(self.model.config)
+        return self.model.config.frames_at_once
 
     @property
     def kept(self) -> int:
@@ -203,13 +185,13 @@ class Composer:
 
     def _lengthened(self, clip: np.ndarray) -> np.ndarray:
         """The clip with its last frame repeated, until the network can halve it."""
-        return np.pad(clip, ((0, halvable(self.model.config, len(clip)) - len(clip)), (0, 0)), mode="edge")
+        return np.pad(clip, ((0, self.model.config.halvable(len(clip)) - len(clip)), (0, 0)), mode="edge")
 
     def _rngs(self, num: int) -> list[np.random.Generator]:
         return [stream(self.seed, clip) for clip in range(self.first, self.first + num)]
 
     def conditions(self, clips: slice, before: np.ndarray, first: int, frames: int) -> tuple[Array, ...]:
-        """What the network is told of some clips beside the frames that it draws: see denoiser.py.
+        """The network's inputs for some clips, beside the frames that it draws: see denoiser.py.
 
         before: the log-mels that precede each, (n, any number, 128). first: the number of their first frame.
         """
@@ -276,3 +258,25 @@ class Composer:
     def _bar(self, n: int, steps: int) -> tqdm:
         hidden = {} if steps else {"disable": True}  # disable=False would overrule the variable TQDM_DISABLE
         return tqdm(total=-(-n // CLIPS_AT_ONCE) * steps, desc="sampling", unit="step", **hidden)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained model in Python: run.sample(num, seconds, seed). inverter: as `load_inverter` names it."""
+
+    model: Model
+    inverter: str | None = None
+
+    @property
+    def config(self) -> Config:
+        return self.model.config
+
+    def log_mels(
+        self, num: int = 4, seconds: float | None = None, seed: int = 0, sampling: Sampling = DEFAULT_SAMPLING
+    ) -> np.ndarray:
+        """New clips as log-mels, float32 (num, frames, 128). seconds: a training window unless given."""
+        return Composer(self.model, sampling, seed).draw(num, self.config.drawn_frames(seconds))
+
+    def sample(self, *what: Any, **how: Any) -> np.ndarray:
+        """The same as sound, float32 (num, samples), 16 kHz. Takes what `log_mels` does."""
+        return load_inverter(self.inverter, self.model.device)(self.log_mels(*what, **how))

@@ -20,6 +20,7 @@ from .denoiser import NETWORKS
 STANDARDISATIONS = ("bin", "global")
 CROPS = ("fixed", "random")
 LONGEST_SECONDS = 4 * 3600  # as a recording
+CONVOLUTIONS_REACH = 4  # training windows in one piece: what looks at neighbourhoods only finds nothing new in more
 AUGMENTATIONS = ("none", "gain", "mix", "gain+mix")
 
 # The paper's recipe, with what its authors' code adds; and the values that its six trials of tuning found best. Three
@@ -68,7 +69,7 @@ PRESETS: dict[str, dict[str, Any]] = {"paper": PAPER, "paper-tuned": PAPER | TUN
 
 @dataclass(frozen=True)
 class Shape(Recordings):
-    """What of the recordings the network sees, and the network."""
+    """The part of the recordings that the network sees, and the network."""
 
     window_seconds: float = option(5.12, "length of a training window")
     window_hop_seconds: float = option(1.0, "time from the start of one window to the start of the next")
@@ -147,28 +148,22 @@ class Shape(Recordings):
         return []
 
     def check_track(self, path: Path, log_mels: np.ndarray) -> None:
-        """Raises UserError if a recording, (frames, 128), cannot be trained on for a reason of the system's own."""
+        """Raises UserError if the system cannot train on a recording, (frames, 128)."""
 
     @property
     def features(self) -> int:
-        """Numbers of each frame that the network is told beside spectrograms, in a system that has such."""
+        """Numbers that describe a frame to the network beside spectrograms; 0 in a system without."""
         return 0
 
     @property
     def vocabulary(self) -> int:
-        """Number of the tokens by which the network is told what to play, in a system that has such."""
+        """Number of the tokens that tell the network what to play; 0 in a system without."""
         return 0
 
     @property
     def size_divisor(self) -> int:
-        """What the time and mel sizes must be divisible by: 2 to the number of halvings."""
+        """Time and mel sizes must be multiples of this: 2 to the number of halvings."""
         return 2 ** (len(self.widths) - 1) if self.network == "unet" else 1
-
-    @property
-    def local(self) -> bool:
-        """Whether the network sees neighbourhoods only."""
-        by_convolution = self.attention == "none" if self.network == "unet" else self.network == "frames"
-        return not self.context and by_convolution
 
     @property
     def window_frames(self) -> int:
@@ -189,7 +184,21 @@ class Shape(Recordings):
 
     def frames_lasting(self, seconds: float) -> int:
         """The fewest frames that the network can halve and whose sound lasts `seconds` or more."""
-        return -(-round(seconds * FRAMES_PER_SECOND + 1) // self.size_divisor) * self.size_divisor
+        return self.halvable(round(seconds * FRAMES_PER_SECOND + 1))
+
+    def halvable(self, frames: int) -> int:
+        """The fewest frames, `frames` or more, that the network can halve."""
+        return -(-frames // self.size_divisor) * self.size_divisor
+
+    @property
+    def frames_at_once(self) -> int:
+        """Longest piece, in frames, drawn in one pass. With attention or a context a window: they have seen no more."""
+        local = self.attention == "none" if self.network == "unet" else self.network == "frames"
+        return self.window_frames * (CONVOLUTIONS_REACH if local and not self.context else 1)
+
+    def drawn_frames(self, seconds: float | None) -> int:
+        """The frames of a clip that is to be drawn: --seconds, or a training window."""
+        return self.window_frames if seconds is None else whole_frames("--seconds", seconds)
 
 
 @dataclass(frozen=True)

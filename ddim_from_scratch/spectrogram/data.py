@@ -29,20 +29,29 @@ LEAST_SHARE = 1 / 3  # least deviation of a mel bin, as a share of that of all b
 USUAL = 6  # deviations from the mean: what the training music itself leaves by less than 0.1 % of its spectrogram
 UNUSUAL_SHARE = 0.05
 
-# What --augment does.
+# Augmentation.
 GAIN = 6 * math.log(10) / 20  # 6 dB, in natural logarithms
 MIXED = 0.5  # share of the windows: music that nobody mixes has to be learnt, too
+
+COMPONENTS = 16  # of an outline
+MOST_WINDOWS = 512  # from which an outline is known: their products fit into memory
+
+
+Indices = Sequence[int] | np.ndarray | slice  # of windows
+ALL = slice(None)
 
 
 @dataclass(frozen=True)
 class Scaler:
     """Standardisation of each mel bin by the training set's statistics. mean, std: float32 (128,).
 
+    outline: a Gaussian of the standardised windows, see `Windows.outline`, with which sampling starts.
     pitches: lowest and highest of each instrument, int64 (n, 2), if the training set has notes.
     """
 
     mean: np.ndarray
     std: np.ndarray
+    outline: np.ndarray | None = None
     pitches: np.ndarray | None = None
 
     def standardise(self, log_mels: np.ndarray) -> np.ndarray:
@@ -64,6 +73,13 @@ class Scaler:
         """The inverse, kept within the log-mel contract's range, which a bad sample can leave."""
         return np.clip(x * self.std + self.mean, LOG_MIN, LOG_MAX)
 
+    def draw_outline(self, frames: int, rng: np.random.Generator) -> np.ndarray:
+        """A draw of the outline, float32 (frames, 128); of more than a window, several side by side."""
+        assert self.outline is not None
+        mean, *components = self.outline
+        weights = rng.standard_normal((-(-frames // len(mean)), len(components)), dtype=np.float32)
+        return (mean + np.tensordot(weights, self.outline[1:], 1)).reshape(-1, N_MELS)[:frames]
+
 
 @dataclass(frozen=True)
 class Windows:
@@ -81,15 +97,15 @@ class Windows:
     def __len__(self) -> int:
         return len(self.starts)
 
-    def take(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+    def take(self, indices: Indices = ALL) -> np.ndarray:
         """The log-mels of the windows of these indices: float32 (n, frames, 128)."""
         return np.stack([self.tracks[t][start : start + self.frames] for t, start in self.starts[indices]])
 
-    def before(self, indices: Sequence[int] | np.ndarray) -> list[np.ndarray]:
+    def before(self, indices: Indices = ALL) -> list[np.ndarray]:
         """The log-mels just before each of these windows, as long as one or up to the track's beginning."""
         return [self.tracks[t][max(start - self.frames, 0) : start] for t, start in self.starts[indices]]
 
-    def some(self, indices: Sequence[int] | np.ndarray, rng: np.random.Generator | None = None) -> Windows:
+    def some(self, indices: Indices, rng: np.random.Generator | None = None) -> Windows:
         """The windows of these indices only; with rng, of the same tracks, but each from a random frame on."""
         starts = self.starts[indices]
         if rng:
@@ -106,7 +122,7 @@ class Windows:
                 last = track, start + self.frames
         return np.array(chosen)
 
-    def sound(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+    def sound(self, indices: Indices = ALL) -> np.ndarray:
         """The recordings themselves in the windows of these indices: float32 (n, frames * 320), 16 kHz."""
         starts = self.starts[indices]
         samples = np.zeros((len(starts), self.frames * HOP_LENGTH), np.float32)
@@ -117,8 +133,8 @@ class Windows:
                 samples[row, : len(window)] = window  # the last frame of a track may reach over its end
         return samples
 
-    def names(self, indices: Sequence[int] | np.ndarray) -> str:
-        """Which windows these are, in words: "a.wav at 3 s, b.wav at 0 s"."""
+    def names(self, indices: Indices = ALL) -> str:
+        """These windows in words: "a.wav at 3 s, b.wav at 0 s"."""
         starts = self.starts[indices]
         return ", ".join(
             f"{printable(self.paths[track])} at {start / FRAMES_PER_SECOND:g} s" for track, start in starts
@@ -141,6 +157,19 @@ class Windows:
         variance_of_all = square.mean() - mean.mean() ** 2
         std = np.sqrt(np.maximum(square - mean**2, max(LEAST_SHARE**2 * variance_of_all, 1e-6)))
         return Scaler(mean.astype(np.float32), std.astype(np.float32))
+
+    def outline(self, scaler: Scaler) -> np.ndarray:
+        """The Gaussian of standardised windows: their mean, then principal components, float32 (1 + k, frames, 128).
+
+        A component's squares sum to the variance that it explains, over all numbers of a window.
+        """
+        chosen = np.linspace(0, len(self) - 1, min(len(self), MOST_WINDOWS)).astype(int)
+        x = scaler.standardise(self.take(chosen))
+        mean = x.mean(axis=0)
+        centred = (x - mean).reshape(len(x), -1)
+        vectors = np.linalg.eigh(centred @ centred.T)[1][:, -COMPONENTS:]  # there are fewer windows than numbers in one
+        components = vectors.T @ centred / len(x) ** 0.5
+        return np.concatenate([mean[None], components.reshape(-1, *mean.shape)]).astype(np.float32)
 
 
 def augmented(log_mels: np.ndarray, windows: Windows, augment: str, rng: np.random.Generator) -> np.ndarray:
@@ -210,7 +239,7 @@ def read_track(path: Path, config: Config, frames: int) -> np.ndarray:
 
 @cache
 def flaw(path: Path, config: Config, modified: int) -> str:
-    """Why a recording cannot be used; "" if it can."""
+    """The reason why a recording cannot be used; "" if it can."""
     try:
         read_track(path, config, config.window_frames)
     except UserError as error:
@@ -239,7 +268,7 @@ def contents(config: Config) -> Contents:
 
 
 def require_unchanged(config: Config, known: Contents | None) -> None:
-    """Raises UserError, saying what changed, if `config.data` is not what a run was trained on: `known`, if it is.
+    """Raises UserError, saying what changed, unless `config.data` holds the `known` recordings of a run.
 
     Names don't count as long as contents and order are the same: a folder may move.
     """

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Seen(NamedTuple):
-    """What a network sees: x (N, frames, 128, 1), the noise level told (N,), and what its configuration has beside."""
+    """A network's inputs: x (N, frames, 128, 1), the noise level told (N,), and others by its configuration."""
 
     x: Array
     told: Array
@@ -84,15 +84,13 @@ class Network(NamedTuple):
     init: Callable[[Config, np.random.Generator], tuple[Tree, Tree]]  # fresh params and statistics
     output: Callable[[Tree, Seen, ModuleType, bool], tuple[Array, Tree]]  # the numbers that it predicts of x; the cache
     backward: Callable[[Array, Tree, ModuleType], tuple[Array, Tree]]  # dx and the gradients of params
-    least: Callable[[Config], int]  # how many numbers params have at least, and not many times more
+    least: Callable[[Config], int] = lambda c: c.frame_blocks * c.frame_width**2  # numbers in params, at least
 
 
 NETWORKS = {
     "unet": Network(
         init_by_plane, by_plane, unet_backward, lambda c: 9 * c.block_depth * sum(width**2 for width in c.widths)
     ),
-    "frames": Network(init_by_frame, by_frame, frames_backward, lambda c: c.frame_blocks * c.frame_width**2),
-    "transformer": Network(
-        init_by_attention, by_attention, transformer_backward, lambda c: c.frame_blocks * c.frame_width**2
-    ),
+    "frames": Network(init_by_frame, by_frame, frames_backward),
+    "transformer": Network(init_by_attention, by_attention, transformer_backward),
 }

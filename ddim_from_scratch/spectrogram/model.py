@@ -11,18 +11,17 @@ from pathlib import Path
 import numpy as np
 
 from ..audio.contract import FRAME_LENGTH, HOP_LENGTH, N_FFT, N_MELS, SR
-from ..diffusion import PREDICTIONS, EpsModel, Rng, draw_noise
+from ..diffusion import PREDICTIONS, EpsModel, draw_noise
 from ..nn.fast import layers_for, recorded
 from ..runtime import mpi, tree
 from ..runtime.backend import CLIPS_AT_ONCE, Array, array_module, to_device, to_host
 from ..runtime.errors import UserError
 from ..runtime.files import conforms
 from ..runtime.tree import Tree
-from ..training.checkpoint import load_checkpoint
+from ..training.checkpoint import checkpoint_path, load_checkpoint, system_of
 from .config import Config
 from .data import Contents, Scaler
 from .denoiser import NETWORKS, Seen
-from .start import draw_outline, white_variance
 
 CONTRACT = {"sr": SR, "frame_length": FRAME_LENGTH, "hop_length": HOP_LENGTH, "n_fft": N_FFT, "n_mels": N_MELS}
 # Names in a checkpoint, and in its scaler.
@@ -33,13 +32,12 @@ FIRST_CONTRACT = {"sr": 16000, "frame_length": 640, "hop_length": 320, "n_fft": 
 
 @dataclass(frozen=True)
 class Model:
-    """A network that draws. network: {"params", "statistics"}, on `device`. outline: see start.py."""
+    """A network that draws. network: {"params", "statistics"}, on `device`."""
 
     network: Tree
     config: Config
     scaler: Scaler
     device: str = "cpu"
-    outline: np.ndarray | None = None
 
     @property
     def alpha_bar(self) -> np.ndarray:
@@ -63,7 +61,7 @@ class Model:
 
     @cached_property
     def _output(self) -> Callable[..., Array]:
-        """The network's output, of x, what it is told of the noise, and the conditions."""
+        """The network's output as a function of x, the noise level told, and the conditions."""
 
         def output(x: Array, told: Array, *conditions: Array) -> Array:
             seen = Seen.of(self.config, x, told, conditions)
@@ -72,18 +70,21 @@ class Model:
         graph = recorded(output, self.device)
         return output if graph is output else lambda *arrays: graph(*arrays).copy()  # which the next call overwrites
 
-    def noise(self, n: int, frames: int, rng: Rng) -> Array:
-        return to_device(draw_noise((n, frames, N_MELS, 1), rng), self.device)
-
     def start(self, frames: int, rngs: list[np.random.Generator]) -> Array:
-        """x_T as in training, (n, frames, 128, 1), a row of each generator: see start.py. Of an old run, noise."""
-        noise = draw_noise((len(rngs), frames, N_MELS, 1), rngs)
-        if self.outline is not None:
-            signal = np.stack([draw_outline(self.outline, frames, rng) for rng in rngs])[..., None]
+        """x_T as in training, (n, frames, 128, 1), a row of each generator. Of a run without an outline, noise.
+
+        A schedule that ends at a signal rate of 0.195, as the paper's tuned one does, leaves music in x_T, only 14 dB
+        below the noise. A network that is given noise alone has never seen so little signal and draws music of half the
+        variance. For what is heard so faintly a Gaussian serves: the mean of the training windows, their main
+        directions, and white noise for the rest of their variance. See docs/results.md.
+        """
+        x_T = draw_noise((len(rngs), frames, N_MELS, 1), rngs)
+        if (outline := self.scaler.outline) is not None:
             alpha_bar = float(self.alpha_bar[-1])
-            noise *= (1 - alpha_bar + alpha_bar * white_variance(self.outline)) ** 0.5
-            noise += alpha_bar**0.5 * signal
-        return to_device(noise, self.device)
+            white = max(1 - float(np.square(outline, dtype=np.float64).sum(axis=0).mean()), 0.0)  # the rest
+            x_T *= (1 - alpha_bar + alpha_bar * white) ** 0.5
+            x_T += alpha_bar**0.5 * np.stack([self.scaler.draw_outline(frames, rng) for rng in rngs])[..., None]
+        return to_device(x_T, self.device)
 
     def standardised(self, log_mels: np.ndarray) -> Array:
         """Log-mels (n, frames, 128) as the network sees them, (n, frames, 128, 1) on its device."""
@@ -96,7 +97,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Saved:
-    """What a checkpoint holds. state: {"network", "average", "moments"}, or {"average"} alone.
+    """The content of a checkpoint. state: {"network", "average", "moments"}, or {"average"} alone.
 
     windows: how many it was trained on. contents: the recordings that it was trained on, and those held out; None in a
     file of the first edition.
@@ -108,7 +109,6 @@ class Saved:
     step: int
     windows: int
     contents: Contents | None = None
-    outline: np.ndarray | None = None  # files of the first edition have none
 
     @property
     def epochs_done(self) -> int:
@@ -116,17 +116,20 @@ class Saved:
 
     def model(self, device: str = "cpu") -> Model:
         """The network of averaged weights."""
-        return Model(tree.to_device(self.state["average"], device), self.config, self.scaler, device, self.outline)
+        return Model(tree.to_device(self.state["average"], device), self.config, self.scaler, device)
 
 
 def read_run(run: Path, best: bool = False, options: type[Config] = Config) -> Saved:
-    """The last checkpoint of a run, or the best. Raises UserError as `load_checkpoint` does."""
+    """The last checkpoint of a run, or the best. Raises UserError as `load_checkpoint` does, and for other systems."""
+    if (system := system_of(run)) not in (None, options.SYSTEM):
+        path = checkpoint_path(run)
+        raise UserError(f"{path} was trained with --system {system[:40]}: give a run of {options.SYSTEM} here")
     return load_checkpoint(run, partial(understand, options), best)
 
 
 def understand(options: type[Config], content: Tree) -> Saved:
-    """A checkpoint's content. Raises UserError or ValueError if it is another system's, or its arrays are not its
-    configuration's, or are not of their types and ranges."""
+    """A checkpoint's content, checked. Raises UserError or ValueError for another system's, and for arrays that do not
+    fit its configuration."""
     if other := content.keys() - KEYS:
         raise UserError(f"it has {min(other)[:40]!r}, which this version does not know")
     if "system" in content and (name := tree.text(content["system"])) != options.SYSTEM:
@@ -144,7 +147,7 @@ def understand(options: type[Config], content: Tree) -> Saved:
         raise UserError(f"it is not of its own configuration ({wrong})")
     if other := content["scaler"].keys() - SCALER:
         raise UserError(f"its scaler has {min(other)[:40]!r}, which this version does not know")
-    scaler = Scaler(content["scaler"]["mean"], content["scaler"]["std"], content["scaler"].get("pitches"))
+    scaler = Scaler(**content["scaler"])
     for leaf in (scaler.mean, scaler.std):
         if not tree.is_finite(leaf) or leaf.shape != (N_MELS,) or abs(leaf).max() > 100:  # natural logarithms
             raise UserError("it is not of its own configuration (scaler)")
@@ -152,8 +155,8 @@ def understand(options: type[Config], content: Tree) -> Saved:
         raise UserError(f"its scaler has a deviation of {scaler.std.min()}")
     if scaler.pitches is not None and (scaler.pitches.dtype != np.int64 or scaler.pitches.shape[1:] != (2,)):
         raise UserError("it is not of its own configuration (scaler/pitches)")
-    outline = content["scaler"].get("outline")
-    if outline is not None and (outline.dtype, outline.shape[1:]) != (np.float32, (config.window_frames, N_MELS)):
+    outline = scaler.outline
+    if outline is not None and (outline.dtype != "float32" or outline.shape[1:] != (config.window_frames, N_MELS)):
         raise UserError("it is not of its own configuration (scaler/outline)")
     if outline is not None and not tree.is_finite(outline):
         raise UserError("it is not of its own configuration (scaler/outline, which is not finite)")
@@ -163,11 +166,11 @@ def understand(options: type[Config], content: Tree) -> Saved:
     if recordings and any(len(one) != 2 for side in recordings.values() for one in side):
         raise UserError("its recordings are no names and digests")
     windows = tree.integer(content["windows"], 1)
-    return Saved(config, scaler, state, tree.integer(content["step"], 0), windows, recordings, outline)
+    return Saved(config, scaler, state, tree.integer(content["step"], 0), windows, recordings)
 
 
 def _wrong(state: Tree, config: Config) -> str | None:
-    """The name of an array that a state of this configuration has in another shape, or not at all; None if it is one.
+    """The name of an array that a state lacks, or that does not fit the configuration; None if all do.
 
     The size is compared first: then a fresh network to compare with takes little more memory than the file.
     """
@@ -196,11 +199,11 @@ def init_state(config: Config, rng: np.random.Generator) -> Tree:
 
 
 def context_channel(before: Sequence[np.ndarray], frames: int) -> np.ndarray:
-    """What a network trained with --context sees beside x: float32 (N, frames, 128, 1), on the host.
+    """The second picture that a network trained with --context sees beside x: float32 (N, frames, 128, 1), on the host.
 
     before: the standardised frames that precede each x, (any number, 128), of which the last count. They run
-    backwards in time: frame 0, which came last, lies beside x's frame 0, where the music has to go on. What is
-    missing is 0.
+    backwards in time: frame 0, which came last, lies beside x's frame 0, where the music has to go on.
+    Missing frames are 0.
     """
     channel = np.zeros((len(before), frames, N_MELS, 1), np.float32)
     for row, past in zip(channel, before, strict=True):

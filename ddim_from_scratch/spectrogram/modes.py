@@ -1,4 +1,4 @@
-"""What the `sample` command can do with a trained run: its subcommands, and the options of each."""
+"""The modes of the `sample` command: its subcommands, and the options of each."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from ..audio.splice import Recording
 from ..diffusion import DEFAULT_SAMPLING, SAMPLERS, SPACINGS, Sampling, T
 from ..runtime.cli import at_least
 from ..runtime.errors import UserError
-from .compose import RESAMPLINGS, Composer, drawn_frames, frames_at_once, length, read_log_mel, seconds
-from .config import Config, whole_frames
+from .compose import RESAMPLINGS, Composer, read_log_mel, seconds
+from .config import Config
 from .model import Model
 
 MARGIN = 50  # frames beside new music that are inverted with it, so that its seams are sound
 
 
 class Drawing(NamedTuple):
-    """What a mode is about to draw: draw() gives log-mels (num, frames, 128).
+    """Clips that a mode is about to draw: draw() gives log-mels (num, frames, 128).
 
     heard: the frames that become sound. write(path, samples): writes that sound (16 kHz), or a recording with it.
     seconds: the length of the files, if not that of the log-mels. seams: where new music begins or ends, in seconds of
@@ -54,7 +54,7 @@ class Mode(NamedTuple):
 
 
 def composer(args: argparse.Namespace, model: Model) -> Composer:
-    """How the options of a mode say that the model draws; those that it lacks have their defaults."""
+    """A Composer with the options of a mode; those that the mode lacks have their defaults."""
     overlap = overlap_frames(model.config, getattr(args, "overlap", None))
     return Composer(model, sampling(args), args.seed, 0, overlap, getattr(args, "resamplings", RESAMPLINGS))
 
@@ -65,7 +65,7 @@ def sampling(args: argparse.Namespace) -> Sampling:
 
 
 def draw(args: argparse.Namespace, composer: Composer) -> Drawing:
-    return Drawing(partial(composer.draw, args.num, drawn_frames(composer.model.config, args.seconds)))
+    return Drawing(partial(composer.draw, args.num, composer.model.config.drawn_frames(args.seconds)))
 
 
 def go_on(args: argparse.Namespace, composer: Composer) -> Drawing:
@@ -74,7 +74,7 @@ def go_on(args: argparse.Namespace, composer: Composer) -> Drawing:
     remedy = "give a longer recording" + ("" if config.context else ", or lower --overlap")
     log_mels = read_log_mel(args.recording, composer.model.scaler, composer.needed, remedy)
     prompt = log_mels[-max(composer.needed, config.window_frames) :]
-    new = whole_frames("--seconds", length(config, args.seconds))
+    new = config.drawn_frames(args.seconds)
     recording = Recording.read(args.recording)
     beyond = round(recording.seconds * FRAMES_PER_SECOND) - len(log_mels)
     first = max(len(prompt) - MARGIN, 0)
@@ -93,7 +93,7 @@ def go_on(args: argparse.Namespace, composer: Composer) -> Drawing:
 
 
 def infill(args: argparse.Namespace, composer: Composer) -> Drawing:
-    """The recording itself, but for the gap."""
+    """The recording, with new music in the gap."""
     if not np.isfinite(args.gap).all():
         raise UserError(f"--gap is {args.gap[0]} {args.gap[1]}: give two numbers of seconds")
     start, stop = (round(second * FRAMES_PER_SECOND) for second in args.gap)
@@ -125,16 +125,16 @@ def _part(args: argparse.Namespace, model: Model, recording: str, at: float) -> 
     """The log-mels of a recording from second `at` on, as long as --seconds says."""
     if not (np.isfinite(at) and at >= 0):
         raise UserError(f"--at is {at}: give a number of seconds, 0 or more")
-    frames = drawn_frames(model.config, args.seconds)
+    frames = model.config.drawn_frames(args.seconds)
     remedy = "give a longer recording, or lower --seconds" + (" or --at" if at else "")
     return read_log_mel(recording, model.scaler, frames, remedy, at)[:frames]
 
 
 def overlap_frames(config: Config, overlap: float | None) -> int | None:
-    """--overlap in frames. Raises UserError if no music can be continued from so much."""
+    """--overlap in frames. Raises UserError if it is too short or too long."""
     if overlap is None:
         return None
-    at_once, least = frames_at_once(config), 0 if config.context else 1
+    at_once, least = config.frames_at_once, 0 if config.context else 1
     if not (np.isfinite(overlap) and least <= round(overlap * FRAMES_PER_SECOND) < at_once):
         raise UserError(
             f"--overlap is {overlap}: give {least / FRAMES_PER_SECOND:g} or more"
@@ -145,7 +145,7 @@ def overlap_frames(config: Config, overlap: float | None) -> int | None:
 
 
 def option(name: str, **settings: Any) -> dict[str, dict[str, Any]]:
-    """An option or a file of a mode, and what argparse makes of it."""
+    """An argument of a mode, with its settings for argparse."""
     return {name: settings}
 
 

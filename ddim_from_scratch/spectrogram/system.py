@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,14 +23,12 @@ from ..runtime.errors import UserError, printable, say_once
 from ..runtime.tree import Packed, Tree
 from ..training.guards import first_non_finite
 from ..training.optim import adamw, clip_gradient, norm, update_average, warmup_cosine, warmup_decay
-from .compose import Composer
+from .compose import Composer, Run
 from .config import Config
 from .data import Contents, Scaler, Windows, augmented, contents, load_windows, require_unchanged
 from .denoiser import NETWORKS, Seen
 from .model import CONTRACT, Model, Saved, context_channel, init_state, read_run
 from .modes import MODES, composer
-from .run import Run
-from .start import outline
 
 __all__ = [
     "MODES",
@@ -45,13 +44,13 @@ OWN_RUN = None
 BATCH_NORM_MOMENTUM = 0.99  # Keras' default
 CONTEXT_DROPPED = 0.2  # share of the windows that are trained on as if nothing came before
 
-# What --fad-every N draws: enough to see a trend, little beside N epochs of training.
+# The clips of --fad-every N: enough to see a trend, little beside N epochs of training.
 PROBE_CLIPS = 8
 PROBE = Sampling("dpm++2m", steps=20)
 
 
 class Batch(NamedTuple):
-    """What a step trains on. x0: (N, frames, 128, 1), standardised. conditions: what the network is told beside it."""
+    """The data of a step. x0: (N, frames, 128, 1), standardised. conditions: the network's other inputs."""
 
     x0: np.ndarray
     conditions: tuple[np.ndarray, ...] = ()
@@ -59,7 +58,7 @@ class Batch(NamedTuple):
 
     @property
     def names(self) -> str:
-        return f", of {self.windows.names(range(len(self.windows)))}" if self.windows else ""
+        return f", of {self.windows.names()}" if self.windows else ""
 
 
 @dataclass(frozen=True)
@@ -71,11 +70,10 @@ class Training:
     scaler: Scaler = None  # type: ignore[assignment]
     device: str = "cpu"
     contents: Contents | None = None
-    outline: np.ndarray | None = None
 
     @staticmethod
     def prepared(config: Config, windows: Windows) -> tuple[Config, Windows]:
-        """What a system adds to them. Raises UserError if they do not fit."""
+        """Both, with the system's additions. Raises UserError if they do not fit."""
         return config, windows
 
     @property
@@ -100,10 +98,9 @@ class Training:
     @property
     def kept(self) -> Tree:
         texts = {"contract": CONTRACT} | ({"recordings": self.contents} if self.contents else {})
-        arrays = vars(self.scaler) | {"outline": self.outline}
-        scaler = {name: array for name, array in arrays.items() if array is not None}
-        others = {name: np.array(json.dumps(text)) for name, text in texts.items()}
-        return {"scaler": scaler, "windows": np.array(len(self.windows))} | others
+        arrays = {name: array for name, array in vars(self.scaler).items() if array is not None}
+        kept: Tree = {"scaler": arrays, "windows": np.array(len(self.windows))}
+        return kept | {name: np.array(json.dumps(text)) for name, text in texts.items()}
 
     def init(self, rng: np.random.Generator) -> Tree:
         return init_state(self.config, rng)
@@ -112,12 +109,16 @@ class Training:
         order = rng.permutation(len(self.windows))[: self.steps_per_epoch * self.batch_size]
         for indices in order.reshape(self.steps_per_epoch, self.batch_size):
             windows = self.windows.some(indices, rng if self.config.crops == "random" else None)
-            log_mels = augmented(windows.take(range(len(windows))), self.windows, self.config.augment, rng)
+            log_mels = augmented(windows.take(), self.windows, self.config.augment, rng)
             yield Batch(self.scaler.standardise(log_mels)[..., None], self.conditions(windows, rng), windows)
 
     def conditions(self, windows: Windows, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """What the network is told beside the noisy windows, on the host: see denoiser.py."""
-        return (draw_context(windows, self.scaler, rng),) if self.config.context else ()
+        """The network's inputs beside the noisy windows, on the host: see denoiser.py."""
+        if not self.config.context:
+            return ()
+        context = context_channel([self.scaler.standardise(past) for past in windows.before()], windows.frames)
+        context[rng.random(len(windows)) < CONTEXT_DROPPED] = 0
+        return (context,)
 
     def step(self, state: Packed, batch: Batch, step: int, rng: np.random.Generator) -> dict[str, float]:
         """One step of AdamW. Changes `state`, packed `init_state` on the device. step: 1 at the first call.
@@ -171,15 +172,15 @@ class Training:
         return noise_loss, reconstruction_loss, tree.pack(grads, like=network["params"]), used
 
     def learning_rate(self, step: int) -> float:
-        """Constant where nobody knows how many steps there will be."""
+        """Constant if the number of steps is not known."""
         if self.config.learning_rate_schedule == "constant" or self.windows is None:
             return self.config.learning_rate
         return self.config.learning_rate * warmup_cosine(step, self.config.epochs * self.steps_per_epoch)
 
     def measure(self, state: Packed) -> float:
-        """The noise is the same at every call, and the training's random numbers are left alone."""
+        """See `System`. All calls draw the same noise, and leave the training's random numbers alone."""
         embedding, background = self._heard
-        model = Model(state["average"], self.config, self.scaler, self.device, self.outline)
+        model = Model(state["average"], self.config, self.scaler, self.device)
         seconds = max(self.config.window_seconds, embedding.seconds)
         log_mels = self.drawn(model, self.config.frames_lasting(seconds))
         sound = load_inverter(GRIFFIN_LIM, self.device)(log_mels, "samples")
@@ -191,7 +192,7 @@ class Training:
 
     @cached_property
     def _heard(self) -> tuple:
-        """The embedding at hand, and what it makes of the training music."""
+        """The default embedding, and the embeddings of the training music."""
         embedding = load_embedding(device=self.device)
         background, _ = embed_set(embedding, self.windows.paths, self.config.data)
         return embedding, background
@@ -222,18 +223,11 @@ def training(
     if found["held_out"] and mpi.rank() == 0:
         say_once(f"held out of the training: {', '.join(printable(name) for name, _ in found['held_out'])}")
     scaler = saved.scaler if saved else windows.scaler(config.standardise)
-    start = saved.outline if saved and saved.outline is not None else outline(windows, scaler)
-    system = kind(config, windows, scaler, device, found, start)
+    if scaler.outline is None:
+        scaler = dataclasses.replace(scaler, outline=windows.outline(scaler))
+    system = kind(config, windows, scaler, device, found)
     if system.batch_size < mpi.size():
         raise UserError(
             f"{mpi.size()} processes can't share a batch of {system.batch_size} windows: raise --batch-size"
         )
     return system
-
-
-def draw_context(windows: Windows, scaler: Scaler, rng: np.random.Generator) -> np.ndarray:
-    """The context channel of windows, (N, frames, 128, 1); some are dropped, so that music can also begin."""
-    keep = rng.random(len(windows)) >= CONTEXT_DROPPED
-    pasts = zip(windows.before(range(len(windows))), keep, strict=True)
-    before = [scaler.standardise(past if kept else past[:0]) for past, kept in pasts]
-    return context_channel(before, windows.frames)

@@ -1,1 +1,1 @@
-"""What any training needs: the optimizer, data sets, checkpoints, logs, guards."""
+"""Shared by all trainings: the optimizer, data sets, checkpoints, logs, guards."""

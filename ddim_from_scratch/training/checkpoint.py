@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..runtime import tree
-from ..runtime.errors import UserError, why
+from ..runtime.errors import UserError, naming
 from ..runtime.files import LARGEST, LOG_LIMIT, read_bytes, replacing
 from ..runtime.tree import Tree
 
@@ -38,10 +38,10 @@ def save_checkpoint(path: Path, content: Tree) -> None:
 
 
 def load_checkpoint(run: Path, understand: Callable[[Tree], Any] = dict, best: bool = False) -> Any:
-    """What `understand` makes of the last checkpoint's content, or of the best one's.
+    """Returns `understand(content)` of the last checkpoint, or of the best one.
 
     If the last one is damaged or missing, the one before is taken, with a warning on stderr.
-    Raises UserError if there is none, if it is damaged, or if `understand` raises UserError or for want of something.
+    Raises UserError if there is none, if it is damaged, or if `understand` raises anything.
     """
     if best:
         return _read(run / BEST, understand)
@@ -51,12 +51,9 @@ def load_checkpoint(run: Path, understand: Callable[[Tree], Any] = dict, best: b
         if not (run / PREVIOUS).exists():
             raise
         content = _read(run / PREVIOUS, understand)
-        print(f"warning: {error}; taking {run / PREVIOUS} instead, of step {step_of(run / PREVIOUS)}", file=sys.stderr)
+        step = tree.integer(tree.load(run / PREVIOUS, only="step").get("step"), 0)
+        print(f"warning: {error}; taking {run / PREVIOUS} instead, of step {step}", file=sys.stderr)
         return content
-
-
-def step_of(path: Path) -> int:
-    return tree.integer(tree.load(path, only="step").get("step"), 0)
 
 
 def system_of(run: Path) -> str | None:
@@ -72,7 +69,11 @@ def system_of(run: Path) -> str | None:
 
 def _read(path: Path, understand: Callable[[Tree], Content]) -> Content:
     try:
-        content = tree.load(path)
+        with naming(path, "is damaged or not a checkpoint of ours", "train the run again"):
+            content = tree.load(path)
+            if tree.text(content.pop("checksum")) != tree.digest(content):
+                raise UserError("its checksum is another")
+            return understand(content)
     except FileNotFoundError:
         if path.name == BEST:
             raise UserError(
@@ -80,19 +81,10 @@ def _read(path: Path, understand: Callable[[Tree], Content]) -> Content:
                 "--fad-every N and more --epochs, which keeps the best"
             ) from None
         raise UserError(f"{path} does not exist: train the run first (python -m ddim_from_scratch.train)") from None
-    try:
-        whole = tree.text(content.pop("checksum")) == tree.digest(content)
-        if whole:
-            return understand(content)
-    except UserError as error:
-        raise UserError(f"{path}: {error}: train the run again") from None
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, MemoryError) as error:
-        raise UserError(f"{path} is not a checkpoint of ours ({why(error)}): train the run again") from None
-    raise UserError(f"{path} is damaged (its checksum is another): train the run again")
 
 
 class Log:
-    """Rows of numbers, as in log.csv: step, epoch, the losses, seconds. Rows after `step` were never saved: they go."""
+    """Rows of numbers, as in log.csv: step, epoch, the losses, seconds. Drops rows after `step`, the last one saved."""
 
     def __init__(self, path: Path, step: int) -> None:
         self.path = path
@@ -122,22 +114,17 @@ class Log:
 def read_log(path: Path, columns: int = 3) -> list[tuple[float, ...]]:
     """The rows of log.csv (step, epoch, the losses, seconds) or fad.csv (step, epoch, distance) as numbers.
 
-    columns: how many there must be, or more. Raises UserError if the file is no such log.
+    columns: how many there must be, or more. Raises FileError if the file is no such log.
     """
-    content = read_bytes(path, LOG_LIMIT)
-    try:
-        names, *lines = csv.reader(io.StringIO(content.decode(), newline=""))
+    with naming(path, "is damaged", "remove it"):
+        names, *lines = csv.reader(io.StringIO(read_bytes(path, LOG_LIMIT).decode(), newline=""))
         rows = [tuple(map(float, line)) for line in lines]
-    except (ValueError, csv.Error) as error:
-        raise UserError(f"{path} is damaged ({why(error)}): remove it") from None
-    if len(names) < columns or len(names) != len(set(names)):
-        raise UserError(f"{path} is damaged (its columns are {str(names)[:60]}): remove it")
-    last = 0.0
-    for row in rows:
-        step, epoch = row[:2] if len(row) == len(names) else (0.0, 0.0)
-        if not (step > last and step.is_integer() and epoch >= 1 and all(abs(value) <= LARGEST for value in row)):
-            raise UserError(
-                f"{path} is damaged ({len(row)} columns, {str(row[:3])[:60]}, after step {last:g}): remove it"
-            )
-        last = step
+        if len(names) < columns or len(names) != len(set(names)):
+            raise UserError(f"its columns are {str(names)[:60]}")
+        last = 0.0
+        for row in rows:
+            step, epoch = row[:2] if len(row) == len(names) else (0.0, 0.0)
+            if not (step > last and step.is_integer() and epoch >= 1 and all(abs(value) <= LARGEST for value in row)):
+                raise UserError(f"{len(row)} columns, {str(row[:3])[:60]}, after step {last:g}")
+            last = step
     return rows

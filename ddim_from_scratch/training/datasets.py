@@ -25,7 +25,7 @@ import numpy as np
 
 from ..audio import LeftOut, find_audio
 from ..runtime.cli import counted
-from ..runtime.errors import UserError, printable, warn, why
+from ..runtime.errors import UserError, naming, printable, warn, why
 from ..runtime.files import LIMIT, conforms, read_bytes, read_json, replacing
 
 
@@ -79,7 +79,7 @@ def recordings(data: str, left_out: LeftOut | None = None) -> list[Path]:
 
 
 def one_a_piece(paths: list[Path], left_out: LeftOut | None = None) -> list[Path]:
-    """Without the other recordings of the same piece, in the layouts of Saraga, Slakh and GuitarSet."""
+    """`paths` without other recordings of the same piece, in the layouts of Saraga, Slakh and GuitarSet."""
     mixed = {path.parent for path in paths if path.stem == "mix"}  # Slakh: TRACK/mix.flac and TRACK/stems/S00.flac
     kept = [path for path in paths if not (path.parent.name == "stems" and path.parent.parent in mixed)]
     kept = [path for path in kept if ".multitrack-" not in path.name]  # Saraga: TITLE.multitrack-violin.mp3
@@ -91,7 +91,7 @@ def one_a_piece(paths: list[Path], left_out: LeftOut | None = None) -> list[Path
 
 
 def without_copies(paths: list[Path], left_out: LeftOut | None = None) -> list[Path]:
-    """Without files of the same content as an earlier one, which are named on stderr.
+    """`paths` without copies of an earlier file, which are named on stderr.
 
     A file that cannot be read stays: whoever reads it says why.
     """
@@ -117,7 +117,7 @@ def without_copies(paths: list[Path], left_out: LeftOut | None = None) -> list[P
 
 
 def artist(path: Path) -> str:
-    """Whom a recording is by, as far as its data set's layout tells; its own name where it does not.
+    """The artist of a recording, as far as its data set's layout tells; its own name where it does not.
 
     GuitarSet: the player, 00_BN1-129-Eb_comp_mic.wav. MAESTRO: the composer, from its table. Saraga: the album's
     artist, from TITLE.json, else from the folder, CONCERT by ARTIST. GTZAN does not tell.
@@ -144,7 +144,7 @@ def composers(root: Path) -> dict[str, str]:
     tables = sorted(path for pattern in MAESTRO_TABLES for path in root.glob(pattern))
     if not tables:
         return {}
-    try:
+    with naming(tables[0], "is not MAESTRO's table", "copy it again, or remove it"):
         if tables[0].suffix == ".json":
             rows = read_json(tables[0])
         else:
@@ -157,8 +157,6 @@ def composers(root: Path) -> dict[str, str]:
         if not conforms(rows, [{file: str, composer: str}]):
             raise UserError("its columns are others")
         return {row[file]: row[composer] for row in rows}
-    except (ValueError, KeyError, csv.Error) as error:
-        raise UserError(f"{tables[0]} is not MAESTRO's table ({why(error)}): copy it again, or remove it") from None
 
 
 def hold_out(paths: list[Path], share: float, seed: int) -> tuple[list[Path], list[Path]]:

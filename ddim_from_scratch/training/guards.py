@@ -31,7 +31,7 @@ LOCK = ".lock"  # in a run's folder; it stays, and holds nothing
 
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
-    """Within it no other process trains in the folder `run`, which is made if need be. A kill ends it, too.
+    """A context in which no other process trains in the folder `run`, which is made if need be. A kill ends it.
 
     Raises UserError if the folder is taken.
     """
@@ -48,7 +48,7 @@ def locked(run: Path) -> Iterator[None]:
 
 
 def no_locks(file: BinaryIO) -> str:
-    """Why an open file cannot be locked as SQLite does it; "" where it can."""
+    """The reason why SQLite cannot lock an open file; "" if it can."""
     if fcntl:
         try:
             fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -59,7 +59,7 @@ def no_locks(file: BinaryIO) -> str:
 
 
 class Stop:
-    """`with Stop() as stop`: SIGINT, SIGTERM and SIGHUP wait. `stop.signal` is what came, for a step's end.
+    """`with Stop() as stop`: SIGINT, SIGTERM and SIGHUP wait in `stop.signal` for the end of a step.
 
     A second one acts at once, as it would without. One that is ignored (nohup) stays so. In any thread but the main
     one nothing changes.
@@ -84,7 +84,7 @@ class Stop:
 
 
 def end_with_parent(parent: int) -> None:
-    """Let this process end when `parent`, which started it, has ended: stop at the next step, or by force.
+    """Ends this process after `parent`, which started it, has ended: at the next step, or by force.
 
     A killed process takes none of those with it that it has started.
     """

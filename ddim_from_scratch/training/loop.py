@@ -36,7 +36,7 @@ PATIENCE = 500  # steps after which a loss must have moved
 
 
 class System(Protocol):
-    """What the loop knows of a system that it trains."""
+    """A system as the loop knows it."""
 
     @property
     def name(self) -> str:
@@ -58,7 +58,7 @@ class System(Protocol):
 
     @property
     def kept(self) -> Tree:
-        """What a checkpoint holds beside the state, and sampling needs."""
+        """The rest of a checkpoint, beside the state: sampling needs it."""
 
     def init(self, rng: np.random.Generator) -> Tree:
         """All that training changes, fresh, on the host."""
@@ -137,11 +137,6 @@ def train(
                 sys.exit(128 + stopped)  # as a shell has it
 
 
-def sweep(run: Path) -> None:
-    """Removes what a killed training had begun to write in its folder, which must be `locked`."""
-    sweep_unfinished(run, {checkpoint_path(run).name, BEST, "config.json", "log.csv", "fad.csv", "loss.png"})
-
-
 class Files:
     """A run's folder. Of several processes, the one of rank 0 writes it; all keep its logs."""
 
@@ -149,6 +144,7 @@ class Files:
         self.run, self.log, self.distances = run, Log(run / "log.csv", step), Log(run / "fad.csv", step)
         if mpi.rank() == 0:
             run.mkdir(parents=True, exist_ok=True)
+            sweep_unfinished(run, {checkpoint_path(run).name, BEST, "config.json", "log.csv", "fad.csv", "loss.png"})
             with replacing(run / "config.json") as file:
                 file.write(config.to_json().encode())
 

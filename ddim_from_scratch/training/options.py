@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..diffusion import PREDICTIONS, SCHEDULES, Schedule
 from ..runtime.cli import flag
-from ..runtime.errors import UserError, printable, why
+from ..runtime.errors import UserError, naming, printable, why
 from ..runtime.files import parse_json, read_json
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def option(default: Any, about: str, **settings: Any) -> Any:
 
 @dataclass(frozen=True)
 class Options:
-    """Values that decide what a run computes. Raises UserError, naming option, value and remedy, if one makes no sense.
+    """Values that decide what a run computes. Raises UserError, naming option, value and remedy, for a wrong one.
 
     A subclass adds fields by `option`, and a method `check` for what their types do not say.
     """
@@ -61,7 +61,7 @@ class Options:
             raise UserError(f"{flag(name)} is {printable(text[:60])}: {remedy}")
 
     def require_counts(self, *names: str, least: int = 1) -> None:
-        """Raises UserError for whole numbers below `least` or beyond all sense."""
+        """Raises UserError for whole numbers below `least` or above a billion."""
         for name in names:
             self.require(name, getattr(self, name) >= least, f"give {least} or more")
             self.require(name, getattr(self, name) <= COUNT, "give a billion or less")
@@ -80,7 +80,7 @@ class Options:
 
     @classmethod
     def named(cls, values: Any) -> dict[str, Any]:
-        """The options in a JSON file's object. Raises UserError if it is none, or has other names."""
+        """The options in a JSON object. Raises UserError for anything else, and for unknown names."""
         if not isinstance(values, dict):
             raise UserError(f"not a configuration of this version ({shortened(values)} is no object)")
         if other := values.keys() - cls.__dataclass_fields__.keys():
@@ -89,26 +89,18 @@ class Options:
 
     @classmethod
     def read(cls, path: Path) -> dict[str, Any]:
-        """Some options from a JSON file: a run's config.json, or what ddim_from_scratch.tune found.
+        """Some options from a JSON file: a run's config.json, or the result of ddim_from_scratch.tune.
 
-        Raises UserError for anything else.
+        Raises OSError if it cannot be opened, and FileError for anything else.
         """
-        try:
+        with naming(f"--config {path}", "cannot be used", "see a run's config.json"):
             options = cls.named(read_json(path))
             cls(**{"data": "any"} | options)
-        except FileNotFoundError:
-            raise UserError(f"--config {path} does not exist: check the path") from None
-        except UserError as error:
-            raise UserError(f"--config {path}: {error}") from None
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"--config {path} is not options of training ({why(error)}): see a run's config.json"
-            ) from None
         return options
 
     @classmethod
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
-        """--config, --preset where there is one, and an option a field, which leaves no attribute if not given."""
+        """Adds --config, --preset where there is one, and an option for each field: no attribute unless given."""
         if cls.PRESETS:
             about = "the paper's values, which the other options change"
             parser.add_argument("--preset", choices=cls.PRESETS, help=about)
@@ -141,7 +133,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Recordings(Options):
-    """What a run is trained on."""
+    """The recordings to train on."""
 
     data: str = option(
         "",
@@ -164,7 +156,7 @@ class Recordings(Options):
 
 @dataclass(frozen=True)
 class Denoising(Options):
-    """How much noise there is, and what the network says of it."""
+    """The noise, and what the network predicts."""
 
     schedule: str = option(
         "continuous-cosine",
@@ -193,7 +185,7 @@ class Denoising(Options):
 
 @dataclass(frozen=True)
 class Learning(Options):
-    """How long, in what steps, and what is kept."""
+    """The length of the training, the optimizer, and the moving average of the weights."""
 
     epochs: int = option(200, "passes over the training windows")
     batch_size: int = option(4, "windows per step")
@@ -238,7 +230,7 @@ class Learning(Options):
 
 
 def shortened(value: Any) -> str:
-    """A value as an error tells of it, on one short line. (Python writes no whole number of 5000 digits.)"""
+    """A value on one short line, for an error message. (Python writes no whole number of 5000 digits.)"""
     try:
         text = str(value) if isinstance(value, (int, float)) else repr(value)
     except (ValueError, RecursionError):
@@ -248,7 +240,7 @@ def shortened(value: Any) -> str:
 
 
 def _unlike(option: dataclasses.Field, value: Any) -> str | None:
-    """What to give instead of a value of another type, or beyond all sense; None if it is right."""
+    """The remedy for a value of the wrong type or out of range; None if it is right."""
     if value is None and option.default is None:
         return None
     kind = option.metadata.get("type", type(option.default))

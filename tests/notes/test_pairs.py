@@ -11,7 +11,7 @@ from ddim_from_scratch.audio import log_mel
 from ddim_from_scratch.audio.midi import Notes, write_midi
 from ddim_from_scratch.audio.synth import SR as SYNTH_SR
 from ddim_from_scratch.audio.synth import midi_notes, play, study
-from ddim_from_scratch.notes.pairs import pairs, require_match
+from ddim_from_scratch.notes.pairs import notes_beside, require_match, with_notes
 from ddim_from_scratch.runtime.errors import UserError
 
 LAYOUTS = {  # recording and notes, of folders in the data sets' own layout
@@ -42,9 +42,8 @@ def lay_out(root, layout):
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 def test_every_layout_is_found(layout, tmp_path):
     lay_out(tmp_path, layout)
-    found = pairs(str(tmp_path))
-    relative = {str(pair.audio.relative_to(tmp_path)): str(pair.notes.relative_to(tmp_path)) for pair in found}
-    assert relative == layout
+    found = {audio: notes_beside(audio) for audio in with_notes(str(tmp_path))}
+    assert {str(a.relative_to(tmp_path)): str(b.relative_to(tmp_path)) for a, b in found.items()} == layout
 
 
 def test_one_recording_a_piece_and_what_is_left_out(tmp_path):
@@ -52,7 +51,7 @@ def test_one_recording_a_piece_and_what_is_left_out(tmp_path):
     record(tmp_path / "train/Track00001/stems/S00.flac", 3)
     record(tmp_path / "noise.wav", 4)
     left_out = {}
-    assert len(pairs(str(tmp_path), left_out)) == 1
+    assert len(with_notes(str(tmp_path), left_out)) == 1
     assert {reason: [path.name for path in paths] for reason, paths in left_out.items()} == {
         "other recordings of the same piece": ["S00.flac"],
         "without notes": ["noise.wav"],
@@ -62,7 +61,7 @@ def test_one_recording_a_piece_and_what_is_left_out(tmp_path):
 def test_recordings_without_notes_are_explained(tmp_path):
     record(tmp_path / "noise.wav")
     with pytest.raises(UserError, match=r"no recording with its notes; left out: without notes: 1 \(noise\.wav\)"):
-        pairs(str(tmp_path))
+        with_notes(str(tmp_path))
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,8 @@ from helpers import reference
 
 from ddim_from_scratch.audio import load_audio, log_mel
 from ddim_from_scratch.audio.midi import DRUMS, Notes, write_midi
-from ddim_from_scratch.notes.pairs import pairs, shift
+from ddim_from_scratch.notes.pairs import read_beside, shift, with_notes
 from ddim_from_scratch.notes.render import main
-from ddim_from_scratch.notes.score import read_notes
 from ddim_from_scratch.runtime.errors import UserError
 
 SONG = Notes.of([(0.5 * i, 0.5 * i + 0.4, 60 + (5 * i) % 12, 100, 40) for i in range(16)] + [(1, 1, 36, 80, DRUMS)])
@@ -64,12 +63,12 @@ def test_a_folder_becomes_pairs_that_match(soundfont, tmp_path, capsys):
     said = capsys.readouterr()
     assert "2 pieces" in said.out and "bad.mid is not a MIDI file" in said.err
     assert "another piece is named more/song, too" in said.err
-    found = pairs(out)
-    assert [str(pair.audio.relative_to(out)) for pair in found] == ["more/song.wav", "study_000.wav"]
-    for pair in found:
-        notes = read_notes(pair.notes)
-        assert set(notes.program) == {0} and shift(log_mel(load_audio(pair.audio)), notes) == 0
-    samples, sr = soundfile.read(found[0].audio)
+    found = with_notes(out)
+    assert [str(audio.relative_to(out)) for audio in found] == ["more/song.wav", "study_000.wav"]
+    for audio in found:
+        notes = read_beside(audio)
+        assert set(notes.program) == {0} and shift(log_mel(load_audio(audio)), notes) == 0
+    samples, sr = soundfile.read(found[0])
     assert 0.09 < np.sqrt(np.mean(samples**2)) < 0.11
     second = samples[int(0.5 * sr) :][: sr // 4]  # the note of 0.5 s, F4
     peak_hz = np.abs(np.fft.rfft(second * np.hanning(len(second)), 1 << 17)).argmax() * sr / (1 << 17)

@@ -1,7 +1,6 @@
 """Scores in GuitarSet's form, and notes that no spectrogram shows."""
 
 import json
-import os
 
 import pytest
 
@@ -40,15 +39,6 @@ def test_what_is_no_jams_file_is_explained(text, reason, tmp_path):
     (tmp_path / "a.jams").write_text(text)
     with pytest.raises(UserError, match=rf"a\.jams is not a JAMS file \({reason}"):
         read_notes(tmp_path / "a.jams")
-
-
-def test_a_pipe_or_nesting_for_a_jams_file_is_named_once(tmp_path):
-    os.mkfifo(tmp_path / "a.jams")
-    (tmp_path / "b.jams").write_text("[" * 200_000)
-    for name, said in (("a", "is not a regular file"), ("b", "it is nested too deeply")):
-        with pytest.raises(UserError, match=said) as error:
-            read_notes(tmp_path / f"{name}.jams")
-        assert str(error.value).count(f"{name}.jams") == 1
 
 
 def test_a_score_without_notes_is_explained(tmp_path):

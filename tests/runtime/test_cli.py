@@ -1,11 +1,14 @@
 """What a command says at last, and on what console."""
 
+import signal
 import sys
 
 import pytest
+from tqdm import tqdm
 
-from ddim_from_scratch.runtime.cli import run_command
+from ddim_from_scratch.runtime.cli import output_file, run_command
 from ddim_from_scratch.runtime.errors import UserError
+from ddim_from_scratch.runtime.files import replacing
 
 FULL = "a.wav: No space left on device: free some disk space; files saved before are intact; draw anew"
 STRANGE = "a\x1b[31m\nb"
@@ -33,6 +36,35 @@ def test_a_command_that_fails_ends_with_one_harmless_line_and_a_remedy(error, st
         run_command(main, "draw anew")
     assert stop.value.code == status
     assert capsys.readouterr().err == f"{said}\n"
+
+
+def test_an_output_that_cannot_be_written_is_named_at_once(tmp_path):
+    with pytest.raises(FileNotFoundError) as error:
+        output_file(str(tmp_path / "nowhere/a.json"))
+    assert error.value.filename == str(tmp_path / "nowhere") and output_file(str(tmp_path / "a")) == tmp_path / "a"
+
+
+def test_a_closed_console_is_none(monkeypatch):
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    run_command(lambda: tqdm.write("said", file=sys.stderr))
+
+
+def test_a_signal_leaves_nothing_half_written(capsys, tmp_path):
+    def main():
+        with replacing(tmp_path / "a.wav") as file:
+            file.write(b"half")
+            signal.raise_signal(signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        with pytest.raises(SystemExit) as stop:
+            run_command(main, "draw anew")
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert stop.value.code == 128 + signal.SIGTERM and "draw anew" in capsys.readouterr().err
+    assert not [*tmp_path.iterdir()]
 
 
 def test_a_console_of_another_code_page_shows_what_it_can(monkeypatch, tmp_path):

@@ -100,7 +100,7 @@ def test_json_needs_its_data_and_a_file_must_be_there(tmp_path):
     assert Config.from_json('{"data": "x", "window_hop_seconds": 1, "ema": 0}').ema == 0  # whole numbers do for others
     with pytest.raises(UserError):
         Config.from_json("{}")
-    with pytest.raises(UserError, match=r"absent\.json"):
+    with pytest.raises(FileNotFoundError, match=r"absent\.json"):
         options("--config", tmp_path / "absent.json")
 
 

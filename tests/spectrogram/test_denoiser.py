@@ -7,7 +7,6 @@ import pytest
 from helpers import digest
 
 from ddim_from_scratch import sample, train
-from ddim_from_scratch.nn import fast
 from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.runtime.sets import read_about
@@ -35,11 +34,8 @@ def run(options, recordings, tmp_path_factory):
 
 @pytest.mark.parametrize("plain", ["", "--plain"])
 def test_stopped_or_plain_it_comes_to_the_same(plain, run, options, recordings, tmp_path):
-    try:
-        train.main(f"--data {recordings} --run {tmp_path} --epochs 1 {options} {plain}".split())
-        train.main(f"--run {tmp_path} --resume --epochs 2 {plain}".split())
-    finally:
-        fast.use_plain(False)
+    train.main(f"--data {recordings} --run {tmp_path} --epochs 1 {options} {plain}".split())
+    train.main(f"--run {tmp_path} --resume --epochs 2 {plain}".split())
     if not plain:
         assert digest(tmp_path / "checkpoint.npz") == digest(run / "checkpoint.npz")
     losses = [np.array(read_log(folder / "log.csv"))[:, 2] for folder in (run, tmp_path)]

@@ -1,13 +1,14 @@
 """Where sampling starts: x_T has the mean and the covariance that training had at the noisiest time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ddim_from_scratch.diffusion import q_sample
 from ddim_from_scratch.spectrogram.config import Config
-from ddim_from_scratch.spectrogram.data import Scaler, Windows
+from ddim_from_scratch.spectrogram.data import COMPONENTS, Scaler, Windows
 from ddim_from_scratch.spectrogram.model import Model
-from ddim_from_scratch.spectrogram.start import COMPONENTS, draw_outline, outline, white_variance
 
 FRAMES = 32
 CONFIG = Config(data="x", window_seconds=0.64, widths=(4, 4), min_signal_rate=0.195, max_signal_rate=0.933)
@@ -24,18 +25,18 @@ def windows(rng):
 
 
 @pytest.fixture
-def standardised(windows):
-    return windows.scaler().standardise(windows.take(range(len(windows))))
+def model(windows):
+    scaler = windows.scaler()
+    return Model({}, CONFIG, replace(scaler, outline=windows.outline(scaler)))
 
 
 def rngs(n, first=0):
     return [np.random.default_rng(seed) for seed in range(first, first + n)]
 
 
-def test_a_start_has_the_variances_of_noised_windows_along_every_direction(windows, standardised, rng):
-    kept = outline(windows, windows.scaler())
+def test_a_start_has_the_variances_of_noised_windows_along_every_direction(windows, model, rng):
+    kept, standardised = model.scaler.outline, model.scaler.standardise(windows.take(range(len(windows))))
     assert kept.shape == (1 + COMPONENTS, FRAMES, 128) and kept.dtype == np.float32
-    model = Model({}, CONFIG, windows.scaler(), outline=kept)
     drawn = model.start(FRAMES, rngs(400)).reshape(400, -1)
     eps = rng.standard_normal(standardised.shape, dtype=np.float32)
     trained = q_sample(standardised, float(model.alpha_bar[-1]), eps).reshape(200, -1)
@@ -47,16 +48,14 @@ def test_a_start_has_the_variances_of_noised_windows_along_every_direction(windo
     np.testing.assert_allclose(found, expected, rtol=0.35)  # standard errors: 7 % of 400 draws, 10 % of 200 windows
 
 
-def test_a_longer_start_is_several_outlines_side_by_side(windows):
-    kept = outline(windows, windows.scaler())
-    drawn = draw_outline(kept, 3 * FRAMES - 5, np.random.default_rng(0))
+def test_a_longer_start_is_several_outlines_side_by_side(model):
+    drawn = model.scaler.draw_outline(3 * FRAMES - 5, np.random.default_rng(0))
     assert drawn.shape == (3 * FRAMES - 5, 128)
-    assert drawn.var() == pytest.approx(1 - white_variance(kept), rel=0.5)
+    assert drawn.var() == pytest.approx(np.square(model.scaler.outline).sum(axis=0).mean(), rel=0.5)
     assert not np.allclose(drawn[:FRAMES], drawn[FRAMES : 2 * FRAMES])
 
 
-def test_a_start_does_not_depend_on_the_others(windows):
-    model = Model({}, CONFIG, windows.scaler(), outline=outline(windows, windows.scaler()))
+def test_a_start_does_not_depend_on_the_others(model):
     together = model.start(FRAMES, rngs(3))
     for i in range(3):
         np.testing.assert_array_equal(model.start(FRAMES, rngs(1, i))[0], together[i])

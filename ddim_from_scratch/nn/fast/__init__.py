@@ -6,7 +6,9 @@ gpu        CUDA kernels, for CuPy arrays
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -14,7 +16,7 @@ import numpy as np
 
 from ... import nn
 from ...runtime import mpi
-from ...runtime.backend import Array
+from ...runtime.backend import Array, chosen_device, threads
 from . import gpu, processor
 from .gpu.kernels import Recorded
 
@@ -25,6 +27,18 @@ def use_plain(plain: bool) -> None:
     """Make `layers_for` choose the textbook throughout this process, or no longer: the option --plain."""
     global _plain
     _plain = plain
+
+
+@contextmanager
+def computing(args: argparse.Namespace) -> Iterator[str]:
+    """A context in which --gpu, --plain and --threads hold. Yields the device. Raises as `chosen_device` does."""
+    device = chosen_device(args.gpu)
+    use_plain(args.plain)
+    try:
+        with threads(1 if args.gpu else args.threads):  # a GPU has its own
+            yield device
+    finally:
+        use_plain(False)
 
 
 def layers_for(x: Array) -> ModuleType:

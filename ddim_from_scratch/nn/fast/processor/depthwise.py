@@ -40,7 +40,7 @@ def _correlate(x: Array, w: Array, dilation: int, y: Array) -> None:
 
 
 def _shifted(x: Array, k: int, dilation: int) -> list[Array]:
-    """What each tap reads of x (L, C) with zeros around it."""
+    """The rows of x (L, C), with zeros around it, that each tap reads."""
     length, border = len(x), k // 2 * dilation
     padded = empty((length + 2 * border, x.shape[1]), x)
     padded[:border] = padded[border + length :] = 0

@@ -35,7 +35,7 @@ def copy(x: Array, out: Array, n: int | slice) -> None:
 
 
 def after(prologue: Prologue, x: Array) -> Array:
-    """What the prologue makes of all of x."""
+    """The prologue's result for all of x."""
     if prologue is copy:
         return x
     y = empty(x.shape, x)
