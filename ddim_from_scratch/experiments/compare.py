@@ -24,7 +24,7 @@ from ..notes.config import Config as NotesConfig
 from ..notes.score import Notes
 from ..runtime import tree
 from ..runtime.backend import parallel, threads
-from ..runtime.cli import add_threads_option, counted
+from ..runtime.cli import add_threads_option, counted, output_file
 from ..runtime.errors import UserError
 from ..runtime.files import require_writable, write_json
 from ..runtime.sets import new_set, read_about, sets_in
@@ -352,7 +352,7 @@ def add_listening_options(parser: argparse.ArgumentParser) -> None:
 
 def add_json_option(parser: argparse.ArgumentParser) -> None:
     """--json, for the experiments that end with `print_summary`."""
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers to a JSON file")
+    parser.add_argument("--json", type=output_file, metavar="FILE", help="also write the numbers to a JSON file")
 
 
 def print_summary(metrics: dict, json: Path | None) -> None:

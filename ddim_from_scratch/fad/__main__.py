@@ -16,9 +16,9 @@ import numpy as np
 from ..audio import find_audio
 from ..nn.fast import computing
 from ..runtime import mpi
-from ..runtime.cli import Parser, add_hardware_options, counted, run_command
+from ..runtime.cli import Parser, add_hardware_options, counted, output_file, run_command
 from ..runtime.errors import UserError, printable
-from ..runtime.files import require_writable, write_json
+from ..runtime.files import write_json
 from .embeddings import NAMES, embed_files, embed_set, load_embedding
 from .musicnn import load_musicnn, tag_probabilities, top_tags
 from .reliability import distance, floor, infinity, interval
@@ -132,8 +132,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--infinity", action="store_true", help="also extrapolate to infinitely many embeddings")
     parser.add_argument("--tags", action="store_true", help="print musicnn's tags for each clip")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers to a file")
-    parser.add_argument("--save", type=Path, metavar="FILE", help="write the background's statistics (.npz)")
+    parser.add_argument("--json", type=output_file, metavar="FILE", help="also write the numbers to a file")
+    parser.add_argument("--save", type=output_file, metavar="FILE", help="write the background's statistics (.npz)")
     add_hardware_options(parser)
     args = parser.parse_args(argv)
     if args.save and args.save.suffix != ".npz":  # as a path without it, they would be taken for a recording
@@ -150,8 +150,6 @@ def main(argv: list[str] | None = None) -> None:
     name = args.embedding or "vggish"
     paths = args.background, args.eval
     sides, skipped = [], []
-    for file in filter(None, (args.json, args.save)):
-        require_writable(file.parent)
     with computing(args) as device:
         if not all(map(holds_statistics, paths)):
             if not (args.embedding or args.weights or vggish_at_hand()):

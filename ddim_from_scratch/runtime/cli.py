@@ -8,9 +8,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from .errors import UserError, line
+from .files import require_writable
 
 
 class Parser(argparse.ArgumentParser):
@@ -39,6 +41,12 @@ def at_least(least: int) -> Callable[[str], int]:
         return value
 
     return integer
+
+
+def output_file(text: str) -> Path:
+    """An argparse type for files to write. Raises OSError, before hours of work, if none can be written there."""
+    require_writable(Path(text).parent)
+    return Path(text)
 
 
 def add_threads_option(parser: argparse.ArgumentParser) -> None:

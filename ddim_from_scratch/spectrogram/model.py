@@ -18,7 +18,7 @@ from ..runtime.backend import CLIPS_AT_ONCE, Array, array_module, to_device, to_
 from ..runtime.errors import UserError
 from ..runtime.files import conforms
 from ..runtime.tree import Tree
-from ..training.checkpoint import load_checkpoint
+from ..training.checkpoint import checkpoint_path, load_checkpoint, system_of
 from .config import Config
 from .data import Contents, Scaler
 from .denoiser import NETWORKS, Seen
@@ -120,7 +120,10 @@ class Saved:
 
 
 def read_run(run: Path, best: bool = False, options: type[Config] = Config) -> Saved:
-    """The last checkpoint of a run, or the best. Raises UserError as `load_checkpoint` does."""
+    """The last checkpoint of a run, or the best. Raises UserError as `load_checkpoint` does, and for other systems."""
+    if (system := system_of(run)) not in (None, options.SYSTEM):
+        path = checkpoint_path(run)
+        raise UserError(f"{path} was trained with --system {system[:40]}: give a run of {options.SYSTEM} here")
     return load_checkpoint(run, partial(understand, options), best)
 
 

@@ -15,6 +15,8 @@ from ddim_from_scratch.notes.compose import OVERLAP, Player
 from ddim_from_scratch.notes.judge import load_judge, onset_f1
 from ddim_from_scratch.notes.score import read_notes
 from ddim_from_scratch.notes.system import OWN_RUN, read_run
+from ddim_from_scratch.runtime.errors import UserError
+from ddim_from_scratch.spectrogram import model as spectrogram
 
 TUNE = OWN_RUN / "jingle_bells.mid"
 
@@ -22,7 +24,15 @@ TUNE = OWN_RUN / "jingle_bells.mid"
 def test_it_is_small_and_says_where_it_is_from():
     assert sum(path.stat().st_size for path in OWN_RUN.iterdir()) < 4e6
     assert "audio/synth.py" in (OWN_RUN / "README.md").read_text()
-    assert read_run(OWN_RUN).config.programs == (14, 20, 24)
+    band = read_run(OWN_RUN)
+    assert band.config.programs == (14, 20, 24) and band.config.data == "not-shared"
+    lowest, highest = read_notes(TUNE).pitch.min(), read_notes(TUNE).pitch.max()
+    assert (band.scaler.pitches[:, 0] <= lowest).all() and (band.scaler.pitches[:, 1] >= highest).all()
+
+
+def test_what_works_with_spectrogram_runs_only_says_so():
+    with pytest.raises(UserError, match="was trained with --system notes: give a run of spectrogram"):
+        spectrogram.read_run(OWN_RUN)
 
 
 def test_it_plays_without_training_and_its_notes_are_heard(tmp_path, monkeypatch, capsys):

@@ -6,7 +6,7 @@ import sys
 import pytest
 from tqdm import tqdm
 
-from ddim_from_scratch.runtime.cli import run_command
+from ddim_from_scratch.runtime.cli import output_file, run_command
 from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.runtime.files import replacing
 
@@ -36,6 +36,12 @@ def test_a_command_that_fails_ends_with_one_harmless_line_and_a_remedy(error, st
         run_command(main, "draw anew")
     assert stop.value.code == status
     assert capsys.readouterr().err == f"{said}\n"
+
+
+def test_an_output_that_cannot_be_written_is_named_at_once(tmp_path):
+    with pytest.raises(FileNotFoundError) as error:
+        output_file(str(tmp_path / "nowhere/a.json"))
+    assert error.value.filename == str(tmp_path / "nowhere") and output_file(str(tmp_path / "a")) == tmp_path / "a"
 
 
 def test_a_closed_console_is_none(monkeypatch):
