@@ -4,6 +4,7 @@ import codecs
 import hashlib
 import importlib
 import os
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +56,16 @@ def closed(folder: Path) -> Iterator[None]:
     finally:
         os.seteuid(me)
         folder.chmod(0o755)
+
+
+def peak(function: Callable[[], object]) -> int:
+    """The bytes of Python's and NumPy's that were held at once within a call, beyond those at its start."""
+    tracemalloc.start()
+    try:
+        function()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 def relative_error(a, b, scale: float = 0.0) -> float:

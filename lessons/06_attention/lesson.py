@@ -598,8 +598,9 @@ assert twice < once - 0.3
 # %% [markdown]
 # ## Experiment
 #
-# Denoise the second phrase with only every tenth, hundredth frame of the first as keys and values. How much does the
-# error grow? Write the numbers and your conclusion into the form EXPERIMENT at the end of `exercise.py`.
+# Denoise the second phrase with only every tenth frame of the first as keys and values, and then with only every
+# hundredth. How much does the error grow? Write the numbers and your conclusion into the form EXPERIMENT at the end
+# of `exercise.py`.
 
 # %% tags=["answer"]
 generator = np.random.default_rng(0)

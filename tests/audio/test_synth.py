@@ -26,8 +26,8 @@ from ddim_from_scratch.runtime.errors import UserError
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """A tune and two studies of each genre."""
-    return write_corpus(tmp_path_factory.mktemp("corpus"), tracks_per_genre=1, seed=3, studies_per_genre=2)
+    """A tune and a study of each genre."""
+    return write_corpus(tmp_path_factory.mktemp("corpus"), tracks_per_genre=1, seed=3, studies_per_genre=1)
 
 
 def test_layout_and_determinism(corpus, tmp_path, capsys):

@@ -91,7 +91,6 @@ def judged(tmp_path, text, name="hann", time_limit=600):
         ("raise SystemExit(0)", "failed", "can't be imported"),
         ("import os; os._exit(0)", "failed", "Python ended before the check did (status 0)"),
         ("class Window: ...\ndef hann(n): return Window()", "failed", "expected numbers, obtained Window"),
-        ("class Window: ...\nhann = Window()", "failed", "hann is a Window, not a function"),
         ("from functools import partial\nhann = partial(np.hanning)", "failed", "hann is a partial, not a function"),
         ("x = 1", "failed", "has no function hann"),
         ("from ddim_from_scratch.audio.stft import hann", "failed", "hann is imported"),
@@ -235,10 +234,6 @@ CHEATS = {
         if os.fork() == 0:
             while True: pass
         def hann(n): return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)""",
-    "the package's function, bound": """
-        import functools
-        from ddim_from_scratch.audio.stft import hann as package
-        hann = functools.partial(package)""",
     "endless printing": """
         def hann(n):
             while True: print("x" * 1000)""",

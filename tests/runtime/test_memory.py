@@ -1,12 +1,12 @@
 """Memory: what cannot fit is refused at once; long clips and many recordings need little more than their results."""
 
 import importlib
-import tracemalloc
 from functools import partial
 
 import numpy as np
 import pytest
 import soundfile
+from helpers import peak
 
 from ddim_from_scratch import sample
 from ddim_from_scratch.audio import inverter
@@ -19,16 +19,6 @@ def test_more_clips_than_memory_holds_are_refused_at_once(trained, tmp_path):
         UserError, match=r"999999999 clips would take 4915\d\.\d+ GB of memory; .* Lower --num, or their length"
     ):
         sample.main(f"--run {trained} --out {tmp_path} --num 999999999 --inverter griffin-lim".split())
-
-
-def peak(function):
-    """The bytes of Python's and NumPy's that were held at once within a call, beyond those at its start."""
-    tracemalloc.start()
-    try:
-        function()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
 
 
 def test_a_long_clip_takes_little_more_than_its_sound(run, monkeypatch):
