@@ -39,6 +39,12 @@ def test_what_works_with_spectrogram_runs_only_says_so():
         sample.main(f"--system spectrogram --notes {TUNE}".split())
 
 
+def test_a_run_that_cannot_be_read_is_named_and_not_the_option(tmp_path):
+    (tmp_path / "checkpoint.npz").write_bytes((OWN_RUN / "checkpoint.npz").read_bytes()[:-9])
+    with pytest.raises(UserError, match=r"checkpoint\.npz is damaged"):
+        sample.main(f"--run {tmp_path} --notes {TUNE}".split())
+
+
 def test_it_plays_without_training_and_its_notes_are_heard(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     notes = read_notes(TUNE).between(0, 8)
