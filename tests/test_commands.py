@@ -377,7 +377,7 @@ def test_a_checkpoint_that_is_none_is_named(command, words, tmp_path):
     with pytest.raises(UserError, match=r"checkpoint\.npz does not exist: train the run first"):
         command.main(f"--run {tmp_path} {words}".split())
     np.savez(tmp_path / "checkpoint.npz", weights=np.zeros(3))
-    with pytest.raises(UserError, match=r"checkpoint\.npz is not a checkpoint of ours"):
+    with pytest.raises(UserError, match=r"checkpoint\.npz is damaged or not a checkpoint of ours"):
         command.main(f"--run {tmp_path} {words}".split())
 
 

@@ -137,7 +137,7 @@ class Shape(Recordings):
                 f"--widths has {len(self.widths)} levels, which halve {N_MELS} mel bins {len(self.widths) - 1} times: "
                 f"give {most} or fewer"
             )
-        self.frames("--window-seconds", self.window_seconds)
+        _ = self.window_frames  # which raises UserError
 
     def recordings(self, left_out: LeftOut) -> list[Path]:
         """All that `data` names. left_out: takes the others, by the reason."""
@@ -167,18 +167,14 @@ class Shape(Recordings):
 
     @property
     def window_frames(self) -> int:
-        """The length of a training window."""
-        return self.frames("--window-seconds", self.window_seconds)
-
-    def frames(self, name: str, seconds: float) -> int:
-        """`seconds` in spectrogram frames. Raises UserError, naming the option, if the network can't halve them."""
-        frames = whole_frames(name, seconds)
+        """The length of a training window. Raises UserError if the network can't halve it."""
+        frames = whole_frames("--window-seconds", self.window_seconds)
         if frames % self.size_divisor:
             below = max(frames // self.size_divisor, 1) * self.size_divisor
             near = " or ".join(f"{n / FRAMES_PER_SECOND:g}" for n in (below, below + self.size_divisor))
             raise UserError(
-                f"{name} {seconds:g} is {frames} frames, which the network can't halve {len(self.widths) - 1} times: "
-                f"give {near}"
+                f"--window-seconds {self.window_seconds:g} is {frames} frames, which the network can't halve "
+                f"{len(self.widths) - 1} times: give {near}"
             )
         return frames
 

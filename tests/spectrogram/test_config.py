@@ -111,7 +111,7 @@ def test_an_augmented_window_has_no_context():
 
 def test_an_indivisible_length_names_its_neighbours():
     with pytest.raises(UserError, match=r"give 4\.96 or 5\.12"):
-        Config(data="x").frames("--seconds", 5.0)
+        Config(data="x", window_seconds=5.0)
 
 
 def test_command_line_sets_only_what_is_given():
