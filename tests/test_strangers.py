@@ -533,6 +533,16 @@ def test_statistics_are_those_of_some_set(arrays, tmp_path):
     assert len(str(caught.value)) < 300
 
 
+def test_an_array_whose_type_is_no_expression_is_none(tmp_path):
+    """NumPy evaluates the header of an .npy file, and raises SyntaxError."""
+    for name, array in (("mu", np.zeros(4)), ("cov", np.eye(4))):
+        np.save(tmp_path / f"{name}.npy", array)
+    header = (tmp_path / "mu.npy").read_bytes()
+    (tmp_path / "mu.npy").write_bytes(header.replace(b"'<f8'", b"',f8'"))
+    with pytest.raises(UserError, match="holds no statistics"):
+        load_statistics(tmp_path, "mel")
+
+
 def test_a_covariance_of_any_rank_and_in_float32_is_one(rng, tmp_path):
     few = rng.standard_normal((5, 128)).astype(np.float32)
     for dtype in (np.float32, np.float64):

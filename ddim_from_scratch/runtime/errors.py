@@ -32,7 +32,7 @@ WORDS: tuple[tuple[Kinds, str], ...] = (  # the first that fits is said
     (EOFError, "it is cut short"),
     (ArithmeticError, "a number in it is too large"),
     ((zipfile.BadZipFile, zlib.error), "it is cut short, damaged or of another kind"),
-    ((ValueError, TypeError, AttributeError, LookupError), "it holds something else"),
+    ((ValueError, TypeError, AttributeError, LookupError, SyntaxError), "it holds something else"),
 )
 
 
@@ -53,7 +53,7 @@ def naming(path: object, flaw: str, remedy: str, kinds: Kinds = Exception) -> It
     try:
         yield
     except kinds as error:
-        if isinstance(error, FileError) or getattr(error, "filename", None):
+        if isinstance(error, FileError) or (isinstance(error, OSError) and error.filename):
             raise
         raise FileError(f"{printable(path)} {flaw} ({why(error)}): {remedy}") from None
 

@@ -36,6 +36,7 @@ def test_a_name_is_one_line_that_any_terminal_can_show(name, printed):
         ("[][0]", "it holds something else"),
         ("{}['step']", "it has no step"),
         ("float('x')", "it holds something else"),
+        ("eval(',')", "it holds something else"),
         ("10.0**400", "a number in it is too large"),
         ("zipfile.ZipFile(__file__)", "it is cut short, damaged or of another kind"),
         ("open('/nowhere')", "No such file or directory"),
