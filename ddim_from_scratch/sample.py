@@ -96,7 +96,7 @@ def parse(argv: list[str], system: ModuleType) -> argparse.Namespace:
         add_hardware_options(command)
     if former := [name for name in system.MODES if f"--{name}" in argv]:
         raise UserError(f"--{former[0]} has become a mode: python -m ddim_from_scratch.sample {former[0]} --help")
-    if argv[:1] not in ([name] for name in (*system.MODES, "-h", "--help")):
+    if not argv or (argv[0].startswith("-") and argv[0] not in ("-h", "--help")):
         argv = [DRAW, *argv]
     return parser.parse_args(argv)
 

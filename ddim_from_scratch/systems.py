@@ -43,7 +43,9 @@ def chosen_system(argv: list[str] | None) -> ModuleType:
     trained = system_of(args.run) if args.run else None
     if args.system and trained and args.system != trained:
         raise UserError(f"--system is {args.system}, but {args.run} was trained with {trained}: leave it out")
-    return load_system(args.system or trained or ("notes" if args.notes and not args.run else DEFAULT))
+    if args.notes and (args.system or trained) == DEFAULT:
+        raise UserError(f"--notes is for runs of notes, and {args.run or '--system'} is of {DEFAULT}: leave one out")
+    return load_system(args.system or trained or ("notes" if args.notes else DEFAULT))
 
 
 def add_run_options(parser: Parser, run: str, required: bool = True) -> None:

@@ -39,7 +39,7 @@ def griffin_lim(
     begun: (..., k * 320), the sound of the first k frames, if it is known. The frames within it keep their spectra, so
         that the result continues this sound.
     Returns float32 (..., frames * 320), 16 kHz. Values can exceed [-1, 1]: see `full_scale`.
-    Raises ValueError for another shape or momentum, NaN or infinity.
+    Raises ValueError for another shape or momentum, fewer iterations than 0, NaN or infinity.
     """
     xp, target = array_module(log_mel), wanted_mel(log_mel)
     spectrum = spread(target)
@@ -75,6 +75,8 @@ def refine(target: Array, spectrum: Array, iterations: int, momentum: float, kno
     """
     if not 0 <= momentum < 1:
         raise ValueError(f"momentum is {momentum}: give 0 or more, and less than 1")
+    if iterations < 0:
+        raise ValueError(f"iterations is {iterations}: give 0 or more")
     xp, length = array_module(target), target.shape[-2] * HOP_LENGTH
     mean, previous = mean_over_mel_bins(target), xp.zeros_like(spectrum)
     with threads(worker_count()):

@@ -183,22 +183,22 @@ for step, x in zip(stages, to_sound([log_mels(guesses[step][0]) for step in stag
 
 
 def form_and_detail(x):
-    """Means over 8 x 8 pixels of x (frames, 128), and what they leave."""
-    form = x.reshape(len(x) // 8, 8, 16, 8).mean(axis=(1, 3)).repeat(8, axis=0).repeat(8, axis=1)
+    """Means over 8 x 8 pixels of x (..., frames, 128), and what they leave."""
+    form = x.reshape(-1, 8, 16, 8).mean(axis=(1, 3)).repeat(8, axis=0).repeat(8, axis=1).reshape(x.shape)
     return form, x - form
 
 
-finished = form_and_detail(path[-1, 0, ..., 0])
-print("   t   correlation of the form   of the detail   (with the finished clip)")
-kept = {}
+finished = form_and_detail(path[-1, ..., 0])
+print("   t   correlation of the form   of the detail   (with the finished clips, all of them)")
+kept, detail = {}, {}
 for step in stages:
-    parts = form_and_detail(guesses[step][0, ..., 0])
+    x, t = path[step], times[step]
+    with threads():
+        parts = form_and_detail((predict_x0(x, alpha_bar[t], plain_eps_model(x, t)) if t else x)[..., 0])
+    detail[step] = parts[1].std()
     kept[step] = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(parts, finished, strict=True)]
     print(f"{times[step]:4}{kept[step][0]:26.2f}{kept[step][1]:16.2f}")
-assert FAST or (
-    kept[stages[0]][0] > kept[stages[0]][1] + 0.05
-    and parts[1].std() > 1.1 * form_and_detail(guesses[0][0, ..., 0])[1].std()
-)
+assert FAST or (kept[0][0] > kept[0][1] + 0.03 and detail[stages[-1]] > 1.1 * detail[0])
 
 for i, x in enumerate(to_sound(music[1:3]), start=2):
     sound(x, f"Clip {i}")
@@ -257,7 +257,7 @@ for asked in (1, 3) if FAST else (1, 3, 12):
     back[asked], variances[asked] = clip_error(real, again), found.var()
     print(f"{asked:10}{back[asked]:26.3f}{found.var():26.2f}")
 assert FAST or (back[3] < 0.7 * back[1] and back[1] < 0.3)
-assert FAST or variances[12] > 1.3 * variances[3] > 1.3 * variances[1]
+assert FAST or variances[12] > variances[3] > variances[1]
 show_answer(ddim_inversion)
 
 # %%
@@ -322,8 +322,8 @@ if not FAST:
     assert off["ddim"][-1] < 0.4 * off["ddim"][0] and off["heun"][-1] > 0.3 * off["ddim"][-1]
     assert max(errors[-1] for errors in off.values()) < 0.2  # 0.69 is a factor of two
     at_20 = off["ddim"][3], off["heun"][2], off["dpm++2m"][3]
-    assert max(at_20) < 1.3 * min(at_20)
-    assert off["ddim, log-SNR"][3] < 0.85 * off["ddim"][3] and off["ddim, with t = 1"][3] < 0.85 * off["ddim"][3]
+    assert max(at_20) < 1.6 * min(at_20)
+    assert off["ddim, log-SNR"][3] < 0.85 * off["ddim"][3] and off["ddim, with t = 1"][3] < off["ddim"][3]
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(6, 3.6))
@@ -338,11 +338,11 @@ plt.show()
 
 # %% [markdown]
 # Every sampler comes to nearly the same music. In lesson 04 the second-order rules won by far. Here, with 20
-# evaluations, all three are about equally close, because a trained network is not as smooth as a formula. *Where* the
-# steps are matters more. The log-SNR steps come closer with the same number of evaluations, because they include $t =
-# 1$. There this schedule jumps from a signal rate of 0.933 to 1: a large step in log-SNR, and a single step in time.
-# Equal steps in time, with $t = 1$ added, gain nearly as much. Below are the times; `quadratic_tau`, with small steps
-# near 0, is a third rule.
+# evaluations, none of the three is far ahead, because a trained network is not as smooth as a formula. *Where* the
+# steps are matters more. The log-SNR steps come closer with the same number of evaluations. One reason is that they
+# include $t = 1$. There this schedule jumps from a signal rate of 0.933 to 1: a large step in log-SNR, and a single
+# step in time. Equal steps in time, with $t = 1$ added, come closer than without it. Below are the times;
+# `quadratic_tau`, with small steps near 0, is a third rule.
 
 # %%
 for name, spaced in (("uniform", uniform_tau), ("quadratic", quadratic_tau), ("log-SNR", log_snr_walk)):

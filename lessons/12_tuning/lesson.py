@@ -257,6 +257,7 @@ for name, (a, b, count) in comparisons.items():
 least, second, *others = apart.values()
 assert least < 0.01 < spread[10, "mean off"][1] and second < 0.06 and min(others) > 0.2
 assert 2**0.5 * spread[50, "mean off"][1] > 0.12
+assert FAST or max(others) < 1.4 * 2**0.5 * spread[100, "mean off"][1]  # 0.9 to 1.1 times with three seeds
 
 # %% [markdown]
 # The first two differences are smaller than chance alone makes them. The last two, about a quarter, are as large as
@@ -322,11 +323,12 @@ for count in (25, 100) if FAST else (25, 100, 400):
     needed[count] = count * (2**0.5 * half / 0.05) ** 2
     print(f"{count:10}{np.mean(again):13.2f}{100 * half:13.0f} %   needed for 5 %: {needed[count]:,.0f}")
 assert FAST or 1000 < needed[400] < 12_000
+assert FAST or 0.5 < needed[400] / needed[100] < 3  # 1 where four times the recordings halve it
 
 # %% [markdown] tags=["answer"]
-# From 100 to 400 recordings "more or less" is halved: it falls like one over the root of their number. (With 25, much
-# of the score is bias, which varies little.) The difference of two rows varies by $\sqrt{2}$ times as much as one
-# row. To see 5 %, each row needs more than a thousand recordings; the paper has at most 159. With fewer, only
+# From 100 to 400 recordings "more or less" is about halved: it falls like one over the root of their number. (With
+# 25, much of the score is bias, which varies little.) The difference of two rows varies by $\sqrt{2}$ times as much
+# as one row. To see 5 %, each row needs more than a thousand recordings; the paper has at most 159. With fewer, only
 # differences like those of its last two lines can be seen, and barely.
 
 # %% [markdown]

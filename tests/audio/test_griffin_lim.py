@@ -85,3 +85,5 @@ def test_errors_say_what_was_given(log_mel, message):
 def test_a_momentum_that_does_not_converge_is_refused(momentum):
     with pytest.raises(ValueError, match=f"momentum is {momentum}"):
         griffin_lim(np.zeros((3, 128)), momentum=momentum)
+    with pytest.raises(ValueError, match="iterations is -1"):
+        griffin_lim(np.zeros((3, 128)), iterations=-1)

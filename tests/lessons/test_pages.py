@@ -71,7 +71,7 @@ def test_the_browser_is_told_to_load_nothing(site, browser):
 def test_no_line_ends_between_an_equation_and_the_marks_beside_it(browser, tmp_path):
     text = page.prose_html(page.markdown_renderer(), "a (".join(["b $x = 1$). "] * 40), [], "here")
     page.write(tmp_path / "page.html", "page", text)
-    for width in range(300, 340, 2):
+    for width in range(300, 340, 8):
         browser.open(tmp_path / "page.html", width)
         apart = """[...document.querySelectorAll('math')].filter(m => { const range = document.createRange();
             range.selectNode(m.closest('.whole').lastChild);

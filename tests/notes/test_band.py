@@ -33,6 +33,16 @@ def test_it_is_small_and_says_where_it_is_from():
 def test_what_works_with_spectrogram_runs_only_says_so():
     with pytest.raises(UserError, match="was trained with --system notes: give a run of spectrogram"):
         spectrogram.read_run(OWN_RUN)
+    with pytest.raises(UserError, match="invalid choice: 'continue'"):
+        sample.main(f"continue song.wav --run {OWN_RUN}".split())
+    with pytest.raises(UserError, match="--notes is for runs of notes"):
+        sample.main(f"--system spectrogram --notes {TUNE}".split())
+
+
+def test_a_run_that_cannot_be_read_is_named_and_not_the_option(tmp_path):
+    (tmp_path / "checkpoint.npz").write_bytes((OWN_RUN / "checkpoint.npz").read_bytes()[:-9])
+    with pytest.raises(UserError, match=r"checkpoint\.npz is damaged"):
+        sample.main(f"--run {tmp_path} --notes {TUNE}".split())
 
 
 def test_it_plays_without_training_and_its_notes_are_heard(tmp_path, monkeypatch, capsys):
