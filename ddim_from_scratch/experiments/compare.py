@@ -158,7 +158,7 @@ class Choice:
                     return self.pair_up(one, sorted(one.glob("sample_*.wav")))
                 except TooFewWindows as error:
                     if error.frames <= self.least:
-                        raise UserError(f"{error}: train a run on more recordings") from None
+                        raise
                     reasons.append(str(error))
                 except UserError as error:
                     reasons.append(str(error))
@@ -222,9 +222,8 @@ class Choice:
             others, chosen, rest = windows, chosen[:half], chosen[half : 2 * half]
         n = min(most, len(chosen), len(rest))
         if n < 2:
-            raise TooFewWindows(
-                f"{self.config.data} has not 2 pairs of windows of {frames / FRAMES_PER_SECOND:g} s", frames
-            )
+            short = f"{self.config.data} has not 2 pairs of windows of {frames / FRAMES_PER_SECOND:g} s"
+            raise TooFewWindows(f"{short}: train a run on more recordings", frames)
         return windows, chosen[:n], others.some(rest[:n])
 
 
