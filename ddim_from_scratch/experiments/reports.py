@@ -105,7 +105,7 @@ def write_report(out: Path, report: Report) -> str:
     parts = [f"# {report.title}", *warnings(report), table, f"![distances]({picture.name})", report.facts, notes]
     markdown = "\n\n".join(parts) + "\n"
     with replacing(out / f"{report.name}.md") as file:
-        file.write(markdown.encode())
+        file.write(markdown.encode(errors="backslashreplace"))
     write_json(out / f"{report.name}.json", {"settings": report.settings, "rows": report.rows})
     return markdown
 
