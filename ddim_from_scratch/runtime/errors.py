@@ -76,8 +76,9 @@ def _escaped(char: str) -> str:
 
 def why(error: BaseException) -> str:
     """An exception's reason, for the brackets of a message: our words for Python's, one short line of a library's."""
-    if isinstance(own := getattr(error.__cause__ or error, "orig", None), Exception):
-        return why(own)  # the database's, which SQLAlchemy tells on a page
+    for one in (error, error.__cause__):
+        if isinstance(own := getattr(one, "orig", None), Exception):
+            return why(own)  # the database's, which SQLAlchemy tells on a page
     if isinstance(error, json.JSONDecodeError):
         return f"it is not JSON (line {error.lineno}, column {error.colno})"
     if isinstance(error, OSError) and error.strerror:

@@ -213,8 +213,9 @@ def test_a_database_that_holds_no_study_is_named(damage, study, tmp_path):
         database.close()
     else:
         path.mkdir()
-    with pytest.raises((UserError, IsADirectoryError), match=r"study\.db( cannot be used as a study|')"):
+    with pytest.raises((UserError, IsADirectoryError), match=r"study\.db( cannot be used as a study|')") as caught:
         study("--trials 1")
+    assert "sqlalche.me" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
