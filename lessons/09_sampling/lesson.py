@@ -323,7 +323,8 @@ if not FAST:
     assert max(errors[-1] for errors in off.values()) < 0.2  # 0.69 is a factor of two
     at_20 = off["ddim"][3], off["heun"][2], off["dpm++2m"][3]
     assert max(at_20) < 1.6 * min(at_20)
-    assert off["ddim, log-SNR"][3] < 0.85 * off["ddim"][3] and off["ddim, with t = 1"][3] < off["ddim"][3]
+    assert all(off[f"{name}, log-SNR"][4] < 0.9 * off[name][4] for name in ("ddim", "dpm++2m"))
+    assert np.mean(off["ddim, with t = 1"][2:]) < 0.95 * np.mean(off["ddim"][2:])
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(6, 3.6))
@@ -339,10 +340,11 @@ plt.show()
 # %% [markdown]
 # Every sampler comes to nearly the same music. In lesson 04 the second-order rules won by far. Here, with 20
 # evaluations, none of the three is far ahead, because a trained network is not as smooth as a formula. *Where* the
-# steps are matters more. The log-SNR steps come closer with the same number of evaluations. One reason is that they
-# include $t = 1$. There this schedule jumps from a signal rate of 0.933 to 1: a large step in log-SNR, and a single
-# step in time. Equal steps in time, with $t = 1$ added, come closer than without it. Below are the times;
-# `quadratic_tau`, with small steps near 0, is a third rule.
+# steps are matters more. With 40 evaluations the log-SNR steps come closer than equal steps in time; with 20, one of
+# the clips may still turn into other music. One reason is that they include $t = 1$. There this schedule jumps from a
+# signal rate of 0.933 to 1: a large step in log-SNR, and a single step in time. Equal steps in time, with $t = 1$
+# added, come closer than without it, on average over 10, 20 and 40 steps. Below are the times; `quadratic_tau`, with
+# small steps near 0, is a third rule.
 
 # %%
 for name, spaced in (("uniform", uniform_tau), ("quadratic", quadratic_tau), ("log-SNR", log_snr_walk)):
