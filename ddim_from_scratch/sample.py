@@ -22,7 +22,7 @@ from .audio.contract import FRAMES_PER_SECOND
 from .audio.inverter import add_inverter_option, load_inverter
 from .experiments.pictures import save_log_mels
 from .nn.fast import computing
-from .runtime import mpi, tree
+from .runtime import mpi
 from .runtime.backend import CLIPS_AT_ONCE
 from .runtime.cli import Parser, add_hardware_options, at_least, counted, run_command
 from .runtime.errors import UserError
@@ -61,10 +61,7 @@ def main(argv: list[str] | None = None) -> None:
 def about(args: argparse.Namespace, run: Path, saved: Any, argv: list[str]) -> dict[str, Any]:
     """The content of a set's set.json: which network drew it, and how."""
     options = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
-    return {
-        "run": str(run.resolve()),
-        "step": saved.step,
-        "network": tree.digest(saved.state),
+    return saved.origin(run) | {
         "mode": args.mode,
         "seed": args.seed,
         "options": options,

@@ -196,8 +196,8 @@ class Choice:
         frames = max(self.config.frames_lasting(played.PLAYED_SECONDS), self.least)
         windows, reference, others = self.windows(played.PLAYED, frames)
         notes = played.notes_of(others, programs)
-        about = {"run": str(self.run.resolve()), "step": self.saved.step, "network": tree.digest(self.saved.state)}
-        with new_set(self.run / "played", about | {"mode": "compare"}, numbered=True) as folder:
+        about = self.saved.origin(self.run) | {"mode": "compare"}
+        with new_set(self.run / "played", about, numbered=True) as folder:
             clips = invert(composer(self.saved.model(), PROBE, notes).draw(len(notes), frames), "generated music")
             for i, clip in enumerate(clips):
                 write_wav(folder / f"sample_{i:03d}.wav", clip)

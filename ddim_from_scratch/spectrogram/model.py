@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -113,6 +114,10 @@ class Saved:
     @property
     def epochs_done(self) -> int:
         return self.step // (self.windows // min(self.config.batch_size, self.windows))
+
+    def origin(self, run: Path) -> dict[str, Any]:
+        """This network of a run's, as the set.json of its clips names it."""
+        return {"run": str(run.resolve()), "step": self.step, "network": tree.digest(self.state)}
 
     def model(self, device: str = "cpu") -> Model:
         """The network of averaged weights."""
