@@ -19,11 +19,13 @@ from ddim_from_scratch import sample, train
 from ddim_from_scratch.diffusion import Sampling
 from ddim_from_scratch.experiments import __main__ as experiments
 from ddim_from_scratch.experiments import compare
+from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.runtime.sets import new_set, read_about, sets_in
 from ddim_from_scratch.spectrogram.compose import Composer
 from ddim_from_scratch.spectrogram.data import load_windows
-from ddim_from_scratch.spectrogram.model import read_run
+from ddim_from_scratch.spectrogram.model import EARLY, init_state, read_run
+from ddim_from_scratch.spectrogram.system import Batch, Training
 from ddim_from_scratch.training.guards import locked
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -239,3 +241,29 @@ def test_a_shared_run_draws_the_same_to_half_precision_and_is_not_trained_on(run
         train.main(["--run", str(tmp_path / "shared"), "--resume"])
     with pytest.raises(UserError, match="holds a run already"):
         experiments.main(["share", "--run", str(run), "--out", str(tmp_path / "shared")])
+
+
+def test_training_keeps_its_network_of_an_early_step(run, rng):
+    system = Training(read_run(run).config)
+    state = tree.pack(init_state(system.config, rng))
+    batch = Batch(rng.standard_normal((1, 32, 128, 1), dtype=np.float32))
+    system.step(state, batch, EARLY, rng)
+    early = state["average"].flat.copy()
+    system.step(state, batch, EARLY + 1, rng)
+    assert np.array_equal(state["early"].flat, early) and not np.array_equal(state["average"].flat, early)
+
+
+def test_guidance_leads_away_from_the_early_network(run):
+    saved = read_run(run)
+    early = tree.map(lambda leaf: leaf / 2, saved.state["average"])
+    model = replace(saved, step=EARLY + 1, state=saved.state | {"early": early}).model()
+    ours, worse, guided = (
+        Composer(of, Sampling(steps=1), guidance=weight).draw(2, 32)
+        for of, weight in ((model, 1), (model.worse, 1), (model, 3))
+    )
+    all_of_them = np.stack([ours, worse, guided])
+    heard = ((all_of_them > -10) & (all_of_them < 10)).all(axis=0)  # beyond, log-mels are clipped
+    np.testing.assert_allclose(guided[heard], (3 * ours - 2 * worse)[heard], atol=1e-3)  # one step is linear in eps
+    assert heard.sum() > 500 and abs(ours - worse)[heard].max() > 0.1
+    with pytest.raises(UserError, match=f"--guidance is 2, and .* step {EARLY}: .*train longer"):
+        sample.main(f"--run {run} {FAST} --guidance 2".split())

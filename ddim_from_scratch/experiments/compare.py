@@ -239,7 +239,8 @@ def sounds(chosen: Chosen, model: Model, invert: Inverter) -> dict[str, np.ndarr
     n, frames, rng = len(chosen.others), chosen.windows.frames, np.random.default_rng(model.config.seed + 1)
     noise = model.scaler.restore(rng.standard_normal((n, frames, N_MELS), dtype=np.float32))
     plain = dataclasses.replace(model.scaler, outline=None)
-    untrained = dataclasses.replace(model, network=init_state(model.config, rng)["average"], scaler=plain)
+    fresh = init_state(model.config, rng)["average"]
+    untrained = dataclasses.replace(model, network=fresh, early=None, scaler=plain)
     return {
         "noise": invert(noise, "noise"),
         "untrained": invert(composer(untrained, UNTRAINED, chosen.notes).draw(n, frames), "untrained"),

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..audio.contract import FRAMES_PER_SECOND
-from ..diffusion import DEFAULT_SAMPLING, EpsModel, Sampling, T, Walk
-from ..diffusion.guidance import guided
+from ..diffusion import DEFAULT_SAMPLING, EpsModel, Sampling
 from ..runtime.backend import Array, to_device
 from ..runtime.errors import warn
 from ..spectrogram import compose
@@ -26,15 +25,15 @@ GUIDANCE = 1.5  # at 2 a few more notes are heard, and the sound is further from
 
 @dataclass(frozen=True)
 class Player(compose.Composer):
-    """How a model plays. scores: one for all clips, or one for each. guidance: the weight of what it is told.
+    """How a model plays. scores: one for all clips, or one for each. guidance: the weight of what they tell.
 
     A clip's random numbers do not depend on its notes: other notes are the same performance otherwise.
     """
 
     overlap: int | None = OVERLAP
     resamplings: int = RESAMPLINGS
-    scores: tuple[Notes, ...] = ()
     guidance: float = GUIDANCE
+    scores: tuple[Notes, ...] = ()
 
     def play(self, num: int) -> np.ndarray:
         """The whole of the notes, `num` times: log-mels (num, frames, 128).
@@ -57,16 +56,9 @@ class Player(compose.Composer):
         notes = told(config, scores, [first] * len(scores), frames)
         return (*super().conditions(clips, before, first, frames), to_device(notes, self.model.device))
 
-    def _walk(self, rngs: list[np.random.Generator], conditions: tuple[Array, ...] = (), top: int = T) -> Walk:
-        if self.guidance == 1:
-            return super()._walk(rngs, conditions, top)
-
-        def eps_model(levels: np.ndarray) -> EpsModel:
-            told = self.model.eps_model(conditions, levels)
-            untold = self.model.eps_model(tuple(0 * one for one in conditions), levels)
-            return guided(told, untold, self.guidance)
-
-        return self.sampling.walk(eps_model, self.model.config.noise_schedule, rngs, top)
+    def worse(self, conditions: tuple[Array, ...], levels: np.ndarray) -> EpsModel:
+        """The network that is told nothing."""
+        return self.model.eps_model(tuple(0 * one for one in conditions), levels)
 
 
 class Run(compose.Run):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,14 @@ from ..audio import load_audio, log_mel
 from ..audio.contract import FRAME_LENGTH, FRAMES_PER_SECOND, HOP_LENGTH, N_MELS, SR
 from ..audio.inverter import load_inverter
 from ..diffusion import DEFAULT_SAMPLING, Sampling, T, Walk, ddim_inversion, infill, noise_like, q_sample, slerp
-from ..diffusion.process import stream
+from ..diffusion.guidance import guided
+from ..diffusion.process import EpsModel, stream
 from ..runtime.backend import CLIPS_AT_ONCE, Array, require_memory, to_device, to_host
 from ..runtime.cli import counted
 from ..runtime.errors import UserError, printable, warn
 from .config import Config
 from .data import Scaler
-from .model import Model, context_channel, in_groups
+from .model import EARLY, Model, context_channel, in_groups
 
 BLENDED = 8  # frames of cross-fade at a seam, on its kept side
 INVERSION_EVALUATIONS = 3  # per step: see `ddim_inversion`
@@ -72,7 +72,8 @@ class Composer:
     """How a model draws. The clips of a call are number `first`, `first` + 1, ... of the seed.
 
     overlap: how many frames of a new piece are the end of the clip so far; half a training window unless given. With
-    a network that has a context it may be 0. resamplings: as in `infill`.
+    a network that has a context it may be 0. resamplings: as in `infill`. guidance: the weight of the network as it is,
+    against what it was early in its training; 1 for itself alone.
     """
 
     model: Model
@@ -81,6 +82,7 @@ class Composer:
     first: int = 0
     overlap: int | None = None
     resamplings: int = RESAMPLINGS
+    guidance: float = 1
 
     def draw(self, num: int, frames: int) -> np.ndarray:
         """New music, (num, frames, 128): one piece, continued until it is long enough."""
@@ -157,7 +159,7 @@ class Composer:
         blends. The sampler is DDIM without fresh noise, whatever the Composer's.
         """
         shares = np.linspace(0, 1, num) if num > 1 else [0.5]
-        plain = replace(self, sampling=replace(self.sampling, sampler="ddim", eta=0.0))
+        plain = replace(self, sampling=replace(self.sampling, sampler="ddim", eta=0.0), guidance=1)
         walk = plain._walk([])
         with self._bar(1, INVERSION_EVALUATIONS * self.sampling.steps) as bar:
             ends = self.model.standardised(np.stack([self._lengthened(clip) for clip in (a, b)]))
@@ -201,8 +203,25 @@ class Composer:
         return (to_device(context_channel(past, frames), self.model.device),)
 
     def _walk(self, rngs: list[np.random.Generator], conditions: tuple[Array, ...] = (), top: int = T) -> Walk:
-        eps_model = partial(self.model.eps_model, conditions)
+        def eps_model(levels: np.ndarray) -> EpsModel:
+            model = self.model.eps_model(conditions, levels)
+            return model if self.guidance == 1 else guided(model, self.worse(conditions, levels), self.guidance)
+
         return self.sampling.walk(eps_model, self.model.config.noise_schedule, rngs, top)
+
+    def worse(self, conditions: tuple[Array, ...], levels: np.ndarray) -> EpsModel:
+        """What guidance leads away from: here, the network early in its training.
+
+        What a network has not learnt well it had learnt worse before; to go on from there leads further: Karras et al.
+        (2024), "Guiding a diffusion model with a bad version of itself".
+        Raises UserError for a run that has not kept it.
+        """
+        if self.model.worse is None:
+            raise UserError(
+                f"--guidance is {self.guidance:g}, and the run has no network of step {EARLY}: it is shorter, older or "
+                "a shared copy; leave the option out, or train longer"
+            )
+        return self.model.worse.eps_model(conditions, levels)
 
     def _grown(self, clips: np.ndarray, frames: int, rngs: list[np.random.Generator]) -> np.ndarray:
         n, done, _ = clips.shape

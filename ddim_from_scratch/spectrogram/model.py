@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -28,17 +28,24 @@ CONTRACT = {"sr": SR, "frame_length": FRAME_LENGTH, "hop_length": HOP_LENGTH, "n
 # Names in a checkpoint, and in its scaler.
 KEYS = {"system", "config", "contract", "step", "windows", "recordings", "scaler", "state"}
 SCALER = {"mean", "std", "pitches", "outline"}
+EARLY = 256  # steps after which a network is kept, to be led away from: see compose.py
 FIRST_CONTRACT = {"sr": 16000, "frame_length": 640, "hop_length": 320, "n_fft": 1024, "n_mels": 128}
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network that draws. network: {"params", "statistics"}, on `device`."""
+    """A network that draws. network: {"params", "statistics"}, on `device`. early: the same after EARLY steps."""
 
     network: Tree
     config: Config
     scaler: Scaler
     device: str = "cpu"
+    early: Tree | None = None
+
+    @cached_property
+    def worse(self) -> Model | None:
+        """The network early in its training, if the run has kept it."""
+        return replace(self, network=self.early, early=None) if self.early else None
 
     @property
     def alpha_bar(self) -> np.ndarray:
@@ -98,7 +105,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Saved:
-    """The content of a checkpoint. state: {"network", "average", "moments"}, or {"average"} alone.
+    """The content of a checkpoint. state: what `init_state` returns, or {"average"} alone.
 
     windows: how many it was trained on. contents: the recordings that it was trained on, and those held out; None in a
     file of the first edition.
@@ -121,7 +128,8 @@ class Saved:
 
     def model(self, device: str = "cpu") -> Model:
         """The network of averaged weights."""
-        return Model(tree.to_device(self.state["average"], device), self.config, self.scaler, device)
+        early = tree.to_device(self.state["early"], device) if "early" in self.state and self.step > EARLY else None
+        return Model(tree.to_device(self.state["average"], device), self.config, self.scaler, device, early)
 
 
 def read_run(run: Path, best: bool = False, options: type[Config] = Config) -> Saved:
@@ -196,11 +204,12 @@ def _wrong(state: Tree, config: Config) -> str | None:
 
 
 def init_state(config: Config, rng: np.random.Generator) -> Tree:
-    """All that training changes: network {"params", "statistics"}, average (the same again) and moments."""
+    """All that training changes: network {"params", "statistics"}, average and early (the same again) and moments."""
     params, statistics = NETWORKS[config.network].init(config, rng)
     network = {"params": params, "statistics": statistics}
     moments = {name: tree.map(np.zeros_like, params) for name in ("m", "v")}
-    return {"network": network, "average": tree.map(np.copy, network), "moments": moments}
+    copies = {name: tree.map(np.copy, network) for name in ("average", "early")}
+    return {"network": network, **copies, "moments": moments}
 
 
 def context_channel(before: Sequence[np.ndarray], frames: int) -> np.ndarray:

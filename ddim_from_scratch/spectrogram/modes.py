@@ -56,12 +56,20 @@ class Mode(NamedTuple):
 def composer(args: argparse.Namespace, model: Model) -> Composer:
     """A Composer with the options of a mode; those that the mode lacks have their defaults."""
     overlap = overlap_frames(model.config, getattr(args, "overlap", None))
-    return Composer(model, sampling(args), args.seed, 0, overlap, getattr(args, "resamplings", RESAMPLINGS))
+    resamplings = getattr(args, "resamplings", RESAMPLINGS)
+    return Composer(model, sampling(args), args.seed, 0, overlap, resamplings, guidance(args))
 
 
 def sampling(args: argparse.Namespace) -> Sampling:
     given = {name: getattr(args, name) for name in Sampling.__dataclass_fields__ if hasattr(args, name)}
     return Sampling(**given)
+
+
+def guidance(args: argparse.Namespace) -> float:
+    weight = getattr(args, "guidance", 1)
+    if not 0 <= weight <= 100:
+        raise UserError(f"--guidance is {weight}: give a number from 0 to 100, 1 for none")
+    return weight
 
 
 def draw(args: argparse.Namespace, composer: Composer) -> Drawing:
@@ -177,6 +185,14 @@ SAMPLER = (
         type=float,
         default=DEFAULT_SAMPLING.eta,
         help="DDIM's eta: 0 is deterministic, 1 adds as much noise per step as DDPM (default: 0)",
+    )
+    | option(
+        "--guidance",
+        type=float,
+        default=1,
+        metavar="W",
+        help="weight of the network against what it was early in its training: 1 is the network as it is, more goes on "
+        "in the direction in which it learnt, in twice the time (default: 1)",
     )
     | STEPS
 )

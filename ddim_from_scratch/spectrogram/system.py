@@ -27,7 +27,7 @@ from .compose import Composer, Run
 from .config import Config
 from .data import Contents, Scaler, Windows, augmented, contents, load_windows, require_unchanged
 from .denoiser import NETWORKS, Seen
-from .model import CONTRACT, Model, Saved, context_channel, init_state, read_run
+from .model import CONTRACT, EARLY, Model, Saved, context_channel, init_state, read_run
 from .modes import MODES, composer
 
 __all__ = [
@@ -154,6 +154,8 @@ class Training:
             update_average(statistics.flat, tree.pack(used, like=statistics).flat, BATCH_NORM_MOMENTUM)
         ema = warmup_decay(config.ema, step) if config.ema_schedule == "warmup" else config.ema
         update_average(state["average"].flat, network.flat, ema)
+        if step <= EARLY and "early" in state:  # an older version's run has none
+            state["early"].flat[:] = state["average"].flat
         return {"noise_loss": noise_loss, "reconstruction_loss": reconstruction_loss}
 
     def gradient(
@@ -180,7 +182,7 @@ class Training:
     def measure(self, state: Packed) -> float:
         """See `System`. All calls draw the same noise, and leave the training's random numbers alone."""
         embedding, background = self._heard
-        model = Model(state["average"], self.config, self.scaler, self.device)
+        model = Model(state["average"], self.config, self.scaler, self.device, state.get("early"))
         seconds = max(self.config.window_seconds, embedding.seconds)
         log_mels = self.drawn(model, self.config.frames_lasting(seconds))
         sound = load_inverter(GRIFFIN_LIM, self.device)(log_mels, "samples")
