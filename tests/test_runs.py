@@ -256,7 +256,8 @@ def test_training_keeps_its_network_of_an_early_step(run, rng):
 def test_guidance_leads_away_from_the_early_network(run):
     saved = read_run(run)
     early = tree.map(lambda leaf: leaf / 2, saved.state["average"])
-    model = replace(saved, step=EARLY + 1, state=saved.state | {"early": early}).model()
+    limited = replace(saved, step=EARLY + 1, state=saved.state | {"early": early}).model()
+    model = replace(limited, scaler=replace(limited.scaler, limits=None))
     ours, worse, guided = (
         Composer(of, Sampling(steps=1), guidance=weight).draw(2, 32)
         for of, weight in ((model, 1), (model.worse, 1), (model, 3))
@@ -265,5 +266,10 @@ def test_guidance_leads_away_from_the_early_network(run):
     heard = ((all_of_them > -10) & (all_of_them < 10)).all(axis=0)  # beyond, log-mels are clipped
     np.testing.assert_allclose(guided[heard], (3 * ours - 2 * worse)[heard], atol=1e-3)  # one step is linear in eps
     assert heard.sum() > 500 and abs(ours - worse)[heard].max() > 0.1
+    low, high = limited.scaler.limits
+    np.testing.assert_allclose(
+        Composer(limited, Sampling(steps=1), guidance=3).draw(2, 32), np.clip(guided, low, high), atol=1e-3
+    )
+    assert (guided > high + 1).any()
     with pytest.raises(UserError, match=f"--guidance is 2, and .* step {EARLY}: .*train longer"):
         sample.main(f"--run {run} {FAST} --guidance 2".split())

@@ -23,6 +23,7 @@ from .process import (
     stream,
     thresholded,
     velocity,
+    with_x0,
 )
 from .samplers import DEFAULT_SAMPLING, SAMPLERS, Sampling, Walk, ddim, ddim_inversion, ddpm, dpm_solver_pp_2m, heun
 from .schedule import (
@@ -92,4 +93,5 @@ __all__ = [
     "thresholded",
     "uniform_tau",
     "velocity",
+    "with_x0",
 ]

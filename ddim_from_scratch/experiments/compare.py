@@ -238,7 +238,7 @@ def sounds(chosen: Chosen, model: Model, invert: Inverter) -> dict[str, np.ndarr
     """The sets of MEANING, but for "inverted": clips (n, samples) at 16 kHz, as many in each as there are others."""
     n, frames, rng = len(chosen.others), chosen.windows.frames, np.random.default_rng(model.config.seed + 1)
     noise = model.scaler.restore(rng.standard_normal((n, frames, N_MELS), dtype=np.float32))
-    plain = dataclasses.replace(model.scaler, outline=None)
+    plain = dataclasses.replace(model.scaler, outline=None, limits=None)
     fresh = init_state(model.config, rng)["average"]
     untrained = dataclasses.replace(model, network=fresh, early=None, scaler=plain)
     return {

@@ -20,7 +20,18 @@ from tqdm import tqdm
 from ..audio import load_audio, log_mel
 from ..audio.contract import FRAME_LENGTH, FRAMES_PER_SECOND, HOP_LENGTH, N_MELS, SR
 from ..audio.inverter import load_inverter
-from ..diffusion import DEFAULT_SAMPLING, Sampling, T, Walk, ddim_inversion, infill, noise_like, q_sample, slerp
+from ..diffusion import (
+    DEFAULT_SAMPLING,
+    Sampling,
+    T,
+    Walk,
+    ddim_inversion,
+    infill,
+    noise_like,
+    q_sample,
+    slerp,
+    with_x0,
+)
 from ..diffusion.guidance import guided
 from ..diffusion.process import EpsModel, stream
 from ..runtime.backend import CLIPS_AT_ONCE, Array, require_memory, to_device, to_host
@@ -205,7 +216,9 @@ class Composer:
     def _walk(self, rngs: list[np.random.Generator], conditions: tuple[Array, ...] = (), top: int = T) -> Walk:
         def eps_model(levels: np.ndarray) -> EpsModel:
             model = self.model.eps_model(conditions, levels)
-            return model if self.guidance == 1 else guided(model, self.worse(conditions, levels), self.guidance)
+            if self.guidance != 1:
+                model = guided(model, self.worse(conditions, levels), self.guidance)
+            return with_x0(model, levels, self.model.within_limits)
 
         return self.sampling.walk(eps_model, self.model.config.noise_schedule, rngs, top)
 

@@ -46,6 +46,7 @@ class Scaler:
     """Standardisation of each mel bin by the training set's statistics. mean, std: float32 (128,).
 
     outline: a Gaussian of the standardised windows, see `Windows.outline`, with which sampling starts.
+    limits: the least and the greatest log-mel of each bin in the training set, float32 (2, 128).
     pitches: lowest and highest of each instrument, int64 (n, 2), if the training set has notes.
     """
 
@@ -53,6 +54,7 @@ class Scaler:
     std: np.ndarray
     outline: np.ndarray | None = None
     pitches: np.ndarray | None = None
+    limits: np.ndarray | None = None
 
     def standardise(self, log_mels: np.ndarray) -> np.ndarray:
         """(..., 128) natural logarithms to zero mean and unit variance."""
@@ -147,16 +149,18 @@ class Windows:
         recording, with sound there, would be hundreds of its deviations away. No bin of full-band music is so still.
         """
         total, squares = np.zeros(N_MELS), np.zeros(N_MELS)
+        limits = np.tile([[LOG_MAX], [LOG_MIN]], N_MELS)
         for i in range(len(self)):
             window = self.take([i])[0].astype(np.float64)
             total += window.mean(axis=0)
             squares += (window**2).mean(axis=0)
+            limits = np.stack([np.minimum(limits[0], window.min(axis=0)), np.maximum(limits[1], window.max(axis=0))])
         if standardise == "global":
             total[:], squares[:] = total.mean(), squares.mean()
         mean, square = total / len(self), squares / len(self)
         variance_of_all = square.mean() - mean.mean() ** 2
         std = np.sqrt(np.maximum(square - mean**2, max(LEAST_SHARE**2 * variance_of_all, 1e-6)))
-        return Scaler(mean.astype(np.float32), std.astype(np.float32))
+        return Scaler(mean.astype(np.float32), std.astype(np.float32), limits=limits.astype(np.float32))
 
     def outline(self, scaler: Scaler) -> np.ndarray:
         """The Gaussian of standardised windows: their mean, then principal components, float32 (1 + k, frames, 128).

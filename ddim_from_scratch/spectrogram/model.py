@@ -27,7 +27,7 @@ from .denoiser import NETWORKS, Seen
 CONTRACT = {"sr": SR, "frame_length": FRAME_LENGTH, "hop_length": HOP_LENGTH, "n_fft": N_FFT, "n_mels": N_MELS}
 # Names in a checkpoint, and in its scaler.
 KEYS = {"system", "config", "contract", "step", "windows", "recordings", "scaler", "state"}
-SCALER = {"mean", "std", "pitches", "outline"}
+SCALER = {"mean", "std", "pitches", "outline", "limits"}
 EARLY = 256  # steps after which a network is kept, to be led away from: see compose.py
 FIRST_CONTRACT = {"sr": 16000, "frame_length": 640, "hop_length": 320, "n_fft": 1024, "n_mels": 128}
 
@@ -77,6 +77,18 @@ class Model:
 
         graph = recorded(output, self.device)
         return output if graph is output else lambda *arrays: graph(*arrays).copy()  # which the next call overwrites
+
+    def within_limits(self, x0: Array) -> Array:
+        """x0 (n, frames, 128, 1) no louder and no quieter than each mel bin was in training.
+
+        Where the signal is faint a network guesses, and guidance exaggerates its guess. In a bin of the bass, which is
+        nearly always silent, three deviations too much are louder than all music: see docs/results.md.
+        """
+        return x0 if self._limits is None else x0.clip(*self._limits)
+
+    @cached_property
+    def _limits(self) -> Array | None:
+        return None if self.scaler.limits is None else self.standardised(self.scaler.limits)
 
     def start(self, frames: int, rngs: list[np.random.Generator]) -> Array:
         """x_T as in training, (n, frames, 128, 1), a row of each generator. Of a run without an outline, noise.
@@ -168,6 +180,10 @@ def understand(options: type[Config], content: Tree) -> Saved:
         raise UserError(f"its scaler has a deviation of {scaler.std.min()}")
     if scaler.pitches is not None and (scaler.pitches.dtype != np.int64 or scaler.pitches.shape[1:] != (2,)):
         raise UserError("it is not of its own configuration (scaler/pitches)")
+    if scaler.limits is not None and (scaler.limits.dtype != "float32" or scaler.limits.shape != (2, N_MELS)):
+        raise UserError("it is not of its own configuration (scaler/limits)")
+    if scaler.limits is not None and not (scaler.limits[0] <= scaler.limits[1]).all():
+        raise UserError("it is not of its own configuration (scaler/limits, which are not in order)")
     outline = scaler.outline
     if outline is not None and (outline.dtype != "float32" or outline.shape[1:] != (config.window_frames, N_MELS)):
         raise UserError("it is not of its own configuration (scaler/outline)")
