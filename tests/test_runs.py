@@ -237,6 +237,8 @@ def test_a_shared_run_draws_the_same_to_half_precision_and_is_not_trained_on(run
         for saved in (whole, shared)
     )
     assert 0 < abs(ours - theirs).max() < 0.05
+    with pytest.raises(UserError, match="does not say what it was trained on: use the run itself"):
+        load_windows(shared.config)
     with pytest.raises(UserError, match="what sampling needs only"):
         train.main(["--run", str(tmp_path / "shared"), "--resume"])
     with pytest.raises(UserError, match="holds a run already"):

@@ -11,6 +11,7 @@ import numpy as np
 from ..runtime import tree
 from ..runtime.errors import UserError
 from ..runtime.tree import Tree
+from ..spectrogram.config import NOT_SHARED
 from ..training.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
 
 
@@ -27,7 +28,7 @@ def share(run: Path, out: Path) -> Path:
     content: Tree = load_checkpoint(run)
     content.pop("recordings", None)
     content["scaler"].pop("outline", None)
-    config = json.loads(tree.text(content["config"])) | {"data": "not-shared"}
+    config = json.loads(tree.text(content["config"])) | {"data": NOT_SHARED}
     content["config"] = np.array(json.dumps(config))
     average = tree.map(lambda leaf: leaf.astype(np.float16), content["state"]["average"])
     out.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from .errors import UserError, line
-from .files import require_writable
+from .files import require_regular, require_writable
 
 
 class Parser(argparse.ArgumentParser):
@@ -44,7 +44,8 @@ def at_least(least: int) -> Callable[[str], int]:
 
 
 def output_file(text: str) -> Path:
-    """An argparse type for files to write. Raises OSError, before hours of work, if none can be written there."""
+    """An argparse type for files to write. Raises, before hours of work, if none can be written there."""
+    require_regular(Path(text))
     require_writable(Path(text).parent)
     return Path(text)
 

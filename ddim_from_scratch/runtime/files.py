@@ -145,8 +145,7 @@ def replacing(path: str | Path, keep: Path | None = None) -> Iterator[BinaryIO]:
     pipe or a folder is there.
     """
     path = Path(path)
-    if os.path.exists(path) and not os.path.isfile(path):  # root would replace even /dev/stdout
-        raise FileError(f"{path} is not a regular file: choose another name")
+    require_regular(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     made = False
     try:
@@ -198,6 +197,12 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def require_regular(path: Path) -> None:
+    """Raises FileError if something other than a file to replace is there. root would replace even /dev/stdout."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise FileError(f"{path} is not a regular file: choose another name")
 
 
 def require_writable(folder: Path) -> None:

@@ -19,6 +19,7 @@ from .denoiser import NETWORKS
 
 STANDARDISATIONS = ("bin", "global")
 CROPS = ("fixed", "random")
+NOT_SHARED = "not-shared"  # in place of the data's name, in a copy to give away
 LONGEST_SECONDS = 4 * 3600  # as a recording
 CONVOLUTIONS_REACH = 4  # training windows in one piece: what looks at neighbourhoods only finds nothing new in more
 AUGMENTATIONS = ("none", "gain", "mix", "gain+mix")
@@ -141,6 +142,8 @@ class Shape(Recordings):
 
     def recordings(self, left_out: LeftOut) -> list[Path]:
         """All that `data` names. left_out: takes the others, by the reason."""
+        if self.data == NOT_SHARED:
+            raise UserError("the run is a copy to share, which does not say what it was trained on: use the run itself")
         return recordings(self.data, left_out)
 
     def beside(self, path: Path) -> list[Path]:

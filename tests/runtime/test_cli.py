@@ -1,5 +1,6 @@
 """What a command says at last, and on what console."""
 
+import os
 import signal
 import sys
 
@@ -42,6 +43,9 @@ def test_an_output_that_cannot_be_written_is_named_at_once(tmp_path):
     with pytest.raises(FileNotFoundError) as error:
         output_file(str(tmp_path / "nowhere/a.json"))
     assert error.value.filename == str(tmp_path / "nowhere") and output_file(str(tmp_path / "a")) == tmp_path / "a"
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="pipe is not a regular file: choose another name"):
+        output_file(str(tmp_path / "pipe"))
 
 
 def test_a_closed_console_is_none(monkeypatch):
