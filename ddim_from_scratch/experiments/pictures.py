@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,9 @@ from ..diffusion.process import stream
 from ..runtime.backend import threads
 from ..runtime.cli import add_threads_option, at_least
 from ..runtime.files import replacing, require_writable
+from ..spectrogram.compose import Composer
 from ..spectrogram.model import read_run
+from ..spectrogram.modes import GUIDANCE, guidance
 
 SMOOTHING = 50  # steps in the running mean of a loss
 LONG_SECONDS = 6  # longer clips get a row of their own, and a wider one
@@ -197,14 +198,17 @@ def _save(figure: Figure, path: str | Path) -> None:
         figure.savefig(file, format="png", dpi=100)
 
 
-def film(run: Path, seconds: float | None, steps: int) -> np.ndarray:
-    """Writes RUN/film.webp: one clip on its way from noise to music, by DDIM. Returns its log-mels, one per step."""
+def film(run: Path, seconds: float | None, steps: int, weight: float = 1) -> np.ndarray:
+    """Writes RUN/film.webp: one clip on its way from noise to music, by DDIM. Returns its log-mels, one per step.
+
+    weight: of guidance, as in `Composer`.
+    """
     require_writable(run)
     model = read_run(run).model()
     frames = model.config.drawn_frames(seconds)
     rngs = [stream(model.config.seed, 0)]
     x_T = model.start(model.config.halvable(frames), rngs)
-    walk = Sampling("ddim", steps).walk(partial(model.eps_model, ()), model.config.noise_schedule, rngs)
+    walk = Composer(model, Sampling("ddim", steps), guidance=weight).walk(rngs)
     xs = tqdm(walk(x_T), total=steps + 1, desc="sampling", unit="step")
     log_mels = model.restored(np.concatenate([*xs]))[:, :frames]
     save_film(run / "film.webp", log_mels)
@@ -221,11 +225,13 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--run", type=Path, required=True, help="folder of a trained run")
     parser.add_argument("--seconds", type=float, help="length of the clip (default: a training window)")
     parser.add_argument("--steps", type=at_least(1), default=60, help="DDIM steps, one frame each (default: 60)")
+    for name, settings in GUIDANCE.items():
+        parser.add_argument(name, **settings)
     add_threads_option(parser)
     parser.set_defaults(main=main)
 
 
 def main(args: argparse.Namespace) -> None:
     with threads(args.threads):
-        film(args.run, args.seconds, args.steps)
+        film(args.run, args.seconds, args.steps, guidance(args))
     print(f"Look at {args.run}/film.webp.")

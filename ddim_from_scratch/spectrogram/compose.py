@@ -103,7 +103,7 @@ class Composer:
 
             def draw(some: slice) -> np.ndarray:
                 x_T, before = self.model.start(piece, rngs[some]), np.zeros((len(rngs[some]), 0, N_MELS), np.float32)
-                return self._restored(self._walk(rngs[some], self.conditions(some, before, 0, piece))(x_T), bar)
+                return self._restored(self.walk(rngs[some], self.conditions(some, before, 0, piece))(x_T), bar)
 
             clips = in_groups(num, draw)
         return self._grown(clips, frames - piece, rngs) if frames > piece else clips[:, :frames]
@@ -153,7 +153,7 @@ class Composer:
         clips = np.repeat(self._lengthened(clip)[None], num, axis=0)
         if top == 0:
             return clips[:, : len(clip)]
-        walk = self._walk(rngs, top=top)
+        walk = self.walk(rngs, top=top)
         with self._bar(num, len(walk.tau) - 1) as bar:
 
             def draw(some: slice) -> np.ndarray:
@@ -171,7 +171,7 @@ class Composer:
         """
         shares = np.linspace(0, 1, num) if num > 1 else [0.5]
         plain = replace(self, sampling=replace(self.sampling, sampler="ddim", eta=0.0), guidance=1)
-        walk = plain._walk([])
+        walk = plain.walk([])
         with self._bar(1, INVERSION_EVALUATIONS * self.sampling.steps) as bar:
             ends = self.model.standardised(np.stack([self._lengthened(clip) for clip in (a, b)]))
             steps = ddim_inversion(walk.eps_model, ends, walk.alpha_bar, walk.tau, INVERSION_EVALUATIONS)
@@ -213,7 +213,7 @@ class Composer:
         past = [self.model.scaler.standardise(clip) for clip in before]
         return (to_device(context_channel(past, frames), self.model.device),)
 
-    def _walk(self, rngs: list[np.random.Generator], conditions: tuple[Array, ...] = (), top: int = T) -> Walk:
+    def walk(self, rngs: list[np.random.Generator], conditions: tuple[Array, ...] = (), top: int = T) -> Walk:
         def eps_model(levels: np.ndarray) -> EpsModel:
             model = self.model.eps_model(conditions, levels)
             if self.guidance != 1:
@@ -265,7 +265,7 @@ class Composer:
 
         def draw(some: slice) -> np.ndarray:
             known, x_T = model.standardised(clips[some]), model.start(clips.shape[1], rngs[some])
-            walk = self._walk(rngs[some], self.conditions(some, before[some], first, clips.shape[1]))
+            walk = self.walk(rngs[some], self.conditions(some, before[some], first, clips.shape[1]))
             if not shares.any():
                 return self._restored(walk(x_T), bar)
             mask = to_device(shares[..., None], model.device)

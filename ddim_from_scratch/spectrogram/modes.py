@@ -172,6 +172,14 @@ STEPS = option(
     help="how the time steps are spaced: uniform, quadratic (denser near t = 0), or uniform in log-SNR "
     f"(default: {DEFAULT_SAMPLING.spacing})",
 )
+GUIDANCE = option(
+    "--guidance",
+    type=float,
+    default=1,
+    metavar="W",
+    help="weight of the network against what it was early in its training: 1 is the network as it is, more goes on "
+    "in the direction in which it learnt, in twice the time (default: 1)",
+)
 SAMPLER = (
     option(
         "--sampler",
@@ -186,14 +194,7 @@ SAMPLER = (
         default=DEFAULT_SAMPLING.eta,
         help="DDIM's eta: 0 is deterministic, 1 adds as much noise per step as DDPM (default: 0)",
     )
-    | option(
-        "--guidance",
-        type=float,
-        default=1,
-        metavar="W",
-        help="weight of the network against what it was early in its training: 1 is the network as it is, more goes on "
-        "in the direction in which it learnt, in twice the time (default: 1)",
-    )
+    | GUIDANCE
     | STEPS
 )
 RESAMPLED = option(
