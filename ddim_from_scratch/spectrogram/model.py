@@ -180,10 +180,11 @@ def understand(options: type[Config], content: Tree) -> Saved:
         raise UserError(f"its scaler has a deviation of {scaler.std.min()}")
     if scaler.pitches is not None and (scaler.pitches.dtype != np.int64 or scaler.pitches.shape[1:] != (2,)):
         raise UserError("it is not of its own configuration (scaler/pitches)")
-    if scaler.limits is not None and (scaler.limits.dtype != "float32" or scaler.limits.shape != (2, N_MELS)):
+    limits = scaler.limits
+    if limits is not None and (limits.dtype != "float32" or limits.shape != (2, N_MELS) or not tree.is_finite(limits)):
         raise UserError("it is not of its own configuration (scaler/limits)")
-    if scaler.limits is not None and not (scaler.limits[0] <= scaler.limits[1]).all():
-        raise UserError("it is not of its own configuration (scaler/limits, which are not in order)")
+    if limits is not None and ((limits[0] > limits[1]).any() or abs(limits).max() > 100):  # natural logarithms
+        raise UserError("it is not of its own configuration (scaler/limits, which are out of range)")
     outline = scaler.outline
     if outline is not None and (outline.dtype != "float32" or outline.shape[1:] != (config.window_frames, N_MELS)):
         raise UserError("it is not of its own configuration (scaler/outline)")
