@@ -552,6 +552,9 @@ plt.show()
 # them only. So after each step $x_t$ contains too much noise. With an exact oracle the two ways hardly differ. So tests
 # with an exact oracle do not find this bug, and it is present in public code (lesson 14).
 #
+# The command `sample` clips, too. Each mel bin has its own limits: the least and the greatest value that it had in
+# training. A network overstates most where guidance (lesson 15) multiplies its errors.
+#
 # ## Backwards
 #
 # A differential equation can also be solved in the other direction: from a sample up to the noise that leads to it. A
