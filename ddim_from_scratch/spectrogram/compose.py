@@ -304,10 +304,15 @@ class Run:
         return self.model.config
 
     def log_mels(
-        self, num: int = 4, seconds: float | None = None, seed: int = 0, sampling: Sampling = DEFAULT_SAMPLING
+        self,
+        num: int = 4,
+        seconds: float | None = None,
+        seed: int = 0,
+        sampling: Sampling = DEFAULT_SAMPLING,
+        guidance: float = 1,
     ) -> np.ndarray:
         """New clips as log-mels, float32 (num, frames, 128). seconds: a training window unless given."""
-        return Composer(self.model, sampling, seed).draw(num, self.config.drawn_frames(seconds))
+        return Composer(self.model, sampling, seed, guidance=guidance).draw(num, self.config.drawn_frames(seconds))
 
     def sample(self, *what: Any, **how: Any) -> np.ndarray:
         """The same as sound, float32 (num, samples), 16 kHz. Takes what `log_mels` does."""

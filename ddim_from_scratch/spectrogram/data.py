@@ -43,7 +43,7 @@ ALL = slice(None)
 
 @dataclass(frozen=True)
 class Scaler:
-    """Standardisation of each mel bin by the training set's statistics. mean, std: float32 (128,).
+    """What a run keeps of its training set. mean, std: of each mel bin, which standardise it, float32 (128,).
 
     outline: a Gaussian of the standardised windows, see `Windows.outline`, with which sampling starts.
     limits: the least and the greatest log-mel of each bin in the training set, float32 (2, 128).
