@@ -99,8 +99,10 @@ def open_study(out: Path, base: Config) -> Any:
         if begun is None:
             study.set_user_attr("about", about)
             begun = about
-        sound = [way.name for way in study.directions] == ["MINIMIZE"]
-        sound = sound and all(map(is_ours, study.get_trials(deepcopy=False)))
+        with storage.engine.connect() as database:  # what it has of trials that it has not would be the next ones'
+            strays = database.exec_driver_sql("PRAGMA foreign_key_check").first()
+        sound = not strays and [way.name for way in study.directions] == ["MINIMIZE"]
+        sound = sound and all(is_ours(trial, begun["space"]) for trial in study.get_trials(deepcopy=False))
     if not sound or not conforms(begun, {"space": {str: {}}, "options": {}}):
         raise UserError(f"{out / 'study.db'} is no study of ours: choose another --out")
     if other := [name for name in begun["space"].keys() | SPACE if begun["space"].get(name) != SPACE.get(name)]:
@@ -118,12 +120,17 @@ def open_study(out: Path, base: Config) -> Any:
     return study
 
 
-def is_ours(trial: Any) -> bool:
-    """Whether a trial, as the database has it, consists of options in SPACE and of distances."""
+def is_ours(trial: Any, space: dict[str, dict[str, Any]]) -> bool:
+    """Whether a trial, as the database has it, consists of options in a space like SPACE and of distances."""
+    import optuna
+
+    kinds = optuna.distributions.CategoricalDistribution, optuna.distributions.FloatDistribution
+    ways = {name: kinds["choices" not in where](**where) for name, where in space.items()}
     values = trial.values or []
     numbers = [*trial.params.values(), *trial.intermediate_values.values(), *values]
     complete = trial.state.name != "COMPLETE" or len(values) == 1
-    return complete and trial.params.keys() <= SPACE.keys() and conforms(numbers, [float])
+    known = all(ways.get(name) == way for name, way in trial.distributions.items())
+    return type(trial.number) is int and complete and known and conforms(numbers, [float])
 
 
 def address(database: Path) -> str:

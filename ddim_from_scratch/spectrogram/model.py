@@ -16,7 +16,7 @@ from ..diffusion import PREDICTIONS, EpsModel, draw_noise
 from ..nn.fast import layers_for, recorded
 from ..runtime import mpi, tree
 from ..runtime.backend import CLIPS_AT_ONCE, Array, array_module, to_device, to_host
-from ..runtime.errors import UserError
+from ..runtime.errors import UserError, printable
 from ..runtime.files import conforms
 from ..runtime.tree import Tree
 from ..training.checkpoint import checkpoint_path, load_checkpoint, system_of
@@ -148,7 +148,9 @@ def read_run(run: Path, best: bool = False, options: type[Config] = Config) -> S
     """The last checkpoint of a run, or the best. Raises UserError as `load_checkpoint` does, and for other systems."""
     if (system := system_of(run)) not in (None, options.SYSTEM):
         path = checkpoint_path(run)
-        raise UserError(f"{path} was trained with --system {system[:40]}: give a run of {options.SYSTEM} here")
+        raise UserError(
+            f"{path} was trained with --system {printable(system[:40])}: give a run of {options.SYSTEM} here"
+        )
     return load_checkpoint(run, partial(understand, options), best)
 
 

@@ -223,6 +223,9 @@ def test_a_database_that_holds_no_study_is_named(damage, study, tmp_path):
     [
         "UPDATE trials SET state = 'x'",
         "UPDATE trials SET datetime_start = 'null'",
+        "UPDATE trials SET number = 0.5",
+        "UPDATE trial_params SET trial_id = 99",
+        "UPDATE trial_params SET distribution_json = replace(distribution_json, '0.95', '0.9')",
         "UPDATE trial_params SET distribution_json = 'null'",
         "UPDATE trial_params SET param_name = '../x' WHERE param_name = 'ema'",
         "UPDATE trial_values SET value_type = 'INF_POS'",
