@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..runtime import tree
-from ..runtime.errors import FileError, UserError, naming
+from ..runtime.errors import FileError, UserError, naming, printable
 from ..runtime.files import reading
 from .frechet import gaussian
 
@@ -79,7 +79,8 @@ def load_statistics(path: Path, embedding: str) -> Set:
             mean, covariance = (_load_npy(path / name) for name in ("mu.npy", "cov.npy"))
             n, made_by = 0, embedding
         if made_by != embedding:
-            raise FileError(f"{path} was made with {made_by[:40]}: give --embedding {made_by[:40]}")
+            made_by = printable(made_by[:40])
+            raise FileError(f"{path} was made with {made_by}: give --embedding {made_by}")
         if flaw := _impossible(mean, covariance, n):
             raise UserError(flaw)
         return Set(mean.astype(np.float64), covariance.astype(np.float64), n)
