@@ -76,11 +76,23 @@ class Scaler:
         return np.clip(x * self.std + self.mean, LOG_MIN, LOG_MAX)
 
     def draw_outline(self, frames: int, rng: np.random.Generator) -> np.ndarray:
-        """A draw of the outline, float32 (frames, 128); of more than a window, several side by side."""
+        """A draw of the outline, float32 (frames, 128); of more than a window, several that fade into each other.
+
+        Each fades out, by the cosine, while the next fades in, by the sine: so the variance is the same everywhere.
+        """
         assert self.outline is not None
         mean, *components = self.outline
-        weights = rng.standard_normal((-(-frames // len(mean)), len(components)), dtype=np.float32)
-        return (mean + np.tensordot(weights, self.outline[1:], 1)).reshape(-1, N_MELS)[:frames]
+        length, hop = len(mean), -(-len(mean) // 2)
+        n = 1 + max(-(-(frames - length) // hop), 0)
+        weights = rng.standard_normal((n, len(components)), dtype=np.float32)
+        draws = np.tensordot(weights, self.outline[1:], 1)
+        fade = np.sin(np.linspace(0, np.pi / 2, length - hop, dtype=np.float32))[:, None]
+        draws[1:, : length - hop] *= fade
+        draws[:-1, hop:] *= fade[::-1]
+        drawn = np.tile(mean, (n, 1))[: length + (n - 1) * hop]
+        for i, draw in enumerate(draws):
+            drawn[i * hop : i * hop + length] += draw
+        return drawn[:frames]
 
 
 @dataclass(frozen=True)
