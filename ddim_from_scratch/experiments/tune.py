@@ -102,7 +102,8 @@ def open_study(out: Path, base: Config) -> Any:
         with storage.engine.connect() as database:  # what it has of trials that it has not would be the next ones'
             strays = database.exec_driver_sql("PRAGMA foreign_key_check").first()
         sound = not strays and [way.name for way in study.directions] == ["MINIMIZE"]
-        sound = sound and all(is_ours(trial, begun["space"]) for trial in study.get_trials(deepcopy=False))
+        ways = distributions(begun["space"])
+        sound = sound and all(is_ours(trial, ways) for trial in study.get_trials(deepcopy=False))
     if not sound or not conforms(begun, {"space": {str: {}}, "options": {}}):
         raise UserError(f"{out / 'study.db'} is no study of ours: choose another --out")
     if other := [name for name in begun["space"].keys() | SPACE if begun["space"].get(name) != SPACE.get(name)]:
@@ -120,12 +121,18 @@ def open_study(out: Path, base: Config) -> Any:
     return study
 
 
-def is_ours(trial: Any, space: dict[str, dict[str, Any]]) -> bool:
-    """Whether a trial, as the database has it, consists of options in a space like SPACE and of distances."""
-    import optuna
+def distributions(space: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What Optuna notes of a trial of such a space: see `suggest`."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-    kinds = optuna.distributions.CategoricalDistribution, optuna.distributions.FloatDistribution
-    ways = {name: kinds["choices" not in where](**where) for name, where in space.items()}
+    return {
+        name: CategoricalDistribution(**where) if "choices" in where else FloatDistribution(**where)
+        for name, where in space.items()
+    }
+
+
+def is_ours(trial: Any, ways: dict[str, Any]) -> bool:
+    """Whether a trial, as the database has it, consists of options drawn in these ways and of distances."""
     values = trial.values or []
     numbers = [*trial.params.values(), *trial.intermediate_values.values(), *values]
     complete = trial.state.name != "COMPLETE" or len(values) == 1

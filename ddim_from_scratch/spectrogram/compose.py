@@ -20,18 +20,7 @@ from tqdm import tqdm
 from ..audio import load_audio, log_mel
 from ..audio.contract import FRAME_LENGTH, FRAMES_PER_SECOND, HOP_LENGTH, N_MELS, SR
 from ..audio.inverter import load_inverter
-from ..diffusion import (
-    DEFAULT_SAMPLING,
-    Sampling,
-    T,
-    Walk,
-    ddim_inversion,
-    infill,
-    noise_like,
-    q_sample,
-    slerp,
-    with_x0,
-)
+from ..diffusion import DEFAULT_SAMPLING, Sampling, T, Walk, ddim_inversion, infill, noise_like, q_sample, slerp
 from ..diffusion.guidance import guided
 from ..diffusion.process import EpsModel, stream
 from ..runtime.backend import CLIPS_AT_ONCE, Array, require_memory, to_device, to_host
@@ -218,7 +207,7 @@ class Composer:
             model = self.model.eps_model(conditions, levels)
             if self.guidance != 1:
                 model = guided(model, self.worse(conditions, levels), self.guidance)
-            return with_x0(model, levels, self.model.within_limits)
+            return self.model.limited(model, levels)
 
         return self.sampling.walk(eps_model, self.model.config.noise_schedule, rngs, top)
 

@@ -161,18 +161,19 @@ class Windows:
         recording, with sound there, would be hundreds of its deviations away. No bin of full-band music is so still.
         """
         total, squares = np.zeros(N_MELS), np.zeros(N_MELS)
-        limits = np.tile([[LOG_MAX], [LOG_MIN]], N_MELS)
+        low, high = np.full(N_MELS, np.inf), np.full(N_MELS, -np.inf)
         for i in range(len(self)):
             window = self.take([i])[0].astype(np.float64)
             total += window.mean(axis=0)
             squares += (window**2).mean(axis=0)
-            limits = np.stack([np.minimum(limits[0], window.min(axis=0)), np.maximum(limits[1], window.max(axis=0))])
+            low, high = np.minimum(low, window.min(axis=0)), np.maximum(high, window.max(axis=0))
         if standardise == "global":
             total[:], squares[:] = total.mean(), squares.mean()
         mean, square = total / len(self), squares / len(self)
         variance_of_all = square.mean() - mean.mean() ** 2
         std = np.sqrt(np.maximum(square - mean**2, max(LEAST_SHARE**2 * variance_of_all, 1e-6)))
-        return Scaler(mean.astype(np.float32), std.astype(np.float32), limits=limits.astype(np.float32))
+        limits = np.stack([low, high]).astype(np.float32)
+        return Scaler(mean.astype(np.float32), std.astype(np.float32), limits=limits)
 
     def outline(self, scaler: Scaler) -> np.ndarray:
         """The Gaussian of standardised windows: their mean, then principal components, float32 (1 + k, frames, 128).

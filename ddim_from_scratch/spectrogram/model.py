@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..audio.contract import FRAME_LENGTH, HOP_LENGTH, N_FFT, N_MELS, SR
-from ..diffusion import PREDICTIONS, EpsModel, draw_noise
+from ..diffusion import PREDICTIONS, EpsModel, draw_noise, with_x0
 from ..nn.fast import layers_for, recorded
 from ..runtime import mpi, tree
 from ..runtime.backend import CLIPS_AT_ONCE, Array, array_module, to_device, to_host
@@ -78,17 +78,16 @@ class Model:
         graph = recorded(output, self.device)
         return output if graph is output else lambda *arrays: graph(*arrays).copy()  # which the next call overwrites
 
-    def within_limits(self, x0: Array) -> Array:
-        """x0 (n, frames, 128, 1) no louder and no quieter than each mel bin was in training.
+    def limited(self, eps_model: EpsModel, alpha_bar: np.ndarray) -> EpsModel:
+        """`eps_model` with an x0 that is no louder and no quieter than each mel bin was in training.
 
         Where the signal is faint a network guesses, and guidance exaggerates its guess. In a bin of the bass, which is
         nearly always silent, three deviations too much are louder than all music: see docs/results.md.
         """
-        return x0 if self._limits is None else x0.clip(*self._limits)
-
-    @cached_property
-    def _limits(self) -> Array | None:
-        return None if self.scaler.limits is None else self.standardised(self.scaler.limits)
+        if self.scaler.limits is None:
+            return eps_model
+        low, high = self.standardised(self.scaler.limits)
+        return with_x0(eps_model, alpha_bar, lambda x0: x0.clip(low, high))
 
     def start(self, frames: int, rngs: list[np.random.Generator]) -> Array:
         """x_T as in training, (n, frames, 128, 1), a row of each generator. Of a run without an outline, noise.
@@ -183,10 +182,13 @@ def understand(options: type[Config], content: Tree) -> Saved:
     if scaler.pitches is not None and (scaler.pitches.dtype != np.int64 or scaler.pitches.shape[1:] != (2,)):
         raise UserError("it is not of its own configuration (scaler/pitches)")
     limits = scaler.limits
-    if limits is not None and (limits.dtype != "float32" or limits.shape != (2, N_MELS) or not tree.is_finite(limits)):
+    if limits is not None and not (
+        limits.dtype == "float32"
+        and limits.shape == (2, N_MELS)
+        and abs(limits).max() <= 100  # natural logarithms; false of a NaN
+        and (limits[0] <= limits[1]).all()
+    ):
         raise UserError("it is not of its own configuration (scaler/limits)")
-    if limits is not None and ((limits[0] > limits[1]).any() or abs(limits).max() > 100):  # natural logarithms
-        raise UserError("it is not of its own configuration (scaler/limits, which are out of range)")
     outline = scaler.outline
     if outline is not None and (outline.dtype != "float32" or outline.shape[1:] != (config.window_frames, N_MELS)):
         raise UserError("it is not of its own configuration (scaler/outline)")
