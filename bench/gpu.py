@@ -113,14 +113,18 @@ class Device:
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
         torch.backends.cudnn.benchmark = True
 
-    def release(self) -> None:
-        """Gives memory that nobody uses back to the device."""
+    def release(self, graphs: bool = False) -> None:
+        """Gives memory that nobody uses back to the device; graphs: and that of graphs, none of which may run again.
+
+        (To the pool a graph's memory is unused between two runs.)
+        """
         gc.collect()
         if self.gpu:
             torch.cuda.empty_cache()
         if self.cupy:
             self.cupy.get_default_memory_pool().free_all_blocks()
-            graph_memory().free_all_blocks()
+            if graphs:
+                graph_memory().free_all_blocks()
 
     def held(self) -> dict[str, int]:
         """Bytes in use and bytes reserved, of PyTorch and CuPy together. Only one of them works at a time."""
@@ -258,6 +262,7 @@ def contest(
     """
     ways: dict[str, Once] = {}
     measured: dict[str, dict[str, Any]] = {}
+    device.release(graphs=True)  # of the contest before
     for way, make in makers.items():
         device.release()
         before = device.held()

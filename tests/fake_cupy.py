@@ -113,10 +113,34 @@ class FakeArray:
         return wrap(self._host.view() if dtype is None else self._host.view(dtype))
 
 
+class Number(float):
+    """A number that a fused function was given. With a second number CuPy 14.2 computes in float16: refused here."""
+
+
+def _with_an_array(self, other):
+    if isinstance(other, FakeArray):
+        return NotImplemented  # the array's own operation follows
+    raise TypeError("in a fused function, two numbers make a third in float16: compute it before")
+
+
+for _name in words("add sub mul truediv pow"):
+    setattr(Number, f"__{_name}__", _with_an_array)
+    setattr(Number, f"__r{_name}__", _with_an_array)
+
+
+def fuse():
+    def fused(function):
+        return lambda *arguments: function(*(Number(a) if isinstance(a, float) else a for a in arguments))
+
+    return fused
+
+
 def unwrap(value):
     """The NumPy arithmetic underneath. A host array is refused; Python's and NumPy's numbers pass."""
     if isinstance(value, FakeArray):
         return value._host
+    if isinstance(value, Number):
+        return float(value)
     if isinstance(value, np.ndarray):
         raise TypeError(f"Unsupported type {type(value)}: a host array of shape {value.shape} meets a device array")
     if isinstance(value, tuple | list):
@@ -248,7 +272,7 @@ def _build():
         _fill_module(module, np, names, decorate)
     module.empty, module.empty_like, module.matmul = nan_filled(np.empty), nan_filled(np.empty_like), matmul
     module.percentile = on_device(lambda *a, **k: np.percentile(*a, **k).astype(np.float64))  # older CuPy's dtype
-    module.ndarray, module.RawModule, module.fuse = FakeArray, RawModule, lambda: lambda function: function
+    module.ndarray, module.RawModule, module.fuse = FakeArray, RawModule, fuse
     module.cuda = _Module("cupy.cuda")
     device = types.SimpleNamespace(attributes={"MultiProcessorCount": 4}, use=lambda: None)
     module.cuda.Device = lambda number=0: device

@@ -50,10 +50,11 @@ def test_every_layer_gives_what_the_textbook_gives(name, exact, tolerance, rng, 
     expected = layer.both(nn, precise, dy.astype(np.float64))
     for argument, a in layer.both(gpu, put(arguments), put(dy)).items():
         assert isinstance(a, cupy.ndarray) and a.dtype == np.float32
-        scale = max(
-            scale_of(argument), 0.3 if name.startswith(("unet", "frames", "transformer")) else 0
-        )  # some gradients are 0, or nearly
-        limit = tolerance if name.startswith(("unet", "frames", "transformer")) else tolerance / 20
+        scale, limit = scale_of(argument), tolerance / 20
+        if name.startswith(("unet", "frames", "transformer")):
+            scale, limit = max(scale, 0.3), tolerance  # some gradients are 0, or nearly
+        elif argument == "key/b":  # 0: terms as large as those of key/w cancel, but for their rounding
+            scale = np.abs(expected["key/w"]).max()
         assert relative_error(a.get(), expected[argument], scale) < limit, argument
 
 

@@ -301,7 +301,8 @@ def rows(x: Array) -> list[tuple[slice, slice]]:
 def elementwise(function: Callable[..., None]) -> Callable[..., None]:
     """A function of arrays of one shape, then numbers, that changes the arrays in place, each element by itself.
 
-    On a processor the threads take blocks of the arrays; on a GPU all of it is one kernel (cupy.fuse).
+    On a processor the threads take blocks of the arrays; on a GPU all of it is one kernel. There the function must not
+    compute with two of its numbers, as in 1 - decay: cupy.fuse does that in float16 (CuPy 14.2).
     """
     fused: list[Callable[..., None]] = []
 

@@ -81,8 +81,12 @@ def _adamw(p: Array, g: Array, m: Array, v: Array, rate: float, kept: float, eps
     p -= rate * m / (v**0.5 + epsilon)
 
 
-@elementwise
 def update_average(average: Array, current: Array, decay: float) -> None:
     """average = decay average + (1 - decay) current, in place."""
+    _update_average(average, current, decay, 1 - decay)
+
+
+@elementwise
+def _update_average(average: Array, current: Array, decay: float, share: float) -> None:
     average *= decay
-    average += (1 - decay) * current
+    average += share * current
