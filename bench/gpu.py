@@ -473,7 +473,7 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true", help="list the kernels of a training step at batch 16")
     parser.add_argument("--only", nargs="+", default=[""], metavar="TEXT", help="contests whose names contain a TEXT")
     parser.add_argument("--without-ours", action="store_true", help="PyTorch alone: a kernel that fails ends all work")
-    parser.add_argument("--seconds", type=float, default=150, help="stop after this time (default: 150)")
+    parser.add_argument("--seconds", type=float, default=300, help="stop after this time (default: 300)")
     parser.add_argument("--device", default="cuda", help="cuda, or cpu for a rehearsal")
     parser.add_argument("--tiny", action="store_true", help="a small network on small spectrograms, for a rehearsal")
     options = parser.parse_args()
@@ -484,18 +484,17 @@ def main() -> None:
     say(json.dumps(report.results["machine"]))
     chosen = [c for c in CONTESTS if any(text in key(*c) for text in options.only)]
     with tables_at_the_end(report):
-        for c in chosen:
-            report.section(key(*c), partial(measure, report, device, options, *c))
+        for tf32 in (True, False):
+            some = [c for c in chosen if c[2] == tf32]
+            for c in some:
+                report.section(key(*c), partial(measure, report, device, options, *c))
+            for work, batch, _ in some if options.compile and tf32 else []:
+                job = partial(measure_compiled, report, device, options, work, batch)
+                report.section(f"compile {work} {batch}", job, limit=COMPILE_SECONDS)
         if options.profile:
             for who in ("channels_last", OURS):
                 name = f"profile {who}"
                 report.section(name, partial(measure_profile, report, device, options, "train_step", 16, who))
-        if options.compile:
-            for work, batch, tf32 in chosen:
-                if tf32:
-                    name = f"compile {work} {batch}"
-                    job = partial(measure_compiled, report, device, options, work, batch)
-                    report.section(name, job, limit=COMPILE_SECONDS)
 
 
 if __name__ == "__main__":
