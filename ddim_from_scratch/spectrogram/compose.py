@@ -253,7 +253,8 @@ class Composer:
         model, shares = self.model, kept_shares(composed)[:, None]
 
         def draw(some: slice) -> np.ndarray:
-            known, x_T = model.standardised(clips[some]), model.start(clips.shape[1], rngs[some])
+            known = model.standardised(clips[some])
+            x_T = model.start(clips.shape[1], rngs[some], clips[some], ~composed)
             walk = self.walk(rngs[some], self.conditions(some, before[some], first, clips.shape[1]))
             if not shares.any():
                 return self._restored(walk(x_T), bar)

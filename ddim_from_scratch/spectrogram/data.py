@@ -34,6 +34,7 @@ GAIN = 6 * math.log(10) / 20  # 6 dB, in natural logarithms
 MIXED = 0.5  # share of the windows: music that nobody mixes has to be learnt, too
 
 COMPONENTS = 16  # of an outline
+PATCH = 64  # neighbouring numbers of the rest that count as one in what is known of a window, because they go together
 MOST_WINDOWS = 512  # from which an outline is known: their products fit into memory
 
 
@@ -75,24 +76,41 @@ class Scaler:
         """The inverse, kept within the log-mel contract's range, which a bad sample can leave."""
         return np.clip(x * self.std + self.mean, LOG_MIN, LOG_MAX)
 
-    def draw_outline(self, frames: int, rng: np.random.Generator) -> np.ndarray:
-        """A draw of the outline, float32 (frames, 128); of more than a window, several that fade into each other.
+    @property
+    def white(self) -> float:
+        """The share of the variance that the outline leaves: hardly any of a few windows."""
+        assert self.outline is not None
+        return max(1 - float(np.square(self.outline, dtype=np.float64).sum(axis=0).mean()), 0.01)
 
-        Each fades out, by the cosine, while the next fades in, by the sine: so the variance is the same everywhere.
+    def draw_outlines(self, rngs: Sequence[np.random.Generator], x: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """An outline from each generator, float32 (n, frames, 128), that goes on from what is known of x.
+
+        Of more than a window, it is several that fade into each other: each fades out by the cosine while the next
+        fades in by the sine, so that the variance is the same everywhere. x: standardised, (n, frames, 128). known:
+        which of its frames are known, bool (frames,).
+
+        x = mean + weights @ basis + rest, where the weights are unit Gaussians, and so is what they are once some of x
+        is known (Bishop 2006, equations 3.49 to 3.51).
         """
         assert self.outline is not None
-        mean, *components = self.outline
+        frames, (mean, *components) = x.shape[1], self.outline
         length, hop = len(mean), -(-len(mean) // 2)
         n = 1 + max(-(-(frames - length) // hop), 0)
-        weights = rng.standard_normal((n, len(components)), dtype=np.float32)
-        draws = np.tensordot(weights, self.outline[1:], 1)
         fade = np.sin(np.linspace(0, np.pi / 2, length - hop, dtype=np.float32))[:, None]
-        draws[1:, : length - hop] *= fade
-        draws[:-1, hop:] *= fade[::-1]
-        drawn = np.tile(mean, (n, 1))[: length + (n - 1) * hop]
-        for i, draw in enumerate(draws):
-            drawn[i * hop : i * hop + length] += draw
-        return drawn[:frames]
+        basis = np.zeros((n, len(components), length + (n - 1) * hop, N_MELS), np.float32)
+        for i, some in enumerate(basis):
+            some[:, i * hop : i * hop + length] = components
+            some[:, i * hop : i * hop + length - hop] *= fade if i else 1
+            some[:, (i + 1) * hop : i * hop + length] *= fade[::-1] if i < n - 1 else 1
+        basis = basis.reshape(-1, *basis.shape[2:])[:, :frames]
+        mean = np.tile(mean, (n, 1))[:frames]
+
+        seen = basis[:, known].reshape(len(basis), -1)
+        precision = np.eye(len(basis)) + seen @ seen.T / (PATCH * self.white)
+        pull = seen @ (x - mean)[:, known].reshape(len(x), -1).T / (PATCH * self.white)
+        noise = np.stack([rng.standard_normal(len(basis), dtype=np.float32) for rng in rngs])
+        weights = np.linalg.solve(precision, pull) + np.linalg.solve(np.linalg.cholesky(precision).T, noise.T)
+        return (mean + np.tensordot(weights.T, basis, 1)).astype(np.float32)
 
 
 @dataclass(frozen=True)

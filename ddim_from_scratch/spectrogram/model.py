@@ -89,8 +89,16 @@ class Model:
         low, high = self.standardised(self.scaler.limits)
         return with_x0(eps_model, alpha_bar, lambda x0: x0.clip(low, high))
 
-    def start(self, frames: int, rngs: list[np.random.Generator]) -> Array:
+    def start(
+        self,
+        frames: int,
+        rngs: list[np.random.Generator],
+        clips: np.ndarray | None = None,
+        known: np.ndarray | None = None,
+    ) -> Array:
         """x_T as in training, (n, frames, 128, 1), a row of each generator. Of a run without an outline, noise.
+
+        clips: log-mels (n, frames, 128) to go on from, where they are known, bool (frames,). Without, all is new.
 
         A schedule that ends at a signal rate of 0.195, as the paper's tuned one does, leaves music in x_T, only 14 dB
         below the noise. A network that is given noise alone has never seen so little signal and draws music of half the
@@ -98,11 +106,13 @@ class Model:
         directions, and white noise for the rest of their variance. See docs/results.md.
         """
         x_T = draw_noise((len(rngs), frames, N_MELS, 1), rngs)
-        if (outline := self.scaler.outline) is not None:
+        if self.scaler.outline is not None:
+            if clips is None or known is None:
+                clips, known = np.zeros((len(rngs), frames, N_MELS), np.float32), np.zeros(frames, bool)
             alpha_bar = float(self.alpha_bar[-1])
-            white = max(1 - float(np.square(outline, dtype=np.float64).sum(axis=0).mean()), 0.0)  # the rest
-            x_T *= (1 - alpha_bar + alpha_bar * white) ** 0.5
-            x_T += alpha_bar**0.5 * np.stack([self.scaler.draw_outline(frames, rng) for rng in rngs])[..., None]
+            x_T *= (1 - alpha_bar + alpha_bar * self.scaler.white) ** 0.5
+            outlines = self.scaler.draw_outlines(rngs, self.scaler.standardise(clips), known)
+            x_T += alpha_bar**0.5 * outlines[..., None]
         return to_device(x_T, self.device)
 
     def standardised(self, log_mels: np.ndarray) -> Array:

@@ -50,14 +50,23 @@ def test_a_start_has_the_variances_of_noised_windows_along_every_direction(windo
 
 @pytest.mark.parametrize("length", [FRAMES, FRAMES - 1])
 def test_a_longer_start_is_several_outlines_that_fade_into_each_other(length, rng):
-    outline = np.concatenate([np.full((1, length, 128), 5), np.ones((1, length, 128))]).astype(np.float32)
-    scaler = Scaler(np.zeros(128), np.ones(128), outline)
-    drawn = np.stack([scaler.draw_outline(3 * FRAMES - 5, rng)[:, 0] for _ in range(4000)])
-    assert drawn.shape == (4000, 3 * FRAMES - 5) and drawn.dtype == np.float32
-    np.testing.assert_allclose(drawn.var(axis=0), 1, rtol=0.12)  # a standard error is 2.2 %
+    outline = np.concatenate([np.full((1, length, 128), 5), 0.9 * np.ones((1, length, 128))]).astype(np.float32)
+    scaler, frames = Scaler(np.zeros(128), np.ones(128), outline), 3 * FRAMES - 5
+    x, none = np.zeros((4000, frames, 128), np.float32), np.zeros(frames, bool)
+    drawn = scaler.draw_outlines([np.random.default_rng(seed) for seed in range(4000)], x, none)[..., 0]
+    assert drawn.shape == (4000, frames) and drawn.dtype == np.float32
+    np.testing.assert_allclose(drawn.var(axis=0), 0.81, rtol=0.12)  # a standard error is 2.2 %
     np.testing.assert_allclose(drawn.mean(axis=0), 5, atol=0.08)
-    assert abs(np.diff(drawn)).max() < 0.6  # independent ones side by side differ by up to 7
+    assert abs(np.diff(drawn)).max() < 0.6  # independent ones side by side differ by up to 6
     assert abs(np.corrcoef(drawn[:, 0], drawn[:, -1])[0, 1]) < 0.08
+
+
+def test_a_start_goes_on_from_what_is_known(windows, model):
+    """A window of its first half: the outline's rest is nearer to the window's than another's is."""
+    x, known = model.scaler.standardise(windows.take()), np.arange(FRAMES) < FRAMES // 2
+    drawn = model.scaler.draw_outlines(rngs(len(x)), x, known)[:, ~known]
+    errors = [np.square(drawn - other[:, ~known]).mean() for other in (x, np.roll(x, 1, axis=0))]
+    assert errors[0] < 1.3 * model.scaler.white and errors[1] > 1.5
 
 
 def test_a_start_does_not_depend_on_the_others(model):
