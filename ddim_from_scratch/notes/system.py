@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..runtime.tree import Tree
 from ..spectrogram import system as spectrogram
 from ..spectrogram.data import Windows
 from ..spectrogram.model import Model, context_channel
@@ -37,6 +38,12 @@ class Training(spectrogram.Training):
         assert isinstance(config, Config)
         there = scored(windows, config.programs)
         return dataclasses.replace(config, programs=there.programs), there
+
+    def init(self, rng: np.random.Generator) -> Tree:
+        """Without the early network: a player's guidance leads away from silence about the notes."""
+        state = super().init(rng)
+        del state["early"]
+        return state
 
     def conditions(self, windows: Windows, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         """The segment before, and the notes; of some windows neither."""
