@@ -188,8 +188,8 @@ class Choice:
             raise UserError(f"{folder} has {counted(len(clips), 'clip')}, and 2 are needed")
         return Chosen(folder, clips, *self.windows(len(clips), frames))
 
-    def played(self, programs: tuple[int, ...], invert: Inverter) -> Chosen:
-        """Clips that play the notes that other music has of these programs, a new set in RUN/played.
+    def played(self, model: Model, programs: tuple[int, ...], invert: Inverter) -> Chosen:
+        """Clips in which the model plays the notes that other music has of these programs, a new set in RUN/played.
 
         Raises UserError if fewer than 2 can.
         """
@@ -198,7 +198,7 @@ class Choice:
         notes = played.notes_of(others, programs)
         about = self.saved.origin(self.run) | {"mode": "compare"}
         with new_set(self.run / "played", about, numbered=True) as folder:
-            clips = invert(composer(self.saved.model(), PROBE, notes).draw(len(notes), frames), "generated music")
+            clips = invert(composer(model, PROBE, notes).draw(len(notes), frames), "generated music")
             for i, clip in enumerate(clips):
                 write_wav(folder / f"sample_{i:03d}.wav", clip)
         return Chosen(folder, clips, windows, reference, others, notes)
@@ -282,7 +282,7 @@ def compare(
     elif samples:
         raise UserError(f"--samples {samples}: {run} plays notes, and which ones these clips play is not known")
     else:
-        chosen = choice.played(saved.config.programs, invert)
+        chosen = choice.played(model, saved.config.programs, invert)
     sets = sounds(chosen, model, invert)
     real, generated = chosen.others.take(), np.stack([*map(log_mel, sets["generated"])])
     rows = np.array(read_log(run / "log.csv", 4))
