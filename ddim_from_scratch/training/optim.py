@@ -81,12 +81,9 @@ def _adamw(p: Array, g: Array, m: Array, v: Array, rate: float, kept: float, eps
     p -= rate * m / (v**0.5 + epsilon)
 
 
-def update_average(average: Array, current: Array, decay: float) -> None:
-    """average = decay average + (1 - decay) current, in place."""
-    _update_average(average, current, decay, 1 - decay)
-
-
 @elementwise
-def _update_average(average: Array, current: Array, decay: float, share: float) -> None:
+def update_average(average: Array, current: Array, decay: float) -> None:
+    """average = decay average + (1 - decay) current = current + decay (average - current), in place."""
+    average -= current
     average *= decay
-    average += share * current
+    average += current
