@@ -215,11 +215,19 @@ BAND = {"data": "x", "programs": (0,), "frame_width": 8, "frame_blocks": 1, "lea
     [
         (Config(norm="batch", **SMALL), 4),
         (Config(context=True, norm="group", **SMALL), 4),
+        (Config(frame_planes=2, norm="group", **SMALL), 128),
         (BandConfig(network="transformer", notes_as="tokens", **BAND), 128),
         (BandConfig(widths=(4, 6, 8), **BAND), 128),
         (BandConfig(network="frames", **BAND), 128),
     ],
-    ids=["unet", "unet, context", "transformer, context, tokens", "unet, context, roll", "frames, context, roll"],
+    ids=[
+        "unet",
+        "unet, context",
+        "unet, whole frames",
+        "transformer, context, tokens",
+        "unet, context, roll",
+        "frames, context, roll",
+    ],
 )
 def test_a_training_step_agrees_with_numpy_and_reads_back_its_losses_only(config, mels, rng):
     fresh = init_state(config, np.random.default_rng(0))

@@ -62,6 +62,7 @@ BAND = {"data": "somewhere", "programs": (0,), "learning_rate": 1e-3, "learning_
 ROWS = {"frame_width": 8, "frame_blocks": 1}
 NETWORKS = {
     "unet": Config(data="somewhere", norm="group", **SIZE),
+    "unet, whole frames": Config(data="somewhere", norm="group", frame_planes=2, **SIZE),
     "unet, batch norm": Config(data="somewhere", norm="batch", **SIZE),
     "frames": Config(data="somewhere", network="frames", learning_rate=1e-3, **ROWS),
     "transformer": Config(data="somewhere", network="transformer", learning_rate=1e-3, **ROWS),

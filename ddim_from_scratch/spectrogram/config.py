@@ -101,6 +101,9 @@ class Shape(Recordings):
     widths: tuple[int, ...] = option(
         (32, 64, 96, 128), "channels at each level of the U-Net; the last is the bottom's", nargs="+", metavar="C"
     )
+    frame_planes: int = option(
+        0, "planes that the U-Net sees beside the spectrogram, each a learnt sum over all mel bins; 8 helps much"
+    )
     block_depth: int = option(2, "residual blocks in each block of the U-Net")
     attention: str = option(
         "lowest",
@@ -122,6 +125,7 @@ class Shape(Recordings):
         self.require("widths", len(self.widths) >= 2 and min(self.widths) >= 1, "give two or more positive numbers")
         self.require("widths", max(self.widths) <= 1 << 16, "give 65536 or fewer channels")
         self.require("frame_width", self.frame_width <= 1 << 16, "give 65536 or fewer channels")
+        self.require("frame_planes", 0 <= self.frame_planes <= 64, "give 0 to 64")
         if self.network == "transformer":
             self.require("frame_width", self.frame_width % HEADS == 0, f"give a multiple of {HEADS}, the heads")
         for name in ("block_depth", "frame_blocks"):

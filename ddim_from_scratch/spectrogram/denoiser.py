@@ -41,18 +41,43 @@ class Seen(NamedTuple):
 
 
 def init_by_plane(config: Config, rng: np.random.Generator) -> tuple[Tree, Tree]:
-    channels = 1 + config.context + -(-config.features // N_MELS)
-    return init_unet(rng, config.widths, config.block_depth, config.attention, channels, config.norm)
+    channels = 1 + config.context + -(-config.features // N_MELS) + config.frame_planes
+    params, statistics = init_unet(rng, config.widths, config.block_depth, config.attention, channels, config.norm)
+    if config.frame_planes:
+        weights = rng.standard_normal((N_MELS, N_MELS * config.frame_planes), dtype=np.float32)
+        params["frames"] = {"w": weights * np.float32(N_MELS**-0.5)}  # a sum varies as a bin does
+    return params, statistics
 
 
 def by_plane(network: Tree, seen: Seen, layers: ModuleType, training: bool) -> tuple[Array, Tree]:
-    """The U-Net. It is shown features as planes, one for each 128, and one for what is left."""
+    """The U-Net. It is shown features as planes, one for each 128, and one for what is left; and sums over each frame.
+
+    A convolution treats all mel bins alike and sees a bin's neighbours. The sums tell it where it is, and what sounds
+    elsewhere.
+    """
     xp, planes = array_module(seen.x), [seen.x] if seen.context is None else [seen.x, seen.context]
     if seen.features is not None:
         parts = xp.split(seen.features[..., None], [*range(N_MELS, seen.features.shape[-1], N_MELS)], axis=2)
         planes += [xp.broadcast_to(part, seen.x.shape) for part in parts]
+    whole = None
+    if "frames" in network["params"]:
+        sums, whole = layers.linear(seen.x[..., 0], **network["params"]["frames"])
+        planes.append(sums.reshape(*seen.x.shape[:3], -1))
     x = xp.concatenate(planes, axis=-1) if len(planes) > 1 else seen.x
-    return unet(network["params"], network["statistics"], x, seen.told, layers, training)
+    output, cache = unet(network["params"], network["statistics"], x, seen.told, layers, training)
+    if training and whole is not None:
+        cache["frames"] = whole, planes[-1].shape[3]
+    return output, cache
+
+
+def by_plane_backward(d_output: Array, cache: Tree, layers: ModuleType) -> tuple[Array, Tree]:
+    whole, planes = cache.pop("frames", (None, 0))
+    dx, grads = unet_backward(d_output, cache, layers)
+    if planes:
+        d_sums = dx[..., -planes:].reshape(*dx.shape[:2], -1)
+        d_frames, grads["frames"] = layers.linear_backward(d_sums, whole)
+        dx[..., 0] += d_frames
+    return dx, grads
 
 
 def init_by_frame(config: Config, rng: np.random.Generator) -> tuple[Tree, Tree]:
@@ -89,7 +114,7 @@ class Network(NamedTuple):
 
 NETWORKS = {
     "unet": Network(
-        init_by_plane, by_plane, unet_backward, lambda c: 9 * c.block_depth * sum(width**2 for width in c.widths)
+        init_by_plane, by_plane, by_plane_backward, lambda c: 9 * c.block_depth * sum(width**2 for width in c.widths)
     ),
     "frames": Network(init_by_frame, by_frame, frames_backward),
     "transformer": Network(init_by_attention, by_attention, transformer_backward),

@@ -1,4 +1,4 @@
-"""Networks of frames in the paper's system: they learn, go on, draw any length, and know their checkpoints."""
+"""Networks that see whole frames in the paper's system: they learn, go on, draw any length, know their checkpoints."""
 
 import json
 
@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from helpers import digest
 
-from ddim_from_scratch import sample, train
+from ddim_from_scratch import nn, sample, train
+from ddim_from_scratch.nn import fast
 from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.runtime.sets import read_about
 from ddim_from_scratch.spectrogram.config import Config
+from ddim_from_scratch.spectrogram.denoiser import NETWORKS, Seen
 from ddim_from_scratch.spectrogram.model import understand
 from ddim_from_scratch.training.checkpoint import read_log
 
@@ -20,7 +22,15 @@ OPTIONS = (
 )
 
 
-@pytest.fixture(scope="module", params=["frames", "transformer", "transformer --context"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        "frames",
+        "transformer",
+        "transformer --context",
+        "unet --frame-planes 2 --widths 4 4 --block-depth 1 --attention none",
+    ],
+)
 def options(request):
     return f"--network {request.param} {OPTIONS}"
 
@@ -51,8 +61,33 @@ def test_it_draws_any_number_of_frames(run):
 def test_a_checkpoint_of_another_size_is_refused_at_once(option, run):
     content = tree.load(run / "checkpoint.npz")
     config = json.loads(tree.text(content.pop("config")))
-    others = {"frame_width": 60_000, "frame_blocks": 3, "context": not config["context"]}
+    if config["network"] == "unet" and option != "context":
+        option = "frame_planes"
+    others = {"frame_width": 60_000, "frame_blocks": 3, "context": not config["context"], "frame_planes": 3}
     config[option] = others[option]
     content.pop("checksum")
     with pytest.raises(UserError, match="not of its own configuration"):
         understand(Config, content | {"config": np.array(json.dumps(config))})
+
+
+@pytest.mark.parametrize("layers", [nn, fast.processor])
+def test_sums_over_whole_frames_have_the_gradients_that_differences_say(layers, rng):
+    config = Config(data="x", widths=(4, 6), block_depth=1, norm="group", frame_planes=2)
+    fresh, _ = NETWORKS["unet"].init(config, rng)
+    params = tree.map(lambda leaf: leaf + 0.1 * rng.standard_normal(leaf.shape), fresh)
+    x, told = rng.standard_normal((2, 4, 128, 1)), np.array([0.3, 0.6])
+
+    def output():
+        seen = Seen.of(config, x, told, ())
+        return NETWORKS["unet"].output({"params": params, "statistics": {}}, seen, layers, True)
+
+    y, cache = output()
+    dy = rng.standard_normal(y.shape)
+    dx, grads = NETWORKS["unet"].backward(dy, cache, layers)
+    for array, gradient, at in ((params["frames"]["w"], grads["frames"]["w"], (5, 17)), (x, dx, (1, 2, 40, 0))):
+        values = []
+        for change in (1e-5, -2e-5):
+            array[at] += change
+            values.append((output()[0] * dy).sum())
+        array[at] += 1e-5
+        assert gradient[at] == pytest.approx((values[0] - values[1]) / 2e-5, rel=1e-5)
