@@ -65,12 +65,13 @@ def by_plane(network: Tree, seen: Seen, layers: ModuleType, training: bool) -> t
         planes.append(sums.reshape(*seen.x.shape[:3], -1))
     x = xp.concatenate(planes, axis=-1) if len(planes) > 1 else seen.x
     output, cache = unet(network["params"], network["statistics"], x, seen.told, layers, training)
-    if training and whole is not None:
+    if whole is not None:
         cache["frames"] = whole, planes[-1].shape[3]
     return output, cache
 
 
 def by_plane_backward(d_output: Array, cache: Tree, layers: ModuleType) -> tuple[Array, Tree]:
+    """`unet_backward`, and back through the sums: they have seen x, too."""
     whole, planes = cache.pop("frames", (None, 0))
     dx, grads = unet_backward(d_output, cache, layers)
     if planes:
