@@ -24,6 +24,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import count
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -39,6 +40,7 @@ from ddim_from_scratch.runtime.backend import graph_memory, to_device
 from ddim_from_scratch.spectrogram.config import PRESETS, Config
 from ddim_from_scratch.spectrogram.model import Model, init_state
 from ddim_from_scratch.spectrogram.system import Batch, Training
+from ddim_from_scratch.training.loop import ahead
 
 Once = Callable[[], object]
 
@@ -74,11 +76,12 @@ def ours(work: str, config: Config, x: np.ndarray, tf32: bool) -> Once:
     rng = np.random.default_rng(config.seed)
     state = tree.pack(tree.to_device(init_state(config, rng), "gpu"))
     training, batch = Training(config, device="gpu"), Batch(x)
+    examples = ahead((training.noisy(batch, rng) for _ in count()), "gpu")
     eps_model, device_x = Model(state["network"], config, None, "gpu").eps_model(), to_device(x, "gpu")
 
     def once() -> object:
         conv.EXACT = not tf32
-        return training.step(state, batch, 1, rng) if work == "train_step" else eps_model(device_x, T // 2)
+        return training.step(state, next(examples), 1) if work == "train_step" else eps_model(device_x, T // 2)
 
     return once
 

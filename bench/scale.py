@@ -64,7 +64,7 @@ def measure(batch_size: int, steps: int) -> dict[str, dict[str, float]]:
     def a_step(kind: str, step: int) -> None:
         rng = np.random.default_rng(step)
         if kind == "training":
-            system.step(state, Batch(x0), step, rng)
+            system.step(state, system.noisy(Batch(x0), rng), step)
         else:
             model = Model(state["average"], config, scaler)
             Composer(model, Sampling(steps=1)).draw(batch_size, config.window_frames)

@@ -35,7 +35,7 @@ def our_train_step(config: Config, x0: np.ndarray) -> Once:
 
     rng, system, steps = np.random.default_rng(config.seed), Training(config), iter(range(1, 1 << 30))
     state, batch = tree.pack(system.init(rng)), Batch(x0)
-    return lambda: system.step(state, batch, next(steps), rng)
+    return lambda: system.step(state, system.noisy(batch, rng), next(steps))
 
 
 def our_forward(config: Config, x: np.ndarray) -> Once:

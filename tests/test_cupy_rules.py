@@ -238,9 +238,10 @@ def test_a_training_step_agrees_with_numpy_and_reads_back_its_losses_only(config
     notes = (features,) * (config.features > 0) + (tokens,) * (config.vocabulary > 0)
     batch = Batch(x0, (context,) * config.context + notes)
     for step in (1, 2):
-        losses = Training(config).step(state, batch, step, np.random.default_rng(step))
+        drawn = Training(config).noisy(batch, np.random.default_rng(step))
+        losses = Training(config).step(state, drawn, step)
         transfers.clear()
-        device_losses = Training(config, device="gpu").step(device_state, batch, step, np.random.default_rng(step))
+        device_losses = Training(config, device="gpu").step(device_state, drawn, step)
         assert device_losses == pytest.approx(losses, rel=1e-4)
         # to the host go the losses and the gradient's length, together
         assert ON_DEVICE or (transfers["to host"], transfers["sync"]) == (1, 0)

@@ -82,8 +82,9 @@ def test_training_steps_agree_with_the_processors(name, rng, monkeypatch):
         x0, context = rng.standard_normal((2, 2, 16, 128, 1)).astype(np.float32)
         told = [context] * config.context + [np.ones((2, 16, config.features), np.float32)] * (config.features > 0)
         batch = Batch(x0, (*told, *[rng.integers(0, 9, (2, 6))] * (config.vocabulary > 0)))
-        losses = Training(config).step(state, batch, step, np.random.default_rng(step))
-        device_losses = Training(config, device="gpu").step(device_state, batch, step, np.random.default_rng(step))
+        drawn = Training(config).noisy(batch, np.random.default_rng(step))
+        losses = Training(config).step(state, drawn, step)
+        device_losses = Training(config, device="gpu").step(device_state, drawn, step)
         assert device_losses == pytest.approx(losses, rel=1e-3)
 
 

@@ -248,10 +248,10 @@ def test_a_shared_run_draws_the_same_to_half_precision_and_is_not_trained_on(run
 def test_training_keeps_its_network_of_an_early_step(run, rng):
     system = Training(read_run(run).config)
     state = tree.pack(init_state(system.config, rng))
-    batch = Batch(rng.standard_normal((1, 32, 128, 1), dtype=np.float32))
-    system.step(state, batch, EARLY, rng)
+    drawn = system.noisy(Batch(rng.standard_normal((1, 32, 128, 1), dtype=np.float32)), rng)
+    system.step(state, drawn, EARLY)
     early = state["average"].flat.copy()
-    system.step(state, batch, EARLY + 1, rng)
+    system.step(state, drawn, EARLY + 1)
     assert np.array_equal(state["early"].flat, early) and not np.array_equal(state["average"].flat, early)
 
 

@@ -29,9 +29,6 @@ class Example:
         """The noisy data, which the network sees."""
         return q_sample(self.x0, self.alpha_bar, self.eps)
 
-    def rows(self, part: slice) -> Example:
-        return Example(self.x0[part], self.eps[part], self.alpha_bar[part])
-
 
 def noisy(x0: Array, schedule: Schedule, rng: np.random.Generator) -> Example:
     """x0 (N, ...) with noise, each row at a level of its own."""

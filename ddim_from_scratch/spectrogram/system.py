@@ -120,20 +120,25 @@ class Training:
         context[rng.random(len(windows)) < CONTEXT_DROPPED] = 0
         return (context,)
 
-    def step(self, state: Packed, batch: Batch, step: int, rng: np.random.Generator) -> dict[str, float]:
-        """One step of AdamW. Changes `state`, packed `init_state` on the device. step: 1 at the first call.
+    def noisy(self, batch: Batch, rng: np.random.Generator) -> tuple[Batch, Example]:
+        """The batch, and its windows with noise, on the host: every process draws noise for the whole batch."""
+        return batch, noisy(batch.x0, self.config.noise_schedule, rng)
+
+    def step(self, state: Packed, drawn: tuple[Batch, Example], step: int) -> dict[str, float]:
+        """One step of AdamW on what `noisy` gave. Changes `state`, packed `init_state` on the device. step: 1 at first.
 
         Raises FloatingPointError, naming step and layer, before it changes a weight by what is not finite.
         """
         config, network, moments = self.config, state["network"], state["moments"]
         params, statistics = network["params"], network["statistics"]
-        part = mpi.share(len(batch.x0))  # every process draws noise for the whole batch, and takes its part
+        batch, example = drawn
+        part = mpi.share(len(batch.x0))
         weight = (part.stop - part.start) / len(batch.x0)
-        example = noisy(to_device(batch.x0, self.device), config.noise_schedule, rng).rows(part)
-        conditions = [to_device(array[part], self.device) for array in batch.conditions]
+        seen = [example.x0, example.eps, example.alpha_bar, *batch.conditions]
+        inputs = [to_device(array[part], self.device) for array in seen]
         if "gradient" not in state.recorded:
             state.recorded["gradient"] = recorded(partial(self.gradient, network, weight), self.device)
-        *found, gradient, used = state.recorded["gradient"](example.x0, example.eps, example.alpha_bar, *conditions)
+        *found, gradient, used = state.recorded["gradient"](*inputs)
         mpi.add_up(gradient.flat)
 
         *found, length = read(*found, norm(gradient.flat))  # the only wait for the device

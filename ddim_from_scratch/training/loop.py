@@ -15,9 +15,10 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from tqdm import tqdm
@@ -33,6 +34,8 @@ from .guards import Stop, first_non_finite
 
 BATCHES, STEP = range(2)  # what random numbers are for: see `stream`
 PATIENCE = 500  # steps after which a loss must have moved
+
+Item = TypeVar("Item")
 
 
 class System(Protocol):
@@ -66,8 +69,11 @@ class System(Protocol):
     def batches(self, epoch: int, rng: np.random.Generator) -> Iterator[Any]:
         """The `steps_per_epoch` batches of an epoch, in the order that rng gives."""
 
-    def step(self, state: Packed, batch: Any, step: int, rng: np.random.Generator) -> dict[str, float]:
-        """Change `state` by one step, 1 at first; return the losses by name, the one to watch first.
+    def noisy(self, batch: Any, rng: np.random.Generator) -> Any:
+        """The batch with its noise, on the host."""
+
+    def step(self, state: Packed, drawn: Any, step: int) -> dict[str, float]:
+        """Change `state` by one step, 1 at first, on what `noisy` gave; return the losses, the one to watch first.
 
         Raises FloatingPointError, saying where, before it changes a weight by what is not finite.
         """
@@ -100,12 +106,11 @@ def train(
 
     with Stop() as stop, tqdm(total=total, initial=step, desc="training", unit="step") as bar:
         for epoch in range(step // steps, config.epochs):
-            batches = system.batches(epoch, stream(config.seed, BATCHES, epoch))
             started = time.perf_counter()
-            for batch in islice(batches, step % steps, None):  # all, unless the run was stopped within the epoch
-                step += 1
+            to_learn = ahead(examples(system, epoch, step), system.device)
+            for step, drawn in to_learn:
                 try:
-                    losses = system.step(state, batch, step, stream(config.seed, STEP, step))
+                    losses = system.step(state, drawn, step)
                 except FloatingPointError as error:
                     raise UserError(diverged(run, error)) from None
                 ended = time.perf_counter()
@@ -135,6 +140,26 @@ def train(
             if stopped:
                 bar.write(interrupted(run, stopped, step, total, again), file=sys.stderr)
                 sys.exit(128 + stopped)  # as a shell has it
+
+
+def examples(system: System, epoch: int, done: int) -> Iterator[tuple[int, Any]]:
+    """The epoch's steps after step `done`: all, unless the run was stopped within it. With what each learns from."""
+    config, steps = system.config, system.steps_per_epoch
+    batches = islice(system.batches(epoch, stream(config.seed, BATCHES, epoch)), done % steps, None)
+    for step, batch in enumerate(batches, done + 1):
+        yield step, system.noisy(batch, stream(config.seed, STEP, step))
+
+
+def ahead(items: Iterator[Item], device: str) -> Iterator[Item]:
+    """The same items. On a GPU a thread makes each while the one before is in use: else the device waits for noise."""
+    if device == "cpu":
+        yield from items
+        return
+    with ThreadPoolExecutor(1) as thread:
+        following = thread.submit(next, items, None)
+        while (item := following.result()) is not None:
+            following = thread.submit(next, items, None)
+            yield item
 
 
 class Files:

@@ -193,7 +193,7 @@ def fit(config, clips, steps, keep=()):
     with threads():
         for step in range(1, steps + 1):
             batch = clips[rng.permutation(len(clips))[: config.batch_size]]
-            losses.append([*system.step(state, Batch(batch), step, rng).values()])
+            losses.append([*system.step(state, system.noisy(Batch(batch), rng), step).values()])
             if step in keep:
                 kept[step] = tree.map(np.copy, state)
     return state, np.array(losses), kept

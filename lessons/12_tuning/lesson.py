@@ -146,7 +146,7 @@ def loss_after(learning_rate, seed):
         starts = rng.integers(0, len(picture) - 16, 4)
         x0 = np.stack([picture[start : start + 16] for start in starts])[..., None]
         try:
-            losses.append(system.step(state, Batch(x0), step, rng)["noise_loss"])
+            losses.append(system.step(state, system.noisy(Batch(x0), rng), step)["noise_loss"])
         except FloatingPointError:
             return np.inf
     return np.mean(losses[-steps // 3 :])

@@ -80,7 +80,8 @@ def one_step(path, config, mels):
     rng = np.random.default_rng(1)
     x0, past = rng.standard_normal((2, 5, 16, mels, 1), dtype=np.float32)
     told = (past, rng.random((5, 16, config.features), np.float32)) if config.features else ()
-    losses = system.Training(config).step(state, system.Batch(x0, told), 1, np.random.default_rng(2))
+    training = system.Training(config)
+    losses = training.step(state, training.noisy(system.Batch(x0, told), np.random.default_rng(2)), 1)
     gradients = tree.map(lambda m: m / (1 - BETA_1), state["moments"]["m"])  # after one step
     losses = {name: np.array(loss) for name, loss in losses.items()}
     found = {"gradients": gradients, "losses": losses, "statistics": state["network"]["statistics"]}

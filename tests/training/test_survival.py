@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.cli import run_command
 from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.spectrogram import system
-from ddim_from_scratch.training import checkpoint
+from ddim_from_scratch.training import checkpoint, loop
 from ddim_from_scratch.training.checkpoint import read_log
 from ddim_from_scratch.training.guards import locked
 
@@ -276,3 +277,21 @@ def test_what_a_killed_process_has_started_ends_with_it():
     assert parent.stdout.readline() == "ready\n"
     parent.kill()
     parent.communicate(timeout=30)  # returns when nobody holds the other end of the pipe
+
+
+def test_on_a_gpu_what_a_step_needs_is_made_during_the_step_before():
+    made, ready = [], [threading.Event() for _ in range(4)]
+
+    def items():
+        for number in range(4):
+            if number == 3:
+                raise OSError("disk")
+            made.append(number)
+            ready[number].set()
+            yield number
+
+    found = loop.ahead(items(), "gpu")
+    assert next(found) == 0 and ready[1].wait(10) and made == [0, 1]
+    with pytest.raises(OSError, match="disk"):
+        list(found)
+    assert made == [0, 1, 2]

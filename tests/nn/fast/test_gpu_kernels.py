@@ -118,8 +118,10 @@ def test_a_training_step_takes_few_launches_and_one_wait_whatever_the_batch(conf
         told = [x0] * config.context + [np.ones((batch, 16, config.features), np.float32)] * (config.features > 0)
         told += [np.ones((batch, 9), np.int32)] * (config.vocabulary > 0)
         backend.require_gpu()
+        training = Training(config, device="gpu")
+        drawn = training.noisy(Batch(x0, tuple(told)), np.random.default_rng(1))
         launches.clear(), transfers.clear()
-        Training(config, device="gpu").step(state, Batch(x0, tuple(told)), 1, np.random.default_rng(1))
+        training.step(state, drawn, 1)
         assert transfers["to host"] == 1 and transfers["sync"] == 0
         counts.append(launches.total())
     assert counts[0] == counts[1] <= most, launches

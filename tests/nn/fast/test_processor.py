@@ -92,7 +92,7 @@ def test_a_training_step_is_the_textbook_s(norm, rng, monkeypatch):
         monkeypatch.setattr(fast, "_plain", plain)
         assert layers_for(x0) is (nn if plain else processor)
         state, system = tree.pack(init_state(config, np.random.default_rng(0))), Training(config)
-        steps = [system.step(state, Batch(x0), step, np.random.default_rng(step)) for step in (1, 2, 3)]
+        steps = [system.step(state, system.noisy(Batch(x0), np.random.default_rng(step)), step) for step in (1, 2, 3)]
         losses[plain] = [[*found.values()] for found in steps]
     np.testing.assert_allclose(losses[False], losses[True], rtol=1e-4)
     assert losses[True][2][0] < 0.99 * losses[True][0][0]
