@@ -9,6 +9,7 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.pop("CUPY_TF32", None)  # with it products are rounded to 11 bits, and CuPy reads it only once
 if not os.environ.get("DDIM_TEST_GPU"):
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
