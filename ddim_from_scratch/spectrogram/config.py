@@ -102,7 +102,9 @@ class Shape(Recordings):
         (32, 64, 96, 128), "channels at each level of the U-Net; the last is the bottom's", nargs="+", metavar="C"
     )
     frame_planes: int = option(
-        0, "planes that the U-Net sees beside the spectrogram, each a learnt sum over all mel bins; 8 helps much"
+        0,
+        "planes that the U-Net sees beside the spectrogram, each a learnt sum over all mel bins: 8 help a training of "
+        "minutes on recordings",
     )
     block_depth: int = option(2, "residual blocks in each block of the U-Net")
     attention: str = option(
