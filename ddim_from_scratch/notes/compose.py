@@ -19,7 +19,6 @@ from .score import Notes, read_notes
 
 TAIL_SECONDS = 1.0  # after the last note's end
 OVERLAP = 16  # frames of the segment before that a segment begins with
-RESAMPLINGS = 1
 GUIDANCE = 1.5  # at 2 a few more notes are heard, and the sound is further from the recordings: docs/results.md
 
 
@@ -31,7 +30,6 @@ class Player(compose.Composer):
     """
 
     overlap: int | None = OVERLAP
-    resamplings: int = RESAMPLINGS
     guidance: float = GUIDANCE
     scores: tuple[Notes, ...] = ()
 

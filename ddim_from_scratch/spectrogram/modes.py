@@ -202,7 +202,7 @@ RESAMPLED = option(
     type=at_least(1),
     default=RESAMPLINGS,
     metavar="U",
-    help="repeat each step U times, so that new music agrees with what is kept; takes U times as long "
+    help="take each step U times, so that new music agrees more with what is kept; takes U times as long "
     f"(default: {RESAMPLINGS})",
 )
 GROWTH = RESAMPLED | option(
