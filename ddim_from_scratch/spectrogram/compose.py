@@ -32,7 +32,7 @@ from .model import EARLY, Model, context_channel, in_groups
 
 BLENDED = 8  # frames of cross-fade at a seam, on its kept side
 INVERSION_EVALUATIONS = 3  # per step: see `ddim_inversion`
-RESAMPLINGS = 1  # two come closer to what is kept at first, and lose variance: see docs/results.md
+RESAMPLINGS = 1  # with 2 a gap is filled more closely, and a longer piece loses variance: docs/results.md
 
 
 def kept_shares(composed: np.ndarray) -> np.ndarray:
