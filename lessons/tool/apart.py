@@ -128,14 +128,7 @@ def judged(lesson: str, name: str, path: Path, time_limit: float) -> tuple[str, 
         answers_out, answers_in = os.pipe()
         verdict_out, verdict_in = os.pipe()
         answer = start(
-            [
-                "-c",
-                "import sys; from harness.answer import main; main(*sys.argv[1:])",
-                str(folder / path.name),
-                name,
-                str(calls_out),
-                str(answers_in),
-            ],
+            ["-c", SERVE, str(folder / path.name), name, str(calls_out), str(answers_in)],
             folder,
             said,
             (calls_out, answers_in),
