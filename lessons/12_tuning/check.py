@@ -11,6 +11,7 @@ TIMES = np.linspace(0, 1, 5)
 
 # Two clips: there is one way to halve them, so the answer does not depend on the random numbers.
 PAIR = Set.of([np.array([[0.0, 0], [2, 0], [0, 3]]), np.array([[5.0, 1], [5, 4], [9, 1]])])
+FOUR = Set.of([*PAIR.clips, np.array([[1.0, 2], [3, 7], [2, 2]]), np.array([[8.0, 0], [6, 1], [6, 9]])])
 
 
 def between(time, start, end, of=lambda angle: np.cos(angle) ** 2):
@@ -20,6 +21,17 @@ def between(time, start, end, of=lambda angle: np.cos(angle) ** 2):
 def halves(clips, a=slice(0, 1), b=slice(1, 2)):
     """The distance of two parts of the clips."""
     return frechet_distance(*gaussian(np.concatenate(clips.clips[a])), *gaussian(np.concatenate(clips.clips[b])))
+
+
+def one_split(clips, rng):
+    order = rng.permutation(len(clips.clips))
+    a, b = clips.take(order[: len(order) // 2]), clips.take(order[len(order) // 2 :])
+    return frechet_distance(a.mean, a.covariance, b.mean, b.covariance)
+
+
+def answers(floor):
+    """A single split of four clips has 3."""
+    return min(len({round(floor(FOUR, np.random.default_rng(seed)), 6) for seed in range(20)}), 4)
 
 
 EXERCISES = [
@@ -60,12 +72,16 @@ EXERCISES = [
             RELIABILITY + "test_the_floor_is_what_two_draws_of_the_same_score",
             RELIABILITY + "test_the_floor_needs_a_covariance_in_each_half",
         ),
-        examples={"floor of two clips of three embeddings": lambda floor: floor(PAIR, np.random.default_rng(0))},
+        examples={
+            "floor of two clips of three embeddings": lambda floor: floor(PAIR, np.random.default_rng(0)),
+            "floor of four clips, with 20 generators: how many different answers, counted up to 4": answers,
+        },
         mistakes={
             "this is a half against the whole set: against the other half": (
                 lambda clips, rng: halves(clips, slice(0, 1), slice(0, 2))
             ),
             "this is the sum of ten distances: take their mean": lambda clips, rng: 10 * halves(clips),
+            "this is a single split: take the mean of ten": one_split,
             "this is the root of the distance: the score is its square": lambda clips, rng: halves(clips) ** 0.5,
             "this is half of the distance: take the mean of ten distances": lambda clips, rng: halves(clips) / 2,
             "the means of the two halves are mixed up: give both means and both covariances": (

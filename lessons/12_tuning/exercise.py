@@ -41,15 +41,15 @@ def floor(clips, rng: np.random.Generator) -> float | None:
 
 
 EXPERIMENT = """
-How many recordings would the paper have needed? The generator with the wrong mean.
+How many recordings would the paper have needed? The generator with the wrong mean, off by 1.4.
 
-| recordings | mean score | more or less (%) |
+| recordings | mean score | two rows apart (%) |
 |---|---|---|
 | 25 | ? | ? |
 | 100 | ? | ? |
 | 400 | ? | ? |
 
-Four times as many recordings change "more or less" by a factor of: ?
+Four times as many recordings change the distance of two rows by a factor of: ?
 To see a difference of 5 % between two rows, each needs about this many: ?
 What that says about the paper's table: ?
 """
