@@ -53,6 +53,9 @@ EXERCISES = [
                 lambda blocks: cut(blocks, np.zeros((10, 4), np.float32), 1000)
             ),
             "blocks(1 row, 1000 bytes a block)": lambda blocks: cut(blocks, np.zeros((1, 4), np.float32), 1000),
+            "blocks(10 rows of 16 bytes, 40 bytes a block): a row above the limit": (
+                lambda blocks: cut(blocks, np.zeros((10, 4), np.float32), 40)
+            ),
         },
         mistakes={
             "the number of pieces is rounded down: up, or the pieces are too large": (
@@ -84,11 +87,12 @@ EXERCISES = [
                 lambda conv2d: conv2d(DOT, TAPS, np.zeros(1))[0][0, ..., 0]
             ),
             "conv2d(x (2, 6, 5, 3), w (3, 3, 3, 2), b)": lambda conv2d: conv2d(X, W, B)[0],
-            "whether rounding shows Winograd's sums: float32, one row a hundred million times as large": rounded,
             "conv2d of float32": lambda conv2d: conv2d(*(a.astype(np.float32) for a in (X, W, B)))[0],
+            "whether rounding shows Winograd's sums: float32, one row a hundred million times as large": rounded,
         },
         mistakes={
-            "these are nine products: right, but the task is Winograd's, with half the multiplications": products,
+            "these are right, but not the sums of F(4, 3) in the dtype of x: are they nine products, or are the matrices "
+            "float64?": products,
             "the taps are mirrored: networks slide w as it is": lambda x, w, b: products(x, w[::-1, ::-1], b),
             "height and width of the filter are swapped": lambda x, w, b: products(x, w.swapaxes(0, 1), b),
             "all is moved by one pixel: pad a row and a column on each side, not two after": (

@@ -13,9 +13,10 @@ from ddim_from_scratch.runtime import backend  # noqa: F401  backend.worker_coun
 def blocks(x: np.ndarray, bytes_per_block: int = 1 << 19) -> list[slice]:
     """Slices of the first axis of x, in order, that cover each row once.
 
-    There are as many as keep every piece at or below bytes_per_block (`x.nbytes` are all bytes), and at least one a
-    thread, but no more than rows. Round the number of pieces up, then the rows of a piece up: all pieces are
-    equally long, but for the last, which has what is left. No rows, one empty slice.
+    Divide x.nbytes by bytes_per_block, and round up: this is the number of pieces, but at least one a thread, as far as
+    there are rows. Divide the rows by this number, and round up: these are the rows of a piece. The last piece has what
+    is left. (So a piece may exceed bytes_per_block by less than a row, and there may be fewer pieces than the number.)
+    No rows, one empty slice.
 
     10 rows of 16 bytes, 48 bytes a block:  10 * 16 / 48 = 3.3, so 4 pieces of 3 rows, the last of 1
 

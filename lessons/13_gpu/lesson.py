@@ -374,15 +374,16 @@ assert np.allclose(direct, fast) and np.allclose(winograd.B_T, np.round(winograd
 # becomes a matrix product over the channels. The three taps along the width stay as they are. So there are $6 \times
 # 3 = 18$ products, each on a quarter of the rows, in place of 9 on all rows: $18 / 4$ against 9, half.
 
-# %%
-show_answer(winograd._products, winograd._windows_at_points)
+# %% tags=["answer"]
+show_source(winograd._windows_at_points, winograd._products)
 
-# %% [markdown]
+# %% [markdown] tags=["answer"]
 # Why are products cut into pieces? The library that multiplies matrices, OpenBLAS, first copies them into an order of
 # its own. This pays off only for matrices much larger than these. On processors with AVX-512 it [does not
 # copy](https://github.com/OpenMathLib/OpenBLAS/blob/develop/kernel/x86_64/sgemm_small_kernel_permit_skylakex.c) if a
 # product has at most a million multiplications.
-#
+
+# %% [markdown]
 # **Predict.** Half the multiplications: is Winograd's convolution twice as fast? And which way has the largest error?
 
 # %%
