@@ -8,7 +8,8 @@ from lessons.tool.check import Exercise
 
 INVERTER, COMMANDS = "tests/audio/test_inverter.py::", "tests/test_commands.py::"
 SOUND = 0.2 * np.sin(0.2 * np.arange(2 * 3200, dtype=np.float32) ** 1.1).reshape(2, 3200)
-LOG_MELS = np.stack([log_mel(x) for x in SOUND]) + np.linspace(-0.5, 1, 128, dtype=np.float32)
+LOG_MELS = np.stack([log_mel(x) for x in SOUND])
+LOG_MELS += np.multiply.outer([1, 2], np.linspace(-0.5, 1, 128))[:, None]
 
 
 def refused(log_mels):
@@ -63,19 +64,23 @@ def around_the_seam(decode):
     return decoded(position, 540)(decode)[0, 2 * 508 : 2 * 524]
 
 
-def first_heard(decode):
-    """The first 20 frames that the decoder was given, of a clip of 20."""
-    heard = []
+def heard(frames):
+    """The first 20 frames that the decoder was given for the last chunk of a clip of so many frames."""
 
-    def listening(log_mels):
-        heard.append(log_mels[0, :20, 0])
-        return hold(log_mels)
+    def probe(decode):
+        given = []
 
-    decoded(listening, 20)(decode)
-    return heard[0]
+        def listening(log_mels):
+            given.append(log_mels[0, :20, 0])
+            return hold(log_mels)
+
+        decoded(listening, frames)(decode)
+        return given[-1]
+
+    return probe
 
 
-def wrong(mode="reflect", length=512, before=16, fade="linear", shared=8):
+def wrong(mode="reflect", length=512, before=16, fade="linear", shared=8, alone=False):
     """A `decode` with other context, chunks or fades."""
 
     def mistaken(decoder, log_mels):
@@ -85,7 +90,8 @@ def wrong(mode="reflect", length=512, before=16, fade="linear", shared=8):
         ramp = np.linspace(0, 1, 8 * 320)
         for first in range(0, max(frames - 8, 1), length):
             last = min(first + length + shared, frames)
-            made = decoder(padded[:, first : last + 32])
+            mirrored = np.pad(log_mels[:, first:last], [(0, 0), (16, 16), (0, 0)], mode=mode)
+            made = decoder(mirrored if alone else padded[:, first : last + 32])
             made = made[:, before * 320 : (before + last - first) * 320].copy()
             if first and shared:
                 old = sound[:, first * 320 : (first + 8) * 320]
@@ -127,6 +133,9 @@ EXERCISES = [
             ),
             "this is in decibels: leave it in natural logarithms": (
                 lambda sound, log_mels: float(20 / np.log(10) * np.mean(np.abs([log_mel(x) for x in sound] - log_mels)))
+            ),
+            "this is the error of the first clip: take the mean over all": (
+                lambda sound, log_mels: float(np.mean(np.abs(log_mel(sound[0]) - log_mels[0])))
             ),
             "this is the sum: take the mean": (
                 lambda sound, log_mels: float(np.sum(np.abs([log_mel(x) for x in sound] - log_mels)))
@@ -185,7 +194,8 @@ EXERCISES = [
         ),
         examples={
             "decode(a decoder that repeats each frame's number, 3 frames)": decoded(hold, 3),
-            "what the decoder is given at the start of 20 frames": first_heard,
+            "what the decoder is given at the start of 20 frames": heard(20),
+            "... and at the start of the second chunk of 540": heard(540),
             "a decoder that counts its samples, around frame 512 of 540": around_the_seam,
             "decode(the first decoder, 1040 frames)": decoded(hold, 1040),
         },
@@ -196,6 +206,7 @@ EXERCISES = [
                 wrong(mode="symmetric")
             ),
             "the first frame is held, mode='edge': use 'reflect'": wrong(mode="edge"),
+            "each chunk is mirrored by itself: give the decoder the frames of its neighbours": wrong(alone=True),
             "chunks are joined without a fade": wrong(fade="none"),
             "this fade keeps powers: both chunks are nearly the same there, so weights must add up to 1": (
                 wrong(fade="power")
