@@ -366,8 +366,8 @@ plt.show()
 # The Fréchet distance is often computed with `scipy.linalg.sqrtm` of a product of covariances. Where those are
 # singular (lesson 11), the result is complex:
 # [TTUR, the first FID](https://github.com/bioinf-jku/TTUR/issues/4), and
-# [pytorch-fid](https://github.com/mseitzer/pytorch-fid/issues/13), `calculate_frechet_distance`, which adds 1e-6 to the
-# diagonals or stops.
+# [pytorch-fid](https://github.com/mseitzer/pytorch-fid/issues/13), `calculate_frechet_distance`, which drops a small
+# imaginary part without a word, and stops at a large one.
 
 
 # %%
