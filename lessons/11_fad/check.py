@@ -36,34 +36,34 @@ def raw_root(mu_b, sigma_b, mu_e, sigma_e):
     return np.sum((mu_b - mu_e) ** 2) + np.trace(sigma_b + sigma_e - 2 * scipy.linalg.sqrtm(sigma_b @ sigma_e))
 
 
-def subset_scores(background, eval, rng):
-    """Sizes, and the scores of subsets of eval."""
-    embeddings = np.concatenate(eval.clips)
-    sizes = np.linspace(max(2, eval.n // 2), eval.n, 25).astype(int)
-    subsets = [gaussian(embeddings[rng.permutation(eval.n)[:n]]) for n in sizes]
+def subset_scores(background, evaluated, rng):
+    """Sizes, and the scores of subsets of the evaluated embeddings."""
+    embeddings = np.concatenate(evaluated.clips)
+    sizes = np.linspace(max(2, evaluated.n // 2), evaluated.n, 25).astype(int)
+    subsets = [gaussian(embeddings[rng.permutation(evaluated.n)[:n]]) for n in sizes]
     return sizes, np.array([frechet_distance(background.mean, background.covariance, *s) for s in subsets])
 
 
-def line(background, eval, rng, of=lambda n: 1 / n, swap=False, root=False):
+def line(background, evaluated, rng, of=lambda n: 1 / n, swap=False, root=False):
     """The straight line, with one thing or another changed."""
-    sizes, scores = subset_scores(background, eval, rng)
+    sizes, scores = subset_scores(background, evaluated, rng)
     slope, score = np.polyfit(of(sizes), scores, 1)
     r_squared = 1 - ((scores - score - slope * of(sizes)) ** 2).sum() / ((scores - scores.mean()) ** 2).sum()
     return slope if swap else score, score if swap else slope, r_squared**0.5 if root else r_squared
 
 
-def plain_score(background, eval, rng):
+def plain_score(background, evaluated, rng):
     """The last score, in place of the line's end."""
-    _, slope, r_squared = line(background, eval, rng)
-    return distance_of_all(background, eval), slope, r_squared
+    _, slope, r_squared = line(background, evaluated, rng)
+    return distance_of_all(background, evaluated), slope, r_squared
 
 
-def distance_of_all(background, eval):
-    return frechet_distance(background.mean, background.covariance, *gaussian(np.concatenate(eval.clips)))
+def distance_of_all(background, evaluated):
+    return frechet_distance(background.mean, background.covariance, *gaussian(np.concatenate(evaluated.clips)))
 
 
-def unexplained(background, eval, rng):
-    score, slope, r_squared = line(background, eval, rng)
+def unexplained(background, evaluated, rng):
+    score, slope, r_squared = line(background, evaluated, rng)
     return score, slope, 1 - r_squared
 
 

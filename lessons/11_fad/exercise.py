@@ -43,15 +43,15 @@ def frechet_distance(mu_b: np.ndarray, sigma_b: np.ndarray, mu_e: np.ndarray, si
     raise NotImplementedError
 
 
-def infinity(background, eval, rng: np.random.Generator) -> Extrapolation | None:
+def infinity(background, evaluated, rng: np.random.Generator) -> Extrapolation | None:
     """FAD-infinity: the score of subsets of n embeddings is nearly score + slope / n; return that straight line.
 
-    background, eval: Sets, as in the lesson: with mean, covariance, n, and clips, a list of arrays (patches, D).
-    Take 25 sizes, `np.linspace(max(2, min(500, eval.n // 2)), eval.n, 25).astype(int)`, and for each a random
-    subset of so many of eval's embeddings, drawn without replacement (`rng.permutation`). Score each against the
+    background, evaluated: Sets, as in the lesson: with mean, covariance, n, and clips, a list of arrays (patches, D).
+    Take 25 sizes, `np.linspace(max(2, min(500, evaluated.n // 2)), evaluated.n, 25).astype(int)`, and for each a random
+    subset of so many evaluated embeddings, drawn without replacement (`rng.permutation`). Score each against the
     background, and fit the line (`np.polyfit`).
     Returns Extrapolation(score, slope, r_squared), floats; r_squared = 1 - (sum of squared residuals) / (sum of
-    squared deviations of the scores from their mean). None if eval.clips is None or eval.n is less than 4.
+    squared deviations of the scores from their mean). None if evaluated.clips is None or evaluated.n is less than 4.
 
         score |              . '
               |        . '          intercept: what is left when 1/n is 0

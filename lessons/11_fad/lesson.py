@@ -238,9 +238,9 @@ for n in (50, 200):
         assert np.isrealobj(general)
 
 # %% [markdown]
-# Rounding makes some of the eigenvalues slightly negative, and the distance becomes complex. Some programs stop there,
-# some drop the imaginary part, and some add $10^{-6}$ to the diagonals (lesson 14 names them). The symmetric form does
-# not have this problem: a symmetric matrix has real eigenvalues, and those that rounding made negative are set to 0.
+# Rounding makes some of the eigenvalues slightly negative, and the distance becomes complex. Some programs drop a small
+# imaginary part and stop at a large one (lesson 14 names one). The symmetric form does not have this problem: a
+# symmetric matrix has real eigenvalues, and those that rounding made negative are set to 0.
 
 # %%
 show_answer(frechet_distance)
@@ -264,8 +264,9 @@ assert distance(sets["plucked"], sets["bells"]) < min(distance(sets["organ"], se
 
 # %% [markdown]
 # Plucked strings and bells are nearer to each other than to the organ: both are struck and die away. Now read the last
-# column. The instrument, the tunes and the network are the same, and the score is far from 0. A generator that played
-# the plucked strings perfectly would get about this score, with so few clips. A score means nothing without its floor.
+# column. The instrument, the tunes and the network are the same, and the score is far from 0. A perfect generator would
+# get about this score with as many clips as in a half, 15 on either side, and about 70 % of it with all 30. A score
+# means nothing without its floor.
 #
 # ## Problem 1: too few clips
 #
@@ -336,7 +337,7 @@ print(f"half of its width is {100 * (high - low) / 2 / score:.0f} % of the score
 assert low < score < high and (high - low) / score > 0.1
 
 # %% [markdown]
-# If the scores of two systems differ by less than this, chance explains the difference. Lesson 12 reads the paper's
+# Two scores that differ by less than half of this width may differ by chance alone. Lesson 12 reads the paper's
 # results, which have no intervals.
 #
 # ## Problem 3: an extrapolation that does not extrapolate

@@ -28,15 +28,15 @@ def frechet_distance(mu_b, sigma_b, mu_e, sigma_e):
     return max(0.0, float(((mu_b - mu_e) ** 2).sum() + traces))
 
 
-def infinity(background, eval, rng):
+def infinity(background, evaluated, rng):
     """A line through the scores of subsets."""
-    if eval.clips is None or eval.n < 4:
+    if evaluated.clips is None or evaluated.n < 4:
         return None
-    embeddings = np.concatenate(eval.clips)
-    sizes = np.linspace(max(2, min(500, eval.n // 2)), eval.n, 25).astype(int)
+    embeddings = np.concatenate(evaluated.clips)
+    sizes = np.linspace(max(2, min(500, evaluated.n // 2)), evaluated.n, 25).astype(int)
     scores = []
     for n in sizes:
-        subset = embeddings[rng.permutation(eval.n)[:n]]
+        subset = embeddings[rng.permutation(evaluated.n)[:n]]
         scores.append(fad.frechet_distance(background.mean, background.covariance, *fad.gaussian(subset)))
     slope, score = np.polyfit(1 / sizes, scores, 1)
     residual = scores - (score + slope / sizes)
