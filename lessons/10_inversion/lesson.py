@@ -425,7 +425,7 @@ plt.show()
 # | a decoder gives noise, or is very quiet | decibels or other mel filters: it needs natural logarithms of magnitudes |
 # | a click every few seconds | chunks joined without a fade: use `decode` |
 # | a click at both ends of each clip | no context: mirror the ends, and cut |
-# | a dip or a swell at each seam | the weights of the fade don't add up to 1: both sides agree, so fade amplitudes linearly |
+# | a dip or a swell at each seam | the fade's weights don't add up to 1: both sides agree, so fade linearly |
 # | the sound is a third of a second late | the context was cut at the end only |
 # | a buzz at 50 Hz | phases all zero, or frames inverted one by one |
 # | a loss on waveforms gives silence | phases differ by chance, and the mean of all is 0 |

@@ -91,8 +91,7 @@ EXERCISES = [
             "whether rounding shows Winograd's sums: float32, one row a hundred million times as large": rounded,
         },
         mistakes={
-            "these are right, but not the sums of F(4, 3) in the dtype of x: are they nine products, or are the matrices "
-            "float64?": products,
+            "right, but not the sums of F(4, 3) in x's dtype: these may be nine products, or sums of float64": products,
             "the taps are mirrored: networks slide w as it is": lambda x, w, b: products(x, w[::-1, ::-1], b),
             "height and width of the filter are swapped": lambda x, w, b: products(x, w.swapaxes(0, 1), b),
             "all is moved by one pixel: pad a row and a column on each side, not two after": (

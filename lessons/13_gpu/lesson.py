@@ -35,7 +35,7 @@ from ddim_from_scratch.runtime.backend import (
     to_host,
     worker_count,
 )
-from lessons import FAST, show_answer, show_source
+from lessons import FAST, show_source
 
 repeats = 3 if FAST else 7
 
