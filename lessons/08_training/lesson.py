@@ -36,7 +36,7 @@ from ddim_from_scratch.spectrogram.compose import Composer
 from ddim_from_scratch.spectrogram.config import Config
 from ddim_from_scratch.spectrogram.data import load_windows
 from ddim_from_scratch.spectrogram.model import Model
-from ddim_from_scratch.spectrogram.system import Batch, Training
+from ddim_from_scratch.spectrogram.system import Batch, Training, training
 from ddim_from_scratch.training.checkpoint import Log, checkpoint_path, save_checkpoint
 from ddim_from_scratch.training.loop import checkpoint
 from ddim_from_scratch.training.optim import BETA_1, BETA_2, adamw, update_average, warmup_decay
@@ -209,7 +209,7 @@ state, losses, kept = fit(config, clips, STEPS, moments_to_keep)
 # %%
 RUN.mkdir(parents=True, exist_ok=True)
 five_tracks = dataclasses.replace(config, limit=5)
-save_checkpoint(checkpoint_path(RUN), checkpoint(Training(five_tracks, windows, scaler), state, STEPS))
+save_checkpoint(checkpoint_path(RUN), checkpoint(training(five_tracks, windows=windows), state, STEPS))
 log = Log(RUN / "log.csv", 0)
 for step, (noise_loss, reconstruction_loss) in enumerate(losses, start=1):
     log.add(step=step, epoch=1, noise_loss=noise_loss, reconstruction_loss=reconstruction_loss, seconds=0.0)

@@ -56,7 +56,7 @@ def ddim_inversion(
 
     alpha_bar: (T + 1,). tau: rising integers from 0. Make Python numbers of alpha_bar's values, float(ab), so that
     a float32 x stays float32. Raises ValueError if evaluations is less than 1 (message: f"evaluations is
-    {evaluations}:"), or tau isn't rising integers from 0 to at most T.
+    {evaluations}:").
 
         x_T <---- x_t <---- x_s <---- x0         the same road as ddim's, the other way
     """

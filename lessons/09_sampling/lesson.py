@@ -274,7 +274,7 @@ for label, x in (("A training clip", real), ("... from the noise that was found"
 #
 # DDIM with $\eta = 0$ solves a differential equation, and with more steps it comes closer to the exact solution. We
 # compute that solution with hundreds of steps, and measure how far from it a sampler with few steps is. The cost is the
-# number of network evaluations: `heun` needs two for each step.
+# number of network evaluations: `heun` needs two for each step but the last.
 #
 # **Predict.** With 20 evaluations, which of `ddim`, `heun` and `dpm++2m` is closest to the exact solution? (In lesson
 # 04 the second-order rules, the last two, won by far.)
@@ -426,7 +426,10 @@ assert FAST or (ends["signal and noise"] > 1.3 * ends["pure noise"] and ends["si
 # %% [markdown]
 # With the faint picture the variance is right, without it much is missing. So the cause is the end of the schedule and
 # not the short training. [Lin et al. 2023](https://arxiv.org/abs/2305.08891) found this in image models. They end the
-# schedule without signal, for which the network must predict $v$ or $x_0$.
+# schedule without signal, for which the network must predict $v$ or $x_0$. This package leaves the schedule as it is,
+# and draws a faint picture to begin with, an *outline*: the mean of the training windows, and their main directions
+# with random weights (`Model.start`; `docs/results.md` measures how much of the variance that brings back). A run keeps
+# what is needed for it.
 #
 # Fresh noise corrects some of the errors of earlier steps ([Karras et al. 2022](https://arxiv.org/abs/2206.00364)),
 # but many steps are needed to remove it again. With few steps, or where the same noise should give the same music,
@@ -436,8 +439,8 @@ assert FAST or (ends["signal and noise"] > 1.3 * ends["pure noise"] and ends["si
 #
 # Change the number below, run the cell, and the network plays a piece that nobody has heard before. This is the whole
 # system of the course in three lines: noise from your seed, a sampler that asks the network of lesson 08, and sound
-# from Griffin-Lim (lesson 02). `python -m ddim_from_scratch.sample --run build/lessons/run` writes such pieces as
-# files.
+# from Griffin-Lim (lesson 02). `python -m ddim_from_scratch.sample --run build/lessons/run` writes pieces as files, and
+# begins each with an outline.
 
 # %%
 YOUR_SEED = 2026
@@ -493,20 +496,19 @@ plt.show()
 # ## Experiment
 #
 # At which noise level is a piece decided? Take two training clips, add noise up to time $t$ with `q_sample`, and remove
-# it again with `ddim`. Do it for $t$ = 100, 300, 500, 700, 900 and 1000, each time with two different noises, and
-# measure how far the result is from the clip, and how far the two results are from each other. Fill in the form at the
-# end of `exercise.py`.
+# it again with `ddim`, in 20 steps, `uniform_tau(t, 20)`. Do it for $t$ = 100, 300, 500, 700, 900 and 1000, each time
+# with two different noises, and measure how far the result is from the clip, and how far the two results are from each
+# other. Fill in the form at the end of `exercise.py`.
 
 # %% tags=["answer"]
 from_clip, from_each_other = {}, {}
 two = scaler.standardise(windows.take([3, min(40, len(windows) - 1)]))[..., None]
 print("   t   signal rate   from the clip   two results from each other")
 for t in (100, 300, 500, 700, 900, 1000):
-    steps = np.unique(np.round(np.linspace(0, t, 5 if FAST else 21)).astype(int))
     results = []
     for seed in (0, 1):
         x_t = q_sample(two, float(alpha_bar[t]), noise(2, two.shape[1], seed))
-        results.append(walk(ddim(eps_model, x_t, alpha_bar, steps))[-1])
+        results.append(walk(ddim(eps_model, x_t, alpha_bar, uniform_tau(t, 4 if FAST else 20)))[-1])
     from_clip[t] = np.mean([clip_error(x, two) for x in results])
     from_each_other[t] = clip_error(*results)
     print(f"{t:4}{alpha_bar[t] ** 0.5:12.2f}{from_clip[t]:15.2f}{from_each_other[t]:18.2f}")
