@@ -12,6 +12,7 @@ TOKENS, LAYERS = "tests/notes/test_tokens.py::", "tests/nn/test_layers.py::"
 NOTES = Notes.of([(0.1, 0.3, 60, 80, 24), (0.3, 0.5, 64, 80, 24), (0.3, 2.0, 67, 80, 24)])
 TIED = Notes.of([(-1, 0.5, 60, 80, 24), (0.5, 9, 64, 80, 24), (-0.2, 0.9, 62, 80, 0), (0, 0.4, 65, 80, 0)])
 DRUMMED = Notes.of([(0.1, 0.2, 60, 80, 24), (0.3, 0.3, 36, 80, DRUMS), (0.4, 0.6, 60, 80, 24)])
+EDGES = Notes.of([(-0.2, 0.3, 36, 80, DRUMS), (0.2, 1.0, 60, 80, 24)])
 REPEATED = Notes.of([(0.1, 0.5, 60, 80, 24), (0.5, 0.9, 60, 80, 24), (0.5, 0.5001, 50, 80, 24)])
 
 
@@ -27,6 +28,8 @@ def sentence(
     rate=100,
     drum="drum",
     stops=True,
+    stop_at_end=False,
+    drums_tied=False,
 ):
     """`encode` with one thing or another done wrong."""
     end, tied, events = round(rate * seconds), [], []
@@ -34,11 +37,11 @@ def sentence(
         (round(rate * a), max(round(rate * b), round(rate * a) + 1), *rest) for a, b, *rest in zip(*notes, strict=True)
     ]
     for start, stop, pitch, _, program in zip(*Notes.of(rows), strict=True):
-        if start < 0 < stop and program != DRUMS:
+        if start < 0 < stop and (program != DRUMS or drums_tied):
             tied.append((program, pitch))
         if 0 <= start < end:
             events.append((start, 1, program, pitch))
-        if 0 < stop < end and program != DRUMS and stops:
+        if 0 < stop < end + stop_at_end and program != DRUMS and stops:
             events.append((stop, 0, program, pitch))
     words = (
         [word for program, pitch in sorted(tied) for word in (("program", program), ("pitch", pitch))] if ties else []
@@ -151,6 +154,7 @@ EXERCISES = [
             "encode(three notes, 1 s)": lambda encode: encode(NOTES, 1.0),
             "encode(two of four notes from before, 1 s)": lambda encode: encode(TIED, 1.0),
             "encode(a drum between two notes, 1 s)": lambda encode: encode(DRUMMED, 1.0),
+            "encode(a drum from before, and a note that stops at 1 s, 1 s)": lambda encode: encode(EDGES, 1.0),
             "encode(a note struck again, and a very short one, 1 s)": lambda encode: encode(REPEATED, 1.0),
         },
         mistakes={
@@ -180,6 +184,12 @@ EXERCISES = [
                 lambda notes, seconds: sentence(notes, seconds, rate=1000)
             ),
             "notes have no end: say off where they stop": lambda notes, seconds: sentence(notes, seconds, stops=False),
+            "a stop at the segment's end is said: leave it out": (
+                lambda notes, seconds: sentence(notes, seconds, stop_at_end=True)
+            ),
+            "a drum from before is tied: drums never are": (
+                lambda notes, seconds: sentence(notes, seconds, drums_tied=True)
+            ),
             "a drum is said as a pitch: it has words of its own": (
                 lambda notes, seconds: sentence(notes, seconds, drum="pitch")
             ),

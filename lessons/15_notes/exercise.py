@@ -30,8 +30,8 @@ def encode(notes: Notes, seconds: float) -> np.ndarray:
        A note of the program DRUMS is never tied and has no stop; its start is time, velocity, drum.
     4. A time, program or velocity that is the same as the last one said is left out.
 
-    Raises UserError (f"{notes} notes in {seconds:g} s need {tokens} tokens, and a segment has {MAX_TOKENS}: leave it
-    out") for more tokens than MAX_TOKENS.
+    Raises UserError (f"{len(notes.start)} notes in {seconds:g} s need {len(tokens)} tokens, and a segment has
+    {MAX_TOKENS}: leave it out") for more tokens than MAX_TOKENS.
 
         pitch 60 sounds from before until 0.5 s; 64 begins there:  24 60 tie | 50 off 60 | on 64 | END
     """
@@ -76,9 +76,9 @@ def guided(told: EpsModel, untold: EpsModel, weight: float) -> EpsModel:
 
 
 EXPERIMENT = """
-What does guidance cost? The toy band of the lesson, 64 pieces, 30 steps of DDIM.
+What does guidance cost? The toy band of the lesson, 12 songs, 30 steps of DDIM.
 
-| w | F1 of the notes | variance / the data's | difference between two draws |
+| w | F1 of the notes | variance / the data's | two samples apart |
 |---|---|---|---|
 | 0 | ? | ? | ? |
 | 1 | ? | ? | ? |

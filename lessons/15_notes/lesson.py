@@ -103,8 +103,9 @@ sound(played(truth), "The tune, as it should sound")
 #
 # A network reads arrays of numbers. Hawthorne et al. write a segment as a sentence of words from a vocabulary of 1391
 # (they call them tokens). There are words for times, in hundredths of a second from the segment's start, for pitches,
-# for *on* and *off*, and for programs (instruments). A word that would repeat the last one of its kind is left out. A
-# note that began in an earlier segment has no *on* in this one. Such notes are named first, before the word *tie*.
+# for *on* and *off*, and for programs (instruments). A time, a program, or an *on* or *off* that would repeat the last
+# one is left out. A note that began in an earlier segment has no *on* in this one. Such notes are named first, before
+# the word *tie*.
 
 # %%
 segment = tune.between(SECONDS, 2 * SECONDS)
@@ -267,7 +268,7 @@ assert np.array_equal(*answers)
 #
 # The gradient of its logarithm, times $-\sigma_t$, is
 #
-# $$\epsilon_w = \epsilon(x_t, t) + w\, \big( \epsilon(x_t, t, c) - \epsilon(x_t, t) \big),$$
+# $$\epsilon_w = \epsilon(x_t, t) + w\, \big( \epsilon(x_t, t, c) - \epsilon(x_t, t) \big).$$
 #
 # It takes two calls of one network, one with the condition and one with the condition hidden. This is *classifier-free
 # guidance* ([Ho and Salimans 2022](https://arxiv.org/abs/2207.12598); their $w$ is ours minus 1). With $w = 1$ the
@@ -619,9 +620,10 @@ assert FAST or (score[2] > score[0] + 0.1 and size[0] < 0.8 * size[1] and size[1
 assert FAST or (size[5] > 1.05 and apart[0] > apart[1] > apart[5])
 
 # %% [markdown] tags=["answer"]
-# This is the form for six songs. With notes ($w \ge 1$) the F1 is above that without. With more guidance the variance
-# rises above that of the data, because notes become too loud, and two samples of the same notes become more alike. The
-# F1 measures neither of these, nor the timbre. So choose the smallest weight whose F1 is enough, here 1 or 2.
+# This is the form for six songs; the one for twelve looks alike. With notes ($w \ge 1$) the F1 is above that without.
+# With more guidance the variance rises above that of the data, because notes become too loud, and two samples of the
+# same notes become more alike. The F1 measures neither of these, nor the timbre. So choose the smallest weight whose F1
+# is enough, here 1 or 2.
 
 # %% [markdown]
 # ## Sources
