@@ -313,8 +313,8 @@ def test_fad_every_logs_and_keeps_the_best(recordings, tmp_path, caches, monkeyp
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ("bottom/block1/conv1/w", r"loss of step 15 is nan, first wrong at the layer up0/block0, of .*tone\d"),
-        ("output/w", r"loss of step 15 is nan, first wrong at the layer output, of .*tone\d\.wav at [\d.]+ s"),
+        ("bottom/block1/conv1/w", r"loss of step 15 is nan, first wrong before up0/block0, of .*tone\d"),
+        ("output/w", r"loss of step 15 is nan, first wrong before the output, of .*tone\d\.wav at [\d.]+ s"),
         ("gradient", r"gradient of step 15 is inf, first at down0/block1/conv2/w, of .*tone\d\.wav"),
         ("loss", r"loss of step 15 is inf"),
         ("weight", r"network/params/output/b became non-finite by step 21"),

@@ -57,7 +57,7 @@ def infill(walk: Walk, x_T: Array, known: Array, mask: Array, resamplings: int =
         for again in range(resamplings if i > 1 else 1):
             if again:
                 x = q_sample(x, ab_t / ab_s, noise_like(x, rng))  # DDPM's forward process from s to t
-            step = walk.along(walk.tau[: i + 1])(x)
+            step = walk._replace(tau=walk.tau[: i + 1])(x)
             _, x = next(step), next(step)
             x = with_known(x, ab_s) if i > 1 else xp.where(mask > 0, share * known + (1 - share) * x, x)
             yield x

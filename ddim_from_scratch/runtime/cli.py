@@ -9,14 +9,20 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .errors import UserError, line
 from .files import require_regular, require_writable
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that raises UserError, so that its errors are one line like all others."""
+    """An ArgumentParser that raises UserError, so that its errors are one line like all others.
+
+    Options are written in full: `--system` and `--run` are read before the other options are known.
+    """
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings | {"allow_abbrev": False})
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; {self.prog} --help lists the options")
