@@ -36,8 +36,8 @@ def griffin_lim(
     momentum: in [0, 1); from 1 on the iteration does not converge.
     rng: a generator, or a seed, for the phases of quiet bins and of each island's loudest bin. All clips of a batch get
         the same, so that a clip does not depend on its batch.
-    begun: (..., k * 320), the sound of the first k frames, if it is known. The frames within it keep their spectra, so
-        that the result continues this sound.
+    begun: (..., k * 320), k at least 2: the sound so far, if it is known. The k - 1 frames that lie within it keep
+        their spectra, so that the result continues this sound.
     Returns float32 (..., frames * 320), 16 kHz. Values can exceed [-1, 1]: see `full_scale`.
     Raises ValueError for another shape or momentum, fewer iterations than 0, NaN or infinity.
     """

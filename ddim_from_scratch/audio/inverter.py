@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ..runtime import graph, hub, mpi
+from ..runtime import hub, mpi, saved_model
 from ..runtime.backend import CLIPS_AT_ONCE, parallel, to_device, to_host
 from ..runtime.errors import UserError, naming, why
 from .contract import HOP_LENGTH, MEL_MAX, MEL_MIN, N_MELS
@@ -115,7 +115,7 @@ def load_decoder(folder: str) -> Callable[[np.ndarray], np.ndarray]:
         ) from None
     flaw = f"is damaged or no decoder of log-mels (batch, frames, {N_MELS})"
     with naming(folder, flaw, "copy it again"):
-        graph.check(Path(folder))
+        saved_model.check(Path(folder))
         model = tensorflow_hub.load(folder)
         trial = np.asarray(model(np.full((2, 9, N_MELS), np.log(MEL_MIN), np.float32)))
     if trial.shape != (2, 9 * HOP_LENGTH):

@@ -51,7 +51,10 @@ def at_least(least: int) -> Callable[[str], int]:
 
 def output_file(text: str) -> Path:
     """An argparse type for files to write. Raises, before hours of work, if none can be written there."""
-    require_regular(Path(text))
+    try:
+        require_regular(Path(text))
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
     require_writable(Path(text).parent)
     return Path(text)
 
