@@ -23,8 +23,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from ddim_from_scratch.runtime.backend import available_cores, processor
-from ddim_from_scratch.runtime.cli import Parser, run_command
+from ddim_from_scratch.runtime.backend import available_cores, cpu_name
+from ddim_from_scratch.runtime.cli import Parser, at_least, run_command
+from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.runtime.files import write_json
 
 OUTPUT = Path("build/bench.json")
@@ -199,11 +200,14 @@ def main(argv: list[str] | None = None) -> None:
     parser = Parser(prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="3 rounds instead of 9")
     parser.add_argument("--only", nargs="+", default=[""], metavar="NAME", help="contests whose key contains NAME")
-    parser.add_argument("--threads", type=int, default=available_cores(), help="of each (default: every core)")
+    parser.add_argument("--threads", type=at_least(1), default=available_cores(), help="of each (default: every core)")
     args = parser.parse_args(argv)
     rounds = 3 if args.quick else 9
     chosen = [contest for contest in CONTESTS if any(name in contest.key for name in args.only)]
-    print(f"{processor()}, {available_cores()} cores, {args.threads} threads each, {rounds} rounds")
+    if not chosen:
+        keys = ", ".join(sorted({contest.key for contest in CONTESTS}))
+        raise UserError(f"--only {' '.join(args.only)} names no contest: choose from {keys}")
+    print(f"{cpu_name()}, {available_cores()} cores, {args.threads} threads each, {rounds} rounds")
     print(
         f"Python {platform.python_version()}, NumPy {version('numpy')}, {platform.libc_ver()[0]} "
         f"{platform.libc_ver()[1]}; the paper's network on 256 x 128, depth 2 where nothing else is said\n"
@@ -222,7 +226,7 @@ def main(argv: list[str] | None = None) -> None:
 def report(results: list[tuple[Contest, list[Entry]]], rounds: int, threads: int) -> dict[str, Any]:
     """What build/bench.json holds: the ratios, where and with what they were measured, and every measurement."""
     return summary(results) | {
-        "machine": {"processor": processor(), "cores": available_cores(), "threads": threads, "rounds": rounds},
+        "machine": {"processor": cpu_name(), "cores": available_cores(), "threads": threads, "rounds": rounds},
         "versions": {"python": platform.python_version(), "numpy": version("numpy")}
         | {entry.library: entry.version for _, entries in results for entry in entries[1:]},
         "contests": [

@@ -63,10 +63,6 @@ KERNELS = 15  # rows of a profile
 SIZE, TINY_SIZE = (256, 128), (32, 16)  # frames and mel bins
 
 
-class Missing(Exception):
-    """Raised when a competitor is not installed."""
-
-
 def ours(work: str, config: Config, x: np.ndarray, tf32: bool) -> Once:
     """Our "train_step" or "forward" on the device, as a function to call again and again.
 
@@ -241,8 +237,6 @@ def inputs(options: argparse.Namespace, batch: int) -> tuple[Config, np.ndarray]
 def competitor(name: str, work: str, batch: int, tf32: bool, options: argparse.Namespace, **variant: Any) -> Once:
     config, x = inputs(options, batch)
     if name == OURS:
-        if options.without_ours:
-            raise Missing("ours is left out")
         return ours(work, config, x, tf32)
     return getattr(torch_unet, work)(config, x, device=options.device, **variant)
 
@@ -279,9 +273,6 @@ def contest(
                 once()
             memory = device.peak(once, before, WARM_UP)
             calls = max(1, min(500, round(TURN_SECONDS / seconds_a_call(device, once, WARM_UP))))
-        except Missing as error:
-            say(f"{name}: {error}")
-            continue
         except Exception as error:
             report.fail(f"{name}, {way}", error)
             continue
@@ -397,11 +388,7 @@ def measure_profile(
     calls = 3
     device.use_tf32(True)
     device.release()
-    try:
-        once = competitor(who, work, batch, True, options, **EAGER.get(who, {}))
-    except Missing as error:
-        say(f"profile: {error}")
-        return
+    once = competitor(who, work, batch, True, options, **EAGER.get(who, {}))
     for _ in range(WARM_UP):
         once()
     device.synchronise()
@@ -475,7 +462,6 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="time torch.compile, too, as far as --seconds allows")
     parser.add_argument("--profile", action="store_true", help="list the kernels of a training step at batch 16")
     parser.add_argument("--only", nargs="+", default=[""], metavar="TEXT", help="contests whose names contain a TEXT")
-    parser.add_argument("--without-ours", action="store_true", help="PyTorch alone: a kernel that fails ends all work")
     parser.add_argument("--seconds", type=float, default=300, help="stop after this time (default: 300)")
     parser.add_argument("--device", default="cuda", help="cuda, or cpu for a rehearsal")
     parser.add_argument("--tiny", action="store_true", help="a small network on small spectrograms, for a rehearsal")

@@ -27,7 +27,7 @@ from ddim_from_scratch.networks import unet as network
 from ddim_from_scratch.nn.fast import processor
 from ddim_from_scratch.nn.fast.processor import block
 from ddim_from_scratch.runtime.backend import available_cores, parallel, threads
-from ddim_from_scratch.runtime.cli import Parser, run_command
+from ddim_from_scratch.runtime.cli import Parser, at_least, run_command
 
 PAIRS = ("conv2d", "multi_head_attention", "average_pool", "upsample")
 OF_NETWORK = [*PAIRS, *(f"{name}_backward" for name in PAIRS), "concatenate", "split", "add"]
@@ -139,9 +139,9 @@ def main(argv: list[str] | None = None) -> None:
     parser = Parser(
         prog="python -m bench.roofline", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--depth", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=available_cores())
+    parser.add_argument("--batch", type=at_least(1), default=4, help="windows (default: 4)")
+    parser.add_argument("--depth", type=at_least(1), default=2, help="residual blocks a level (default: 2)")
+    parser.add_argument("--threads", type=at_least(1), default=available_cores(), help="default: every core")
     args = parser.parse_args(argv)
     with threads(args.threads):
         flops, bytes_per_second = gemm_peak(args.threads), copy_peak(args.threads)

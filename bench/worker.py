@@ -44,7 +44,7 @@ def our_forward(config: Config, x: np.ndarray) -> Once:
     from ddim_from_scratch.spectrogram.model import init_state
 
     network = init_state(config, np.random.default_rng(config.seed))["network"]
-    return lambda: unet(**network, x=x, noise_variance=np.full(len(x), 0.5), layers=layers_for(x))
+    return lambda: unet(**network, x=x, told=np.full(len(x), 0.5), layers=layers_for(x))
 
 
 def network_work(library: str, work: str, count: int, batch: int, depth: int, **variant: Any) -> Once:

@@ -44,8 +44,8 @@ def main(argv: list[str] | None = None) -> None:
         drawing = mode.compose(args, system.composer(args, saved.model(device)))
         invert = load_inverter(args.inverter, device)
         folder = args.out or (args.run or Path()) / mode.folder
-        claim = new_set(folder, about(args, run, saved, argv), numbered=not args.out) if leads else nullcontext(folder)
-        with claim as out:
+        described = about(args, run, saved, argv) | {"inverter": invert.name}
+        with new_set(folder, described, numbered=not args.out) if leads else nullcontext(folder) as out:
             log_mels = drawing.draw()
             for start in range(0, len(log_mels), CLIPS_AT_ONCE):  # sound takes 40 times the memory of its log-mels
                 for i, samples in enumerate(invert(log_mels[start : start + CLIPS_AT_ONCE, drawing.heard]), start):

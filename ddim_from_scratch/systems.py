@@ -19,7 +19,7 @@ from typing import Any
 from .runtime.backend import chosen_device
 from .runtime.cli import Parser
 from .runtime.errors import UserError
-from .training.checkpoint import FIRST_SYSTEM, checkpoint_path, system_of
+from .training.checkpoint import FIRST_SYSTEM, holds_run, system_of
 from .training.guards import locked
 
 SYSTEMS = ("spectrogram", "notes")
@@ -35,7 +35,7 @@ def load_system(name: str) -> ModuleType:
 
 def chosen_system(argv: list[str] | None) -> ModuleType:
     """The system that --system names, or that the run was trained with. It decides which options there are."""
-    parser = Parser(add_help=False, allow_abbrev=False)
+    parser = Parser(add_help=False)
     parser.add_argument("--run", type=Path)
     parser.add_argument("--system")
     parser.add_argument("--notes")
@@ -71,7 +71,7 @@ def train_run(run: str | Path, system: str = DEFAULT, gpu: bool = False, **optio
 
     run, module = Path(run), load_system(system)
     with locked(run):
-        if checkpoint_path(run).exists():
+        if holds_run(run):
             raise UserError(f"{run} holds a trained run: choose another folder")
         train(module.training(module.Config(**options), device=chosen_device(gpu)), run)
     return open_run(run, gpu=gpu)

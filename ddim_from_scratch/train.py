@@ -25,7 +25,7 @@ from .runtime.cli import Parser, add_hardware_options, flag, run_command
 from .runtime.errors import UserError
 from .systems import add_run_options, chosen_system
 from .training import loop
-from .training.checkpoint import checkpoint_path, read_log
+from .training.checkpoint import holds_run, read_log
 from .training.guards import locked
 
 
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
         saved = system.read_run(args.run) if args.resume else None
         if saved:
             config = resumed(saved.config, options, args.run)
-        elif checkpoint_path(args.run).exists():
+        elif holds_run(args.run):
             raise UserError(f"{args.run} holds a trained run: add --resume to continue it, or choose another --run")
         train(system.training(config, saved, device), args.run, saved)
 
@@ -70,14 +70,16 @@ def parse(argv: list[str] | None, system: ModuleType) -> argparse.Namespace:
     parser = Parser(
         prog="python -m ddim_from_scratch.train",
         description="Train the denoiser on a folder of recordings: WAV, FLAC, OGG or MP3, nested as you like. "
-        "Defaults are the paper's. Sample from the run with python -m ddim_from_scratch.sample --run RUN.",
+        "Sample from the run with python -m ddim_from_scratch.sample --run RUN.",
         epilog="example: python -m ddim_from_scratch.train --data recordings/ --run runs/mine --epochs 50. "
-        "A network that has learnt nothing has a loss of 1.0, with --prediction v of 0.4, with x0 of 1.4; music becomes"
-        " recognisable well below 0.2.",
+        "A network that has learnt nothing has a loss of 1.0 on the default schedule, with --prediction v of 0.4, with "
+        "x0 of 1.4; music becomes recognisable well below 0.2.",
     )
     add_run_options(parser, "folder for the run's files")
     parser.add_argument(
-        "--resume", action="store_true", help="continue the run; only --epochs, --data and --fad-every may differ"
+        "--resume",
+        action="store_true",
+        help="continue the run; only --data, --fad-every and, with a constant learning rate, --epochs may differ",
     )
     system.Config.add_options(parser)
     add_hardware_options(parser)

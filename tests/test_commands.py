@@ -24,6 +24,8 @@ from ddim_from_scratch.fad import load_embedding
 from ddim_from_scratch.nn.fast import processor
 from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.errors import UserError
+from ddim_from_scratch.runtime.files import write_json
+from ddim_from_scratch.runtime.sets import read_about
 from ddim_from_scratch.spectrogram import denoiser, system
 from ddim_from_scratch.spectrogram.compose import Composer
 from ddim_from_scratch.spectrogram.config import Config
@@ -240,6 +242,10 @@ def test_compare_measures_all_five_sets(run, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "noise" in out and "ceiling" in out
     assert (run / "comparison.png").exists()
+    about = read_about(run / "samples")
+    write_json(run / "samples/set.json", about | {"inverter": "soundstream"})
+    with pytest.raises(UserError, match="samples was made with --inverter soundstream: give it here, too"):
+        experiments.main(["compare", "--run", str(run), "--embedding", "mel"])
 
 
 def test_a_film_goes_from_noise_to_the_sample(run, tmp_path):
@@ -313,8 +319,8 @@ def test_fad_every_logs_and_keeps_the_best(recordings, tmp_path, caches, monkeyp
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ("bottom/block1/conv1/w", r"loss of step 15 is nan, first wrong at the layer up0/block0, of .*tone\d"),
-        ("output/w", r"loss of step 15 is nan, first wrong at the layer output, of .*tone\d\.wav at [\d.]+ s"),
+        ("bottom/block1/conv1/w", r"loss of step 15 is nan, first wrong before up0/block0, of .*tone\d"),
+        ("output/w", r"loss of step 15 is nan, first wrong before the output, of .*tone\d\.wav at [\d.]+ s"),
         ("gradient", r"gradient of step 15 is inf, first at down0/block1/conv2/w, of .*tone\d\.wav"),
         ("loss", r"loss of step 15 is inf"),
         ("weight", r"network/params/output/b became non-finite by step 21"),
@@ -416,7 +422,8 @@ def test_a_run_in_python_draws_what_the_command_draws(run, recordings, tmp_path)
     small = {"window_seconds": 0.64, "windows_per_track": 2, "widths": (4, 4), "attention": "none", "epochs": 1}
     fresh = ddim_from_scratch.train_run(tmp_path / "fresh", data=str(recordings), **small)
     assert fresh.config.epochs == 1 and fresh.log_mels(1).shape == (1, 32, 128)
-    with pytest.raises(UserError, match="holds a trained run"):
+    checkpoint.checkpoint_path(tmp_path / "fresh").rename(tmp_path / "fresh" / checkpoint.PREVIOUS)
+    with pytest.raises(UserError, match="holds a trained run"):  # --resume can rescue it
         ddim_from_scratch.train_run(tmp_path / "fresh", data=str(recordings), **small)
 
 

@@ -41,6 +41,8 @@ def test_two_calls_write_two_sets_that_say_how_they_were_made(run):
     assert about["seed"] == 7 and about["step"] == read_run(run).step and about["finished"]
     assert about["options"]["steps"] == 2 and about["run"] == str(run.resolve())
     assert about["command"] == f"python -m ddim_from_scratch.sample --run {run} {FAST} --seed 7"
+    for name in ("samples2024", "samples-03", "samples-2-old"):
+        (run / name).mkdir()
     assert sets_in(run / "samples") == [run / "samples-2", run / "samples"]
     sample.main([*shlex.split(about["command"])[3:], "--out", str(run / "again")])  # the command makes it again
     assert digest(run / "again/sample_001.wav") == digest(run / "samples-2/sample_001.wav")

@@ -5,9 +5,13 @@ stft        short-time Fourier transform and its least-squares inverse
 mel         the log-mel spectrogram that the diffusion model generates
 griffin_lim log-mel spectrogram to sound, by phase reconstruction
 phase       phases from the slopes of log magnitudes, where griffin_lim begins
+inverter    log-mel spectrogram to sound for the commands: by griffin_lim, or a pretrained GAN
 distance    how far a sound is from the recording that it should be
-inverter    the same by a pretrained GAN if it is installed; used by the commands
+container   where the sound in a file is, and what its header should say
+splice      new sound in a recording
+midi        notes, and MIDI files
 synth       a small corpus of synthesised music
+contract    the log-mel spectrogram's numbers
 """
 
 from .griffin_lim import griffin_lim, plain_griffin_lim

@@ -36,8 +36,8 @@ def griffin_lim(
     momentum: in [0, 1); from 1 on the iteration does not converge.
     rng: a generator, or a seed, for the phases of quiet bins and of each island's loudest bin. All clips of a batch get
         the same, so that a clip does not depend on its batch.
-    begun: (..., k * 320), the sound of the first k frames, if it is known. The frames within it keep their spectra, so
-        that the result continues this sound.
+    begun: (..., k * 320), k at least 2: the sound so far, if it is known. The k - 1 frames that lie within it keep
+        their spectra, so that the result continues this sound.
     Returns float32 (..., frames * 320), 16 kHz. Values can exceed [-1, 1]: see `full_scale`.
     Raises ValueError for another shape or momentum, fewer iterations than 0, NaN or infinity.
     """
@@ -54,7 +54,7 @@ def griffin_lim(
 def plain_griffin_lim(
     log_mel: Array, iterations: int = 64, momentum: float = 0.99, rng: np.random.Generator | int = 0
 ) -> Array:
-    """The same from random phases, and with each mel bin spread evenly over its FFT bins."""
+    """The same from random phases, and with each mel bin spread over its FFT bins by their weights."""
     target = wanted_mel(log_mel)
     phase = _random_phases(rng, log_mel.shape[-2])
     spectrum = spread(target) * array_module(target).asarray(np.exp(1j * phase), np.complex64)
@@ -101,7 +101,7 @@ def wanted_mel(log_mel: Array) -> Array:
 
 
 def spread(target: Array) -> Array:
-    """Magnitudes (..., frames, 513): each mel bin of `target` (..., frames, 128), evenly over its FFT bins."""
+    """Magnitudes (..., frames, 513): each mel bin of `target` (..., frames, 128), over its FFT bins by weight."""
     matrix = mel_matrix()
     return target @ array_module(target).asarray((matrix / matrix.sum(axis=0)).T, np.float32)
 

@@ -11,13 +11,14 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from ..runtime import graph, hub, mpi
+from ..runtime import hub, mpi, saved_model
 from ..runtime.backend import CLIPS_AT_ONCE, parallel, to_device, to_host
 from ..runtime.errors import UserError, naming, why
 from .contract import HOP_LENGTH, MEL_MAX, MEL_MIN, N_MELS
@@ -25,13 +26,38 @@ from .griffin_lim import griffin_lim
 
 GRIFFIN_LIM, SOUNDSTREAM = "griffin-lim", "soundstream"
 
-Inverter = Callable[..., np.ndarray]  # (log_mels (n, frames, 128), label) -> float32 (n, frames * 320)
-
 # In frames of 20 ms. The decoder's first and last frames can click, so it gets CONTEXT more frames at either end, which
 # are cut from its sound. Long clips are decoded in chunks of CHUNK frames, cross-faded over FADE frames.
 CONTEXT = 16
 CHUNK = 512
 FADE = 8
+
+
+@dataclass(frozen=True)
+class Inverter:
+    """What `load_inverter` returns: invert(log_mels, label) makes sound.
+
+    name: as --inverter has it. sound_of: makes sound of `at_once` clips, which limits the memory. With 1, each thread
+    takes a clip of its own.
+    """
+
+    name: str
+    sound_of: Callable[[np.ndarray], np.ndarray]
+    at_once: int
+
+    def __call__(self, log_mels: np.ndarray, label: str = "to sound") -> np.ndarray:
+        check_log_mels(log_mels)
+        mine = log_mels[mpi.share(len(log_mels))]
+        with tqdm(total=len(mine), desc=f"inverting {label}", unit="clip") as bar:
+
+            def some(start: int) -> np.ndarray:
+                sound = self.sound_of(mine[start : start + self.at_once])
+                bar.update(len(sound))
+                return sound
+
+            starts = range(0, len(mine), self.at_once)
+            sound = parallel(some, starts) if self.at_once == 1 else [*map(some, starts)]
+        return np.concatenate(mpi.join(sound))
 
 
 def add_inverter_option(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +87,7 @@ def load_inverter(name: str | None = None, device: str = "cpu") -> Inverter:
         name = GRIFFIN_LIM
         print(f"inverting with Griffin-Lim; the paper's GAN is --inverter {SOUNDSTREAM}", file=sys.stderr)
     if name == GRIFFIN_LIM:
-        return partial(_invert, partial(_by_griffin_lim, device), 1 if device == "cpu" else CLIPS_AT_ONCE)
+        return Inverter(name, partial(_by_griffin_lim, device), 1 if device == "cpu" else CLIPS_AT_ONCE)
     if name != SOUNDSTREAM and not hub.is_saved_model(name):
         raise UserError(
             f"--inverter {name} is neither {SOUNDSTREAM}, {GRIFFIN_LIM} nor a folder with saved_model.pb: "
@@ -71,7 +97,7 @@ def load_inverter(name: str | None = None, device: str = "cpu") -> Inverter:
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # leave the rest of a GPU to CuPy
     warnings.filterwarnings("ignore", "pkg_resources is deprecated")  # TF-Hub imports it
     folder = str(hub.download(hub.SOUNDSTREAM) if name == SOUNDSTREAM else name)
-    return partial(_invert, partial(decode, load_decoder(folder)), CLIPS_AT_ONCE)
+    return Inverter(name, partial(decode, load_decoder(folder)), CLIPS_AT_ONCE)
 
 
 def load_decoder(folder: str) -> Callable[[np.ndarray], np.ndarray]:
@@ -89,7 +115,7 @@ def load_decoder(folder: str) -> Callable[[np.ndarray], np.ndarray]:
         ) from None
     flaw = f"is damaged or no decoder of log-mels (batch, frames, {N_MELS})"
     with naming(folder, flaw, "copy it again"):
-        graph.check(Path(folder))
+        saved_model.check(Path(folder))
         model = tensorflow_hub.load(folder)
         trial = np.asarray(model(np.full((2, 9, N_MELS), np.log(MEL_MIN), np.float32)))
     if trial.shape != (2, 9 * HOP_LENGTH):
@@ -135,24 +161,6 @@ def check_log_mels(log_mels: np.ndarray) -> None:
             f"log-mels lie within {log_mels.min():.2f} .. {log_mels.max():.2f}, not {low:.2f} .. {high:.2f}: "
             "pass natural logarithms of magnitudes, as log_mel makes them, not decibels"
         )
-
-
-def _invert(
-    sound_of: Callable[[np.ndarray], np.ndarray], at_once: int, log_mels: np.ndarray, label: str = "to sound"
-) -> np.ndarray:
-    """at_once: clips in a batch, which limits the memory. With 1, each thread takes a clip of its own."""
-    check_log_mels(log_mels)
-    mine = log_mels[mpi.share(len(log_mels))]
-    with tqdm(total=len(mine), desc=f"inverting {label}", unit="clip") as bar:
-
-        def some(start: int) -> np.ndarray:
-            sound = sound_of(mine[start : start + at_once])
-            bar.update(len(sound))
-            return sound
-
-        starts = range(0, len(mine), at_once)
-        sound = parallel(some, starts) if at_once == 1 else [*map(some, starts)]
-    return np.concatenate(mpi.join(sound))
 
 
 def _by_griffin_lim(device: str, log_mels: np.ndarray) -> np.ndarray:

@@ -106,7 +106,7 @@ def read_midi(path: str | Path) -> Notes:
         raise UserError(f"{name} is not a MIDI file: give one")
     with naming(path, "cannot be read as MIDI", "copy it again, or leave it out"):
         if TOO_LONG.search(content):
-            raise UserError("it contains a number of more than 1000 bytes")
+            raise UserError("it has 1000 bytes above 127 in a row: a number without an end, or long text")
         notes = Notes.of(list(_notes(mido.MidiFile(file=io.BytesIO(content), clip=True))))
     if not len(notes.start):
         raise UserError(f"{name} holds no notes: leave it out")
@@ -117,9 +117,10 @@ def _messages(file: mido.MidiFile) -> Iterator[tuple[float, int, mido.Message]]:
     """(seconds, track, message) of all tracks, in the order of their times. Raises UserError for more than a day."""
     if file.type == 2:
         raise UserError("its tracks are pieces of their own, of format 2")
-    ticks_per_second = 0
+    ticks_per_second = 0.0
     if file.ticks_per_beat < 0:  # SMPTE: frames a second, negative, and ticks a frame
-        ticks_per_second = -(file.ticks_per_beat >> 8) * (file.ticks_per_beat & 0xFF)
+        frames = -(file.ticks_per_beat >> 8)
+        ticks_per_second = (30_000 / 1001 if frames == 29 else frames) * (file.ticks_per_beat & 0xFF)
     messages = []
     for number, track in enumerate(file.tracks):
         ticks = accumulate(message.time for message in track)

@@ -78,10 +78,10 @@ class Recording:
         """The gain of `new` in each channel, (channels,): see `spliced`."""
         near = round(NEIGHBOURS_SECONDS * self.rate)
         beside = np.concatenate([self.samples[max(a - near, 0) : a], self.samples[b : b + near]])
-        if not len(beside) or not len(new) or (level := rms(new)[0]) < SILENT:
-            return np.ones(self.samples.shape[1], np.float32)
-        gain = np.minimum(rms(beside) / level, MOST_GAIN)
-        return np.minimum(gain, 1 / np.abs(new).max()).astype(np.float32)
+        gain = np.ones(self.samples.shape[1])
+        if len(beside) and len(new) and (level := rms(new)[0]) >= SILENT:
+            gain = np.minimum(rms(beside) / level, MOST_GAIN)
+        return np.minimum(gain, 1 / max(np.abs(new).max(initial=0), SILENT)).astype(np.float32)
 
 
 def rms(samples: np.ndarray) -> np.ndarray:

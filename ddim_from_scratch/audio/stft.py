@@ -152,5 +152,5 @@ def check_lengths(frame_length: int, hop_length: int, n_fft: int) -> None:
     if not 0 < frame_length <= n_fft or hop_length < 1:
         raise ValueError(
             f"frame_length {frame_length}, hop_length {hop_length}, n_fft {n_fft} do not fit together: "
-            "a frame must be shorter than the FFT and the hop at least 1"
+            "a frame must be no longer than the FFT and the hop at least 1"
         )

@@ -133,7 +133,7 @@ def score(tune: Tune, held: bool) -> list[Note]:
 
 
 VOICES = ((41, 12, 0.8), (53, 12, 0.45), (62, 22, 1.0))  # lowest pitch, number of semitones, loudness: as in the tunes
-STUDY_BEATS = 56  # a track's at the fastest tempo
+STUDY_BEATS = 56  # more than a track's 54 at the fastest tempo
 MAJOR = (0, 2, 4, 5, 7, 9, 11)
 
 

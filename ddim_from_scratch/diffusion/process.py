@@ -6,6 +6,7 @@ alpha_bar is an array (N,), one noise level a sample, or one number for all of t
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import acos, sin
 from typing import NamedTuple
 
 import numpy as np
@@ -91,11 +92,10 @@ def slerp(a: Array, b: Array, share: float) -> Array:
     halfway along the straight line between them is noise of half the variance, which no network was trained on.
     """
     cosine = float((a * b).sum() / ((a * a).sum() * (b * b).sum()) ** 0.5)
-    angle = float(np.arccos(np.clip(cosine, -1, 1)))
-    if np.sin(angle) < 1e-6:  # the same direction, or opposite ones: no circle, or too many
+    share, angle = float(share), acos(np.clip(cosine, -1, 1))
+    if sin(angle) < 1e-6:  # the same direction, or opposite ones: no circle, or too many
         return (1 - share) * a + share * b
-    of_a, of_b = np.sin((1 - share) * angle) / np.sin(angle), np.sin(share * angle) / np.sin(angle)
-    return float(of_a) * a + float(of_b) * b
+    return sin((1 - share) * angle) / sin(angle) * a + sin(share * angle) / sin(angle) * b
 
 
 class Prediction(NamedTuple):

@@ -48,6 +48,10 @@ class Sampler(NamedTuple):
     def takes(self, name: str) -> bool:
         return name in inspect.signature(self.function).parameters
 
+    def cost(self, steps: int) -> int:
+        """How often so many steps ask the network."""
+        return self.evaluations * (steps - 1) + 1
+
     def steps(self, evaluations: int) -> int:
         """The most steps, at least 1, that ask the network so many times or fewer."""
         return max((evaluations + self.evaluations - 1) // self.evaluations, 1)
@@ -78,9 +82,6 @@ class Walk(NamedTuple):
 
     def __call__(self, x_T: Array) -> Iterator[Array]:
         return self.sampler(self.eps_model, x_T, self.alpha_bar, self.tau, self.eta, self.rng)
-
-    def along(self, tau: np.ndarray) -> Walk:
-        return self._replace(tau=tau)
 
 
 @sampler("ddim", summary="deterministic, or with fresh noise by --eta", order=1)

@@ -174,6 +174,8 @@ def add_command(commands: argparse._SubParsersAction) -> None:
 def main(args: argparse.Namespace) -> None:
     base = Config(**Config.given(args))
     chosen_device(args.gpu)
+    if base.hold_out:
+        raise UserError(f"--hold-out is {base.hold_out:g}, but each seed would hold out other tracks: leave it out")
     seconds = whole_frames("--seconds", args.seconds) / FRAMES_PER_SECOND
     embedding = args.embedding or default_embedding()
     if seconds < (least := load_embedding(embedding).seconds):

@@ -11,7 +11,7 @@ from ..fad import Embedding, load_embedding
 from ..runtime.backend import threads
 from ..runtime.cli import add_threads_option, at_least, counted
 from ..runtime.errors import UserError
-from ..spectrogram.config import Config
+from ..spectrogram.config import Config, whole_frames
 from ..spectrogram.data import load_windows
 from .compare import add_json_option, add_listening_options, distances, embedded, inversion_errors, print_summary
 
@@ -21,8 +21,9 @@ def ceiling(data: str, seconds: float, clips: int, invert: Inverter, embedding: 
 
     clips: the most in each of two sets of windows of `seconds`. Returns what `distances` and `inversion_errors` do.
     """
-    any_length = (1, 1)  # widths with one halving: any even number of frames will do
-    windows = load_windows(Config(data=data, window_seconds=seconds, window_hop_seconds=seconds, widths=any_length))
+    whole_frames("--seconds", seconds)
+    any_length = Config(data=data, window_seconds=seconds, window_hop_seconds=seconds, network="frames")
+    windows = load_windows(any_length)
     chosen = np.random.default_rng(0).permutation(len(windows))
     n = min(clips, len(chosen) // 2)
     if n < 2:

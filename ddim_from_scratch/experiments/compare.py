@@ -41,7 +41,7 @@ from .heard import heard, memorises, nearest
 from .pictures import save_log_mels
 
 PICTURED = 4  # clips per row of a picture
-UNTRAINED = Sampling(steps=5)  # an untrained network predicts zero, so few steps give the same result as many
+UNTRAINED = Sampling(steps=5)
 
 MEANING = {
     "noise": "standardised noise, inverted",
@@ -120,13 +120,14 @@ def load_clips(folder: Path, paths: list[Path]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Choice:
-    """How clips of a run are chosen, and the music that they are compared with.
+    """How clips of a run are chosen, and the music that they are compared with, by the inverter that made them.
 
     Other music is that of the recordings `unheard`, or what --hold-out kept from the network, or else its own.
     """
 
     run: Path
     saved: Saved
+    invert: Inverter
     embedding: Embedding
     unheard: str | None = None
 
@@ -184,11 +185,13 @@ class Choice:
                 f"{folder} holds clips of {frames / FRAMES_PER_SECOND:g} s, and a patch of {self.embedding.name} lasts "
                 f"{self.embedding.seconds:.2f} s"
             )
+        if (inverter := read_about(folder).get("inverter", self.invert.name)) != self.invert.name:
+            raise UserError(f"{folder} was made with --inverter {inverter}: give it here, too")
         if len(clips) < 2:
             raise UserError(f"{folder} has {counted(len(clips), 'clip')}, and 2 are needed")
         return Chosen(folder, clips, *self.windows(len(clips), frames))
 
-    def played(self, model: Model, programs: tuple[int, ...], invert: Inverter) -> Chosen:
+    def played(self, model: Model, programs: tuple[int, ...]) -> Chosen:
         """Clips in which the model plays the notes that other music has of these programs, a new set in RUN/played.
 
         Raises UserError if fewer than 2 can.
@@ -198,7 +201,7 @@ class Choice:
         notes = played.notes_of(others, programs)
         about = self.saved.origin(self.run) | {"mode": "compare"}
         with new_set(self.run / "played", about, numbered=True) as folder:
-            clips = invert(composer(model, PROBE, notes).draw(len(notes), frames), "generated music")
+            clips = self.invert(composer(model, PROBE, notes).draw(len(notes), frames), "generated music")
             for i, clip in enumerate(clips):
                 write_wav(folder / f"sample_{i:03d}.wav", clip)
         return Chosen(folder, clips, windows, reference, others, notes)
@@ -276,19 +279,20 @@ def compare(
     saved = load_run(run)
     require_writable(run)
     require_unchanged(saved.config, saved.contents)
-    model, choice = saved.model(), Choice(run, saved, embedding, unheard)
+    model, choice = saved.model(), Choice(run, saved, invert, embedding, unheard)
     if not isinstance(saved.config, NotesConfig):
         chosen = choice.pair_up(samples, find_audio(samples)) if samples else choice.newest()
     elif samples:
         raise UserError(f"--samples {samples}: {run} plays notes, and which ones these clips play is not known")
     else:
-        chosen = choice.played(model, saved.config.programs, invert)
+        chosen = choice.played(model, saved.config.programs)
     sets = sounds(chosen, model, invert)
     real, generated = chosen.others.take(), np.stack([*map(log_mel, sets["generated"])])
     rows = np.array(read_log(run / "log.csv", 4))
     metrics = {
         "samples": str(chosen.folder),
         "step": read_about(chosen.folder).get("step"),
+        "inverter": invert.name,
         "embedding": embedding.name,
         **far_apart(chosen, sets, invert, embedding),
         **inversion_errors(sets["ceiling"], real, sets["real"]),

@@ -24,6 +24,7 @@ from ..diffusion import Sampling
 from ..diffusion.process import stream
 from ..runtime.backend import threads
 from ..runtime.cli import add_threads_option, at_least
+from ..runtime.errors import UserError
 from ..runtime.files import replacing, require_writable
 from ..spectrogram.compose import Composer
 from ..spectrogram.model import read_run
@@ -206,6 +207,8 @@ def film(run: Path, seconds: float | None, steps: int, weight: float = 1) -> np.
     require_writable(run)
     model = read_run(run).model()
     frames = model.config.drawn_frames(seconds)
+    if frames > (most := model.config.frames_at_once):
+        raise UserError(f"--seconds is {seconds:g}, and the network draws {most / FRAMES_PER_SECOND:g} s at once")
     rngs = [stream(model.config.seed, 0)]
     x_T = model.start(model.config.halvable(frames), rngs)
     walk = Composer(model, Sampling("ddim", steps), guidance=weight).walk(rngs)

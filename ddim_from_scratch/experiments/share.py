@@ -12,7 +12,7 @@ from ..runtime import tree
 from ..runtime.errors import UserError
 from ..runtime.tree import Tree
 from ..spectrogram.config import NOT_SHARED
-from ..training.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
+from ..training.checkpoint import checkpoint_path, holds_run, load_checkpoint, save_checkpoint
 
 
 def share(run: Path, out: Path) -> Path:
@@ -23,7 +23,7 @@ def share(run: Path, out: Path) -> Path:
     and so do their outlines: the copy starts from plain noise.
     Raises UserError if there is no such run, or if `out` holds one.
     """
-    if checkpoint_path(out).exists():
+    if holds_run(out):
         raise UserError(f"{out} holds a run already: choose another folder")
     content: Tree = load_checkpoint(run)
     content.pop("recordings", None)

@@ -70,6 +70,8 @@ def measure(run: Path, plan: Plan, invert: Inverter, embedding: Embedding) -> di
     frames = config.drawn_frames(plan.seconds) if plan.seconds is not None else shortest
     settings: dict[str, Any] = {
         "trained_steps": saved.step,
+        "network": saved.origin(run)["network"],
+        "inverter": invert.name,
         "clips": plan.clips,
         "seconds": frames / FRAMES_PER_SECOND,
         "spacing": plan.spacing,
@@ -94,7 +96,7 @@ def measure(run: Path, plan: Plan, invert: Inverter, embedding: Embedding) -> di
         point = {
             "sampler": sampler,
             "steps": steps,
-            "evaluations": SAMPLERS[sampler].evaluations * (steps - 1) + 1,
+            "evaluations": SAMPLERS[sampler].cost(steps),
             "seconds": seconds,
             "rms": rms(scaler.standardise(log_mels) - scaler.standardise(reference)),
             "fad": distance(background, clips),
@@ -120,13 +122,15 @@ def embed_background(config: Config, frames: int, embedding: Embedding) -> Set:
 
 def forecast(model: Model, points: Sequence[tuple[str, int]], clips: int, frames: int) -> str:
     """How long drawing will take, in words, from the time of one network evaluation."""
-    piece, eps_model = min(model.config.halvable(frames), model.config.frames_at_once), model.eps_model()
+    composer, eps_model = Composer(model), model.eps_model()
+    piece = min(model.config.halvable(frames), composer.piece)
+    pieces = 1 + len(composer.starts(piece, frames))
     x = model.start(piece, [stream(0, clip) for clip in range(min(clips, CLIPS_AT_ONCE))])
     for _ in range(2):  # the first call also warms up
         started = time.perf_counter()
         to_host(eps_model(x, T))
-        seconds = (time.perf_counter() - started) * -(-clips // CLIPS_AT_ONCE) * -(-frames // piece)
-    evaluations = sum(SAMPLERS[sampler].evaluations * (steps - 1) + 1 for sampler, steps in points)
+        seconds = (time.perf_counter() - started) * -(-clips // CLIPS_AT_ONCE) * pieces
+    evaluations = sum(SAMPLERS[sampler].cost(steps) for sampler, steps in points)
     minutes = seconds * evaluations / 60
     times = f"{minutes:.0f} minutes" if minutes >= 2 else f"{60 * minutes:.0f} seconds"
     return f"drawing {counted(len(points), 'point')} of {counted(clips, 'clip')} will take about {times}"

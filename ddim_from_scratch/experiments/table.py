@@ -44,7 +44,7 @@ from ..spectrogram.data import Windows, load_windows
 from ..spectrogram.model import read_run
 from ..spectrogram.system import training
 from ..train import train
-from ..training.checkpoint import checkpoint_path, read_log, save_checkpoint
+from ..training.checkpoint import checkpoint_path, holds_run, read_log, save_checkpoint
 from ..training.datasets import recordings
 from ..training.guards import end_with_parent
 from ..training.loop import checkpoint
@@ -245,7 +245,7 @@ def finish(tasks: dict[str, Task], out: Path, settings: Any, device: str, thread
 def learn(task: Task, windows: Windows, run: Path, device: str) -> None:
     """Stage 1: trains, or continues training, up to the configuration's epochs."""
     config = task.config
-    saved = read_run(run) if checkpoint_path(run).exists() else None
+    saved = read_run(run) if holds_run(run) else None
     if saved and saved.config != config:
         raise UserError(f"{run} was trained with other options, see its config.json: choose another --out")
     if not task.trained:
@@ -297,8 +297,7 @@ def embed_music(windows: Windows, invert: Inverter, embedding: Embedding, folder
     identity = [str(path) for path in windows.paths], windows.starts.tolist(), windows.frames
     path = below(folder.parent, folder.name) / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]}.npz"
     if not path.exists():
-        indices = range(len(windows))
-        sounds = {"as it is": windows.sound(indices), "inverted": invert(windows.take(indices), "training music")}
+        sounds = {"as it is": windows.sound(), "inverted": invert(windows.take(), "training music")}
         folder.mkdir(exist_ok=True)
         tree.save(path, {name: np.stack(embed_clips(embedding, s, f"music {name}")) for name, s in sounds.items()})
     kept = tree.load(path)
@@ -354,7 +353,7 @@ def progress(name: str, out: Path, settings: Settings) -> str | None:
         return None
     task = settings.task(name)
     run = out / "runs" / task.training
-    if not checkpoint_path(run).exists():
+    if not holds_run(run):
         return "not begun"
     if (epochs := read_run(run).epochs_done) < task.config.epochs:
         return f"trained for {epochs} of {task.config.epochs} epochs"

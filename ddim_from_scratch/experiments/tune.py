@@ -30,7 +30,7 @@ from ..spectrogram.data import Windows, load_windows
 from ..spectrogram.model import read_run
 from ..spectrogram.system import training
 from ..train import train
-from ..training.checkpoint import checkpoint_path, read_log
+from ..training.checkpoint import holds_run, read_log
 from ..training.guards import no_locks
 from ..training.options import shortened
 from .pictures import save_study
@@ -184,7 +184,7 @@ def tune(study: Any, base: Config, windows: Windows, out: Path, trials: int, dev
         run = below(out, name)
         trial.set_user_attr("run", name)  # a retried trial keeps the attributes of the first
         config = Config(**{**vars(base), **suggest(trial)})
-        saved = read_run(run) if checkpoint_path(run).exists() else None
+        saved = read_run(run) if holds_run(run) else None
 
         def report(epoch: int, fad: float) -> None:
             trial.report(fad, epoch)

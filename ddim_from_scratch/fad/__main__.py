@@ -124,12 +124,6 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--weights", type=Path, help="VGGish's weights: a SavedModel folder, TF1 checkpoint, torchvggish .pth or .npz"
     )
-    parser.add_argument(
-        "--pca",
-        type=Path,
-        metavar="FILE",
-        help="VGGish's vggish_pca_params: whiten embeddings and round them to 8 bits",
-    )
     parser.add_argument("--infinity", action="store_true", help="also extrapolate to infinitely many embeddings")
     parser.add_argument("--tags", action="store_true", help="print musicnn's tags for each clip")
     parser.add_argument("--json", type=output_file, metavar="FILE", help="also write the numbers to a file")
@@ -138,9 +132,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.save and args.save.suffix != ".npz":  # as a path without it, they would be taken for a recording
         args.save = args.save.with_name(f"{args.save.name}.npz")
-    for name in ("weights", "pca"):
-        if getattr(args, name) and args.embedding not in (None, "vggish"):
-            raise UserError(f"--{name} is for VGGish, and --embedding is {args.embedding}: leave one out")
+    if args.weights and args.embedding not in (None, "vggish"):
+        raise UserError(f"--weights is for VGGish, and --embedding is {args.embedding}: leave one out")
     return args
 
 
@@ -157,7 +150,7 @@ def main(argv: list[str] | None = None) -> None:
                     "VGGish, the paper's embedding, is not installed. --embedding vggish downloads it, or give "
                     "--weights (a SavedModel, TF1 checkpoint or torchvggish .pth); --embedding musicnn works now"
                 )
-            embedding = load_embedding(name, device, args.weights, args.pca)
+            embedding = load_embedding(name, device, args.weights)
         for path in paths:
             if holds_statistics(path):
                 sides.append(load_statistics(path, name))
@@ -171,7 +164,9 @@ def main(argv: list[str] | None = None) -> None:
                 f"{paths[0]} has {len(background.mean)} dimensions and {paths[1]} {len(evaluated.mean)}: "
                 "are both of one embedding?"
             )
-        result = {"embedding": name} | measure(background, evaluated, args.infinity) | {"skipped": skipped}
+        result = measure(background, evaluated, args.infinity) | {"embedding": name, "skipped": skipped}
+        if args.tags and all(map(holds_statistics, paths)):
+            result["notes"].append("--tags needs recordings, and both sides are statistics")
         for path in paths if args.tags else ():
             if not holds_statistics(path):
                 print_tags(path)

@@ -24,8 +24,8 @@ from .musicnn import PATCH_SECONDS as MUSICNN_SECONDS
 from .musicnn import load_musicnn, musicnn, musicnn_patches
 from .statistics import Set
 from .vggish import PATCH_SECONDS as VGGISH_SECONDS
-from .vggish import postprocess, vggish, vggish_examples
-from .weights import keep, load_vggish, load_vggish_pca, vggish_at_hand
+from .vggish import vggish, vggish_examples
+from .weights import keep, load_vggish, vggish_at_hand
 
 Clips = list[np.ndarray] | np.ndarray  # each clip: samples (n,) at 16 kHz
 
@@ -52,8 +52,8 @@ class Embedding:
 
     def check(self, samples: np.ndarray) -> np.ndarray:
         """Returns the clip. Raises UserError if it is shorter than one patch."""
-        if (seconds := len(samples) / SR) < self.seconds:
-            raise UserError(f"{seconds:.2f} s are less than a patch of {self.name}, {self.seconds:.2f} s")
+        if len(samples) / SR < self.seconds:
+            raise UserError(f"it lasts less than a patch of {self.name}, {self.seconds:g} s")
         return samples
 
     def of_clips(self, clips: Clips) -> list[np.ndarray]:
@@ -81,13 +81,10 @@ def add_embedding_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_embedding(
-    name: str | None = None, device: str = "cpu", weights: str | Path | None = None, pca: str | Path | None = None
-) -> Embedding:
+def load_embedding(name: str | None = None, device: str = "cpu", weights: str | Path | None = None) -> Embedding:
     """Loads an embedding by name (default: `default_embedding`).
 
     weights: VGGish's, in any form that `load_vggish` reads; by default from a cache or TF-Hub.
-    pca: a file for `load_vggish_pca`. VGGish's embeddings are then whitened and rounded to 8 bits, as in AudioSet.
     Raises UserError if there is no such embedding, or its weights are unavailable.
     """
     name = name or default_embedding()
@@ -95,8 +92,6 @@ def load_embedding(
         return Embedding(name, 1.0, mel_patches, log_mel_statistics, device=device)
     if name == "vggish":
         params, network, patches, seconds = load_vggish(weights), vggish, vggish_examples, VGGISH_SECONDS
-        if pca:
-            params, network = {"network": params, "pca": load_vggish_pca(pca)}, postprocessed_vggish
     elif name == "musicnn":
         params, network, seconds = load_musicnn(), lambda *x: musicnn(*x)[1], MUSICNN_SECONDS
         patches = partial(musicnn_patches, hop_frames=MUSICNN_HOP_FRAMES)
@@ -104,10 +99,6 @@ def load_embedding(
         raise UserError(f"there is no embedding {name!r}: choose from {', '.join(NAMES)}")
     on_device = tree.to_device(params, device)
     return Embedding(name, seconds, patches, partial(network, on_device), tree.digest(params), device)
-
-
-def postprocessed_vggish(params: tree.Tree, examples: Array) -> Array:
-    return postprocess(vggish(params["network"], examples), params["pca"]).astype("float32")
 
 
 def mel_patches(samples: Array) -> Array:
@@ -192,7 +183,7 @@ def embed_set(embedding: Embedding, paths: list[Path], name: str) -> tuple[Set, 
     if n < 2:
         raise UserError(
             f"{name} has {counted(n, 'embedding')} in {len(found)} usable of {counted(len(paths), 'recording')}, and a "
-            f"covariance needs 2 or more: add recordings of {embedding.seconds:.2f} s or more"
+            f"covariance needs 2 or more: add recordings of {embedding.seconds:g} s or more"
         )
     return Set.of(list(found.values())), [str(path) for path in paths if path not in found]
 

@@ -48,19 +48,19 @@ def rotated(background: Set, evaluated: Set) -> tuple[Set, Set]:
     return first, second
 
 
-def floor(clips: Set, rng: np.random.Generator, other: Set | None = None) -> float | None:
+def floor(background: Set, rng: np.random.Generator, other: Set | None = None) -> float | None:
     """Mean distance between random halves of a set, of equal size: the distance that identical music would have.
 
     other: modified versions of the same clips. The second half is taken from them, so the result includes the effect
     of the modification. Returns None if a half has fewer than 2 embeddings.
     """
-    clips, other = rotated(clips, other or clips)
-    half = len(clips.clips) // 2
-    if sum(sorted(len(clip) for clip in clips.clips)[:half]) < 2:
+    background, other = rotated(background, other or background)
+    half = len(background.clips) // 2
+    if sum(sorted(len(clip) for clip in background.clips)[:half]) < 2:
         return None
-    orders = [rng.permutation(len(clips.clips)) for _ in range(SPLITS)]
+    orders = [rng.permutation(len(background.clips)) for _ in range(SPLITS)]
     splits = progress(
-        "real against real", orders, lambda i: distance(clips.take(i[:half]), other.take(i[half : 2 * half]))
+        "real against real", orders, lambda i: distance(background.take(i[:half]), other.take(i[half : 2 * half]))
     )
     return float(np.mean(splits))
 

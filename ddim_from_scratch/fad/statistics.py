@@ -113,6 +113,6 @@ def _load_npy(path: Path) -> np.ndarray:
         return tree.read_array(file, size, path.name)
 
 
-def save_statistics(path: Path, clips: Set, embedding: str) -> None:
+def save_statistics(path: Path, side: Set, embedding: str) -> None:
     """Writes an .npz that `load_statistics` reads."""
-    tree.save(path, {"mu": clips.mean, "sigma": clips.covariance, "n": clips.n, "embedding": embedding})
+    tree.save(path, {"mu": side.mean, "sigma": side.covariance, "n": side.n, "embedding": embedding})

@@ -77,10 +77,8 @@ def init_unet(
     for level in reversed(range(len(widths) - 1)):
         params[f"up{level}"] = {}
         for i in range(block_depth):
-            skip, with_attention = (
-                skips.pop(),
-                attention == "all" or (attention == "lowest" and level == deepest),
-            )
+            skip = skips.pop()
+            with_attention = attention == "all" or (attention == "lowest" and level == deepest)
             inputs = channels + skip + (channels if with_attention else 0)
             params[f"up{level}"][f"block{i}"] = block(f"up{level}", i, inputs, widths[level])
             if with_attention:
@@ -96,11 +94,11 @@ def init_unet(
 
 
 def unet(
-    params: Tree, statistics: Tree, x: Array, noise_variance: np.ndarray, layers: ModuleType, training: bool = False
+    params: Tree, statistics: Tree, x: Array, told: np.ndarray, layers: ModuleType, training: bool = False
 ) -> tuple[Array, Tree]:
     """The network's output, by default the predicted noise, and the cache.
 
-    x: (N, time, mel, in_channels); time and mel divisible by `size_divisor(params)`. noise_variance: (N,), what
+    x: (N, time, mel, in_channels); time and mel divisible by `size_divisor(params)`. told: (N,), what
     `Schedule.told` says of each sample's level, 1 - alpha_bar by default. training: batch normalisation takes the
     moments of the batch; without it the cache is empty, so that memory is free again at once.
     Returns (N, time, mel, 1).
@@ -113,7 +111,7 @@ def unet(
         )
     L, cache, skips = layers, cache_for(training), []
     h, cache["input"] = L.conv2d(x, **params["input"])
-    h = L.concatenate([h, _noise_level(noise_variance, h)])
+    h = L.concatenate([h, _noise_level(told, h)])
     for name in _parts(params, "down"):
         outputs, cache[name] = residual_blocks(h, params[name], statistics.get(name, {}), L, training)
         skips += outputs
@@ -218,10 +216,10 @@ def size_divisor(params: Tree) -> int:
     return 2 ** len(_parts(params, "down"))
 
 
-def _noise_level(noise_variance: np.ndarray, h: Array) -> Array:
+def _noise_level(told: np.ndarray, h: Array) -> Array:
     """The noise level's embedding at every pixel of h: (N, H, W, DIMENSIONS)."""
     xp = array_module(h)
-    embedding = xp.asarray(sinusoidal_embedding(noise_variance), dtype=h.dtype)  # (N, DIMENSIONS)
+    embedding = xp.asarray(sinusoidal_embedding(told), dtype=h.dtype)  # (N, DIMENSIONS)
     return xp.broadcast_to(embedding[:, None, None], (*h.shape[:3], DIMENSIONS))
 
 

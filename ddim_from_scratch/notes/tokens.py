@@ -1,10 +1,10 @@
 """Notes as a sentence of tokens, and back (Hawthorne et al. 2022, as Gardner et al. 2022 defined it).
 
-    24 60 tie | 0 off 60 | 50 on 64 | 128 off 64
+    24 60 tie | 30 off 60 | 50 on 64 | 128 off 64
 
 Before "tie" stand the notes that still sound from the segment before: pitch 60 of program 24. After it, each event has
-a time in hundredths of a second from the segment's start, a program, on or off, and a pitch; a word that repeats the
-one before of its kind is left out. A drum stands in place of program and pitch, and has no end.
+a time in hundredths of a second from the segment's start, a program, on or off, and a pitch. A time, a program, an on
+or an off that repeats the one before is left out. A drum stands in place of program and pitch, and has no end.
 """
 
 from __future__ import annotations

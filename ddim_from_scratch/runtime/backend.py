@@ -161,10 +161,10 @@ def hardware(device: str = "cpu") -> str:
     """The name of the hardware behind `device`, to print beside measured times."""
     if device == "gpu":
         return cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode()
-    return f"{processor()}, {worker_count()} threads"
+    return f"{cpu_name()}, {worker_count()} threads"
 
 
-def processor() -> str:
+def cpu_name() -> str:
     """The name of this machine's processor."""
     with suppress(OSError):  # Linux
         for line in Path("/proc/cpuinfo").read_text().splitlines():

@@ -9,14 +9,20 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .errors import UserError, line
 from .files import require_regular, require_writable
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that raises UserError, so that its errors are one line like all others."""
+    """An ArgumentParser that raises UserError, so that its errors are one line like all others.
+
+    Options are written in full: `--system` and `--run` are read before the other options are known.
+    """
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings | {"allow_abbrev": False})
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; {self.prog} --help lists the options")
@@ -45,7 +51,10 @@ def at_least(least: int) -> Callable[[str], int]:
 
 def output_file(text: str) -> Path:
     """An argparse type for files to write. Raises, before hours of work, if none can be written there."""
-    require_regular(Path(text))
+    try:
+        require_regular(Path(text))
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
     require_writable(Path(text).parent)
     return Path(text)
 

@@ -30,6 +30,7 @@ WORDS: tuple[tuple[Kinds, str], ...] = (  # the first that fits is said
     (RecursionError, "it is nested too deeply"),
     (MemoryError, "it takes more memory than there is"),
     (EOFError, "it is cut short"),
+    (ZeroDivisionError, "a number in it is 0 where none may be"),
     (ArithmeticError, "a number in it is too large"),
     ((zipfile.BadZipFile, zlib.error), "it is cut short, damaged or of another kind"),
     ((ValueError, TypeError, AttributeError, LookupError, SyntaxError), "it holds something else"),

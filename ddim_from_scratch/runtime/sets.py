@@ -6,6 +6,7 @@ RUN/samples is the first set, RUN/samples-2 the next, and so on. Nothing is over
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -46,10 +47,10 @@ def new_set(folder: Path, about: dict[str, Any], numbered: bool) -> Iterator[Pat
 def sets_in(folder: Path) -> list[Path]:
     """The folders of FOLDER, FOLDER-2, ... that exist, the newest first. Their numbers may have gaps."""
     numbers = {}
-    for path in folder.parent.glob(f"{folder.name}*"):
-        number = path.name.removeprefix(folder.name).removeprefix("-") or "1"
-        if path.is_dir() and not path.is_symlink() and number.isdecimal():
-            numbers[int(number)] = path
+    for path in folder.parent.glob("*"):
+        match = re.fullmatch(rf"{re.escape(folder.name)}(-[1-9]\d*)?", path.name, re.ASCII)
+        if match and path.is_dir() and not path.is_symlink():
+            numbers[int((match[1] or "-1")[1:])] = path
     return [numbers[number] for number in sorted(numbers, reverse=True)]
 
 

@@ -118,6 +118,8 @@ class Composer:
                 f"--gap {start / FRAMES_PER_SECOND:g} {stop / FRAMES_PER_SECOND:g} is not within the recording's "
                 f"{seconds(whole)}: give where it starts and where it ends"
             )
+        if not piece:
+            raise UserError(f"the recording lasts {seconds(whole)}, and the network draws {seconds(divisor)} at least")
         if stop - start >= piece:
             raise UserError(
                 f"--gap is {seconds(stop - start)} long, and the network draws {seconds(piece)} at once: give a "
@@ -165,7 +167,7 @@ class Composer:
             ends = self.model.standardised(np.stack([self._lengthened(clip) for clip in (a, b)]))
             steps = ddim_inversion(walk.eps_model, ends, walk.alpha_bar, walk.tau, INVERSION_EVALUATIONS)
             x = self._last(steps, bar, INVERSION_EVALUATIONS)
-        noise = np.stack([to_host(slerp(x[0], x[1], float(share))) for share in shares])
+        noise = np.stack([to_host(slerp(x[0], x[1], share)) for share in shares])
         with self._bar(num, self.sampling.steps) as bar:
             clips = in_groups(num, lambda some: self._restored(walk(to_device(noise[some], self.model.device)), bar))
         return clips[:, : len(a)]
@@ -184,6 +186,10 @@ class Composer:
     def needed(self) -> int:
         """Frames that a clip must have to be continued."""
         return max(self.kept, self.model.config.window_frames if self.model.config.context else 0)
+
+    def starts(self, done: int, frames: int) -> range:
+        """Where the pieces begin that make `frames` of the `done` that there are."""
+        return range(done - self.kept, frames - self.kept, self.piece - self.kept)
 
     def _lengthened(self, clip: np.ndarray) -> np.ndarray:
         """The clip with its last frame repeated, until the network can halve it."""
@@ -231,7 +237,7 @@ class Composer:
             raise ValueError(f"the clips have {done} frames, and {self.needed} are needed to continue them")
         composed = np.arange(self.piece) >= self.kept
         music = np.concatenate([clips, np.zeros((n, frames, N_MELS), np.float32)], axis=1)
-        starts = range(done - self.kept, music.shape[1] - self.kept, self.piece - self.kept)
+        starts = self.starts(done, done + frames)
         with self._bar(n, len(starts) * self._evaluations(composed)) as bar:
             for start in starts:
                 known = np.zeros((n, self.piece, N_MELS), np.float32)

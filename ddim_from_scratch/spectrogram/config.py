@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ class Shape(Recordings):
     )
     augment: str = option(
         "none",
-        "augmentation: gain scales by up to 6 dB; mix adds another window to every second one",
+        "augmentation: gain scales a window by up to 6 dB; mix adds another one, scaled so, to a random half of them",
         choices=AUGMENTATIONS,
     )
     standardise: str = option(
@@ -189,7 +190,7 @@ class Shape(Recordings):
 
     def frames_lasting(self, seconds: float) -> int:
         """The fewest frames that the network can halve and whose sound lasts `seconds` or more."""
-        return self.halvable(round(seconds * FRAMES_PER_SECOND + 1))
+        return self.halvable(math.ceil(round(seconds * FRAMES_PER_SECOND, 6)))
 
     def halvable(self, frames: int) -> int:
         """The fewest frames, `frames` or more, that the network can halve."""
@@ -208,7 +209,7 @@ class Shape(Recordings):
 
 @dataclass(frozen=True)
 class Config(Learning, Denoising, Shape):
-    """Everything that decides what a run computes. The defaults are the paper's, or its authors' code's."""
+    """Everything that decides what a run computes. `PAPER` has the paper's values."""
 
     SYSTEM = "spectrogram"
     PRESETS = PRESETS

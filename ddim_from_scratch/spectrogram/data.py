@@ -133,9 +133,9 @@ class Windows:
         """The log-mels of the windows of these indices: float32 (n, frames, 128)."""
         return np.stack([self.tracks[t][start : start + self.frames] for t, start in self.starts[indices]])
 
-    def before(self, indices: Indices = ALL) -> list[np.ndarray]:
-        """The log-mels just before each of these windows, as long as one or up to the track's beginning."""
-        return [self.tracks[t][max(start - self.frames, 0) : start] for t, start in self.starts[indices]]
+    def before(self) -> list[np.ndarray]:
+        """The log-mels just before each window, as long as one or up to the track's beginning."""
+        return [self.tracks[t][max(start - self.frames, 0) : start] for t, start in self.starts]
 
     def some(self, indices: Indices, rng: np.random.Generator | None = None) -> Windows:
         """The windows of these indices only; with rng, of the same tracks, but each from a random frame on."""
@@ -165,12 +165,9 @@ class Windows:
                 samples[row, : len(window)] = window  # the last frame of a track may reach over its end
         return samples
 
-    def names(self, indices: Indices = ALL) -> str:
-        """These windows in words: "a.wav at 3 s, b.wav at 0 s"."""
-        starts = self.starts[indices]
-        return ", ".join(
-            f"{printable(self.paths[track])} at {start / FRAMES_PER_SECOND:g} s" for track, start in starts
-        )
+    def names(self) -> str:
+        """The windows in words: "a.wav at 3 s, b.wav at 0 s"."""
+        return ", ".join(f"{printable(self.paths[t])} at {start / FRAMES_PER_SECOND:g} s" for t, start in self.starts)
 
     def scaler(self, standardise: str = "bin") -> Scaler:
         """Mean and standard deviation over all frames, per mel bin (default) or, "global", as single numbers.

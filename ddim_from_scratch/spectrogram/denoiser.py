@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .config import Config
 
 
-class Seen(NamedTuple):
+class Inputs(NamedTuple):
     """A network's inputs: x (N, frames, 128, 1), the noise level told (N,), and others by its configuration."""
 
     x: Array
@@ -32,7 +32,7 @@ class Seen(NamedTuple):
     tokens: Array | None  # (N, any number)
 
     @classmethod
-    def of(cls, config: Config, x: Array, told: Array, conditions: tuple[Array, ...]) -> Seen:
+    def of(cls, config: Config, x: Array, told: Array, conditions: tuple[Array, ...]) -> Inputs:
         """conditions: those that the configuration has, in this order. None at all is no past."""
         given = iter(conditions or [array_module(x).zeros_like(x)])
         has = config.context, config.features, config.vocabulary
@@ -49,7 +49,7 @@ def init_by_plane(config: Config, rng: np.random.Generator) -> tuple[Tree, Tree]
     return params, statistics
 
 
-def by_plane(network: Tree, seen: Seen, layers: ModuleType, training: bool) -> tuple[Array, Tree]:
+def by_plane(network: Tree, seen: Inputs, layers: ModuleType, training: bool) -> tuple[Array, Tree]:
     """The U-Net. It is shown features as planes, one for each 128, and one for what is left; and sums over each frame.
 
     A convolution treats all mel bins alike and sees a bin's neighbours. The sums tell it where it is, and what sounds
@@ -86,7 +86,7 @@ def init_by_frame(config: Config, rng: np.random.Generator) -> tuple[Tree, Tree]
     return init_frames(rng, inputs, N_MELS, config.frame_width, config.frame_blocks), {}
 
 
-def by_frame(network: Tree, seen: Seen, layers: ModuleType, training: bool) -> tuple[Array, Tree]:
+def by_frame(network: Tree, seen: Inputs, layers: ModuleType, training: bool) -> tuple[Array, Tree]:
     numbers = [
         part.reshape(*seen.x.shape[:2], -1) for part in (seen.x, seen.context, seen.features) if part is not None
     ]
@@ -99,7 +99,7 @@ def init_by_attention(config: Config, rng: np.random.Generator) -> tuple[Tree, T
     return init_transformer(rng, sizes), {}
 
 
-def by_attention(network: Tree, seen: Seen, layers: ModuleType, training: bool) -> tuple[Array, Tree]:
+def by_attention(network: Tree, seen: Inputs, layers: ModuleType, training: bool) -> tuple[Array, Tree]:
     past = None if seen.context is None else seen.context[..., 0]
     mask = None if past is None else (past != 0).any(axis=2)  # where there is no past, it is 0
     condition = Condition(past, mask, seen.tokens, seen.features)
@@ -108,7 +108,9 @@ def by_attention(network: Tree, seen: Seen, layers: ModuleType, training: bool) 
 
 class Network(NamedTuple):
     init: Callable[[Config, np.random.Generator], tuple[Tree, Tree]]  # fresh params and statistics
-    output: Callable[[Tree, Seen, ModuleType, bool], tuple[Array, Tree]]  # the numbers that it predicts of x; the cache
+    output: Callable[
+        [Tree, Inputs, ModuleType, bool], tuple[Array, Tree]
+    ]  # the numbers that it predicts of x; the cache
     backward: Callable[[Array, Tree, ModuleType], tuple[Array, Tree]]  # dx and the gradients of params
     least: Callable[[Config], int] = lambda c: c.frame_blocks * c.frame_width**2  # numbers in params, at least
 

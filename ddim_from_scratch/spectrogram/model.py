@@ -22,7 +22,7 @@ from ..runtime.tree import Tree
 from ..training.checkpoint import checkpoint_path, load_checkpoint, system_of
 from .config import Config
 from .data import Contents, Scaler
-from .denoiser import NETWORKS, Seen
+from .denoiser import NETWORKS, Inputs
 
 CONTRACT = {"sr": SR, "frame_length": FRAME_LENGTH, "hop_length": HOP_LENGTH, "n_fft": N_FFT, "n_mels": N_MELS}
 # Names in a checkpoint, and in its scaler.
@@ -72,7 +72,7 @@ class Model:
         """The network's output as a function of x, the noise level told, and the conditions."""
 
         def output(x: Array, told: Array, *conditions: Array) -> Array:
-            seen = Seen.of(self.config, x, told, conditions)
+            seen = Inputs.of(self.config, x, told, conditions)
             return NETWORKS[self.config.network].output(self.network, seen, layers_for(x), False)[0]
 
         graph = recorded(output, self.device)

@@ -26,7 +26,7 @@ from ..training.optim import adamw, clip_gradient, norm, update_average, warmup_
 from .compose import Composer, Run
 from .config import Config
 from .data import Contents, Scaler, Windows, augmented, contents, load_windows, require_unchanged
-from .denoiser import NETWORKS, Seen
+from .denoiser import NETWORKS, Inputs
 from .model import CONTRACT, EARLY, Model, Saved, context_channel, init_state, read_run
 from .modes import MODES, composer
 
@@ -75,10 +75,6 @@ class Training:
     def prepared(config: Config, windows: Windows) -> tuple[Config, Windows]:
         """Both, with the system's additions. Raises UserError if they do not fit."""
         return config, windows
-
-    @property
-    def name(self) -> str:
-        return self.config.SYSTEM
 
     @property
     def steps_per_epoch(self) -> int:
@@ -144,9 +140,9 @@ class Training:
         *found, length = read(*found, norm(gradient.flat))  # the only wait for the device
         noise_loss, reconstruction_loss = mpi.total(*(weight * loss for loss in found))
         if not np.isfinite(noise_loss):
-            where, _, _ = (first_non_finite(used) or "output/").rpartition("/")  # its mean, or its variance
-            wrong = f"the loss of step {step} is {noise_loss}, first wrong at the layer {where}"
-            raise FloatingPointError(wrong + batch.names)
+            block, _, _ = (first_non_finite(used) or "the output/").rpartition("/")  # whose input's moments these are
+            place = f", first wrong before {block}" if used else ""
+            raise FloatingPointError(f"the loss of step {step} is {noise_loss}{place}" + batch.names)
         if not np.isfinite(length):  # from the output to the input, so that the first is the cause
             first = first_non_finite(dict(reversed(tree.flatten(gradient).items())))
             raise FloatingPointError(f"the gradient of step {step} is {length}, first at {first}" + batch.names)
@@ -171,7 +167,7 @@ class Training:
         All of it on the device, without waiting for it.
         """
         config, example, layers = self.config, Example(x0, eps, alpha_bar), layers_for(x0)
-        seen = Seen.of(config, example.x_t, config.noise_schedule.told(alpha_bar), conditions)
+        seen = Inputs.of(config, example.x_t, config.noise_schedule.told(alpha_bar), conditions)
         output, cache = NETWORKS[config.network].output(network, seen, layers, True)
         noise_loss, reconstruction_loss, d_output = losses(output.reshape(x0.shape), example, config.prediction)
         used, d_output = batch_statistics(cache), (weight * d_output).reshape(output.shape)

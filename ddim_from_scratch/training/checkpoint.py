@@ -31,6 +31,11 @@ def checkpoint_path(run: Path) -> Path:
     return run / "checkpoint.npz"
 
 
+def holds_run(run: Path) -> bool:
+    """Whether there is a checkpoint, or the one before it: they are not to be mixed with another training's."""
+    return any(path.exists() for path in (checkpoint_path(run), run / PREVIOUS))
+
+
 def save_checkpoint(path: Path, content: Tree) -> None:
     """Write `content` with its checksum. The newest checkpoint's predecessor is kept: a disk can lose what it wrote."""
     checksum = {"checksum": np.array(tree.digest(content))}
@@ -52,7 +57,8 @@ def load_checkpoint(run: Path, understand: Callable[[Tree], Any] = dict, best: b
             raise
         content = _read(run / PREVIOUS, understand)
         step = tree.integer(tree.load(run / PREVIOUS, only="step").get("step"), 0)
-        print(f"warning: {error}; taking {run / PREVIOUS} instead, of step {step}", file=sys.stderr)
+        reason = error if checkpoint_path(run).exists() else f"{checkpoint_path(run)} is missing"
+        print(f"warning: {reason}; taking {run / PREVIOUS} instead, of step {step}", file=sys.stderr)
         return content
 
 

@@ -176,7 +176,7 @@ def hold_out(paths: list[Path], share: float, seed: int) -> tuple[list[Path], li
             "cannot be divided: add others, or leave it out"
         )
     held: set[Path] = set()
-    room = max(round(share * len(paths)), 1)
+    room = min(max(round(share * len(paths)), 1), len(paths) - 1)
     names = list(by_artist)
     for i in np.random.default_rng(seed).permutation(len(names)):
         if len(held) + len(by_artist[names[i]]) <= room:

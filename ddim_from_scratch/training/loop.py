@@ -42,12 +42,8 @@ class System(Protocol):
     """A system as the loop knows it."""
 
     @property
-    def name(self) -> str:
-        """Its checkpoints carry it."""
-
-    @property
     def config(self) -> Any:
-        """Has epochs, seed, fad_every and to_json()."""
+        """Has SYSTEM, its name, epochs, seed, fad_every and to_json()."""
 
     @property
     def device(self) -> str: ...
@@ -190,7 +186,7 @@ class Files:
 
 def checkpoint(system: System, state: Tree, step: int) -> Tree:
     """The content of a checkpoint."""
-    about = {"system": system.name, "config": system.config.to_json(), "step": step}
+    about = {"system": system.config.SYSTEM, "config": system.config.to_json(), "step": step}
     return {name: np.array(value) for name, value in about.items()} | system.kept | {"state": state}
 
 

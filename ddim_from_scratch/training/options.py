@@ -211,7 +211,7 @@ class Learning(Options):
         "measure the Frechet distance of a few clips every N epochs and keep the best checkpoint; 0: never",
         metavar="N",
     )
-    seed: int = option(0, "random seed: weights, order of the windows, noise")
+    seed: int = option(0, "random seed: weights, held-out tracks, order of the windows, noise")
 
     def check(self) -> None:
         self.require_counts("epochs", "batch_size")

@@ -55,6 +55,14 @@ def test_tempo_pedal_drums_and_programs_are_heard(tmp_path):
     np.testing.assert_allclose(np.transpose(notes), expected)
 
 
+@pytest.mark.parametrize(("frames", "seconds"), [(24, 1), (25, 0.96), (29, 24 * 1001 / 30_000), (30, 0.8)])
+def test_ticks_of_film_are_parts_of_a_frame(frames, seconds, tmp_path):
+    midi = mido.MidiFile(file_of(tmp_path / "a.mid", [note(note=60), note(note=60, velocity=0, time=96)]))
+    midi.ticks_per_beat = -frames * 256 + 4  # ticks a frame
+    midi.save(tmp_path / "a.mid")
+    assert read_midi(tmp_path / "a.mid").stop == pytest.approx([seconds], rel=1e-12)
+
+
 def test_running_status_is_understood(tmp_path):
     track = b"\x00\x90\x3c\x40\x60\x3c\x00\x00\xff\x2f\x00"  # the second message has no status byte
     header = b"MThd\x00\x00\x00\x06\x00\x00\x00\x01\x00\x60"
@@ -95,6 +103,7 @@ def test_parts_and_transposition():
         (b"MThd\x00\x00\x00\x06\x00\x01\x00\x01\x00\x60", "cut short"),
         (b"MThd\x00\x00\x00\x06\x00\x01\x00\x00\x00\x60", "holds no notes"),
         (b"MThd\x00\x00\x00\x06\x00\x01\x00\x01\x00\x60MTrk\x00\x0f\xff\xff" + b"\xff" * 10**6, "1000 bytes"),
+        (b"MThd\x00\x00\x00\x06\x00\x00\x00\x01\x00\x00MTrk\x00\x00\x00\x04\x01\x90\x3c\x40", "is 0 where none may"),
         (b"MThd\x00\x00\x00\x06\x00\x01\x00\x01\x00\x60MTrk\x00\x00\x00\x08\x00\x90\x3c\x40\xff\xff\xff\x7f", "cut"),
         (b"MThd\x00\x00\x00\x06\x00\x01\x00\x01\x00\x60MTrk\x00\x00\x00\x04\x00\x90\x3c\x40", "holds no notes"),
         (b"MThd" + bytes(MIDI_LIMIT), "more than"),

@@ -13,7 +13,6 @@ import pytest
 from helpers import reference, relative_error
 
 from ddim_from_scratch.fad import (
-    embeddings,
     load_embedding,
     load_vggish,
     load_vggish_pca,
@@ -335,16 +334,10 @@ def test_files_of_our_own_are_checked(narrow, tmp_path):
         load_vggish(tmp_path / "nowhere.ckpt")
 
 
-def test_the_command_s_embedding_is_the_network_s_with_and_without_pca(narrow, tmp_path, rng, monkeypatch):
+def test_the_command_s_embedding_is_the_network_s(narrow, tmp_path, rng):
     tree.save(tmp_path / "mine.npz", narrow)
     clips = [0.1 * rng.standard_normal(n).astype(np.float32) for n in (20_000, 50_000)]
     expected = [vggish(narrow, vggish_examples(clip)) for clip in clips]
     plain = load_embedding("vggish", weights=tmp_path / "mine.npz")
     for ours, theirs in zip(plain.of_clips(clips), expected, strict=True):
         assert relative_error(ours, theirs) < 1e-5
-    pca = {"eigen_vectors": np.eye(8, dtype=np.float32), "means": expected[1].mean(axis=0)}
-    monkeypatch.setattr(embeddings, "load_vggish_pca", lambda path: pca)
-    rounded = load_embedding("vggish", weights=tmp_path / "mine.npz", pca="vggish_pca_params.npz")
-    for ours, theirs in zip(rounded.of_clips(clips), expected, strict=True):
-        np.testing.assert_allclose(ours, postprocess(theirs, pca), atol=1)
-    assert rounded.digest != plain.digest

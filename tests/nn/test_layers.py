@@ -59,6 +59,14 @@ def test_twins_give_what_the_textbook_gives(twin, name, rng):
             assert relative_error(a, expected[argument], scale_of(argument)) < tolerance, argument
 
 
+@each_twin
+def test_parameters_may_go_by_position(twin, rng):
+    x, w, scale = (rng.standard_normal(shape) for shape in ((2, 3, 4), (4, 4), 4))
+    for name, parameter in (("linear", w), ("rms_norm", scale)):
+        expected, _ = getattr(nn, name)(x, parameter)
+        np.testing.assert_allclose(getattr(TWINS[twin], name)(x, parameter)[0], expected)
+
+
 @pytest.mark.parametrize("k", [1, 3, 5])
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 5, 4, 3), (1, 2, 9, 2)])
 def test_conv2d_is_its_definition(k, shape, rng):

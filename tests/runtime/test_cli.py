@@ -1,13 +1,12 @@
 """What a command says at last, and on what console."""
 
-import os
 import signal
 import sys
 
 import pytest
 from tqdm import tqdm
 
-from ddim_from_scratch.runtime.cli import output_file, run_command
+from ddim_from_scratch.runtime.cli import Parser, output_file, run_command
 from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.runtime.files import replacing
 
@@ -43,9 +42,12 @@ def test_an_output_that_cannot_be_written_is_named_at_once(tmp_path):
     with pytest.raises(FileNotFoundError) as error:
         output_file(str(tmp_path / "nowhere/a.json"))
     assert error.value.filename == str(tmp_path / "nowhere") and output_file(str(tmp_path / "a")) == tmp_path / "a"
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(UserError, match="pipe is not a regular file: choose another name"):
-        output_file(str(tmp_path / "pipe"))
+    parser = Parser()
+    parser.add_argument("--json", type=output_file)
+    with pytest.raises(UserError, match=f"--json: {tmp_path} is not a regular file: choose another name"):
+        parser.parse_args(["--json", str(tmp_path)])
+    with pytest.raises(UserError, match="--js"):  # options are written in full
+        parser.parse_args(["--js", "a"])
 
 
 def test_a_closed_console_is_none(monkeypatch):

@@ -143,3 +143,8 @@ def test_presets_are_the_papers():
     assert PRESETS["paper"]["norm"] == "batch"
     assert (tuned.block_depth, tuned.weight_decay, tuned.prediction) == (4, 0.06881110177645029, "eps")
     assert (tuned.min_signal_rate, tuned.max_signal_rate) == (0.1952300533099572, 0.9326085838636291)
+
+
+def test_the_frames_that_last_some_seconds_are_no_more_than_needed():
+    config = Config(data="x")
+    assert [config.frames_lasting(seconds) for seconds in (0.96, 2.56, 2.976, 5.12, 5.13)] == [48, 128, 152, 256, 264]

@@ -13,7 +13,7 @@ from ddim_from_scratch.runtime import tree
 from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.runtime.sets import read_about
 from ddim_from_scratch.spectrogram.config import Config
-from ddim_from_scratch.spectrogram.denoiser import NETWORKS, Seen
+from ddim_from_scratch.spectrogram.denoiser import NETWORKS, Inputs
 from ddim_from_scratch.spectrogram.model import understand
 from ddim_from_scratch.training.checkpoint import read_log
 
@@ -77,7 +77,7 @@ def test_sums_over_whole_frames_have_the_gradients_that_differences_say(layers, 
 
     def output(w, x):
         network = {"params": params | {"frames": {"w": w}}, "statistics": {}}
-        return NETWORKS["unet"].output(network, Seen.of(config, x, told, ()), layers, True)
+        return NETWORKS["unet"].output(network, Inputs.of(config, x, told, ()), layers, True)
 
     def backward(dy):
         dx, grads = NETWORKS["unet"].backward(dy, output(w, x)[1], layers)

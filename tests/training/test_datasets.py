@@ -161,6 +161,12 @@ def test_one_artist_cannot_be_held_out(guitarset):
         hold_out(recordings(str(only)), 0.5, 0)
 
 
+def test_something_is_left_to_train_on(tmp_path):
+    for share in (0.5, 0.9, 0.99):
+        train, held = hold_out([tmp_path / f"{i}.wav" for i in range(3)], share, 0)
+        assert train and held and len(train + held) == 3
+
+
 class Mirdata:
     """mirdata's interface over recordings that `download` makes. fails: what download does instead, once."""
 

@@ -3,7 +3,7 @@
 
 Few, large kernels, in CUDA C++ beside these files: convolution on tensor cores, which does a block's normalisation,
 swish and sums on its way (conv, block), normalisation over all samples at once (norm), attention that stores no
-scores (attend), and four channels at a time everywhere (vector.cu).
+scores (attend), and four channels at a time in the others (vector.cu).
 """
 
 import sys
@@ -14,7 +14,7 @@ from .attend import attention, attention_backward
 from .block import residual_block, residual_block_backward
 from .conv import conv2d, conv2d_backward
 from .dense import geglu, geglu_backward, linear, linear_backward, rms_norm, rms_norm_backward
-from .norm import batch_norm, batch_norm_backward, batch_norm_inference, group_norm, group_norm_backward
+from .norm import batch_norm, batch_norm_backward, group_norm, group_norm_backward
 from .resize import (
     average_pool,
     average_pool_backward,

@@ -6,7 +6,7 @@
 
 const int THREADS = 128;
 
-// A sum over j of f(k[j], v[j], ...) where the arguments of THREADS positions at a time are in shared memory.
+// o[i], and log_z[i] = ln z[i]. When a larger score comes, the sums so far are scaled down.
 __global__ void attend(const float* q, const float* k, const float* v, float* o, float* log_z, int L, int M) {
     __shared__ float ks[THREADS], vs[THREADS];
     const int i = blockIdx.x * THREADS + threadIdx.x;

@@ -17,10 +17,6 @@ def batch_norm(x: Array) -> tuple[Array, Tree]:
     return _normalise(x, None) if _fits(x) and mpi.size() == 1 else nn.batch_norm(x)
 
 
-def batch_norm_inference(x: Array, statistics: Tree) -> Array:
-    return nn.batch_norm_inference(x, statistics)
-
-
 def group_norm(x: Array) -> tuple[Array, Tree]:
     return _normalise(x, GROUP) if _fits(x) else nn.group_norm(x)
 

@@ -1,4 +1,4 @@
-"""Layers that treat each position by itself: the textbook's own text, on a block of positions a thread."""
+"""Layers that treat each position by itself: but for swish, the textbook's text, on a block of positions a thread."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def by_blocks(
 ) -> tuple[Callable[..., tuple[Array, list]], Callable[[Array, list], tuple[Array, Tree]]]:
     """A layer and its backward pass, of x (..., C) and parameters, cut into blocks of positions."""
 
-    def layer(x: Array, **params: Any) -> tuple[Array, list]:
+    def layer(x: Array, *params: Any, **named: Any) -> tuple[Array, list]:
         rows = x.reshape(-1, x.shape[-1])
         parts = blocks(rows)
-        done = parallel(lambda part: forward(rows[part], **params), parts)
+        done = parallel(lambda part: forward(rows[part], *params, **named), parts)
         y = _joined([y for y, _ in done])
         return y.reshape(*x.shape[:-1], -1), [(part, cache) for part, (_, cache) in zip(parts, done, strict=True)]
 
