@@ -281,7 +281,7 @@ def parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
 
 
 def blocks(x: Array, bytes_per_block: int = 1 << 19) -> list[slice]:
-    """Slices of the first axis of `x`, small enough for a core's L2 cache and enough to occupy every thread.
+    """Slices of the first axis of `x`: of about `bytes_per_block`, for a core's L2 cache, and one a thread or more.
 
     A single slice on a GPU, where each kernel divides its own work.
     """

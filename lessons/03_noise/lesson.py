@@ -315,10 +315,10 @@ plt.show()
 # large step leads from there to the data.
 #
 # **Why cut off the end?** To guess $x_0$, a sampler divides by the signal rate, as the next section shows. Where
-# $\bar{\alpha}_T$ is nearly 0, this enlarges every error; where it is 0, it fails. **Why not cut off more?** Sampling
-# begins with pure noise, as if $\bar{\alpha}_T$ were 0. The paper's tuned schedule ends with a signal rate of 0.195.
-# So in training the network always sees this much music at $t = T$, and in sampling it sees none. The last section
-# computes what this costs, and lets you hear it.
+# $\bar{\alpha}_T$ is nearly 0, this enlarges every error; where it is 0, it fails. **Why not cut off more?** The
+# paper's sampling begins with pure noise, as if $\bar{\alpha}_T$ were 0, and its tuned schedule ends with a signal rate
+# of 0.195. So in training the network always sees this much music at $t = T$, and in sampling it sees none. The last
+# section computes what this costs, and lets you hear it. (Lesson 09 shows with what this package begins.)
 
 # %%
 below_20 = {name: np.mean(decibels(ab[1:]) < -20) for name, ab in schedules.items()}
