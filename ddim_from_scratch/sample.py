@@ -24,8 +24,8 @@ from .experiments.pictures import save_log_mels
 from .nn.fast import computing
 from .runtime import mpi
 from .runtime.backend import CLIPS_AT_ONCE
-from .runtime.cli import Parser, add_hardware_options, at_least, counted, run_command
-from .runtime.errors import UserError
+from .runtime.cli import Parser, Subcommand, add_hardware_options, at_least, counted, run_command
+from .runtime.errors import UserError, printable
 from .runtime.sets import new_set
 from .systems import add_run_options, chosen_system
 
@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
                 save_log_mels(out / "samples.png", {"generated": log_mels[:PICTURED]}, drawing.seams, drawing.notes)
     if leads:
         n, seconds = counted(len(log_mels), "clip"), drawing.seconds or log_mels.shape[1] / FRAMES_PER_SECOND
-        print(f"{n} of {seconds:g} s in {out}/sample_*.wav, their picture in {out}/samples.png")
+        print(f"{n} of {seconds:g} s in {printable(out)}/sample_*.wav, their picture in samples.png there")
 
 
 def about(args: argparse.Namespace, run: Path, saved: Any, argv: list[str]) -> dict[str, Any]:
@@ -73,9 +73,10 @@ def parse(argv: list[str], system: ModuleType) -> argparse.Namespace:
     parser = Parser(
         prog="python -m ddim_from_scratch.sample",
         description="Make new music with a trained run: a WAV file per clip, and a picture of them.",
-        epilog="example: python -m ddim_from_scratch.sample --run runs/mine --num 4 --steps 100",
+        epilog=f"python -m ddim_from_scratch.sample {DRAW} --help lists the options of a mode. "
+        "example: python -m ddim_from_scratch.sample --run runs/mine --num 4 --steps 100",
     )
-    modes = parser.add_subparsers(dest="mode", metavar="MODE", parser_class=Parser)
+    modes = parser.add_subparsers(dest="mode", metavar="MODE", parser_class=Subcommand)
     for name, mode in system.MODES.items():
         default = " (default)" if name == DRAW else ""
         command = modes.add_parser(name, help=mode.summary + default, description=mode.summary.capitalize() + ".")
@@ -87,7 +88,9 @@ def parse(argv: list[str], system: ModuleType) -> argparse.Namespace:
         command.add_argument("--num", type=at_least(1), default=mode.num, help=f"number of clips (default: {mode.num})")
         command.add_argument("--seed", type=at_least(0), default=0, help="random seed (default: 0)")
         command.add_argument(
-            "--out", type=Path, help=f"new folder (default: {mode.folder} in RUN, or {mode.folder}-2, ...)"
+            "--out",
+            type=Path,
+            help=f"new folder (default: {mode.folder}, {mode.folder}-2, ... in RUN, or here without one)",
         )
         add_inverter_option(command)
         add_hardware_options(command)

@@ -66,12 +66,13 @@ def open_run(run: str | Path, best: bool = False, gpu: bool = False, inverter: s
 
 
 def train_run(run: str | Path, system: str = DEFAULT, gpu: bool = False, **options: Any) -> Any:
-    """Train a new run with the options of the `train` command, and open it."""
+    """Train a new run with options of the `train` command, those that its config.json holds, and open it."""
     from .train import train
 
     run, module = Path(run), load_system(system)
+    config = module.Config(**module.Config.named(options))
     with locked(run):
         if holds_run(run):
             raise UserError(f"{run} holds a trained run: choose another folder")
-        train(module.training(module.Config(**options), device=chosen_device(gpu)), run)
+        train(module.training(config, device=chosen_device(gpu)), run)
     return open_run(run, gpu=gpu)

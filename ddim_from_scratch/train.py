@@ -35,8 +35,11 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv, system)
     options = system.Config.given(args)
     config = None if args.resume else system.Config(**options)
-    if args.resume and not args.run.is_dir():
-        raise UserError(f"{args.run} does not exist: check the path, or begin it without --resume")
+    if args.resume and not holds_run(args.run):
+        raise UserError(
+            f"{args.run} holds no checkpoint: check the path, or leave out --resume; a training that was killed in its "
+            "first epoch begins again"
+        )
     with computing(args) as device, locked(args.run) if mpi.rank() == 0 else nullcontext():
         mpi.gather(0)  # nobody reads before rank 0 has the folder
         saved = system.read_run(args.run) if args.resume else None

@@ -139,7 +139,7 @@ BAD = "--num 0|--eta 1 --sampler heun|--seconds 0|--seconds 1e300|--inverter x" 
         ("vary {brief}", r"brief.wav lasts 0.30 s, and 0.64 s are needed: .*--seconds"),
         ("continue absent.wav", "absent.wav does not exist"),
         ("infill {tone}", "--gap"),
-        ("infill {tone} --gap 2 5", "--gap 2 5 is not within the recording's 3.98 s"),
+        ("infill {tone} --gap 2 5", "--gap 2 5 is not within the recording's 3.98 s of whole frames"),
         ("infill {tone} --gap 0 3", "--gap is 3 s long, and the network draws 2.56 s at once"),
         ("infill {tone} --gap 0 nan", "--gap"),
         ("infill {tone} --gap 1 2 --seconds 3", "--seconds"),
@@ -287,7 +287,9 @@ def test_ceiling_is_a_command(recordings, tmp_path, capsys):
     report, metrics = capsys.readouterr().out, json.loads(written.read_text())
     for window in (256, 1024, 4096):
         assert f"SC {metrics[f'sc_{window}']:.3f}   LM {metrics[f'lm_{window}']:.3f}" in report
-    assert all(name in report for name in ("6 recordings (embedding mel)", "inverted", "ceiling", "real", "log-mel"))
+    assert all(
+        name in report for name in ("6 clips of real music (embedding mel)", "inverted", "ceiling", "real", "log-mel")
+    )
     (tmp_path / "track.wav").write_bytes((recordings / "tone0.wav").read_bytes())
     with pytest.raises(UserError, match="2 clips of 2 s"):
         experiments.main(f"ceiling --data {tmp_path} --seconds 2 --embedding mel".split())
@@ -377,10 +379,16 @@ def test_a_run_that_learns_nothing_says_so_once(
     assert capsys.readouterr().err.count("learnt nothing") == said
 
 
-@pytest.mark.parametrize(("command", "words"), [(sample, ""), (train, "--resume")])
-def test_a_checkpoint_that_is_none_is_named(command, words, tmp_path):
+@pytest.mark.parametrize(
+    ("command", "words", "said"),
+    [
+        (sample, "", r"checkpoint\.npz does not exist: train"),
+        (train, "--resume", "no checkpoint: .* leave out --resume"),
+    ],
+)
+def test_a_checkpoint_that_is_none_is_named(command, words, said, tmp_path):
     """Damaged ones: test_strangers.py. Of another configuration: spectrogram/test_denoiser.py."""
-    with pytest.raises(UserError, match=r"checkpoint\.npz does not exist: train the run first"):
+    with pytest.raises(UserError, match=said):
         command.main(f"--run {tmp_path} {words}".split())
     np.savez(tmp_path / "checkpoint.npz", weights=np.zeros(3))
     with pytest.raises(UserError, match=r"checkpoint\.npz is damaged or not a checkpoint of ours"):

@@ -20,7 +20,7 @@ def gaussian_eps_model(mean: Array | float, variance: Array | float, alpha_bar: 
 
     def eps_model(x: Array, t: int) -> Array:
         ab = float(alpha_bar[t])
-        return ((1 - ab) ** 0.5 * (x - ab**0.5 * mean) / (ab * variance + 1 - ab)).astype(x.dtype)
+        return (1 - ab) ** 0.5 * (x - ab**0.5 * mean) / (ab * variance + 1 - ab)
 
     return eps_model
 
@@ -54,6 +54,6 @@ def mixture_eps_model(means: Array, variances: Array, weights: Array, alpha_bar:
         log_chance = xp.log(weights) - (away**2).sum(-1) / (2 * spread) - xp.log(spread) * (x.shape[-1] / 2)
         chance = xp.exp(log_chance - log_chance.max(-1, keepdims=True))
         chance = chance / chance.sum(-1, keepdims=True) / spread
-        return ((1 - ab) ** 0.5 * (chance[..., None] * away).sum(-2)).astype(x.dtype)
+        return (1 - ab) ** 0.5 * (chance[..., None] * away).sum(-2)
 
     return eps_model

@@ -11,13 +11,13 @@ python -m ddim_from_scratch.experiments share --run runs/mine --out mine
 
 from __future__ import annotations
 
-from ..runtime.cli import Parser, run_command
+from ..runtime.cli import Parser, Subcommand, run_command
 from . import ablation, ceiling, compare, pictures, share, steps, table
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = Parser(prog="python -m ddim_from_scratch.experiments", description="Experiments on runs and inverters.")
-    commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=Subcommand)
     for module in (compare, ceiling, steps, pictures, table, ablation, share):
         module.add_command(commands)
     args = parser.parse_args(argv)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from ..audio.contract import FRAMES_PER_SECOND
 from ..audio.inverter import GRIFFIN_LIM
-from ..diffusion import SAMPLERS, T
+from ..diffusion import SAMPLERS, Sampling, T
 from ..fad import load_embedding
 from ..fad.embeddings import default_embedding
 from ..runtime.backend import chosen_device
@@ -176,6 +176,8 @@ def main(args: argparse.Namespace) -> None:
     chosen_device(args.gpu)
     if base.hold_out:
         raise UserError(f"--hold-out is {base.hold_out:g}, but each seed would hold out other tracks: leave it out")
+    Sampling(args.sampler, args.steps)
+    base.recordings({})
     seconds = whole_frames("--seconds", args.seconds) / FRAMES_PER_SECOND
     embedding = args.embedding or default_embedding()
     if seconds < (least := load_embedding(embedding).seconds):

@@ -25,7 +25,7 @@ from ..notes.score import Notes
 from ..runtime import tree
 from ..runtime.backend import parallel, threads
 from ..runtime.cli import add_threads_option, counted, output_file
-from ..runtime.errors import UserError
+from ..runtime.errors import UserError, printable
 from ..runtime.files import require_writable, write_json
 from ..runtime.sets import new_set, read_about, sets_in
 from ..spectrogram.compose import Composer
@@ -47,9 +47,9 @@ MEANING = {
     "noise": "standardised noise, inverted",
     "untrained": "clips of the network before training",
     "generated": "clips of the trained network",
-    "ceiling": "other recordings, inverted as generated clips are: what a perfect model would reach",
-    "real": "other recordings, not inverted: how far apart two halves of the music are",
-    "inverted": "the reference recordings themselves, inverted",
+    "ceiling": "other real music, inverted as generated clips are: what a perfect model would reach",
+    "real": "other real music, not inverted: how far apart two halves of the music are",
+    "inverted": "the reference music itself, inverted",
 }
 
 
@@ -114,7 +114,9 @@ def load_clips(folder: Path, paths: list[Path]) -> np.ndarray:
         raise UserError(f"{folder} holds no clips")
     seconds = sorted({len(clip) / SR for clip in clips})
     if len(seconds) > 1:
-        raise UserError(f"{folder} holds clips of {seconds[0]:g} s and of {seconds[-1]:g} s, and one length is needed")
+        raise UserError(
+            f"{folder} holds clips of {seconds[0]:g} s and of {seconds[-1]:g} s: choose a set of one length"
+        )
     return np.stack(clips)
 
 
@@ -278,6 +280,7 @@ def compare(
     """
     saved = load_run(run)
     require_writable(run)
+    saved.config.recordings({})  # a shared copy has none
     require_unchanged(saved.config, saved.contents)
     model, choice = saved.model(), Choice(run, saved, invert, embedding, unheard)
     if not isinstance(saved.config, NotesConfig):
@@ -313,7 +316,9 @@ def compare(
 def summary(metrics: dict) -> str:
     """The metrics of `compare` or `ceiling` in words."""
     n, name = metrics["clips_per_set"], metrics["embedding"]
-    lines = [f"Frechet distance from {n} recordings (embedding {name}), lower is better (95 % interval):"]
+    lines = [
+        f"Frechet distance from {counted(n, 'clip')} of real music (embedding {name}), lower is better (95 % interval):"
+    ]
     if "samples" in metrics:
         step = f", drawn at step {metrics['step']}" if metrics["step"] is not None else ""
         lines.insert(0, f"The generated clips are those of {metrics['samples']}{step}.")
@@ -392,4 +397,5 @@ def main(args: argparse.Namespace) -> None:
         listening = load_inverter(args.inverter), load_embedding(args.embedding)
         metrics = compare(args.run, *listening, args.samples, args.unheard)
     print_summary(metrics, args.json)
-    print(f"Listen to {metrics['samples']}/*.wav; look at {args.run}/comparison.png and {args.run}/loss.png.")
+    clips, run = printable(metrics["samples"]), printable(args.run)
+    print(f"Listen to {clips}/*.wav; look at comparison.png and loss.png in {run}.")

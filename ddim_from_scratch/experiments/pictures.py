@@ -24,7 +24,7 @@ from ..diffusion import Sampling
 from ..diffusion.process import stream
 from ..runtime.backend import threads
 from ..runtime.cli import add_threads_option, at_least
-from ..runtime.errors import UserError
+from ..runtime.errors import UserError, printable
 from ..runtime.files import replacing, require_writable
 from ..spectrogram.compose import Composer
 from ..spectrogram.model import read_run
@@ -237,4 +237,4 @@ def add_command(commands: argparse._SubParsersAction) -> None:
 def main(args: argparse.Namespace) -> None:
     with threads(args.threads):
         film(args.run, args.seconds, args.steps, guidance(args))
-    print(f"Look at {args.run}/film.webp.")
+    print(f"Look at {printable(args.run)}/film.webp.")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 
 from ..runtime import tree
-from ..runtime.errors import UserError
+from ..runtime.errors import UserError, printable
 from ..runtime.tree import Tree
 from ..spectrogram.config import NOT_SHARED
 from ..training.checkpoint import checkpoint_path, holds_run, load_checkpoint, save_checkpoint
@@ -38,7 +39,8 @@ def share(run: Path, out: Path) -> Path:
 
 def main(args: argparse.Namespace) -> None:
     path = share(args.run, args.out)
-    print(f"{path}, {path.stat().st_size / 1e6:.1f} MB: python -m ddim_from_scratch.sample --run {args.out}")
+    out = quote(printable(args.out))
+    print(f"{printable(path)}, {path.stat().st_size / 1000:.0f} kB: python -m ddim_from_scratch.sample --run {out}")
 
 
 def add_command(commands: argparse._SubParsersAction) -> None:

@@ -236,4 +236,4 @@ def main(args: argparse.Namespace) -> None:
     with threads(args.threads):
         result = measure(args.run, plan, load_inverter(args.inverter), load_embedding(args.embedding))
     print(summary(result))
-    print(f"Look at {args.run}/steps.png; the numbers are in {args.run}/steps.json.")
+    print(f"Look at {printable(args.run)}/steps.png; the numbers are in steps.json there.")

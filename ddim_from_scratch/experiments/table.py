@@ -26,6 +26,7 @@ from typing import Any, NamedTuple, TypeVar, get_origin, get_type_hints
 import numpy as np
 
 from ..audio import load_audio, write_wav
+from ..audio.contract import FRAMES_PER_SECOND
 from ..audio.inverter import GRIFFIN_LIM, Inverter, load_inverter
 from ..diffusion import Sampling
 from ..diffusion.process import stream
@@ -220,6 +221,9 @@ def finish(tasks: dict[str, Task], out: Path, settings: Any, device: str, thread
         first = next(iter(tasks.values()))
         windows = load_windows(first.config)
         music = windows if first.music == first.config else load_windows(first.music, frames=first.frames)
+        if len(music.apart()) < 2:
+            length = f"{first.frames / FRAMES_PER_SECOND:g} s"
+            raise UserError(f"{first.music.data} has one clip of {length}, and 2 are needed: add recordings")
         run = below(out, "runs", first.training)
         learn(first, windows, run, device)
         invert, embedding = load_inverter(settings.inverter, device), load_embedding(settings.embedding, device)

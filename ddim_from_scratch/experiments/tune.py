@@ -291,13 +291,14 @@ def base_options(args: argparse.Namespace) -> Config:
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     base = base_options(args)
+    windows = load_windows(base)
     study = open_study(args.out, base)
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
 
     databases = StorageInternalError, SQLAlchemyError
     with naming(args.out / "study.db", *UNUSABLE, databases), computing(args) as device:
-        tune(study, base, load_windows(base), args.out, args.trials, device)
+        tune(study, base, windows, args.out, args.trials, device)
         print(summary(study, args.out))
     if not (args.out / "tune-best.json").exists():
         raise UserError(f"no trial of {args.out} was completed: try more --trials")

@@ -87,7 +87,8 @@ class Config(Spectrogram):
         if self.programs:
             notes = notes.where(np.isin(notes.program, self.programs))
         if not len(notes.start):
-            raise UserError(f"{printable(path)} has no notes of the programs {self.programs}: leave it out")
+            named = " ".join(map(str, self.programs))
+            raise UserError(f"{printable(path)} has no notes of --programs {named}: leave it out")
         try:
             self.require_tellable(notes)
         except UserError as error:

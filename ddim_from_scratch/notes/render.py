@@ -17,7 +17,7 @@ from ..audio.synth import LOUDNESS, midi_notes, study
 from ..audio.wav import files_below
 from ..runtime.cli import Parser, at_least, counted, run_command
 from ..runtime.errors import UserError, printable, warn, why
-from ..runtime.files import below, read_bytes
+from ..runtime.files import read_bytes
 from .score import MIDI_SUFFIXES, read_notes
 
 SR = 44_100  # samples a second: that of most soundfonts
@@ -141,7 +141,7 @@ def main(argv: list[str] | None = None) -> None:
     font_help = "SF2 file, for example of Debian's package timgm6mb-soundfont or fluid-soundfont-gm"
     parser.add_argument("--soundfont", type=Path, required=True, metavar="FILE", help=font_help)
     program_help = "play everything but drums by this program of General MIDI (default: each note by its own)"
-    parser.add_argument("--program", type=int, choices=range(128), metavar="N", help=program_help)
+    parser.add_argument("--program", type=at_least(0, 127), metavar="N", help=program_help)
     studies_help = "also render N pieces of 30 s of random notes and scales (default: 0)"
     parser.add_argument("--studies", type=at_least(0), default=0, metavar="N", help=studies_help)
     parser.add_argument("--seed", type=at_least(0), default=0, help="random seed of the studies (default: 0)")
@@ -151,11 +151,13 @@ def main(argv: list[str] | None = None) -> None:
     out = args.out.resolve()
     if args.folder and args.folder.resolve() in (out, *out.parents):
         raise UserError(f"{args.out} lies in {args.folder}, whose files are read: choose another output folder")
+    if args.out.is_dir() and any(args.out.iterdir()):
+        raise UserError(f"{args.out} holds files already: choose another output folder")
     instrument = load_soundfont(args.soundfont)
     seconds, count = 0.0, 0
     names: set[Path] = set()
     for name, notes in tqdm(pieces(args.folder, args.program, args.studies, args.seed), desc="rendering", unit="piece"):
-        path = below(args.out, *name.parts)
+        path = args.out / name
         if name in names:
             warn(f"skipped: another piece is named {printable(name)}, too: rename one")
             continue
@@ -167,7 +169,7 @@ def main(argv: list[str] | None = None) -> None:
         seconds, count = seconds + len(sound) / SR, count + 1
     if not count:
         raise UserError(f"{printable(args.folder)}: none of its MIDI files can be played")
-    print(f"{counted(count, 'piece')}, {seconds:.0f} s, in {args.out}, with their notes")
+    print(f"{counted(count, 'piece')}, {seconds:.0f} s, in {printable(args.out)}, with their notes")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import math
 import os
 import signal
 import sys
@@ -28,6 +29,16 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; {self.prog} --help lists the options")
 
 
+class Subcommand(Parser):
+    """A subcommand's parser: an option that it does not know is its own error, whose help lists the others."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        known, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return known, unknown
+
+
 def flag(name: str) -> str:
     """The command-line option of a field: "batch_size" gives "--batch-size"."""
     return "--" + name.replace("_", "-")
@@ -38,12 +49,14 @@ def counted(n: int, name: str) -> str:
     return f"{n} {name}{'s' * (n != 1)}"
 
 
-def at_least(least: int) -> Callable[[str], int]:
-    """An argparse type for integers >= `least`."""
+def at_least(least: int, most: float = math.inf) -> Callable[[str], int]:
+    """An argparse type for integers from `least` to `most`."""
 
     def integer(text: str) -> int:
         if (value := int(text)) < least:
             raise argparse.ArgumentTypeError(f"{value} is too small: give {least} or more")
+        if value > most:
+            raise argparse.ArgumentTypeError(f"{value} is too large: give {most} or less")
         return value
 
     return integer
@@ -87,6 +100,9 @@ def run_command(main: Callable[[], None], again: str = "run the same command aga
             console.reconfigure(errors="backslashreplace")
     try:
         main()
+    except BrokenPipeError:  # whoever reads the output has seen enough
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  else Python says so at its end
+        sys.exit(128 + 13)
     except KeyboardInterrupt as stop:
         print(f"interrupted; finished files are kept; {again}", file=sys.stderr)
         sys.exit(128 + (stop.args[0] if stop.args else signal.SIGINT))  # as a shell has it

@@ -86,6 +86,8 @@ class Composer:
 
     def draw(self, num: int, frames: int) -> np.ndarray:
         """New music, (num, frames, 128): one piece, continued until it is long enough."""
+        if num < 1:
+            raise UserError(f"--num is {num}: give 1 or more")
         require_memory(3 * 4 * N_MELS * num * frames, counted(num, "clip"), "--num, or their length")
         rngs, piece = self._rngs(num), min(self.model.config.halvable(frames), self.piece)
         with self._bar(num, self.sampling.steps) as bar:
@@ -116,7 +118,7 @@ class Composer:
         if not 0 <= start < stop <= whole:
             raise UserError(
                 f"--gap {start / FRAMES_PER_SECOND:g} {stop / FRAMES_PER_SECOND:g} is not within the recording's "
-                f"{seconds(whole)}: give where it starts and where it ends"
+                f"{seconds(whole)} of whole frames, or shorter than a frame: give where it starts and where it ends"
             )
         if not piece:
             raise UserError(f"the recording lasts {seconds(whole)}, and the network draws {seconds(divisor)} at least")

@@ -218,8 +218,9 @@ class Config(Learning, Denoising, Shape):
 
 def whole_frames(name: str, seconds: float) -> int:
     """`seconds` in spectrogram frames. Raises UserError, naming the option, if they are not one frame or more."""
-    if not 0.5 <= seconds * FRAMES_PER_SECOND <= COUNT:
+    frames = round(seconds * FRAMES_PER_SECOND) if math.isfinite(seconds) else 0
+    if not 1 <= frames <= COUNT:
         raise UserError(
             f"{name} is {seconds}: give a positive number of seconds, {1 / FRAMES_PER_SECOND:g} or more, below 2e7"
         )
-    return round(seconds * FRAMES_PER_SECOND)
+    return frames

@@ -262,7 +262,8 @@ def read_track(path: Path, config: Config, frames: int) -> np.ndarray:
     track = log_mel(load_audio(path))
     if len(track) < frames:
         lasts = f"{printable(path)} lasts {len(track) / FRAMES_PER_SECOND:.2f} s"
-        raise AudioError(f"{lasts}, less than a window: leave it out, or see --window-seconds")
+        length = f"{frames / FRAMES_PER_SECOND:g} s"
+        raise AudioError(f"{lasts}, less than a window of {length}: leave it out, or ask for shorter ones")
     if track.max() <= LOG_MIN:
         raise AudioError(f"{printable(path)} is silent: leave it out")
     config.check_track(path, track)

@@ -18,7 +18,7 @@ from ..diffusion import DEFAULT_SAMPLING, SAMPLERS, SPACINGS, Sampling, T
 from ..runtime.cli import at_least
 from ..runtime.errors import UserError
 from .compose import RESAMPLINGS, Composer, read_log_mel, seconds
-from .config import Config
+from .config import LONGEST_SECONDS, Config
 from .model import Model
 
 MARGIN = 50  # frames beside new music that are inverted with it, so that its seams are sound
@@ -131,8 +131,8 @@ def between(args: argparse.Namespace, composer: Composer) -> Drawing:
 
 def _part(args: argparse.Namespace, model: Model, recording: str, at: float) -> np.ndarray:
     """The log-mels of a recording from second `at` on, as long as --seconds says."""
-    if not (np.isfinite(at) and at >= 0):
-        raise UserError(f"--at is {at}: give a number of seconds, 0 or more")
+    if not 0 <= at <= LONGEST_SECONDS:
+        raise UserError(f"--at is {at}: give a second of the recording, 0 or more")
     frames = model.config.drawn_frames(args.seconds)
     remedy = "give a longer recording, or lower --seconds" + (" or --at" if at else "")
     return read_log_mel(recording, model.scaler, frames, remedy, at)[:frames]

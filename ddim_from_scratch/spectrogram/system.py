@@ -182,7 +182,7 @@ class Training:
 
     def measure(self, state: Packed) -> float:
         """See `System`. All calls draw the same noise, and leave the training's random numbers alone."""
-        embedding, background = self._heard
+        embedding, background = self.heard
         model = Model(state["average"], self.config, self.scaler, self.device, state.get("early"))
         seconds = max(self.config.window_seconds, embedding.seconds)
         log_mels = self.drawn(model, self.config.frames_lasting(seconds))
@@ -194,7 +194,7 @@ class Training:
         return Composer(model, PROBE, self.config.seed).draw(PROBE_CLIPS, frames)
 
     @cached_property
-    def _heard(self) -> tuple:
+    def heard(self) -> tuple:
         """The default embedding, and the embeddings of the training music."""
         embedding = load_embedding(device=self.device)
         background, _ = embed_set(embedding, self.windows.paths, self.config.data)
@@ -233,4 +233,9 @@ def training(
         raise UserError(
             f"{mpi.size()} processes can't share a batch of {system.batch_size} windows: raise --batch-size"
         )
+    if config.fad_every:
+        try:
+            _ = system.heard  # now, and not after some epochs
+        except UserError as error:
+            raise UserError(f"{error}, or leave out --fad-every (with --resume: --fad-every 0)") from None
     return system

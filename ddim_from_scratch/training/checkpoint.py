@@ -83,8 +83,8 @@ def _read(path: Path, understand: Callable[[Tree], Content]) -> Content:
     except FileNotFoundError:
         if path.name == BEST:
             raise UserError(
-                f"{path} does not exist: leave out --best, or continue the training with --resume "
-                "--fad-every N and more --epochs, which keeps the best"
+                f"{path} does not exist: leave out --best, or let --fad-every N keep the best: in a new run, or by "
+                "--resume --fad-every N and more --epochs"
             ) from None
         raise UserError(f"{path} does not exist: train the run first (python -m ddim_from_scratch.train)") from None
 

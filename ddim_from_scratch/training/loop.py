@@ -26,6 +26,7 @@ from tqdm import tqdm
 from ..diffusion.process import stream
 from ..runtime import mpi, tree
 from ..runtime.backend import memory_held
+from ..runtime.cli import counted
 from ..runtime.errors import UserError
 from ..runtime.files import replacing, sweep_unfinished
 from ..runtime.tree import Packed, Tree
@@ -43,7 +44,7 @@ class System(Protocol):
 
     @property
     def config(self) -> Any:
-        """Has SYSTEM, its name, epochs, seed, fad_every and to_json()."""
+        """Has SYSTEM, its name, epochs, seed, fad_every, free, see training/options.py, and to_json()."""
 
     @property
     def device(self) -> str: ...
@@ -96,7 +97,10 @@ def train(
     step, state = (saved.step, saved.state) if saved else (0, system.init(stream(config.seed)))
     first, total = step + 1, config.epochs * steps
     if step >= total:
-        raise UserError(f"{run} has been trained for {step // steps} epochs already: give a larger --epochs")
+        remedy = (
+            "give a larger --epochs" if "epochs" in config.free else "its learning rate has come to 0: train a new run"
+        )
+        raise UserError(f"{run} has been trained for {counted(step // steps, 'epoch')} already: {remedy}")
     state = tree.pack(tree.to_device(state, system.device))
     files = Files(run, config, step)
 

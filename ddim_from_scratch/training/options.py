@@ -80,11 +80,12 @@ class Options:
 
     @classmethod
     def named(cls, values: Any) -> dict[str, Any]:
-        """The options in a JSON object. Raises UserError for anything else, and for unknown names."""
+        """The options in a JSON object or a dict. Raises UserError for anything else, and for unknown names."""
         if not isinstance(values, dict):
             raise UserError(f"not a configuration of this version ({shortened(values)} is no object)")
         if other := values.keys() - cls.__dataclass_fields__.keys():
             raise UserError(f"not a configuration of this version (it has {shortened(min(other))})")
+        values = {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
         return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
     @classmethod
@@ -102,7 +103,7 @@ class Options:
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
         """Adds --config, --preset where there is one, and an option for each field: no attribute unless given."""
         if cls.PRESETS:
-            about = "the paper's values, which the other options change"
+            about = "the paper's values, which --config and the other options change"
             parser.add_argument("--preset", choices=cls.PRESETS, help=about)
         parser.add_argument(
             "--config", type=Path, metavar="FILE", help="take values from a JSON file, which the other options change"
