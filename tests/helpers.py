@@ -58,6 +58,15 @@ def closed(folder: Path) -> Iterator[None]:
         folder.chmod(0o755)
 
 
+def assert_same_leaves(a: dict, b: dict) -> None:
+    """Two trees of the same names, in one order, of the same types and numbers."""
+    a, b = tree.flatten(a), tree.flatten(b)
+    assert list(a) == list(b)
+    for name in a:
+        assert a[name].dtype == b[name].dtype, name
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
 def peak(function: Callable[[], object]) -> int:
     """The bytes of Python's and NumPy's that were held at once within a call, beyond those at its start."""
     tracemalloc.start()

@@ -11,7 +11,7 @@ import fake_cupy
 import numpy as np
 import pytest
 from fake_cupy import FakeArray, transfers
-from helpers import LAYERS, NETWORKS, SAMPLERS, relative_error, scale_of, walk
+from helpers import LAYERS, NETWORKS, SAMPLERS, assert_same_leaves, relative_error, scale_of, walk
 
 from ddim_from_scratch import nn
 from ddim_from_scratch.audio import griffin_lim, istft, load_inverter, log_mel, stft
@@ -276,8 +276,7 @@ def test_trees_move_to_the_device_and_back(rng, tmp_path):
     assert ON_DEVICE or transfers == {"to device": 2}
     assert all(type(leaf) is backend.cupy.ndarray for leaf in tree.flatten(device).values())
     tree.save(tmp_path / "a.npz", device)
-    for name, leaf in tree.flatten(tree.load(tmp_path / "a.npz")).items():
-        np.testing.assert_array_equal(leaf, tree.flatten(params)[name])
+    assert_same_leaves(tree.load(tmp_path / "a.npz"), params)
     assert type(backend.to_device(device["b"], "cpu")) is np.ndarray
 
 

@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 import pytest
-from helpers import reference, relative_error
+from helpers import assert_same_leaves, reference, relative_error
 
 from ddim_from_scratch.fad import (
     load_embedding,
@@ -125,14 +125,6 @@ def narrow(monkeypatch):
     return random_params()
 
 
-def assert_equal_trees(ours, theirs):
-    ours, theirs = tree.flatten(ours), tree.flatten(theirs)
-    assert ours.keys() == theirs.keys()
-    for name, leaf in ours.items():
-        assert leaf.dtype == np.float32
-        np.testing.assert_array_equal(leaf, theirs[name], err_msg=name)
-
-
 # The patches.
 
 
@@ -187,8 +179,7 @@ def test_the_network_is_the_same_in_any_chunks_and_threads(narrow, threads, rng,
             assert relative_error(vggish(params, examples), expected) < 1e-11
             assert relative_error(vggish(narrow, examples.astype(np.float32)), expected) < 2e-5
     np.testing.assert_array_equal(examples, before[1])
-    for name, leaf in tree.flatten(params).items():
-        np.testing.assert_array_equal(leaf, tree.flatten(before[0])[name])
+    assert_same_leaves(params, before[0])
 
 
 def test_no_patches_have_no_embeddings_and_other_shapes_are_refused(narrow):
@@ -244,7 +235,7 @@ def test_weights_from_a_tensorflow_1_checkpoint(narrow, version, tmp_path):
         session.run(tf.compat.v1.global_variables_initializer())
         tf.compat.v1.train.Saver(write_version=version).save(session, str(path))
     assert path.exists() == (version == 1)  # version 2 is a prefix of several files
-    assert_equal_trees(load_vggish(path), narrow)
+    assert_same_leaves(load_vggish(path), narrow)
 
 
 def test_a_converted_model_is_read_without_tensorflow_until_the_source_changes(model, narrow, caches, monkeypatch):
@@ -261,21 +252,21 @@ def test_a_converted_model_is_read_without_tensorflow_until_the_source_changes(m
     with monkeypatch.context() as unwritable:
         caches.with_name("file").touch()
         unwritable.setenv("DDIM_CACHE", str(caches.with_name("file")))
-        assert_equal_trees(load_vggish(model), narrow)
-    assert_equal_trees(load_vggish(model), narrow)
+        assert_same_leaves(load_vggish(model), narrow)
+    assert_same_leaves(load_vggish(model), narrow)
     (converted,) = caches.glob("*")
-    assert_equal_trees(load_vggish(converted), narrow)
+    assert_same_leaves(load_vggish(converted), narrow)
 
     with monkeypatch.context() as without:
         without.setitem(sys.modules, "tensorflow", None)
-        assert_equal_trees(load_vggish(model), narrow)
+        assert_same_leaves(load_vggish(model), narrow)
     converted.write_bytes(converted.read_bytes()[:1000])
-    assert_equal_trees(load_vggish(model), narrow)  # converted again
+    assert_same_leaves(load_vggish(model), narrow)  # converted again
 
     monkeypatch.setattr(weights, "_tensorflow_arrays", lambda source: {n: a + 1 for n, a in reading(source).items()})
-    assert_equal_trees(load_vggish(model), narrow)
+    assert_same_leaves(load_vggish(model), narrow)
     os.utime(model / "variables/variables.index", (0, 0))
-    assert_equal_trees(load_vggish(model), tree.map(lambda leaf: leaf + 1, narrow))
+    assert_same_leaves(load_vggish(model), tree.map(lambda leaf: leaf + 1, narrow))
 
 
 def interrupt():
@@ -287,10 +278,10 @@ def test_the_published_model_is_found_and_its_conversion_outlives_it(model, narr
     folder = tmp_path / "KAGGLEHUB_CACHE/models" / hub.VGGISH.kaggle
     shutil.copytree(model, folder)
     assert vggish_at_hand()
-    assert_equal_trees(load_vggish(), narrow)
+    assert_same_leaves(load_vggish(), narrow)
     (folder / "saved_model.pb").unlink()
     assert vggish_at_hand()
-    assert_equal_trees(load_vggish(), narrow)
+    assert_same_leaves(load_vggish(), narrow)
 
 
 def test_without_weights_the_user_learns_how_to_get_them(monkeypatch):
@@ -316,7 +307,7 @@ def test_a_download_cut_short_is_named(model, caches):
 def test_files_of_our_own_are_checked(narrow, tmp_path):
     path = tmp_path / "mine.npz"
     tree.save(path, narrow)
-    assert_equal_trees(load_vggish(path), narrow)
+    assert_same_leaves(load_vggish(path), narrow)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(UserError, match=r"mine\.npz is damaged"):
         load_vggish(path)

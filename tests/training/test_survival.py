@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import TINY, closed, digest
+from helpers import TINY, assert_same_leaves, closed, digest
 
 from ddim_from_scratch import sample, train
 from ddim_from_scratch.audio import griffin_lim, inverter
@@ -57,10 +57,7 @@ def done(run, epochs=EPOCHS):
 
 
 def assert_same_state(run, other):
-    a, b = (tree.flatten(checkpoint.load_checkpoint(folder)) for folder in (run, other))
-    assert a.keys() == b.keys()
-    for name in a:
-        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+    assert_same_leaves(checkpoint.load_checkpoint(run), checkpoint.load_checkpoint(other))
 
 
 def assert_same_run(run, other, tmp_path):
