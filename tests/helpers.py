@@ -125,10 +125,23 @@ class Layer(NamedTuple):
         y, cache = self.run(layers, arguments)
         return dict(zip(["y", *self.shapes], [y, *self.gradients(layers, dy, cache)], strict=True))
 
+    def example(self, rng: np.random.Generator, dtype=np.float64, exact=None) -> tuple[list, np.ndarray, dict]:
+        """Arguments and dy of `dtype`, and what the textbook makes of them, in the precision `exact` if it is given."""
+        arguments = self.arguments(rng, dtype)
+        precise = [a.astype(exact or dtype) for a in arguments]
+        dy = rng.standard_normal(self.run(nn, precise)[0].shape).astype(dtype)
+        return arguments, dy, self.both(nn, precise, dy.astype(exact or dtype))
+
 
 def scale_of(name: str) -> float:
     """For `relative_error`: softmax ignores a constant added to its scores, so a key's bias has the gradient 0."""
     return 1.0 if name.endswith("key/b") else 0.0
+
+
+def assert_agree(found: dict, expected: dict, tolerance: float) -> None:
+    """Results and gradients by name."""
+    for name, a in found.items():
+        assert relative_error(a, expected[name], scale_of(name)) < tolerance, name
 
 
 def layer(name: str, inputs: dict, params: dict | None = None, cached: bool = True) -> Layer:

@@ -116,11 +116,8 @@ def test_the_stand_in_is_as_strict_as_cupy(cupy):
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_every_layer_of_the_textbook_runs_on_the_device_and_agrees_with_numpy(name, rng):
-    layer = LAYERS[name]
-    arguments = layer.arguments(rng)
-    dy = rng.standard_normal(layer.run(nn, arguments)[0].shape)
-    expected = layer.both(nn, arguments, dy)
-    for argument, a in layer.both(nn, put(arguments), put(dy)).items():
+    arguments, dy, expected = LAYERS[name].example(rng)
+    for argument, a in LAYERS[name].both(nn, put(arguments), put(dy)).items():
         assert_same(a, expected[argument], scale=scale_of(argument))
     assert ON_DEVICE or transfers["to host"] == transfers["sync"] == 0
     assert ON_DEVICE or transfers["to device"] <= (name in NETWORKS)  # the embedding

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import CONVOLUTIONS, LAYERS, network, relative_error, scale_of
+from helpers import CONVOLUTIONS, LAYERS, assert_agree, network, relative_error, scale_of
 
 from ddim_from_scratch import nn
 from ddim_from_scratch.nn import fast
@@ -28,13 +28,9 @@ def small_tiles(monkeypatch):
 
 @pytest.mark.parametrize(("name", "module"), [*((name, processor) for name in TILED), ("conv2d 3x3", taps)])
 def test_tiles_over_threads_give_what_the_textbook_gives(name, module, rng, small_tiles):
-    layer = LAYERS[name]
-    arguments = layer.arguments(rng)
-    dy = rng.standard_normal(layer.run(nn, arguments)[0].shape)
-    expected = layer.both(nn, arguments, dy)
+    arguments, dy, expected = LAYERS[name].example(rng)
     with backend.threads(2):
-        for argument, a in layer.both(module, arguments, dy).items():
-            assert relative_error(a, expected[argument], scale_of(argument)) < 1e-11, argument
+        assert_agree(LAYERS[name].both(module, arguments, dy), expected, 1e-11)
 
 
 def run_network(count):
@@ -77,10 +73,8 @@ def test_a_prologue_makes_what_is_convolved_and_leaves_the_border_zero(module, k
 
 def test_winograd_loses_about_one_digit_and_no_more(rng):
     layer = CONVOLUTIONS["conv2d 3x3"]._replace(inputs={"x": (2, 32, 16, 32)}, params={"w": (3, 3, 32, 48), "b": (48,)})
-    arguments, dy = layer.arguments(rng, np.float32), rng.standard_normal((2, 32, 16, 48)).astype(np.float32)
-    exact = layer.both(nn, [a.astype(np.float64) for a in arguments], dy.astype(np.float64))
-    for name, a in layer.both(winograd, arguments, dy).items():
-        assert relative_error(a, exact[name]) < 1e-5
+    arguments, dy, expected = layer.example(rng, np.float32, exact=np.float64)
+    assert_agree(layer.both(winograd, arguments, dy), expected, 1e-5)
 
 
 @pytest.mark.parametrize("norm", ["group", "batch"])
