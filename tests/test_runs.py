@@ -19,10 +19,10 @@ from ddim_from_scratch import sample, train
 from ddim_from_scratch.diffusion import Sampling
 from ddim_from_scratch.experiments import __main__ as experiments
 from ddim_from_scratch.experiments import compare
-from ddim_from_scratch.runtime import tree
+from ddim_from_scratch.runtime import files, tree
 from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.runtime.sets import new_set, read_about, sets_in
-from ddim_from_scratch.spectrogram.compose import Composer
+from ddim_from_scratch.spectrogram.compose import Composer, read_log_mel
 from ddim_from_scratch.spectrogram.data import load_windows
 from ddim_from_scratch.spectrogram.model import EARLY, init_state, read_run
 from ddim_from_scratch.spectrogram.system import Batch, Training
@@ -177,8 +177,6 @@ def test_infill_keeps_the_recording_and_continue_writes_song_and_continuation(ru
 
 
 def test_at_says_where_to_begin(run, song, monkeypatch):
-    from ddim_from_scratch.spectrogram.compose import read_log_mel
-
     whole, given = read_log_mel(song, read_run(run).scaler), []
     monkeypatch.setattr(Composer, "vary", lambda self, clip, *_: given.append(clip) or clip[None])
     monkeypatch.setattr(Composer, "between", lambda self, a, b, *_: given.extend([a, b]) or a[None])
@@ -199,8 +197,6 @@ def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, capsys)
 
 
 def test_a_user_without_a_home_has_a_cache_of_the_process(monkeypatch):
-    from ddim_from_scratch.runtime import files
-
     def none():
         raise RuntimeError("Could not determine home directory.")
 
