@@ -1,6 +1,6 @@
 """VGGish against TensorFlow's: patches, embeddings, and weights from every kind of file that holds them.
 
-TensorFlow builds the network as TF-Hub's was built and exported, with random weights and a sixteenth as wide.
+TensorFlow builds the network with the variables and the interface of TF-Hub's, random weights, a sixteenth as wide.
 """
 
 import importlib
@@ -73,41 +73,24 @@ def tensorflow_examples(tf, waveform):
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     """A SavedModel with the interface and the variables of TF-Hub's: waveform (n,) to embeddings (patches, 8)."""
-    tf, params, variables = reference("tensorflow"), random_params(), []
+    tf, params = reference("tensorflow"), tree.flatten(random_params())
+    variables = {name: tf.Variable(leaf, name=VARIABLES[name]) for name, leaf in params.items()}
 
-    def remember(create, **settings):
-        variables.append(create(**settings))
-        return variables[-1]
-
-    def layer(x, name, activation=tf.nn.relu):
-        shape = params[name]["w"].shape
-        with tf.compat.v1.variable_scope(f"vggish/{NARROW[name].tensorflow}"):
-            w = tf.compat.v1.get_variable("weights", shape, initializer=tf.compat.v1.zeros_initializer())
-            b = tf.compat.v1.get_variable("biases", shape[-1:], initializer=tf.compat.v1.zeros_initializer())
-        return activation((tf.nn.conv2d(x, w, 1, "SAME") if len(shape) == 4 else x @ w) + b)
-
-    def embed(waveform):
-        with tf.variable_creator_scope(remember):
-            x = tensorflow_examples(tf, waveform)[..., None]
-            for name in ["conv1", "pool", "conv2", "pool", "conv3_1", "conv3_2", "pool", "conv4_1", "conv4_2", "pool"]:
-                x = tf.nn.max_pool2d(x, 2, 2, "VALID") if name == "pool" else layer(x, name)
-            x = tf.reshape(x, (-1, params["fc1_1"]["w"].shape[0]))
-            return layer(layer(layer(x, "fc1_1"), "fc1_2"), "fc2", tf.identity)
+    def layer(x, name):
+        w, b = variables[f"{name}/w"], variables[f"{name}/b"]
+        return (tf.nn.conv2d(x, w, 1, "SAME") if x.shape.rank == 4 else x @ w) + b
 
     class Exported(tf.Module):
-        def __init__(self):
-            super().__init__()
-            self.embed = tf.compat.v1.wrap_function(embed, [tf.TensorSpec([None], tf.float32)])
-            self.held = variables
-
         @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)])
         def __call__(self, waveform):
-            return self.embed(waveform)
+            x = tensorflow_examples(tf, waveform)[..., None]
+            for name in ["conv1", "pool", "conv2", "pool", "conv3_1", "conv3_2", "pool", "conv4_1", "conv4_2", "pool"]:
+                x = tf.nn.max_pool2d(x, 2, 2, "VALID") if name == "pool" else tf.nn.relu(layer(x, name))
+            x = tf.reshape(x, (-1, len(params["fc1_1/w"])))
+            return layer(tf.nn.relu(layer(tf.nn.relu(layer(x, "fc1_1")), "fc1_2")), "fc2")
 
-    module, theirs = Exported(), {name: leaf for leaf, name in VARIABLES.items()}
-    folder = tmp_path_factory.mktemp("models") / "vggish"
-    for variable in variables:
-        variable.assign(tree.flatten(params)[theirs[variable.name.removesuffix(":0")]])
+    module, folder = Exported(), tmp_path_factory.mktemp("models") / "vggish"
+    module.held = list(variables.values())
     tf.saved_model.save(module, str(folder))
     return folder
 
