@@ -6,6 +6,7 @@ With DDIM_TEST_GPU (make test-gpu) the same tests run on the real CuPy and a dev
 import importlib
 import os
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import fake_cupy
 import numpy as np
@@ -365,10 +366,7 @@ def test_a_device_that_is_not_there_is_explained(cupy, monkeypatch):
 @pytest.mark.parametrize("broken", ["is_available", "ones", "matmul"])
 def test_a_gpu_that_cannot_compute_is_one_line(broken, cupy, monkeypatch):
     """CuPy without NVRTC or cuBLAS imports, and finds its device."""
-
-    def fail(*_, **__):
-        raise RuntimeError("CuPy failed to load\n\n  libnvrtc.so.13: cannot open shared object file")
-
+    fail = Mock(side_effect=RuntimeError("CuPy failed to load\n\n  libnvrtc.so.13: cannot open shared object file"))
     if broken == "matmul":
         monkeypatch.setattr(FakeArray, "__matmul__", fail)
     else:
