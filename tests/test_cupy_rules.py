@@ -207,26 +207,17 @@ ADAM = 1e-2 if ON_DEVICE else 1e-4  # it divides a gradient by its own size: whe
 SMALL = {"data": "x", "widths": (4, 6, 8), "block_depth": 1, "learning_rate": 1e-2}
 BAND = {"data": "x", "programs": (0,), "frame_width": 8, "frame_blocks": 1, "learning_rate_schedule": "constant"}
 
+TRAINED = {  # with the number of mel bins
+    "unet": (Config(norm="batch", **SMALL), 4),
+    "unet, context": (Config(context=True, norm="group", **SMALL), 4),
+    "unet, whole frames": (Config(frame_planes=2, norm="group", **SMALL), 128),
+    "transformer, context, tokens": (BandConfig(network="transformer", notes_as="tokens", **BAND), 128),
+    "unet, context, roll": (BandConfig(widths=(4, 6, 8), **BAND), 128),
+    "frames, context, roll": (BandConfig(network="frames", **BAND), 128),
+}
 
-@pytest.mark.parametrize(
-    ("config", "mels"),
-    [
-        (Config(norm="batch", **SMALL), 4),
-        (Config(context=True, norm="group", **SMALL), 4),
-        (Config(frame_planes=2, norm="group", **SMALL), 128),
-        (BandConfig(network="transformer", notes_as="tokens", **BAND), 128),
-        (BandConfig(widths=(4, 6, 8), **BAND), 128),
-        (BandConfig(network="frames", **BAND), 128),
-    ],
-    ids=[
-        "unet",
-        "unet, context",
-        "unet, whole frames",
-        "transformer, context, tokens",
-        "unet, context, roll",
-        "frames, context, roll",
-    ],
-)
+
+@pytest.mark.parametrize(("config", "mels"), TRAINED.values(), ids=TRAINED)
 def test_a_training_step_agrees_with_numpy_and_reads_back_its_losses_only(config, mels, rng):
     fresh = init_state(config, np.random.default_rng(0))
     state, device_state = tree.pack(fresh), tree.pack(put(fresh))

@@ -121,10 +121,7 @@ def test_both_conditions_are_dropped_together_now_and_then(run):
 
 @pytest.mark.parametrize(
     ("notes", "named"),
-    [
-        (Notes.of([(0, 1, 60, 100, 40)]), r"program 40, .* trained on 0, 24"),
-        (None, "empty"),
-    ],
+    [(Notes.of([(0, 1, 60, 100, 40)]), r"program 40, .* trained on 0, 24"), (None, "empty")],
 )
 def test_notes_that_cannot_be_played_are_named(notes, named, run, tmp_path):
     if notes:

@@ -79,20 +79,18 @@ def test_a_view_that_no_float4_can_be_read_from_is_copied(name, rng):
 
 BAND = {"data": "x", "programs": (0,), "learning_rate_schedule": "constant"}
 
+LAUNCHES = {
+    "unet": (Config(data="x", norm="group"), 600),
+    "unet, batch norm": (Config(data="x", norm="batch"), 600),
+    "frames": (Config(data="x", network="frames"), 1200),
+    "transformer": (Config(data="x", network="transformer"), 1200),
+    "band": (BandConfig(**BAND), 600),
+    "transformer and roll": (BandConfig(network="transformer", **BAND), 1200),
+    "transformer and tokens": (BandConfig(network="transformer", notes_as="tokens", **BAND), 1200),
+}
 
-@pytest.mark.parametrize(
-    ("config", "most"),
-    [
-        (Config(data="x", norm="group"), 600),
-        (Config(data="x", norm="batch"), 600),
-        (Config(data="x", network="frames"), 1200),
-        (Config(data="x", network="transformer"), 1200),
-        (BandConfig(**BAND), 600),
-        (BandConfig(network="transformer", **BAND), 1200),
-        (BandConfig(network="transformer", notes_as="tokens", **BAND), 1200),
-    ],
-    ids=["unet", "unet, batch norm", "frames", "transformer", "band", "transformer and roll", "transformer and tokens"],
-)
+
+@pytest.mark.parametrize(("config", "most"), LAUNCHES.values(), ids=LAUNCHES)
 def test_a_training_step_takes_few_launches_and_one_wait_whatever_the_batch(config, most, cupy, monkeypatch):
     """The networks as they are by default. Kernels are counted, not run: there are as many on any picture."""
     monkeypatch.setattr(emulated_cuda.Kernel, "__call__", lambda self, *_, **__: launches.update([self.name]))
