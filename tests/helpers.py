@@ -144,11 +144,11 @@ def assert_agree(found: dict, expected: dict, tolerance: float) -> None:
         assert relative_error(a, expected[name], scale_of(name)) < tolerance, name
 
 
-def layer(name: str, inputs: dict, params: dict | None = None, cached: bool = True) -> Layer:
+def layer(name: str, inputs: dict, params: dict | None = None, cached: bool = True, **options: Any) -> Layer:
     """The functions `name` and `name`_backward, which take params by name."""
 
     def forward(layers: ModuleType, params: dict, *inputs: Any) -> tuple:
-        y = getattr(layers, name)(*inputs, **params)
+        y = getattr(layers, name)(*inputs, **params, **options)
         return y if cached else (y, None)
 
     def backward(layers: ModuleType, dy: Any, cache: Any) -> Any:
@@ -163,12 +163,7 @@ def convolution(k: int, n: int, height: int, width: int, c: int, d: int) -> Laye
 
 
 def depthwise(k: int, dilation: int, n: int, length: int, c: int) -> Layer:
-    return Layer(
-        lambda layers, params, x: layers.depthwise_conv(x, **params, dilation=dilation),
-        lambda layers, dy, cache: layers.depthwise_conv_backward(dy, cache),
-        {"x": (n, length, c)},
-        {"w": (k, c), "b": (c,)},
-    )
+    return layer("depthwise_conv", {"x": (n, length, c)}, {"w": (k, c), "b": (c,)}, dilation=dilation)
 
 
 def shapes_of(params: dict) -> dict:
