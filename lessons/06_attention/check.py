@@ -107,7 +107,7 @@ TILE = 1024  # as in the exercise
 EXERCISES = [
     Exercise(
         "ddim_from_scratch.nn.embedding.sinusoidal_embedding",
-        tests=("tests/nn/test_layers.py::test_the_embedding_is_the_formula_of_the_keras_example",),
+        tests=("tests/nn/test_keras_layers.py::test_the_embedding_is_the_formula_of_the_keras_example",),
         examples={
             "sinusoidal_embedding([0, 0.1, 0.3], dimensions=6)": lambda f: f(LEVELS, 6),
             "sinusoidal_embedding([0, 0.1, 0.3])": lambda f: f(LEVELS),

@@ -1,8 +1,4 @@
-"""Every layer of the textbook and of its twins: gradients, precision, definitions; and the twins give the same.
-
-The layers of other libraries are compared in networks that are made of them: Keras' in networks/test_unet.py, PyTorch's
-in parity/test_frames.py and parity/test_t5_film_decoder.py.
-"""
+"""Every layer of the textbook and of its twins: gradients, precision, definitions; and the twins give the same."""
 
 import numpy as np
 import pytest
@@ -11,7 +7,7 @@ from helpers import LAYERS, NETWORKS, TWINS, assert_agree, relative_error
 from ddim_from_scratch import nn
 from ddim_from_scratch.diffusion import mean_squared_error
 from ddim_from_scratch.nn.dense import glorot_uniform
-from ddim_from_scratch.nn.embedding import sinusoidal_embedding, sinusoidal_positions
+from ddim_from_scratch.nn.embedding import sinusoidal_positions
 from ddim_from_scratch.nn.gradcheck import gradient_error
 from ddim_from_scratch.nn.norm import EPSILON
 from ddim_from_scratch.runtime import backend
@@ -138,12 +134,6 @@ def test_glorot_weights_fill_their_interval(rng):
 
 
 @each_twin
-def test_an_embedding_is_the_row_of_its_token(twin, rng):
-    table, tokens = rng.standard_normal((6, 3)), np.array([[0, 5], [5, 2]])
-    np.testing.assert_array_equal(TWINS[twin].embed(tokens, table)[0], table[tokens])
-
-
-@each_twin
 def test_a_hidden_key_is_as_good_as_absent_and_nothing_to_look_at_gives_zero(twin, rng):
     q, k, v = rng.standard_normal((3, 2, 5, 3))
     k[0, 3] *= 1e4  # which would win
@@ -159,20 +149,3 @@ def test_positions_are_the_sinusoids_of_the_transformer():
     positions = sinusoidal_positions(7, 6, np.zeros(1))
     angles = np.arange(7)[:, None] / 10_000 ** (np.arange(3) / 2)
     np.testing.assert_allclose(positions, np.hstack([np.sin(angles), np.cos(angles)]), atol=1e-12)
-
-
-def test_the_embedding_is_the_formula_of_the_keras_example():
-    """Frequencies exp(linspace(log 1, log 1000, 16)); angles in float64, one sample at a time."""
-    noise_variance = np.array([0.0, 1e-4, 0.3, 0.9996])
-    rows = []
-    for v in noise_variance:
-        angles = [2 * np.pi * np.exp(np.log(1000.0) * i / 15) * v for i in range(16)]
-        rows.append([np.sin(a) for a in angles] + [np.cos(a) for a in angles])
-    embedding = sinusoidal_embedding(noise_variance)
-    assert embedding.shape == (4, 32) and embedding.dtype == np.float64
-    np.testing.assert_allclose(embedding, rows, atol=1e-11)
-    # The same in float32 input: the levels of a float32 batch must not lose the angle's precision any further.
-    np.testing.assert_array_equal(
-        sinusoidal_embedding(noise_variance.astype(np.float32)),
-        sinusoidal_embedding(noise_variance.astype(np.float32).astype(np.float64)),
-    )
