@@ -54,7 +54,7 @@ def griffin_lim(
 def plain_griffin_lim(
     log_mel: Array, iterations: int = 64, momentum: float = 0.99, rng: np.random.Generator | int = 0
 ) -> Array:
-    """The same from random phases, and with each mel bin spread evenly over its FFT bins."""
+    """The same from random phases, and with each mel bin spread over its FFT bins by their weights."""
     target = wanted_mel(log_mel)
     phase = _random_phases(rng, log_mel.shape[-2])
     spectrum = spread(target) * array_module(target).asarray(np.exp(1j * phase), np.complex64)
@@ -101,7 +101,7 @@ def wanted_mel(log_mel: Array) -> Array:
 
 
 def spread(target: Array) -> Array:
-    """Magnitudes (..., frames, 513): each mel bin of `target` (..., frames, 128), evenly over its FFT bins."""
+    """Magnitudes (..., frames, 513): each mel bin of `target` (..., frames, 128), over its FFT bins by weight."""
     matrix = mel_matrix()
     return target @ array_module(target).asarray((matrix / matrix.sum(axis=0)).T, np.float32)
 

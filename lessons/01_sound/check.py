@@ -164,6 +164,9 @@ EXERCISES = [
             "istft(..., hop_length=3)": lambda istft: istft(stft(NOISE, 8, 3, 16), 8, 3, 16),
             "istft(..., length=23)": lambda istft: istft(stft(NOISE, 8, 4, 16), 8, 4, 16, length=23),
             "istft(..., floor=0.1)": lambda istft: istft(stft(NOISE, 8, 4, 16) + 1, 8, 4, 16, floor=0.1),
+            "istft of a batch of spectra (2, 6, 9)": (
+                lambda istft: istft(stft(np.stack([NOISE, -NOISE]), 8, 4, 16), 8, 4, 16)
+            ),
         },
         mistakes={
             "the sum is not divided by sum_m w^2": (
@@ -195,6 +198,9 @@ EXERCISES = [
             ),
             "this is the forward transform's scale: irfft divides by n_fft already": (
                 lambda s, n, hop, n_fft, **options: istft(s, n, hop, n_fft, **options) / n_fft
+            ),
+            "only one row of the batch is transformed: a spectrum may have axes before the last two": (
+                lambda s, *sizes: istft(s if s.ndim == 2 else s[0], *sizes)
             ),
         },
     ),

@@ -23,7 +23,9 @@ def hann(n: int) -> np.ndarray:
 
 
 def overlap_add(frames: np.ndarray, hop_length: int) -> np.ndarray:
-    """The sum of all frames, frame m moved to where it came from: y[m hop + i] = sum over m of frames[m, i].
+    """The sum of all frames, frame m moved to where it came from: y[n] = sum over m of frames[m, n - m hop].
+
+    The sum is over the frames that reach sample n: 0 <= n - m hop < frame_length.
 
     frames: (..., count, frame_length); leading axes are a batch, if there are any.
     Returns (..., (count - 1) * hop_length + frame_length), of the dtype of `frames`; zeros may follow.
@@ -94,7 +96,7 @@ def test_hann(hann):
 
 
 EXPERIMENT = """
-| window | power above 1000 Hz, of the whole (dB) |
+| window | power above 1050 Hz, of the whole (dB) |
 |---|---|
 | Hann | ? |
 | ones | ? |

@@ -522,8 +522,9 @@ assert abs(numbers - 6.4) < 0.05
 # ## Experiment
 #
 # Repeat "Paint on it" with a window of ones in the place of the Hann window, in both directions: transform the frames,
-# remove everything above 1000 Hz, and add up the frames. Measure how much power the result has above 1000 Hz, and
-# listen. Write the numbers and your conclusion into the form EXPERIMENT at the end of `exercise.py`.
+# remove everything above 1000 Hz, and add up the frames. Measure how much power the result has above 1050 Hz (the Hann
+# window blurs the edge by 50 Hz), and listen. Write the numbers and your conclusion into the form EXPERIMENT at the end
+# of `exercise.py`.
 
 
 # %% tags=["answer"]

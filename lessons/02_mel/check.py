@@ -43,10 +43,19 @@ def logarithm(samples, of=np.log, power=1, matrix=None, low=1e-5):
 
 
 def wander(
-    picture, iterations=64, momentum=0.99, rng=0, keep_momentum=True, rescale=True, random=True, floor=0.1, power=1.3
+    picture,
+    iterations=64,
+    momentum=0.99,
+    rng=0,
+    keep_momentum=True,
+    rescale=True,
+    random=True,
+    floor=0.1,
+    power=1.3,
+    limits=(1e-5, 1e8),
 ):
     """Griffin-Lim with one thing or another left out."""
-    target = np.exp(picture).astype(np.float32)
+    target = np.clip(np.exp(picture), *limits).astype(np.float32)
     matrix, length = mel_matrix(), 320 * len(picture)
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1e-9)
     phase = 2 * np.pi * np.random.default_rng(rng).random((len(picture), 513)) * random
@@ -94,6 +103,7 @@ EXERCISES = [
         examples={
             "mel_matrix(n_fft=16, n_mels=3)": lambda mel_matrix: mel_matrix(16, 3),
             "mel_matrix(512, 64, 16000, 125.0, 7500.0)": lambda mel_matrix: mel_matrix(512, 64, 16000, 125.0, 7500.0),
+            "mel_matrix(64, 8, 8000, 0.0, 4000.0)": lambda mel_matrix: mel_matrix(64, 8, 8000, 0.0, 4000.0),
         },
         mistakes={
             "the triangles are straight over Hz: compare mels with mels, m_k = hz_to_mel(k sr / n_fft)": (
@@ -127,6 +137,9 @@ EXERCISES = [
             ),
             "the maximum of both slopes is taken: a triangle is below both, so take the minimum": (
                 lambda n_fft, n_mels, sr=16000: peaks(hz_to_mel(bins(n_fft, sr)), edges(n_mels, sr))
+            ),
+            "sr is not used: FFT bin k is at k sr / n_fft": (
+                lambda n_fft, n_mels, sr=16000, *limits: mel_matrix(n_fft, n_mels, 16000, *limits)
             ),
         },
     ),
@@ -179,6 +192,9 @@ EXERCISES = [
             "plain_griffin_lim(picture (10, 128), iterations=0)": lambda f: f(PICTURE, 0),
             "plain_griffin_lim(picture, iterations=1, momentum=0)": lambda f: f(PICTURE, 1, 0.0),
             "plain_griffin_lim(picture, iterations=3)": lambda f: f(PICTURE, 3),
+            "ln of the largest sample for a picture of -20, and for one of 20, iterations=0": (
+                lambda f: np.log([np.abs(f(np.full((10, 128), value, np.float32), 0)).max() for value in (-20, 20)])
+            ),
         },
         mistakes={
             "the first phases are all 0: draw them": lambda *a: wander(*a, random=False),
@@ -188,7 +204,10 @@ EXERCISES = [
             ),
             "the correction is not raised to the power 1.3": lambda *a: wander(*a, power=1.0),
             "the momentum is not used": lambda *a: wander(*a, keep_momentum=False),
-            "exp is missing: log_mel holds logarithms": (lambda picture, *a: wander(np.log(np.abs(picture)), *a)),
+            "exp is missing: log_mel holds logarithms": (
+                lambda picture, *a: wander(np.log(np.maximum(picture, 1e-5)), *a)
+            ),
+            "T is not clipped to 1e-5 .. 1e8": lambda *a: wander(*a, limits=(0, np.inf)),
         },
         tolerance=1e-3,  # rounding in 32 bits grows from round to round
     ),

@@ -57,8 +57,8 @@ def plain_griffin_lim(log_mel: np.ndarray, iterations: int = 64, momentum: float
     With M the mel matrix, T = exp(log_mel), clipped to 1e-5 .. 1e8, the wanted mel bins, and C the last
     consistent spectrum:
 
-        begin   S = (T @ F) exp(j phase), where F (128, 513) spreads a mel bin evenly over its FFT bins:
-                M with each column divided by its sum, transposed;
+        begin   S = (T @ F) exp(j phase), where F (128, 513) spreads a mel bin over its FFT bins by their
+                weights: M with each column divided by its sum, transposed;
                 phase = 2 pi np.random.default_rng(rng).random((frames, 513)); C = 0
         repeat  C_new = stft(istft(S))
                 S = C_new + momentum (C_new - C)                       keep its phases only, and give it the

@@ -2,7 +2,7 @@
 # # The mel spectrogram, and what it loses
 #
 # A network that generates sound should not spend its capacity on details that nobody hears. The log-mel spectrogram
-# has an eighth as many numbers as lesson 01's picture, and keeps nearly all of the music. This lesson builds it and
+# has an eighth as many numbers as lesson 01's STFT, and keeps nearly all of the music. This lesson builds it and
 # measures what is lost. Then it computes a sound from it, with phases, by alternating between two projections.
 #
 # You need lesson 01.
@@ -51,9 +51,9 @@ sound(tones(equal_hz), "Equal steps in Hz")
 sound(tones(equal_mel), "Equal steps in mel")
 
 # %% [markdown]
-# Listeners were asked for tones with equal steps, and the *mel scale* was fitted to their answers ([Stevens, Volkmann
-# and Newman 1937](https://doi.org/10.1121/1.1915893)). Most speech software uses the formula of
-# [HTK](https://htk.eng.cam.ac.uk/):
+# Listeners were asked to set a tone that sounds half as high as another, and a scale was built from their answers, the
+# *mel scale* ([Stevens, Volkmann and Newman 1937](https://doi.org/10.1121/1.1915893)). Most speech software uses the
+# formula of [HTK](https://htk.eng.cam.ac.uk/):
 #
 # $$m(f) = 1127 \ln\!\left(1 + \frac{f}{700}\right).$$
 #
@@ -197,7 +197,7 @@ assert a_second["STFT, two numbers a bin"] / a_second["log-mel"] > 8
 # ## What is lost
 #
 # All **phases** are lost. Some **detail** is lost, too: 128 sums do not determine 513 magnitudes. A change in the null
-# space of $M$, which has 385 dimensions, does not change the mel spectrum. Low pitches stay separate and high ones
+# space of $M^T$, which has 385 dimensions, does not change the mel spectrum. Low pitches stay separate and high ones
 # merge. Here are two tones that are 80 Hz apart, first low and then high, in the STFT and in the mel spectrum:
 
 
@@ -215,16 +215,16 @@ for f in (300, 6000):
     seen = peaks(magnitude), peaks(magnitude @ matrix)
     print(f"{f} and {f + 80} Hz: peaks in the STFT: {seen[0]}, in the mel spectrum: {seen[1]}")
     assert seen == ((2, 2) if f == 300 else (2, 1))
-print("dimensions of the null space of M:", 513 - np.linalg.matrix_rank(matrix))
+print("dimensions of the null space of M^T:", 513 - np.linalg.matrix_rank(matrix))
 assert 513 - np.linalg.matrix_rank(matrix) == 385
 
 # %% [markdown]
-# What is left of one frame? As a simple guess of its spectrum, spread each mel bin evenly over its FFT bins:
+# What is left of one frame? As a simple guess of its spectrum, spread each mel bin over its FFT bins by their weights:
 
 # %%
-flat = (matrix / matrix.sum(axis=0)).T  # (128, 513): a mel bin, evenly over its FFT bins
+spread = (matrix / matrix.sum(axis=0)).T  # (128, 513): a mel bin, over its FFT bins by their weights
 magnitude = np.abs(S[60])
-guess = np.exp(L[60]) @ flat
+guess = np.exp(L[60]) @ spread
 for low, high in ((100, 1000), (4000, 5000)):
     band = (low < hz) & (hz < high)
     swings = [np.ptp(20 * np.log10(x[band])) for x in (magnitude, guess)]
@@ -338,8 +338,9 @@ film(fig, show_iteration, len(frames), "the log-mel spectrogram of the sound, it
 
 # %%
 show_answer(plain_griffin_lim)
-show_answer(refine)
-show_answer(corrected)
+
+# %% tags=["answer"]
+show_source(refine, corrected)
 
 # %%
 averaging = (matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1e-9)).T
@@ -381,8 +382,9 @@ assert min(errors, key=errors.get) == "organ" and max(errors.values()) < 0.25
 
 # %% [markdown]
 # You should hear the same tune on the same instrument, with a slight metallic sound. The organ has the smallest error.
-# This is an upper limit for the rest of the course: generated music goes through the same inversion, so it cannot sound
-# better than its training music sounds here. Lesson 10 compares Griffin-Lim with a trained inverter.
+# Every inverter sets such a limit: generated music cannot sound better than its training music does through it. The
+# later lessons use `griffin_lim`, which begins with better phases. Lesson 10 explains these, and compares Griffin-Lim
+# with a trained inverter.
 #
 # ## Common mistakes
 #
@@ -447,11 +449,15 @@ for name, target in (("magnitudes", L), ("powers, halved", of_powers)):
     print(f"{name:15} mean error in mel bins 0 to 39: {off[name][0]:.2f}, in 88 to 127: {off[name][1]:.2f}")
 assert off["powers, halved"][1] > 4 * off["magnitudes"][1]  # 0.83 and 0.10
 assert off["powers, halved"][0] < 2 * off["magnitudes"][0]
+total = matrix.sum(axis=0)
+print(f"the weights of filters 0 to 39 add up to {total[:40].min():.1f} .. {total[:40].max():.1f},", end=" ")
+print(f"of 88 to 127 to {total[88:].min():.0f} .. {total[88:].max():.0f}")
+assert total[:40].max() < 2 and round(total[88:].min()) == 5 and round(total[88:].max()) == 11
 
 # %% [markdown] tags=["answer"]
-# A low filter holds one FFT bin, where both spectrograms agree. A high filter holds up to 21. The root of a sum of
-# squares is smaller than the sum, so the high bins are too soft. The information in the two spectrograms is similar,
-# but the inverse must know which of the two it is given.
+# A low filter's weights add up to one or two, and both spectrograms nearly agree. A high filter's add up to 5 to 11.
+# The root of the sum of squares is then smaller than the sum, so the high bins are too soft. The information in the two
+# spectrograms is similar, but the inverse must know which of the two it is given.
 
 # %% [markdown]
 # ## Sources

@@ -32,12 +32,12 @@ def plain_griffin_lim(log_mel: np.ndarray, iterations: int = 64, momentum: float
     target = np.clip(np.exp(log_mel), 1e-5, 1e8).astype(np.float32)
     frames = log_mel.shape[-2]
     matrix = mel_matrix()
-    evenly = (matrix / matrix.sum(axis=0)).T.astype(np.float32)
+    spread = (matrix / matrix.sum(axis=0)).T.astype(np.float32)
     average = (matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1e-9)).T.astype(np.float32)
     matrix = matrix.astype(np.float32)
 
     phase = 2 * np.pi * np.random.default_rng(rng).random((frames, 513))
-    spectrum = (target @ evenly) * np.exp(1j * phase).astype(np.complex64)
+    spectrum = (target @ spread) * np.exp(1j * phase).astype(np.complex64)
     previous = 0
     for _ in range(iterations):
         consistent = stft(istft(spectrum, length=frames * 320, floor=0.1))

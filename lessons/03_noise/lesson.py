@@ -5,7 +5,7 @@
 # from pure noise and removes a little at each one. This lesson derives the forward process, its closed form, the
 # noise schedules, the reverse step, why a network's guess may stand for the data in it, the loss, and the DDPM-DDIM
 # family controlled by eta. Each equation is followed by code that evaluates it. Then it measures where in the noise
-# a piece of music is decided, and what a schedule costs that stops too early. Five errors in a paper come on the way.
+# a piece of music is decided, and what a schedule costs that stops too early. Errors in a paper come on the way.
 #
 # You need lessons 01 and 02, and of probability: the Gaussian, mean and variance, Bayes' rule. No network is
 # trained here.
@@ -680,10 +680,10 @@ plt.show()
 show_answer(ddim)
 
 # %% [markdown]
-# ## Five errors in the paper
+# ## Errors in the paper
 #
-# The paper that this course rebuilds ("Diffusion Model for Music Synthesis") has five errors in these equations. None
-# of them stops a program, so each needs a test that finds it.
+# The paper that this course rebuilds ("Diffusion Model for Music Synthesis") has three errors in these equations, and
+# two numbers that mislead. None of them stops a program; a computation shows each of them.
 #
 # **1. Variance or standard deviation?** The paper sets $\sigma^2 = \eta\, \tilde{\beta}$. DDIM has $\sigma = \eta
 # \sqrt{\tilde{\beta}}$, so $\sigma^2 = \eta^2 \tilde{\beta}$. The two agree only for $\eta = 0$ and $\eta = 1$.
@@ -747,7 +747,7 @@ printed, meant = 3.310677931449062**-5, 3.310677931449062e-5
 print(f"3.31^-5 = {printed:.5f}; 3.31e-5 = {meant:.7f} is {printed / meant:.0f} times smaller")
 assert round(printed / meant) == 76
 hundred, thousand = continuous_cosine_schedule(T=100), continuous_cosine_schedule(T=1000)
-assert np.allclose(hundred[1:], thousand[10::10])  # error 4: the same curve, tabulated at fewer points
+assert np.allclose(hundred[1:], thousand[10::10])  # number 4: the same curve, tabulated at fewer points
 
 # %% [markdown]
 # ## From noise to music
@@ -972,8 +972,9 @@ for name in pair:
 assert kept["cosine", 0.01] > 2 * kept["log-SNR", 0.01] and kept["log-SNR", 100] > kept["cosine", 100] + 0.1
 
 # %% [markdown]
-# This perfect model makes nothing new. A network that is trained on many pieces can't store all of them, so it must
-# learn what they have in common. Lesson 08 shows both cases. First, lesson 04 asks how few steps are enough.
+# The perfect model of the three pieces makes nothing new. A network that is trained on many pieces can't store all of
+# them, so it must learn what they have in common. Lesson 08 shows both cases. First, lesson 04 asks how few steps are
+# enough.
 #
 # ## Common mistakes
 #

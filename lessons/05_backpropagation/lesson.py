@@ -329,9 +329,9 @@ assert np.allclose(matrix_of(average_pool_backward, 4) * 2, pool.T)
 
 # %% [markdown]
 # Every row adds up to 1, so a constant plane stays constant. Every *column* adds up to 2, in two dimensions to 4. So
-# the backward pass of upsampling adds up the gradients of four pixels, and that of pooling hands a quarter to each of
-# four. Writing the backward pass of upsampling as "the mean of the four pixels" is wrong by a factor of 4, and at the
-# border by more.
+# the backward pass of upsampling is a weighted sum over the outputs that have read a pixel, 4 x 4 of them inside the
+# plane, with weights that add up to 4. That of pooling hands a quarter to each of four. Writing the first as "the mean
+# of the four pixels" makes a constant $dy$ four times too small.
 #
 # Linear layers can be tested without finite differences, and so without their error: $\langle A x, y
 # \rangle = \langle x, A^T y \rangle$ must hold to rounding.

@@ -458,10 +458,10 @@ assert rank[1] < 25 < rank[2] < 120 < rank[4] < rank[8] <= 1024
 # %% [markdown]
 # ## The embedding of the noise level
 #
-# The network is given the noise variance $v = 1 - \bar\alpha$ of each sample. Does it need it? Take data of unit
-# variance, whose values are independent. Then $x_t$ has unit variance at every level, and a single value says nothing
-# about $v$. The best prediction of the noise is $\sqrt{v}\, x_t$ with an error of $1 - v$, which is 1/2 on average
-# over uniform $v$. Without $v$ the best factor is the mean of $\sqrt{v}$, 2/3, and the error is $1 - (2/3)^2 = 0.556$.
+# The network is given the noise variance $v = 1 - \bar\alpha$ of each sample. Does it need it? Take Gaussian data of
+# unit variance, whose values are independent. Then $x_t$ is unit Gaussian at every level, and says nothing about $v$.
+# The best prediction of the noise is $\sqrt{v}\, x_t$ with an error of $1 - v$, which is 1/2 on average over uniform
+# $v$. Without $v$ the best factor is the mean of $\sqrt{v}$, 2/3, and the error is $1 - (2/3)^2 = 0.556$.
 
 # %%
 generator = np.random.default_rng(0)
