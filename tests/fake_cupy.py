@@ -2,7 +2,7 @@
 
 A FakeArray is no numpy.ndarray. Host arrays do not mix with it, in operators, functions, indices or
 assignments; it never turns into a host array by itself; every crossing is counted in `transfers`.
-Functions are those that CuPy has and this package uses. Fresh memory is full of NaN.
+Functions are those that CuPy has and these tests meet. Fresh memory is full of NaN.
 """
 
 import functools
@@ -19,25 +19,16 @@ transfers = Counter()  # "to device" (arrays), "to host" (arrays), "sync" (one n
 launches = Counter()  # of what makes or changes an array: a kernel or more, by name; kernels of our own are counted too
 
 words = str.split
-METHODS = words("""all any argmax argmin clip conj copy cumsum diagonal dot fill flatten max mean min prod ravel repeat
-reshape round sort squeeze std sum swapaxes take trace transpose var""")
-ATTRIBUTES = words("T dtype flags itemsize nbytes ndim real imag shape size strides")
-UNARY = words("neg pos abs invert")
-BINARY = words("add sub mul truediv floordiv mod pow matmul and or xor lshift rshift")
-COMPARISONS = words("eq ne lt le gt ge")
-CREATION = words("arange empty empty_like eye full full_like linspace ones ones_like zeros zeros_like")
-CONVERSION = words("array asarray ascontiguousarray")  # these take host arrays
-UFUNCS = words("""abs absolute add arctan2 ceil conj cos divide equal exp expm1 floor greater greater_equal hypot
-isfinite isnan less less_equal log log10 log1p logical_and logical_not logical_or matmul maximum minimum multiply
-negative not_equal power reciprocal rint sign sin sqrt square subtract tan tanh true_divide""")
-FUNCTIONS = words("""all amax amin angle any argmax argmin argsort broadcast_to clip concatenate cumsum diff dot einsum
-expand_dims flip inner isclose max mean min moveaxis outer pad prod ravel repeat reshape roll sort split squeeze stack
-std sum swapaxes take tensordot tile trace transpose tril triu unique var where""")
-CONSTANTS = words("""bool_ complex64 complex128 dtype e float16 float32 float64 inf int8 int16 int32 int64 nan ndim
-newaxis pi result_type uint8""")
-VIEWS = words("broadcast_to diagonal empty expand_dims moveaxis ravel reshape split squeeze swapaxes transpose")
-LINALG = words("cholesky eigh eigvalsh inv norm pinv qr solve svd")
-FFT = words("fft ifft irfft next_fast_len rfft rfftfreq")
+METHODS = words("all any clip copy max mean repeat reshape sum swapaxes transpose")
+ATTRIBUTES = words("T dtype flags nbytes ndim real shape size strides")
+BINARY = words("add sub mul truediv mod pow matmul and")
+OTHER = words("neg abs eq ne lt gt")
+UFUNCS = words("abs add cos exp isfinite log log10 maximum multiply sin sqrt tanh")
+FUNCTIONS = words("""arange broadcast_to clip concatenate einsum full linspace ones pad split stack sum tensordot where
+zeros zeros_like""")
+CONVERSION = words("asarray ascontiguousarray")  # these take host arrays
+VIEWS = words("broadcast_to reshape split swapaxes transpose")
+FFT = words("irfft rfft")
 
 
 class FakeArray:
@@ -59,14 +50,14 @@ class FakeArray:
 
     def __array_ufunc__(self, ufunc, method, *inputs, **settings):
         """NumPy's function called with an array of ours goes to CuPy's of the same name, if it has one."""
-        if method != "__call__" or ufunc.__name__ not in UFUNCS:
+        if method != "__call__" or not hasattr(fake, ufunc.__name__):
             return NotImplemented
         if "out" in settings:
             (settings["out"],) = settings["out"]
         return getattr(fake, ufunc.__name__)(*inputs, **settings)
 
     def __array_function__(self, function, types, arguments, settings):
-        if function.__name__ not in (*CREATION, *CONVERSION, *FUNCTIONS) or not issubclass(FakeArray, tuple(types)):
+        if function.__name__ not in FUNCTIONS or not issubclass(FakeArray, tuple(types)):
             return NotImplemented
         return getattr(fake, function.__name__)(*arguments, **settings)
 
@@ -194,19 +185,15 @@ def as_strided(x, shape=None, strides=None):
     return wrap(np.lib.stride_tricks.as_strided(unwrap(x), shape, strides))
 
 
-def nan_filled(function):
+def empty(*arguments, **settings):
     """Fresh memory holds anything; NaN is the anything that shows."""
-
-    def call(*arguments, **settings):
-        array = function(*unwrap(arguments), **unwrap(settings))
-        if array.dtype.kind in "fc":
-            array.fill(np.nan)
-        return wrap(array)
-
-    return call
+    array = np.empty(*unwrap(arguments), **unwrap(settings))
+    if array.dtype.kind in "fc":
+        array.fill(np.nan)
+    return wrap(array)
 
 
-def _in_place(function):
+def in_place(function):
     def call(self, other):
         launches[function.__name__] += 1
         function(self._host, unwrap(other))
@@ -215,47 +202,25 @@ def _in_place(function):
     return call
 
 
-def _fill_class():
-    def method(name):
-        def call(self, *arguments, **settings):
-            if name not in VIEWS:
-                launches[name] += 1
-            return wrap(getattr(self._host, name)(*unwrap(arguments), **unwrap(settings)))
-
-        return call
-
-    def operation(function):
-        def call(*arguments):
-            launches[function.__name__] += 1
-            return wrap(function(*arguments))
-
-        return call
-
-    def attribute(name):
-        return property(lambda self: wrap(getattr(self._host, name)))
-
-    for name in METHODS:
-        setattr(FakeArray, name, method(name))
-    for name in ATTRIBUTES:
-        setattr(FakeArray, name, attribute(name))
-    for name in UNARY:
-        function = operation(getattr(operator, f"__{name}__"))
-        setattr(FakeArray, f"__{name}__", lambda self, f=function: f(self._host))
-    for name in BINARY + COMPARISONS:
-        function = operation(getattr(operator, f"__{name}__"))
-        setattr(FakeArray, f"__{name}__", lambda a, b, f=function: f(a._host, unwrap(b)))
-        if name in BINARY:
-            setattr(FakeArray, f"__r{name}__", lambda a, b, f=function: f(unwrap(b), a._host))
-            setattr(FakeArray, f"__i{name}__", _in_place(getattr(operator, f"__i{name}__")))
-
-
-def _fill_module(module, source, names, decorate):
-    for name in names:
-        setattr(module, name, decorate(getattr(source, name)))
-    return module
+for _name in METHODS:
+    setattr(FakeArray, _name, on_device(getattr(np.ndarray, _name)))
+for _name in ATTRIBUTES:
+    setattr(FakeArray, _name, property(lambda self, name=_name: wrap(getattr(self._host, name))))
+for _name in BINARY + OTHER:
+    setattr(FakeArray, f"__{_name}__", on_device(getattr(operator, f"__{_name}__")))
+for _name in BINARY:
+    setattr(FakeArray, f"__r{_name}__", lambda a, b, name=_name: getattr(FakeArray, f"__{name}__")(b, a))
+    setattr(FakeArray, f"__i{_name}__", in_place(getattr(operator, f"__i{_name}__")))
 
 
 class _Module(types.ModuleType):
+    """With some functions of another module, decorated."""
+
+    def __init__(self, name, source=None, names=(), decorate=None):
+        super().__init__(name)
+        for function in names:
+            setattr(self, function, decorate(getattr(source, function)))
+
     def __getattr__(self, name):
         if name.startswith("__"):
             raise AttributeError(name)
@@ -263,31 +228,23 @@ class _Module(types.ModuleType):
 
 
 def _build():
-    module = _Module("cupy")
-    for names, decorate in [
-        (CREATION + UFUNCS + FUNCTIONS, on_device),
-        (CONVERSION, converting),
-        (CONSTANTS, lambda constant: constant),
-    ]:
-        _fill_module(module, np, names, decorate)
-    module.empty, module.empty_like, module.matmul = nan_filled(np.empty), nan_filled(np.empty_like), matmul
+    module = _Module("cupy", np, UFUNCS + FUNCTIONS, on_device)
+    for name in CONVERSION:
+        setattr(module, name, converting(getattr(np, name)))
+    module.float32, module.empty, module.matmul = np.float32, empty, matmul
     module.percentile = on_device(lambda *a, **k: np.percentile(*a, **k).astype(np.float64))  # older CuPy's dtype
     module.ndarray, module.RawModule, module.fuse = FakeArray, RawModule, fuse
     module.cuda = _Module("cupy.cuda")
     device = types.SimpleNamespace(attributes={"MultiProcessorCount": 4}, use=lambda: None)
     module.cuda.Device = lambda number=0: device
     module.cuda.runtime = types.SimpleNamespace(getDeviceCount=lambda: 1)
-    module.asnumpy = lambda a: a.get() if isinstance(a, FakeArray) else np.asarray(a)
-    module.get_array_module = lambda *args: module if any(isinstance(a, FakeArray) for a in args) else np
+    module.asnumpy = FakeArray.get
+    module.get_array_module = lambda a: module if isinstance(a, FakeArray) else np
     module.is_available = lambda: True
-    module.lib = _Module("cupy.lib")
-    module.lib.stride_tricks = _Module("cupy.lib.stride_tricks")
-    module.lib.stride_tricks.as_strided = as_strided
-    module.linalg = _fill_module(_Module("cupy.linalg"), np.linalg, LINALG, on_device)
+    module.lib = types.SimpleNamespace(stride_tricks=types.SimpleNamespace(as_strided=as_strided))
     return module
 
 
-_fill_class()
 fake = _build()
 
 
@@ -295,11 +252,9 @@ def install(monkeypatch):
     """Let the package find the stand-in as `cupy` and `cupyx.scipy.fft`."""
     from ddim_from_scratch.runtime import backend
 
-    names = ["cupyx", "cupyx.scipy", "cupyx.scipy.fft"]
-    modules = [_Module(name) for name in names]
-    _fill_module(modules[2], scipy.fft, FFT, on_device)
-    modules[0].scipy, modules[1].fft = modules[1], modules[2]
-    for name, module in zip(["cupy", *names], [fake, *modules], strict=True):
+    fft = _Module("cupyx.scipy.fft", scipy.fft, FFT, on_device)
+    cupyx = types.SimpleNamespace(scipy=types.SimpleNamespace(fft=fft))
+    for name, module in (("cupy", fake), ("cupyx", cupyx), ("cupyx.scipy.fft", fft)):
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setattr(backend, "cupy", fake)
     transfers.clear()

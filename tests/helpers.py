@@ -58,6 +58,15 @@ def closed(folder: Path) -> Iterator[None]:
         folder.chmod(0o755)
 
 
+def assert_same_leaves(a: dict, b: dict) -> None:
+    """Two trees of the same names, in one order, of the same types and numbers."""
+    a, b = tree.flatten(a), tree.flatten(b)
+    assert list(a) == list(b)
+    for name in a:
+        assert a[name].dtype == b[name].dtype, name
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
 def peak(function: Callable[[], object]) -> int:
     """The bytes of Python's and NumPy's that were held at once within a call, beyond those at its start."""
     tracemalloc.start()
@@ -116,17 +125,30 @@ class Layer(NamedTuple):
         y, cache = self.run(layers, arguments)
         return dict(zip(["y", *self.shapes], [y, *self.gradients(layers, dy, cache)], strict=True))
 
+    def example(self, rng: np.random.Generator, dtype=np.float64, exact=None) -> tuple[list, np.ndarray, dict]:
+        """Arguments and dy of `dtype`, and what the textbook makes of them, in the precision `exact` if it is given."""
+        arguments = self.arguments(rng, dtype)
+        precise = [a.astype(exact or dtype) for a in arguments]
+        dy = rng.standard_normal(self.run(nn, precise)[0].shape).astype(dtype)
+        return arguments, dy, self.both(nn, precise, dy.astype(exact or dtype))
+
 
 def scale_of(name: str) -> float:
     """For `relative_error`: softmax ignores a constant added to its scores, so a key's bias has the gradient 0."""
     return 1.0 if name.endswith("key/b") else 0.0
 
 
-def layer(name: str, inputs: dict, params: dict | None = None, cached: bool = True) -> Layer:
+def assert_agree(found: dict, expected: dict, tolerance: float) -> None:
+    """Results and gradients by name."""
+    for name, a in found.items():
+        assert relative_error(a, expected[name], scale_of(name)) < tolerance, name
+
+
+def layer(name: str, inputs: dict, params: dict | None = None, cached: bool = True, **options: Any) -> Layer:
     """The functions `name` and `name`_backward, which take params by name."""
 
     def forward(layers: ModuleType, params: dict, *inputs: Any) -> tuple:
-        y = getattr(layers, name)(*inputs, **params)
+        y = getattr(layers, name)(*inputs, **params, **options)
         return y if cached else (y, None)
 
     def backward(layers: ModuleType, dy: Any, cache: Any) -> Any:
@@ -141,12 +163,7 @@ def convolution(k: int, n: int, height: int, width: int, c: int, d: int) -> Laye
 
 
 def depthwise(k: int, dilation: int, n: int, length: int, c: int) -> Layer:
-    return Layer(
-        lambda layers, params, x: layers.depthwise_conv(x, **params, dilation=dilation),
-        lambda layers, dy, cache: layers.depthwise_conv_backward(dy, cache),
-        {"x": (n, length, c)},
-        {"w": (k, c), "b": (c,)},
-    )
+    return layer("depthwise_conv", {"x": (n, length, c)}, {"w": (k, c), "b": (c,)}, dilation=dilation)
 
 
 def shapes_of(params: dict) -> dict:

@@ -1,23 +1,18 @@
 """NVRTC through ctypes: compiles CUDA C++ for a device that need not be there (wheel nvidia-cuda-nvrtc)."""
 
 import ctypes
-import importlib.util
-from pathlib import Path
+import importlib.metadata
 
 import pytest
 
 
 def library() -> ctypes.CDLL:
     """The library of the wheel; skips the test that asks for it where the wheel is missing."""
-    found = importlib.util.find_spec("nvidia")
-    paths = [
-        path
-        for folder in (found.submodule_search_locations if found else [])
-        for path in Path(folder).rglob("libnvrtc.so.*")
-    ]
-    if not paths:
+    try:
+        files = importlib.metadata.files("nvidia-cuda-nvrtc")
+    except importlib.metadata.PackageNotFoundError:
         pytest.skip("needs NVRTC: pip install nvidia-cuda-nvrtc")
-    return ctypes.CDLL(str(paths[0]))
+    return ctypes.CDLL(str(next(file.locate() for file in files if file.name.startswith("libnvrtc.so"))))
 
 
 def compile_for(architecture: str, source: str, names: list[str]) -> bytes:

@@ -6,12 +6,13 @@ With DDIM_TEST_GPU (make test-gpu) the same tests run on the real CuPy and a dev
 import importlib
 import os
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import fake_cupy
 import numpy as np
 import pytest
 from fake_cupy import FakeArray, transfers
-from helpers import LAYERS, NETWORKS, SAMPLERS, relative_error, scale_of, walk
+from helpers import LAYERS, NETWORKS, SAMPLERS, assert_same_leaves, relative_error, scale_of, walk
 
 from ddim_from_scratch import nn
 from ddim_from_scratch.audio import griffin_lim, istft, load_inverter, log_mel, stft
@@ -116,11 +117,8 @@ def test_the_stand_in_is_as_strict_as_cupy(cupy):
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_every_layer_of_the_textbook_runs_on_the_device_and_agrees_with_numpy(name, rng):
-    layer = LAYERS[name]
-    arguments = layer.arguments(rng)
-    dy = rng.standard_normal(layer.run(nn, arguments)[0].shape)
-    expected = layer.both(nn, arguments, dy)
-    for argument, a in layer.both(nn, put(arguments), put(dy)).items():
+    arguments, dy, expected = LAYERS[name].example(rng)
+    for argument, a in LAYERS[name].both(nn, put(arguments), put(dy)).items():
         assert_same(a, expected[argument], scale=scale_of(argument))
     assert ON_DEVICE or transfers["to host"] == transfers["sync"] == 0
     assert ON_DEVICE or transfers["to device"] <= (name in NETWORKS)  # the embedding
@@ -209,26 +207,17 @@ ADAM = 1e-2 if ON_DEVICE else 1e-4  # it divides a gradient by its own size: whe
 SMALL = {"data": "x", "widths": (4, 6, 8), "block_depth": 1, "learning_rate": 1e-2}
 BAND = {"data": "x", "programs": (0,), "frame_width": 8, "frame_blocks": 1, "learning_rate_schedule": "constant"}
 
+TRAINED = {  # with the number of mel bins
+    "unet": (Config(norm="batch", **SMALL), 4),
+    "unet, context": (Config(context=True, norm="group", **SMALL), 4),
+    "unet, whole frames": (Config(frame_planes=2, norm="group", **SMALL), 128),
+    "transformer, context, tokens": (BandConfig(network="transformer", notes_as="tokens", **BAND), 128),
+    "unet, context, roll": (BandConfig(widths=(4, 6, 8), **BAND), 128),
+    "frames, context, roll": (BandConfig(network="frames", **BAND), 128),
+}
 
-@pytest.mark.parametrize(
-    ("config", "mels"),
-    [
-        (Config(norm="batch", **SMALL), 4),
-        (Config(context=True, norm="group", **SMALL), 4),
-        (Config(frame_planes=2, norm="group", **SMALL), 128),
-        (BandConfig(network="transformer", notes_as="tokens", **BAND), 128),
-        (BandConfig(widths=(4, 6, 8), **BAND), 128),
-        (BandConfig(network="frames", **BAND), 128),
-    ],
-    ids=[
-        "unet",
-        "unet, context",
-        "unet, whole frames",
-        "transformer, context, tokens",
-        "unet, context, roll",
-        "frames, context, roll",
-    ],
-)
+
+@pytest.mark.parametrize(("config", "mels"), TRAINED.values(), ids=TRAINED)
 def test_a_training_step_agrees_with_numpy_and_reads_back_its_losses_only(config, mels, rng):
     fresh = init_state(config, np.random.default_rng(0))
     state, device_state = tree.pack(fresh), tree.pack(put(fresh))
@@ -276,8 +265,7 @@ def test_trees_move_to_the_device_and_back(rng, tmp_path):
     assert ON_DEVICE or transfers == {"to device": 2}
     assert all(type(leaf) is backend.cupy.ndarray for leaf in tree.flatten(device).values())
     tree.save(tmp_path / "a.npz", device)
-    for name, leaf in tree.flatten(tree.load(tmp_path / "a.npz")).items():
-        np.testing.assert_array_equal(leaf, tree.flatten(params)[name])
+    assert_same_leaves(tree.load(tmp_path / "a.npz"), params)
     assert type(backend.to_device(device["b"], "cpu")) is np.ndarray
 
 
@@ -369,10 +357,7 @@ def test_a_device_that_is_not_there_is_explained(cupy, monkeypatch):
 @pytest.mark.parametrize("broken", ["is_available", "ones", "matmul"])
 def test_a_gpu_that_cannot_compute_is_one_line(broken, cupy, monkeypatch):
     """CuPy without NVRTC or cuBLAS imports, and finds its device."""
-
-    def fail(*_, **__):
-        raise RuntimeError("CuPy failed to load\n\n  libnvrtc.so.13: cannot open shared object file")
-
+    fail = Mock(side_effect=RuntimeError("CuPy failed to load\n\n  libnvrtc.so.13: cannot open shared object file"))
     if broken == "matmul":
         monkeypatch.setattr(FakeArray, "__matmul__", fail)
     else:

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from helpers import LAYERS, OF_FOURS, relative_error, scale_of
 
-from ddim_from_scratch import nn
 from ddim_from_scratch.nn.fast import gpu
 from ddim_from_scratch.nn.fast.gpu import conv
 from ddim_from_scratch.notes.config import Config as BandConfig
@@ -43,12 +42,8 @@ def put(leaves):
 def test_every_layer_gives_what_the_textbook_gives(name, exact, tolerance, rng, cupy, monkeypatch):
     """In float32, beside float64; a network's layers add their rounding up."""
     monkeypatch.setattr(conv, "EXACT", exact)
-    layer = CASES[name]
-    arguments = layer.arguments(rng, np.float32)
-    precise = [a.astype(np.float64) for a in arguments]
-    dy = rng.standard_normal(layer.run(nn, precise)[0].shape).astype(np.float32)
-    expected = layer.both(nn, precise, dy.astype(np.float64))
-    for argument, a in layer.both(gpu, put(arguments), put(dy)).items():
+    arguments, dy, expected = CASES[name].example(rng, np.float32, exact=np.float64)
+    for argument, a in CASES[name].both(gpu, put(arguments), put(dy)).items():
         assert isinstance(a, cupy.ndarray) and a.dtype == np.float32
         scale, limit = scale_of(argument), tolerance / 20
         if name.startswith(("unet", "frames", "transformer")):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -19,10 +20,10 @@ from ddim_from_scratch import sample, train
 from ddim_from_scratch.diffusion import Sampling
 from ddim_from_scratch.experiments import __main__ as experiments
 from ddim_from_scratch.experiments import compare
-from ddim_from_scratch.runtime import tree
+from ddim_from_scratch.runtime import files, tree
 from ddim_from_scratch.runtime.errors import UserError
 from ddim_from_scratch.runtime.sets import new_set, read_about, sets_in
-from ddim_from_scratch.spectrogram.compose import Composer
+from ddim_from_scratch.spectrogram.compose import Composer, read_log_mel
 from ddim_from_scratch.spectrogram.data import load_windows
 from ddim_from_scratch.spectrogram.model import EARLY, init_state, read_run
 from ddim_from_scratch.spectrogram.system import Batch, Training
@@ -80,10 +81,7 @@ def test_of_two_at_once_in_a_folder_one_is_refused_and_numbered_ones_part(tmp_pa
 
 
 def test_what_is_stopped_before_its_first_clip_leaves_nothing(run, monkeypatch):
-    def stopped(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Composer, "draw", stopped)
+    monkeypatch.setattr(Composer, "draw", Mock(side_effect=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         sample.main(f"--run {run} {FAST}".split())
     assert not (run / "samples").exists()
@@ -177,8 +175,6 @@ def test_infill_keeps_the_recording_and_continue_writes_song_and_continuation(ru
 
 
 def test_at_says_where_to_begin(run, song, monkeypatch):
-    from ddim_from_scratch.spectrogram.compose import read_log_mel
-
     whole, given = read_log_mel(song, read_run(run).scaler), []
     monkeypatch.setattr(Composer, "vary", lambda self, clip, *_: given.append(clip) or clip[None])
     monkeypatch.setattr(Composer, "between", lambda self, a, b, *_: given.extend([a, b]) or a[None])
@@ -189,23 +185,16 @@ def test_at_says_where_to_begin(run, song, monkeypatch):
 
 
 def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, capsys):
-    def flock(*_):
-        raise OSError(38, "Function not implemented")
-
-    monkeypatch.setattr(pytest.importorskip("fcntl"), "flock", flock)
+    unknown = Mock(side_effect=OSError(38, "Function not implemented"))
+    monkeypatch.setattr(pytest.importorskip("fcntl"), "flock", unknown)
     with locked(tmp_path):
         pass
     assert "can't be locked (Function not implemented)" in capsys.readouterr().err
 
 
 def test_a_user_without_a_home_has_a_cache_of_the_process(monkeypatch):
-    from ddim_from_scratch.runtime import files
-
-    def none():
-        raise RuntimeError("Could not determine home directory.")
-
     files.home.cache_clear()
-    monkeypatch.setattr(files.Path, "home", none)
+    monkeypatch.setattr(files.Path, "home", Mock(side_effect=RuntimeError("Could not determine home directory.")))
     for name in ("DDIM_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     folder = files.cache_folder()

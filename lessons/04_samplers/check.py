@@ -140,7 +140,6 @@ EXERCISES = [
             *(
                 DDIM + name
                 for name in (
-                    "test_eta_one_with_every_step_is_the_ddpm_posterior",
                     "test_slip_1_noise_grows_with_eta_not_with_its_root",
                     "test_slip_2_a_long_step_needs_the_beta_of_the_whole_step",
                     "test_slip_3_a_step_goes_to_the_time_before_in_tau_not_to_t_minus_1",

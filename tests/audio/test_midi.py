@@ -1,4 +1,7 @@
-"""MIDI files: what is written is read again; tempo, pedal, drums, running status; bad files are explained."""
+"""MIDI files: what is written is read again; tempo, pedal, drums, running status; bad files are explained.
+
+What any bytes in a file do: tests/test_strangers.py.
+"""
 
 import mido
 import numpy as np
@@ -120,17 +123,3 @@ def test_a_file_of_centuries_is_refused(tmp_path):
     path = file_of(tmp_path / "a.mid", [note(note=60), note(note=60, velocity=0, time=2**28 - 1)])
     with pytest.raises(UserError, match="longer than a day"):
         read_midi(path)
-
-
-@given(data=st.data())
-def test_damaged_files_are_read_or_explained(data, tmp_path_factory):
-    path = tmp_path_factory.mktemp("midi") / "song.mid"
-    write_midi(path, Notes.of([(i / 4, i / 4 + 1, 60 + i % 12, 80, i % 3) for i in range(12)]))
-    content = bytearray(path.read_bytes())
-    for at, value in data.draw(st.lists(st.tuples(st.integers(4, len(content) - 1), st.integers(0, 255)), max_size=4)):
-        content[at] = value
-    path.write_bytes(content)
-    try:
-        read_midi(path)
-    except UserError as error:
-        assert "song.mid" in str(error)

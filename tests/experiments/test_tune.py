@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -191,12 +192,8 @@ def test_a_study_of_another_search_space_is_refused(study, monkeypatch, tmp_path
 
 
 def test_a_file_system_without_locks_is_refused(study, monkeypatch):
-    fcntl = pytest.importorskip("fcntl")
-
-    def lockf(*_):
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(fcntl, "lockf", lockf)
+    none = Mock(side_effect=OSError(errno.ENOLCK, "No locks available"))
+    monkeypatch.setattr(pytest.importorskip("fcntl"), "lockf", none)
     with pytest.raises(UserError, match=r"study.db can't be locked \(No locks available\).*--out on another disk"):
         study("--trials 1")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ddim_from_scratch.audio import write_wav
+from ddim_from_scratch.audio import load_audio, log_mel, write_wav
 from ddim_from_scratch.fad import embeddings, frechet_distance, gaussian, load_embedding, log_mel_statistics
 from ddim_from_scratch.fad.__main__ import main
 from ddim_from_scratch.fad.statistics import load_statistics
@@ -38,8 +38,6 @@ def score(tmp_path, *arguments):
 
 
 def test_mel_scores_are_the_distance_of_the_statistics_of_every_second(music, tmp_path):
-    from ddim_from_scratch.audio import load_audio, log_mel
-
     result = score(tmp_path, music / "chords", music / "noise", "--embedding", "mel")
     sides = []
     for name in ("chords", "noise"):

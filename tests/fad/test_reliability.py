@@ -68,9 +68,7 @@ def test_infinity_finds_the_distance_of_the_populations(rng):
 
 
 def test_infinity_s_line_fits_an_exact_line(monkeypatch, rng):
-    from ddim_from_scratch.fad import reliability
-
-    monkeypatch.setattr(reliability, "distance", lambda background, eval: 3.0 + 70.0 / eval.n)
+    monkeypatch.setattr("ddim_from_scratch.fad.reliability.distance", lambda background, eval: 3.0 + 70.0 / eval.n)
     score, slope, r_squared = infinity(Set(np.zeros(D), np.eye(D)), Set.of([rng.standard_normal((900, D))]), rng)
     assert (score, slope, r_squared) == pytest.approx((3.0, 70.0, 1.0))
 

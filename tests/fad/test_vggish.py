@@ -1,16 +1,17 @@
 """VGGish against TensorFlow's: patches, embeddings, and weights from every kind of file that holds them.
 
-TensorFlow builds the network as TF-Hub's was built and exported, with random weights and a sixteenth as wide.
+TensorFlow builds the network with the variables and the interface of TF-Hub's, random weights, a sixteenth as wide.
 """
 
 import importlib
 import os
 import shutil
 import sys
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from helpers import reference, relative_error
+from helpers import assert_same_leaves, reference, relative_error
 
 from ddim_from_scratch.fad import (
     load_embedding,
@@ -73,41 +74,24 @@ def tensorflow_examples(tf, waveform):
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     """A SavedModel with the interface and the variables of TF-Hub's: waveform (n,) to embeddings (patches, 8)."""
-    tf, params, variables = reference("tensorflow"), random_params(), []
+    tf, params = reference("tensorflow"), tree.flatten(random_params())
+    variables = {name: tf.Variable(leaf, name=VARIABLES[name]) for name, leaf in params.items()}
 
-    def remember(create, **settings):
-        variables.append(create(**settings))
-        return variables[-1]
-
-    def layer(x, name, activation=tf.nn.relu):
-        shape = params[name]["w"].shape
-        with tf.compat.v1.variable_scope(f"vggish/{NARROW[name].tensorflow}"):
-            w = tf.compat.v1.get_variable("weights", shape, initializer=tf.compat.v1.zeros_initializer())
-            b = tf.compat.v1.get_variable("biases", shape[-1:], initializer=tf.compat.v1.zeros_initializer())
-        return activation((tf.nn.conv2d(x, w, 1, "SAME") if len(shape) == 4 else x @ w) + b)
-
-    def embed(waveform):
-        with tf.variable_creator_scope(remember):
-            x = tensorflow_examples(tf, waveform)[..., None]
-            for name in ["conv1", "pool", "conv2", "pool", "conv3_1", "conv3_2", "pool", "conv4_1", "conv4_2", "pool"]:
-                x = tf.nn.max_pool2d(x, 2, 2, "VALID") if name == "pool" else layer(x, name)
-            x = tf.reshape(x, (-1, params["fc1_1"]["w"].shape[0]))
-            return layer(layer(layer(x, "fc1_1"), "fc1_2"), "fc2", tf.identity)
+    def layer(x, name):
+        w, b = variables[f"{name}/w"], variables[f"{name}/b"]
+        return (tf.nn.conv2d(x, w, 1, "SAME") if x.shape.rank == 4 else x @ w) + b
 
     class Exported(tf.Module):
-        def __init__(self):
-            super().__init__()
-            self.embed = tf.compat.v1.wrap_function(embed, [tf.TensorSpec([None], tf.float32)])
-            self.held = variables
-
         @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)])
         def __call__(self, waveform):
-            return self.embed(waveform)
+            x = tensorflow_examples(tf, waveform)[..., None]
+            for name in ["conv1", "pool", "conv2", "pool", "conv3_1", "conv3_2", "pool", "conv4_1", "conv4_2", "pool"]:
+                x = tf.nn.max_pool2d(x, 2, 2, "VALID") if name == "pool" else tf.nn.relu(layer(x, name))
+            x = tf.reshape(x, (-1, len(params["fc1_1/w"])))
+            return layer(tf.nn.relu(layer(tf.nn.relu(layer(x, "fc1_1")), "fc1_2")), "fc2")
 
-    module, theirs = Exported(), {name: leaf for leaf, name in VARIABLES.items()}
-    folder = tmp_path_factory.mktemp("models") / "vggish"
-    for variable in variables:
-        variable.assign(tree.flatten(params)[theirs[variable.name.removesuffix(":0")]])
+    module, folder = Exported(), tmp_path_factory.mktemp("models") / "vggish"
+    module.held = list(variables.values())
     tf.saved_model.save(module, str(folder))
     return folder
 
@@ -123,14 +107,6 @@ def narrow(monkeypatch):
     """Random parameters of a VGGish that is a sixteenth as wide."""
     monkeypatch.setattr(weights, "LAYERS", NARROW)
     return random_params()
-
-
-def assert_equal_trees(ours, theirs):
-    ours, theirs = tree.flatten(ours), tree.flatten(theirs)
-    assert ours.keys() == theirs.keys()
-    for name, leaf in ours.items():
-        assert leaf.dtype == np.float32
-        np.testing.assert_array_equal(leaf, theirs[name], err_msg=name)
 
 
 # The patches.
@@ -187,8 +163,7 @@ def test_the_network_is_the_same_in_any_chunks_and_threads(narrow, threads, rng,
             assert relative_error(vggish(params, examples), expected) < 1e-11
             assert relative_error(vggish(narrow, examples.astype(np.float32)), expected) < 2e-5
     np.testing.assert_array_equal(examples, before[1])
-    for name, leaf in tree.flatten(params).items():
-        np.testing.assert_array_equal(leaf, tree.flatten(before[0])[name])
+    assert_same_leaves(params, before[0])
 
 
 def test_no_patches_have_no_embeddings_and_other_shapes_are_refused(narrow):
@@ -244,7 +219,7 @@ def test_weights_from_a_tensorflow_1_checkpoint(narrow, version, tmp_path):
         session.run(tf.compat.v1.global_variables_initializer())
         tf.compat.v1.train.Saver(write_version=version).save(session, str(path))
     assert path.exists() == (version == 1)  # version 2 is a prefix of several files
-    assert_equal_trees(load_vggish(path), narrow)
+    assert_same_leaves(load_vggish(path), narrow)
 
 
 def test_a_converted_model_is_read_without_tensorflow_until_the_source_changes(model, narrow, caches, monkeypatch):
@@ -254,32 +229,28 @@ def test_a_converted_model_is_read_without_tensorflow_until_the_source_changes(m
         with pytest.raises(UserError, match=r"needs TensorFlow .*ddim_from_scratch\[hub\]"):
             load_vggish(model)
     with monkeypatch.context() as interrupted:
-        interrupted.setattr(np, "savez", lambda file, **_: file.write(b"half") and interrupt())
+        interrupted.setattr(np, "savez", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             load_vggish(model)
     assert not any(caches.glob("*"))
     with monkeypatch.context() as unwritable:
         caches.with_name("file").touch()
         unwritable.setenv("DDIM_CACHE", str(caches.with_name("file")))
-        assert_equal_trees(load_vggish(model), narrow)
-    assert_equal_trees(load_vggish(model), narrow)
+        assert_same_leaves(load_vggish(model), narrow)
+    assert_same_leaves(load_vggish(model), narrow)
     (converted,) = caches.glob("*")
-    assert_equal_trees(load_vggish(converted), narrow)
+    assert_same_leaves(load_vggish(converted), narrow)
 
     with monkeypatch.context() as without:
         without.setitem(sys.modules, "tensorflow", None)
-        assert_equal_trees(load_vggish(model), narrow)
+        assert_same_leaves(load_vggish(model), narrow)
     converted.write_bytes(converted.read_bytes()[:1000])
-    assert_equal_trees(load_vggish(model), narrow)  # converted again
+    assert_same_leaves(load_vggish(model), narrow)  # converted again
 
     monkeypatch.setattr(weights, "_tensorflow_arrays", lambda source: {n: a + 1 for n, a in reading(source).items()})
-    assert_equal_trees(load_vggish(model), narrow)
+    assert_same_leaves(load_vggish(model), narrow)
     os.utime(model / "variables/variables.index", (0, 0))
-    assert_equal_trees(load_vggish(model), tree.map(lambda leaf: leaf + 1, narrow))
-
-
-def interrupt():
-    raise KeyboardInterrupt
+    assert_same_leaves(load_vggish(model), tree.map(lambda leaf: leaf + 1, narrow))
 
 
 def test_the_published_model_is_found_and_its_conversion_outlives_it(model, narrow, tmp_path):
@@ -287,10 +258,10 @@ def test_the_published_model_is_found_and_its_conversion_outlives_it(model, narr
     folder = tmp_path / "KAGGLEHUB_CACHE/models" / hub.VGGISH.kaggle
     shutil.copytree(model, folder)
     assert vggish_at_hand()
-    assert_equal_trees(load_vggish(), narrow)
+    assert_same_leaves(load_vggish(), narrow)
     (folder / "saved_model.pb").unlink()
     assert vggish_at_hand()
-    assert_equal_trees(load_vggish(), narrow)
+    assert_same_leaves(load_vggish(), narrow)
 
 
 def test_without_weights_the_user_learns_how_to_get_them(monkeypatch):
@@ -316,7 +287,7 @@ def test_a_download_cut_short_is_named(model, caches):
 def test_files_of_our_own_are_checked(narrow, tmp_path):
     path = tmp_path / "mine.npz"
     tree.save(path, narrow)
-    assert_equal_trees(load_vggish(path), narrow)
+    assert_same_leaves(load_vggish(path), narrow)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(UserError, match=r"mine\.npz is damaged"):
         load_vggish(path)

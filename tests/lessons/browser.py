@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -52,22 +51,18 @@ class Browser:
         )
         os.close(read_end)
         os.close(write_end)
-        os.set_blocking(self.from_browser, False)
         self.received, self.events, self.number, self.session = b"", [], 0, None
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
 
-    def message(self, until: float) -> dict:
+    def message(self) -> dict:
+        """The browser's next one."""
         while b"\0" not in self.received:
-            if time.monotonic() > until:
+            if not select.select([self.from_browser], [], [], TIMEOUT_SECONDS)[0]:
                 raise TimeoutError(f"the browser says nothing for {TIMEOUT_SECONDS} s")
-            try:
-                piece = os.read(self.from_browser, 1 << 20)
-            except BlockingIOError:
-                time.sleep(0.01)
-                continue
+            piece = os.read(self.from_browser, 1 << 20)
             if not piece:
                 raise RuntimeError("the browser ended")
             self.received += piece
@@ -81,8 +76,7 @@ class Browser:
         if self.session:
             request["sessionId"] = self.session
         os.write(self.to_browser, json.dumps(request).encode() + b"\0")
-        until = time.monotonic() + TIMEOUT_SECONDS
-        while (answer := self.message(until)).get("id") != self.number:
+        while (answer := self.message()).get("id") != self.number:
             self.events.append(answer)
         if "error" in answer:
             raise RuntimeError(f"{method}: {answer['error']}")
@@ -97,19 +91,14 @@ class Browser:
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.call("Emulation.setEmulatedMedia", features=features)
         self.call("Page.navigate", url=path.as_uri())
-        until = time.monotonic() + TIMEOUT_SECONDS
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
-            self.events.append(self.message(until))
+            self.events.append(self.message())
 
     def evaluate(self, expression: str):
         """The value of a JavaScript expression, awaited if it is a promise."""
         result = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
-
-    def screenshot(self, path: Path, whole: bool = True) -> None:
-        data = self.call("Page.captureScreenshot", captureBeyondViewport=whole, format="png")["data"]
-        path.write_bytes(base64.b64decode(data))
 
     def close(self) -> None:
         self.process.kill()

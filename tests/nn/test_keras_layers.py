@@ -4,9 +4,8 @@ from functools import partial
 
 import numpy as np
 import pytest
-from helpers import LAYERS, convolution, reference, relative_error, scale_of
+from helpers import LAYERS, assert_agree, convolution, reference
 
-from ddim_from_scratch import nn
 from ddim_from_scratch.nn.embedding import sinusoidal_embedding
 
 
@@ -52,9 +51,7 @@ def test_layer_is_its_keras_layer(name, rng):
     """The textbook's; the twins equal it, see test_layers.py."""
     tf, keras = reference("tensorflow"), reference("keras")
     layer, make = CASES[name]
-    arguments = layer.arguments(rng, np.float32)
-    dy = rng.standard_normal(layer.run(nn, arguments)[0].shape).astype(np.float32)
-    found = layer.both(nn, arguments, dy)
+    arguments, dy, found = layer.example(rng, np.float32)
 
     tensors = [tf.constant(a) for a in arguments]
     keras_layer = make(keras, *tensors)
@@ -62,8 +59,7 @@ def test_layer_is_its_keras_layer(name, rng):
         tape.watch(tensors)
         expected = keras_layer(*tensors)
         loss = tf.reduce_sum(tf.cast(expected, tf.float32) * dy)
-    for name, theirs in zip(found, [expected, *tape.gradient(loss, tensors)], strict=True):
-        assert relative_error(found[name], theirs, scale_of(name)) < 1e-5, name
+    assert_agree(found, dict(zip(found, [expected, *tape.gradient(loss, tensors)], strict=True)), 1e-5)
 
 
 def test_the_embedding_is_the_formula_of_the_keras_example():

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import LAYERS, NETWORKS, TWINS, relative_error, scale_of
+from helpers import LAYERS, NETWORKS, TWINS, assert_agree, relative_error
 
 from ddim_from_scratch import nn
 from ddim_from_scratch.diffusion import mean_squared_error
@@ -50,13 +50,10 @@ def test_precision_and_arguments_are_kept(twin, name, rng):
 @pytest.mark.parametrize("twin", [twin for twin in TWINS if twin != "plain"])
 def test_twins_give_what_the_textbook_gives(twin, name, rng):
     """In float32; a network, whose layers each add their rounding to the gradients, in float64."""
-    layer, (dtype, tolerance) = LAYERS[name], (np.float64, 1e-10) if name in NETWORKS else (np.float32, 1e-5)
-    arguments = layer.arguments(rng, dtype)
-    dy = rng.standard_normal(layer.run(nn, arguments)[0].shape).astype(dtype)
-    expected = layer.both(nn, arguments, dy)
+    dtype, tolerance = (np.float64, 1e-10) if name in NETWORKS else (np.float32, 1e-5)
+    arguments, dy, expected = LAYERS[name].example(rng, dtype)
     with backend.threads(2):
-        for argument, a in layer.both(TWINS[twin], arguments, dy).items():
-            assert relative_error(a, expected[argument], scale_of(argument)) < tolerance, argument
+        assert_agree(LAYERS[name].both(TWINS[twin], arguments, dy), expected, tolerance)
 
 
 @each_twin

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers import digest
+from helpers import assert_same_leaves, digest
 
 import ddim_from_scratch
 from ddim_from_scratch import sample, train
@@ -59,10 +59,7 @@ def test_a_resumed_band_equals_one_that_never_stopped(data, run, tmp_path):
     whole, resumed = tmp_path / "whole", shutil.copytree(run, tmp_path / "resumed")
     train.main(f"--data {data} --run {whole} --epochs 3 --network {NETWORKS[run.name]} {TINY}".split())
     train.main(f"--run {resumed} --resume --epochs 3".split())
-    a, b = (tree.flatten(tree.load(folder / "checkpoint.npz")) for folder in (whole, resumed))
-    assert a.keys() == b.keys()
-    for name in a:
-        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+    assert_same_leaves(*(tree.load(folder / "checkpoint.npz") for folder in (whole, resumed)))
     assert read_run(resumed).config.programs == (0, 24)
 
 
@@ -124,10 +121,7 @@ def test_both_conditions_are_dropped_together_now_and_then(run):
 
 @pytest.mark.parametrize(
     ("notes", "named"),
-    [
-        (Notes.of([(0, 1, 60, 100, 40)]), r"program 40, .* trained on 0, 24"),
-        (None, "empty"),
-    ],
+    [(Notes.of([(0, 1, 60, 100, 40)]), r"program 40, .* trained on 0, 24"), (None, "empty")],
 )
 def test_notes_that_cannot_be_played_are_named(notes, named, run, tmp_path):
     if notes:

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from unittest.mock import Mock
 
 import pytest
 from tqdm import tqdm
@@ -29,11 +30,8 @@ STRANGE = "a\x1b[31m\nb"
     ],
 )
 def test_a_command_that_fails_ends_with_one_harmless_line_and_a_remedy(error, status, said, capsys):
-    def main():
-        raise error
-
     with pytest.raises(SystemExit) as stop:
-        run_command(main, "draw anew")
+        run_command(Mock(side_effect=error), "draw anew")
     assert stop.value.code == status
     assert capsys.readouterr().err == f"{said}\n"
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -37,10 +38,6 @@ def test_no_model_is_looked_for_where_others_can_put_one(tmp_path, monkeypatch):
         (folder / "saved_model.pb").touch()
     assert hub.find(hub.VGGISH) == folder
 
-    class TensorflowHub:
-        @staticmethod
-        def resolve(handle):
-            return os.environ["TFHUB_CACHE_DIR"]
-
-    monkeypatch.setitem(sys.modules, "tensorflow_hub", TensorflowHub)
+    downloaded = SimpleNamespace(resolve=lambda handle: os.environ["TFHUB_CACHE_DIR"])
+    monkeypatch.setitem(sys.modules, "tensorflow_hub", downloaded)
     assert hub.download(hub.SOUNDSTREAM) == tmp_path / "own/tfhub_modules"

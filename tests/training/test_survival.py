@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import TINY, closed, digest
+from helpers import TINY, assert_same_leaves, closed, digest
 
 from ddim_from_scratch import sample, train
 from ddim_from_scratch.audio import griffin_lim, inverter
@@ -44,6 +44,12 @@ def undisturbed(recordings, tmp_path_factory):
     return run
 
 
+@pytest.fixture
+def run(undisturbed, tmp_path):
+    """Its copy, for a test to change."""
+    return shutil.copytree(undisturbed, tmp_path / "run")
+
+
 def arguments(recordings, run, epochs=EPOCHS):
     """Of `train`, to begin or to continue."""
     begun = any((run / name).exists() for name in ("checkpoint.npz", "previous.npz"))
@@ -57,10 +63,7 @@ def done(run, epochs=EPOCHS):
 
 
 def assert_same_state(run, other):
-    a, b = (tree.flatten(checkpoint.load_checkpoint(folder)) for folder in (run, other))
-    assert a.keys() == b.keys()
-    for name in a:
-        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+    assert_same_leaves(checkpoint.load_checkpoint(run), checkpoint.load_checkpoint(other))
 
 
 def assert_same_run(run, other, tmp_path):
@@ -186,16 +189,8 @@ def test_what_is_drawn_anew_for_each_step_is_drawn_again_after_a_stop(recordings
     assert_same_run(run, whole, tmp_path)
 
 
-def copy(run, to):
-    to.mkdir()
-    for file in run.glob("*.*"):
-        (to / file.name).write_bytes(file.read_bytes())
-    return to
-
-
-@pytest.mark.parametrize("damage", ["cut", "flipped", "missing"])
-def test_the_checkpoint_before_steps_in_for_a_damaged_one(damage, recordings, undisturbed, tmp_path, capsys):
-    run = copy(undisturbed, tmp_path / "run")
+@pytest.mark.parametrize("damage", ["cut", "flipped", "another number", "missing"])
+def test_the_checkpoint_before_steps_in_for_a_damaged_one(damage, run, recordings, undisturbed, tmp_path, capsys):
     path = checkpoint.checkpoint_path(run)
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:-100])
@@ -203,30 +198,26 @@ def test_the_checkpoint_before_steps_in_for_a_damaged_one(damage, recordings, un
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
+    elif damage == "another number":  # whole as a file: the checksum tells
+        content = tree.load(path)
+        content["state"]["network"]["params"]["output"]["b"] += 1
+        tree.save(path, content)
     else:
         path.unlink()
     train.main(arguments(recordings, run))
-    assert f"previous.npz instead, of step {7 * (EPOCHS - 1)}" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"checkpoint.npz {'does not exist' if damage == 'missing' else 'is damaged'}" in said
+    assert f"previous.npz instead, of step {7 * (EPOCHS - 1)}" in said
     assert_same_run(run, undisturbed, tmp_path)
 
 
-def test_a_checkpoint_with_another_number_in_it_is_found_by_its_checksum(undisturbed, tmp_path):
-    content = tree.load(checkpoint.checkpoint_path(undisturbed))
-    content["state"]["network"]["params"]["output"]["b"] += 1
-    tree.save(tmp_path / "checkpoint.npz", content)  # whole as a file
-    with pytest.raises(UserError, match=r"checkpoint\.npz is damaged"):
-        checkpoint.load_checkpoint(tmp_path)
-
-
-def test_checkpoints_are_told_apart_by_name_whatever_the_clock_says(recordings, undisturbed, tmp_path):
-    run = copy(undisturbed, tmp_path / "run")
+def test_checkpoints_are_told_apart_by_name_whatever_the_clock_says(run):
     os.utime(run / "checkpoint.npz", (0, 0))
     os.utime(run / "previous.npz", (4e9, 4e9))
     assert int(checkpoint.load_checkpoint(run)["step"]) == 7 * EPOCHS
 
 
-def test_one_process_trains_in_a_folder_at_a_time(recordings, undisturbed, tmp_path):
-    run = copy(undisturbed, tmp_path / "run")
+def test_one_process_trains_in_a_folder_at_a_time(run, recordings):
     before = digest(run / "checkpoint.npz")
     with locked(run), pytest.raises(UserError, match="another process is training"):
         train.main(arguments(recordings, run, EPOCHS + 1))
@@ -236,9 +227,8 @@ def test_one_process_trains_in_a_folder_at_a_time(recordings, undisturbed, tmp_p
 
 
 @pytest.mark.parametrize("room", [2000, 20_000])  # for the log, and for the checkpoint
-def test_a_full_disk_costs_nothing_that_was_saved(room, recordings, undisturbed, tmp_path):
+def test_a_full_disk_costs_nothing_that_was_saved(room, run, recordings):
     """A limit on the size of files, for want of a disk: the same errors at the same places."""
-    run = copy(undisturbed, tmp_path / "run")
     before = {path.name: digest(path) for path in run.glob("*.npz")}
     command = [sys.executable, "-m", "ddim_from_scratch.train", *arguments(recordings, run, EPOCHS + 1)]
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))  # noqa: E731
@@ -253,8 +243,7 @@ def test_a_full_disk_costs_nothing_that_was_saved(room, recordings, undisturbed,
     assert done(run, EPOCHS + 1)
 
 
-def test_a_folder_that_cannot_be_written_is_named(recordings, undisturbed, tmp_path, capsys):
-    run = copy(undisturbed, tmp_path / "run")
+def test_a_folder_that_cannot_be_written_is_named(run, recordings, capsys):
     with closed(run), pytest.raises(SystemExit) as stop:
         run_command(lambda: train.main(arguments(recordings, run, EPOCHS + 1)))
     assert stop.value.code == 2

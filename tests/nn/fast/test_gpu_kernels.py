@@ -9,10 +9,9 @@ import fake_cupy
 import numpy as np
 import pytest
 from fake_cupy import FakeArray, launches, transfers
-from helpers import LAYERS, OF_FOURS, relative_error, scale_of
+from helpers import LAYERS, OF_FOURS, assert_agree, relative_error, scale_of
 from nvrtc import compile_for
 
-from ddim_from_scratch import nn
 from ddim_from_scratch.nn.fast import gpu
 from ddim_from_scratch.nn.fast.gpu import conv, kernels
 from ddim_from_scratch.notes.config import Config as BandConfig
@@ -40,11 +39,6 @@ def test_kernels_compile_for_a_device():
         assert all(size > 1000 for size in sizes)
 
 
-def test_a_wrong_kernel_does_not_compile():
-    with pytest.raises(ValueError, match="fours"):
-        compile_for("sm_90", kernels.source("norm.cu").replace("four(0)", "fours(0)"), [])
-
-
 @pytest.mark.parametrize(
     ("name", "exact", "tolerance"),
     [(name, True, 2e-6) for name in OF_FOURS] + [(name, False, 3e-3) for name in OF_FOURS if name != "unet"],
@@ -52,12 +46,8 @@ def test_a_wrong_kernel_does_not_compile():
 def test_kernels_give_what_the_textbook_gives(name, exact, tolerance, rng, monkeypatch):
     """In float32's own precision, and in that of factors of 11 bits."""
     monkeypatch.setattr(conv, "EXACT", exact)
-    layer = OF_FOURS[name]
-    arguments = layer.arguments(rng, np.float32)
-    precise = [a.astype(np.float64) for a in arguments]
-    dy = rng.standard_normal(layer.run(nn, precise)[0].shape).astype(np.float32)
-    expected = layer.both(nn, precise, dy.astype(np.float64))
-    for argument, a in layer.both(gpu, [FakeArray(a) for a in arguments], FakeArray(dy)).items():
+    arguments, dy, expected = OF_FOURS[name].example(rng, np.float32, exact=np.float64)
+    for argument, a in OF_FOURS[name].both(gpu, [FakeArray(a) for a in arguments], FakeArray(dy)).items():
         assert type(a) is FakeArray and a.dtype == np.float32
         scale = max(scale_of(argument), 0.3 if name == "unet" else 0)  # some of its gradients are 0, or nearly
         assert relative_error(a.get(), expected[argument], scale) < tolerance, argument
@@ -73,12 +63,9 @@ def test_what_the_kernels_do_not_take_is_the_textbooks(name, rng):
     """Three channels, wide heads: here in float32, which kernels take, beside float64, which they do not."""
     layer = LAYERS[name]
     for dtype, tolerance in ((np.float32, 1e-5), (np.float64, 1e-12)):
-        arguments = layer.arguments(rng, dtype)
-        dy = rng.standard_normal(layer.run(nn, arguments)[0].shape).astype(dtype)
-        expected = layer.both(nn, arguments, dy)
+        arguments, dy, expected = layer.example(rng, dtype)
         found = layer.both(gpu, [FakeArray(a) for a in arguments], FakeArray(dy))
-        for argument, a in found.items():
-            assert relative_error(a.get(), expected[argument], scale_of(argument)) < tolerance, argument
+        assert_agree({name: a.get() for name, a in found.items()}, expected, tolerance)
 
 
 @pytest.mark.parametrize("name", ["conv2d 3x3", "residual_block"])
@@ -92,20 +79,18 @@ def test_a_view_that_no_float4_can_be_read_from_is_copied(name, rng):
 
 BAND = {"data": "x", "programs": (0,), "learning_rate_schedule": "constant"}
 
+LAUNCHES = {
+    "unet": (Config(data="x", norm="group"), 600),
+    "unet, batch norm": (Config(data="x", norm="batch"), 600),
+    "frames": (Config(data="x", network="frames"), 1200),
+    "transformer": (Config(data="x", network="transformer"), 1200),
+    "band": (BandConfig(**BAND), 600),
+    "transformer and roll": (BandConfig(network="transformer", **BAND), 1200),
+    "transformer and tokens": (BandConfig(network="transformer", notes_as="tokens", **BAND), 1200),
+}
 
-@pytest.mark.parametrize(
-    ("config", "most"),
-    [
-        (Config(data="x", norm="group"), 600),
-        (Config(data="x", norm="batch"), 600),
-        (Config(data="x", network="frames"), 1200),
-        (Config(data="x", network="transformer"), 1200),
-        (BandConfig(**BAND), 600),
-        (BandConfig(network="transformer", **BAND), 1200),
-        (BandConfig(network="transformer", notes_as="tokens", **BAND), 1200),
-    ],
-    ids=["unet", "unet, batch norm", "frames", "transformer", "band", "transformer and roll", "transformer and tokens"],
-)
+
+@pytest.mark.parametrize(("config", "most"), LAUNCHES.values(), ids=LAUNCHES)
 def test_a_training_step_takes_few_launches_and_one_wait_whatever_the_batch(config, most, cupy, monkeypatch):
     """The networks as they are by default. Kernels are counted, not run: there are as many on any picture."""
     monkeypatch.setattr(emulated_cuda.Kernel, "__call__", lambda self, *_, **__: launches.update([self.name]))

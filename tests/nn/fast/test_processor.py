@@ -2,17 +2,14 @@
 
 import numpy as np
 import pytest
-from helpers import CONVOLUTIONS, LAYERS, network, relative_error, scale_of
+from helpers import CONVOLUTIONS, LAYERS, assert_agree, network, relative_error, scale_of
 
 from ddim_from_scratch import nn
 from ddim_from_scratch.nn import fast
 from ddim_from_scratch.nn.fast import layers_for, processor
 from ddim_from_scratch.nn.fast.processor import attend, norm, taps, winograd
 from ddim_from_scratch.nn.norm import EPSILON
-from ddim_from_scratch.runtime import backend, tree
-from ddim_from_scratch.spectrogram.config import Config
-from ddim_from_scratch.spectrogram.model import init_state
-from ddim_from_scratch.spectrogram.system import Batch, Training
+from ddim_from_scratch.runtime import backend
 
 TILED = [name for name in LAYERS if name.startswith(("conv2d", "attention", "multi_head", "residual"))]
 
@@ -28,13 +25,9 @@ def small_tiles(monkeypatch):
 
 @pytest.mark.parametrize(("name", "module"), [*((name, processor) for name in TILED), ("conv2d 3x3", taps)])
 def test_tiles_over_threads_give_what_the_textbook_gives(name, module, rng, small_tiles):
-    layer = LAYERS[name]
-    arguments = layer.arguments(rng)
-    dy = rng.standard_normal(layer.run(nn, arguments)[0].shape)
-    expected = layer.both(nn, arguments, dy)
+    arguments, dy, expected = LAYERS[name].example(rng)
     with backend.threads(2):
-        for argument, a in layer.both(module, arguments, dy).items():
-            assert relative_error(a, expected[argument], scale_of(argument)) < 1e-11, argument
+        assert_agree(LAYERS[name].both(module, arguments, dy), expected, 1e-11)
 
 
 def run_network(count):
@@ -77,25 +70,15 @@ def test_a_prologue_makes_what_is_convolved_and_leaves_the_border_zero(module, k
 
 def test_winograd_loses_about_one_digit_and_no_more(rng):
     layer = CONVOLUTIONS["conv2d 3x3"]._replace(inputs={"x": (2, 32, 16, 32)}, params={"w": (3, 3, 32, 48), "b": (48,)})
-    arguments, dy = layer.arguments(rng, np.float32), rng.standard_normal((2, 32, 16, 48)).astype(np.float32)
-    exact = layer.both(nn, [a.astype(np.float64) for a in arguments], dy.astype(np.float64))
-    for name, a in layer.both(winograd, arguments, dy).items():
-        assert relative_error(a, exact[name]) < 1e-5
+    arguments, dy, expected = layer.example(rng, np.float32, exact=np.float64)
+    assert_agree(layer.both(winograd, arguments, dy), expected, 1e-5)
 
 
-@pytest.mark.parametrize("norm", ["group", "batch"])
-def test_a_training_step_is_the_textbook_s(norm, rng, monkeypatch):
-    config = Config(data="x", widths=(8, 12, 16), norm=norm)
-    x0 = rng.standard_normal((3, 16, 8, 1)).astype(np.float32)
-    losses = {}
-    for plain in (False, True):
-        monkeypatch.setattr(fast, "_plain", plain)
-        assert layers_for(x0) is (nn if plain else processor)
-        state, system = tree.pack(init_state(config, np.random.default_rng(0))), Training(config)
-        steps = [system.step(state, system.noisy(Batch(x0), np.random.default_rng(step)), step) for step in (1, 2, 3)]
-        losses[plain] = [[*found.values()] for found in steps]
-    np.testing.assert_allclose(losses[False], losses[True], rtol=1e-4)
-    assert losses[True][2][0] < 0.99 * losses[True][0][0]
+def test_the_textbook_is_taken_where_it_is_asked_for_only(monkeypatch):
+    """That training with it comes to the same: tests/test_commands.py."""
+    assert layers_for(np.zeros(1)) is processor
+    monkeypatch.setattr(fast, "_plain", True)
+    assert layers_for(np.zeros(1)) is nn
 
 
 def test_the_mean_of_a_constant_is_the_constant():
