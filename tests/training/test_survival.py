@@ -206,7 +206,7 @@ def test_the_checkpoint_before_steps_in_for_a_damaged_one(damage, run, recording
         path.unlink()
     train.main(arguments(recordings, run))
     said = capsys.readouterr().err
-    assert f"checkpoint.npz {'does not exist' if damage == 'missing' else 'is damaged'}" in said
+    assert f"checkpoint.npz {'is missing' if damage == 'missing' else 'is damaged'}" in said
     assert f"previous.npz instead, of step {7 * (EPOCHS - 1)}" in said
     assert_same_run(run, undisturbed, tmp_path)
 
