@@ -129,7 +129,7 @@ def test_music_has_the_asked_length(options, folder, frames, recordings, run, tm
     assert (run / folder / "samples.png").read_bytes().startswith(b"\x89PNG")
 
 
-BAD = "--num 0|--eta 1 --sampler heun|--seconds 0|--seconds 1e300|--inverter x"  # more: diffusion/test_samplers.py
+BAD = "--num 0|--eta 1 --sampler heun|--seconds 0.01|--seconds 1e300|--inverter x"  # more: diffusion/test_samplers.py
 
 
 @pytest.mark.parametrize(
@@ -143,10 +143,11 @@ BAD = "--num 0|--eta 1 --sampler heun|--seconds 0|--seconds 1e300|--inverter x" 
         ("infill {tone} --gap 0 3", "--gap is 3 s long, and the network draws 2.56 s at once"),
         ("infill {tone} --gap 0 nan", "--gap"),
         ("infill {tone} --gap 1 2 --seconds 3", "--seconds"),
-        ("--gap 1 2", "--gap"),
+        ("--gap 1 2", r"--gap 1 2; .*\.sample draw --help lists the options"),
         ("--continue {tone}", "--continue has become a mode"),
         ("vary {tone} --at 3.5", r"tone0.wav lasts 4.00 s, and 0.64 s are needed from second 3.5: .* --at"),
         ("vary {tone} --at -1", "--at is -1.0"),
+        ("vary {tone} --at 1e305", "--at is 1e"),
         ("between {tone} {tone} --at 1 2 3", "--at has 3 numbers"),
         ("vary {tone} --strength 1.5", r"--strength is 1\.5"),
         ("vary {tone} --strength nan", "--strength is nan"),
@@ -309,6 +310,10 @@ def test_fad_every_logs_and_keeps_the_best(recordings, tmp_path, caches, monkeyp
     assert [row[1:] for row in read_log(measured / "fad.csv")] == [(1, 5), (2, 3), (3, 4)]
     best, second = checkpoint.load_checkpoint(measured, best=True), checkpoint.load_checkpoint(plain)
     assert_same_leaves(best["state"], second["state"])  # the second epoch's; measuring changes nothing
+    (tmp_path / "brief").mkdir()
+    soundfile.write(tmp_path / "brief/a.wav", np.sin(np.arange(16_000) * 0.3), 16_000)
+    with pytest.raises(UserError, match="or leave out --fad-every"):  # and not after an epoch
+        train.main(f"--data {tmp_path / 'brief'} --run {tmp_path / 'run'} --fad-every 1 {TINY}".split())
     sample.main(f"--run {measured} --best --num 1 --steps 2".split())
     with pytest.raises(UserError, match=r"best\.npz does not exist: .* --resume --fad-every N"):
         sample.main(f"--run {plain} --best".split())
@@ -425,8 +430,13 @@ def test_a_run_in_python_draws_what_the_command_draws(run, recordings, tmp_path)
     for i, clip in enumerate(clips):
         np.testing.assert_allclose(full_scale(clip), load_audio(tmp_path / f"sample_{i:03d}.wav"), atol=1e-4)
     assert opened.log_mels(3, sampling=Sampling("dpm++2m", 2)).shape == (3, 32, 128)
-    small = {"window_seconds": 0.64, "windows_per_track": 2, "widths": (4, 4), "attention": "none", "epochs": 1}
-    fresh = ddim_from_scratch.train_run(tmp_path / "fresh", data=str(recordings), **small)
+    with pytest.raises(UserError, match="--num is 0"):
+        opened.sample(0)
+    small = {"window_seconds": 0.64, "windows_per_track": 2, "widths": [4, 4], "attention": "none", "epochs": 1}
+    with pytest.raises(UserError, match="it has 'preset'"):
+        ddim_from_scratch.train_run(tmp_path / "fresh", data=recordings, preset="paper")
+    assert not (tmp_path / "fresh").exists()
+    fresh = ddim_from_scratch.train_run(tmp_path / "fresh", data=recordings, **small)
     assert fresh.config.epochs == 1 and fresh.log_mels(1).shape == (1, 32, 128)
     checkpoint.checkpoint_path(tmp_path / "fresh").rename(tmp_path / "fresh" / checkpoint.PREVIOUS)
     with pytest.raises(UserError, match="holds a trained run"):  # --resume can rescue it

@@ -48,6 +48,16 @@ def test_an_output_that_cannot_be_written_is_named_at_once(tmp_path):
         parser.parse_args(["--js", "a"])
 
 
+def test_a_reader_that_has_seen_enough_ends_it_quietly(capsys, monkeypatch):
+    def main():
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(sys, "stdout", sys.stdout)
+    with pytest.raises(SystemExit) as stop:
+        run_command(main)
+    assert stop.value.code == 128 + signal.SIGPIPE and not capsys.readouterr().err
+
+
 def test_a_closed_console_is_none(monkeypatch):
     for name in ("stdout", "stderr"):
         monkeypatch.setattr(sys, name, None)

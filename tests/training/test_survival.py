@@ -187,6 +187,10 @@ def test_what_is_drawn_anew_for_each_step_is_drawn_again_after_a_stop(recordings
     train.main(["--run", str(run), "--resume", "--threads", "2"])
     assert rates[:21] == rates[21:] and rates[0] == pytest.approx(1e-2 / 1.05) and rates[-1] < 1e-9
     assert_same_run(run, whole, tmp_path)
+    with pytest.raises(
+        UserError, match="trained for 3 epochs already: its learning rate has come to 0: train a new run"
+    ):
+        train.main(["--run", str(run), "--resume"])
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "another number", "missing"])
