@@ -176,7 +176,7 @@ def main(args: argparse.Namespace) -> None:
     chosen_device(args.gpu)
     if base.hold_out:
         raise UserError(f"--hold-out is {base.hold_out:g}, but each seed would hold out other tracks: leave it out")
-    Sampling(args.sampler, args.steps)
+    Sampling(args.sampler, args.steps)  # what is wrong with it, or with --data, is said before the settings are kept
     base.recordings({})
     seconds = whole_frames("--seconds", args.seconds) / FRAMES_PER_SECOND
     embedding = args.embedding or default_embedding()
