@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..runtime.backend import Array, array_module
-from .process import eps_of_x0, noise_like, predict_x0, q_sample
+from .process import Rng, eps_of_x0, noise_like, predict_x0, q_sample
 from .samplers import Walk
 
 
@@ -53,17 +53,23 @@ def infill(walk: Walk, x_T: Array, known: Array, mask: Array, resamplings: int =
         return eps_of_x0(x, ab_t, xp.where(mask > 0, share * known + (1 - share) * x0, x0))
 
     told = walk._replace(eps_model=eps_model)
-    if resamplings == 1:
-        yield from told(x_T)
-        return
-    next(walk(x_T))  # refuses a bad tau before any work
-    levels = np.asarray(walk.alpha_bar)[walk.tau].tolist()
-    x = x_T
+    steps = told(x_T) if resamplings == 1 else _resampled(told, x_T, rng, resamplings)
+    x = next(steps)
+    for following in steps:
+        yield x
+        x = following
+    yield xp.where(mask == 1, known, x)  # free of the steps' rounding
+
+
+def _resampled(walk: Walk, x_T: Array, rng: Rng, resamplings: int) -> Iterator[Array]:
+    """The walk with each step but the last taken `resamplings` times."""
+    x = next(walk(x_T))  # refuses a bad tau before any work
     yield x
-    for i in range(len(walk.tau) - 1, 0, -1):
+    levels = np.asarray(walk.alpha_bar)[walk.tau].tolist()
+    for i in range(len(levels) - 1, 0, -1):
         for again in range(resamplings if i > 1 else 1):
             if again:
-                x = q_sample(x, levels[i] / levels[i - 1], noise_like(x, rng))  # DDPM's forward process from s to t
-            step = told._replace(tau=walk.tau[: i + 1])(x)
+                x = q_sample(x, levels[i] / levels[i - 1], noise_like(x, rng))  # DDPM's forward process, s to t
+            step = walk._replace(tau=walk.tau[: i + 1])(x)
             _, x = next(step), next(step)
             yield x

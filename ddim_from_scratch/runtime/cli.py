@@ -102,7 +102,7 @@ def run_command(main: Callable[[], None], again: str = "run the same command aga
         main()
     except BrokenPipeError:  # whoever reads the output has seen enough
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  else Python says so at its end
-        sys.exit(128 + 13)
+        sys.exit(128 + 13)  # as a shell has SIGPIPE
     except KeyboardInterrupt as stop:
         print(f"interrupted; finished files are kept; {again}", file=sys.stderr)
         sys.exit(128 + (stop.args[0] if stop.args else signal.SIGINT))  # as a shell has it

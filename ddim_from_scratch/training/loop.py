@@ -97,10 +97,7 @@ def train(
     step, state = (saved.step, saved.state) if saved else (0, system.init(stream(config.seed)))
     first, total = step + 1, config.epochs * steps
     if step >= total:
-        remedy = (
-            "give a larger --epochs" if "epochs" in config.free else "its learning rate has come to 0: train a new run"
-        )
-        raise UserError(f"{run} has been trained for {counted(step // steps, 'epoch')} already: {remedy}")
+        raise UserError(trained_already(run, config, step // steps))
     state = tree.pack(tree.to_device(state, system.device))
     files = Files(run, config, step)
 
@@ -192,6 +189,12 @@ def checkpoint(system: System, state: Tree, step: int) -> Tree:
     """The content of a checkpoint."""
     about = {"system": system.config.SYSTEM, "config": system.config.to_json(), "step": step}
     return {name: np.array(value) for name, value in about.items()} | system.kept | {"state": state}
+
+
+def trained_already(run: Path, config: Any, epochs: int) -> str:
+    free = "epochs" in config.free
+    remedy = "give a larger --epochs" if free else "its learning rate has come to 0: train a new run"
+    return f"{run} has been trained for {counted(epochs, 'epoch')} already: {remedy}"
 
 
 def diverged(run: Path, why: object) -> str:

@@ -85,8 +85,10 @@ class Options:
             raise UserError(f"not a configuration of this version ({shortened(values)} is no object)")
         if other := values.keys() - cls.__dataclass_fields__.keys():
             raise UserError(f"not a configuration of this version (it has {shortened(min(other))})")
-        values = {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
-        return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        return {
+            name: tuple(value) if isinstance(value, list) else str(value) if isinstance(value, Path) else value
+            for name, value in values.items()
+        }
 
     @classmethod
     def read(cls, path: Path) -> dict[str, Any]:
@@ -129,7 +131,7 @@ class Options:
         if args.config:
             options |= cls.read(args.config)
         given = {name: value for name, value in vars(args).items() if name in cls.__dataclass_fields__}
-        return options | {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+        return options | cls.named(given)
 
 
 @dataclass(frozen=True)

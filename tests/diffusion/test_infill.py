@@ -45,11 +45,11 @@ def test_resampling_leads_to_the_conditional_distribution(rng):
     assert often[0] < 0.06 and often[1] < 0.05
 
 
-def test_what_is_known_is_kept_and_what_the_mask_hides_does_not_matter(rng):
+def test_what_is_known_is_kept_exactly_and_what_the_mask_hides_does_not_matter(rng):
     steps = walk("ddim", gaussian_eps_model(0.0, 1.0, LINEAR), LINEAR, uniform_tau(1000, 5), rng)
     known = np.broadcast_to(KNOWN, (2, 4))
     x = last(infill(steps, rng.standard_normal((2, 4)), known, MASK, 2))
-    np.testing.assert_allclose(x[:, MASK], known[:, MASK], rtol=1e-12)
+    np.testing.assert_array_equal(x[:, MASK], known[:, MASK])
     assert np.isfinite(x).all()
 
 
