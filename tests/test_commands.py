@@ -129,7 +129,8 @@ def test_music_has_the_asked_length(options, folder, frames, recordings, run, tm
     assert (run / folder / "samples.png").read_bytes().startswith(b"\x89PNG")
 
 
-BAD = "--num 0|--eta 1 --sampler heun|--seconds 0.01|--seconds 1e300|--inverter x"  # more: diffusion/test_samplers.py
+# More of a sampler's: diffusion/test_samplers.py.
+BAD = "--num 0|--eta 1 --sampler heun|--seconds 0|--seconds 0.01|--seconds 1e300|--inverter x"
 
 
 @pytest.mark.parametrize(

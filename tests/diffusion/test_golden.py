@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers import last
 
-from ddim_from_scratch.diffusion import PREDICTIONS, ddim, dpm_solver_pp_2m, linear_schedule, predict_x0
+from ddim_from_scratch.diffusion import PREDICTIONS, ddim, dpm_solver_pp_2m, linear_schedule, predict_x0, q_sample
 
 RAMP = np.arange(768) / 768
 SAMPLE = RAMP.reshape(3, 8, 8, 4).transpose(3, 0, 1, 2)
@@ -44,6 +44,15 @@ def test_ddim(name):
     # Their float32 is 2e-4 off at 172.
     assert x.sum() == pytest.approx(total, abs=3e-4)
     assert x.mean() == pytest.approx(mean, abs=5e-5)
+
+
+def test_ddim_from_noised_data():
+    """The data get the noise of the third last step, of which two are left."""
+    alpha_bar, tau = linear_schedule(), LEADING[:3]
+    x = q_sample(SAMPLE, alpha_bar[tau[-1]], RAMP[::-1].reshape(3, 8, 8, 4).transpose(3, 0, 1, 2))
+    x = np.abs(last(ddim(toy_eps_model("eps", alpha_bar), x, alpha_bar, tau)))
+    assert x.sum() == pytest.approx(354.5418, abs=4e-4)  # 3e-4 of it are their float32's
+    assert x.mean() == pytest.approx(0.4616, abs=5e-5)
 
 
 @pytest.mark.parametrize(("prediction", "mean"), [("eps", 0.3301), ("v", 0.2251)])

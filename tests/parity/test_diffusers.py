@@ -184,6 +184,16 @@ def test_dpm_solver_pp_2m(prediction, spacing, steps, rng):
     assert_same_walk(ours, walk(scheduler, x_T), 2e-5)
 
 
+def test_dpm_solver_pp_2m_that_ends_at_the_first_noise_level(rng):
+    """With alpha_bar[0] = alpha_bar[1]."""
+    settings = {"final_sigmas_type": "sigma_min", "lower_order_final": False}
+    scheduler = scheduler_of("DPMSolverMultistepScheduler", **settings)
+    scheduler.set_timesteps(10)
+    tau, alpha_bar = tau_of(scheduler), np.concatenate([ALPHA_BAR[1:2], ALPHA_BAR[1:]])
+    x_T = rng.standard_normal((2, 5)).astype(np.float32)
+    assert_same_walk(dpm_solver_pp_2m(our_eps_model("eps"), x_T, alpha_bar, tau), walk(scheduler, x_T), 2e-5)
+
+
 @pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
 @pytest.mark.parametrize("prediction", ["eps", "v"])
 def test_heun(prediction, spacing, rng):

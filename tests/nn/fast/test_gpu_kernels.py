@@ -39,6 +39,11 @@ def test_kernels_compile_for_a_device():
         assert all(size > 1000 for size in sizes)
 
 
+def test_a_wrong_kernel_does_not_compile():
+    with pytest.raises(ValueError, match="fours"):
+        compile_for("sm_90", kernels.source("norm.cu").replace("four(0)", "fours(0)"), [])
+
+
 @pytest.mark.parametrize(
     ("name", "exact", "tolerance"),
     [(name, True, 2e-6) for name in OF_FOURS] + [(name, False, 3e-3) for name in OF_FOURS if name != "unet"],

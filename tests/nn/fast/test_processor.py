@@ -9,7 +9,10 @@ from ddim_from_scratch.nn import fast
 from ddim_from_scratch.nn.fast import layers_for, processor
 from ddim_from_scratch.nn.fast.processor import attend, norm, taps, winograd
 from ddim_from_scratch.nn.norm import EPSILON
-from ddim_from_scratch.runtime import backend
+from ddim_from_scratch.runtime import backend, tree
+from ddim_from_scratch.spectrogram.config import Config
+from ddim_from_scratch.spectrogram.model import init_state
+from ddim_from_scratch.spectrogram.system import Batch, Training
 
 TILED = [name for name in LAYERS if name.startswith(("conv2d", "attention", "multi_head", "residual"))]
 
@@ -74,11 +77,19 @@ def test_winograd_loses_about_one_digit_and_no_more(rng):
     assert_agree(layer.both(winograd, arguments, dy), expected, 1e-5)
 
 
-def test_the_textbook_is_taken_where_it_is_asked_for_only(monkeypatch):
-    """That training with it comes to the same: tests/test_commands.py."""
-    assert layers_for(np.zeros(1)) is processor
-    monkeypatch.setattr(fast, "_plain", True)
-    assert layers_for(np.zeros(1)) is nn
+@pytest.mark.parametrize("norm", ["group", "batch"])
+def test_a_training_step_is_the_textbook_s(norm, rng, monkeypatch):
+    config = Config(data="x", widths=(8, 12, 16), norm=norm)
+    x0 = rng.standard_normal((3, 16, 8, 1)).astype(np.float32)
+    losses = {}
+    for plain in (False, True):
+        monkeypatch.setattr(fast, "_plain", plain)
+        assert layers_for(x0) is (nn if plain else processor)
+        state, system = tree.pack(init_state(config, np.random.default_rng(0))), Training(config)
+        steps = [system.step(state, system.noisy(Batch(x0), np.random.default_rng(step)), step) for step in (1, 2, 3)]
+        losses[plain] = [[*found.values()] for found in steps]
+    np.testing.assert_allclose(losses[False], losses[True], rtol=1e-4)
+    assert losses[True][2][0] < 0.99 * losses[True][0][0]
 
 
 def test_the_mean_of_a_constant_is_the_constant():
