@@ -60,13 +60,21 @@ def load_run(run: Path) -> Any:
 
 
 def open_run(run: str | Path, best: bool = False, gpu: bool = False, inverter: str | None = None) -> Any:
-    """Opens a trained run of any system: run.sample(num, seconds, seed) gives sound. See spectrogram/compose.py."""
+    """Opens a trained run of any system: run.sample(num, seconds, seed) gives sound. See spectrogram/compose.py.
+
+    A run of notes has run.sample(notes, num, seed): see notes/compose.py.
+    best: the best checkpoint (train's fad_every). inverter: as `audio.load_inverter` names it.
+    Raises UserError if there is no checkpoint, or it is damaged.
+    """
     system = load_system(system_of(Path(run)) or DEFAULT)
     return system.Run(system.read_run(Path(run), best).model(chosen_device(gpu)), inverter)
 
 
 def train_run(run: str | Path, system: str = DEFAULT, gpu: bool = False, **options: Any) -> Any:
-    """Train a new run with options of the `train` command, those that its config.json holds, and open it."""
+    """Train a new run with options of the `train` command, those that its config.json holds, and open it.
+
+    Raises UserError for an option that there is not, or whose value is wrong, and if the folder holds a run.
+    """
     from .train import train
 
     run, module = Path(run), load_system(system)

@@ -190,7 +190,7 @@ SPACINGS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {  # of (alpha_ba
 
 
 def _indices(T: int, steps: int) -> np.ndarray:
-    if not 1 <= steps <= T:
+    if steps not in range(1, T + 1):
         raise ValueError(f"steps is {steps}: a schedule of T = {T} times can be walked in 1 to {T} steps")
     return np.arange(steps + 1)
 
