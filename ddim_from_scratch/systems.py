@@ -51,7 +51,8 @@ def chosen_system(argv: list[str] | None) -> ModuleType:
 def add_run_options(parser: Parser, run: str, required: bool = True) -> None:
     """Adds --run, with this help text, and --system."""
     parser.add_argument("--run", type=Path, required=required, help=run)
-    parser.add_argument("--system", choices=SYSTEMS, help=f"default: the run's, or {DEFAULT} for a new one")
+    about = "the paper's system, or one that plays notes, whose other options --system notes --help lists "
+    parser.add_argument("--system", choices=SYSTEMS, help=f"{about}(default: the run's; for a new run {DEFAULT})")
 
 
 def load_run(run: Path) -> Any:
