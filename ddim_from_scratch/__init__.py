@@ -11,6 +11,7 @@ audio        sound files, STFT, mel filter bank, inverters (GAN, Griffin-Lim), t
 fad          the Frechet audio distance: embeddings by pretrained listeners, the distance, how far to trust it
 training     the loop, AdamW and the moving average of the weights, options, data sets, checkpoints, guards
 spectrogram  the paper's system: recordings in windows, the network, what it draws, music that goes on
+notes        the same, told what to play: recordings with their notes, the piano roll, tokens, soundfonts, the judge
 experiments  compare, ceiling, steps, film, the paper's table, ablation, tuning, pictures
 systems      the systems that train and sample know; a run opened in Python
 train sample fad tune experiments  the commands: python -m ddim_from_scratch.NAME --help

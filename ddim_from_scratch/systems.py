@@ -51,7 +51,8 @@ def chosen_system(argv: list[str] | None) -> ModuleType:
 def add_run_options(parser: Parser, run: str, required: bool = True) -> None:
     """Adds --run, with this help text, and --system."""
     parser.add_argument("--run", type=Path, required=required, help=run)
-    parser.add_argument("--system", choices=SYSTEMS, help=f"default: the run's, or {DEFAULT} for a new one")
+    about = "the paper's system, or one that plays notes, whose other options --system notes --help lists "
+    parser.add_argument("--system", choices=SYSTEMS, help=f"{about}(default: the run's; for a new run {DEFAULT})")
 
 
 def load_run(run: Path) -> Any:
@@ -60,13 +61,21 @@ def load_run(run: Path) -> Any:
 
 
 def open_run(run: str | Path, best: bool = False, gpu: bool = False, inverter: str | None = None) -> Any:
-    """Opens a trained run of any system: run.sample(num, seconds, seed) gives sound. See spectrogram/compose.py."""
+    """Opens a trained run of any system: run.sample(num, seconds, seed) gives sound. See spectrogram/compose.py.
+
+    A run of notes has run.sample(notes, num, seed): see notes/compose.py.
+    best: the best checkpoint (train's fad_every). inverter: as `audio.load_inverter` names it.
+    Raises UserError if there is no checkpoint, or it is damaged.
+    """
     system = load_system(system_of(Path(run)) or DEFAULT)
     return system.Run(system.read_run(Path(run), best).model(chosen_device(gpu)), inverter)
 
 
 def train_run(run: str | Path, system: str = DEFAULT, gpu: bool = False, **options: Any) -> Any:
-    """Train a new run with options of the `train` command, those that its config.json holds, and open it."""
+    """Train a new run with options of the `train` command, those that its config.json holds, and open it.
+
+    Raises UserError for an option that there is not, or whose value is wrong, and if the folder holds a run.
+    """
     from .train import train
 
     run, module = Path(run), load_system(system)

@@ -430,15 +430,16 @@ def test_a_run_in_python_draws_what_the_command_draws(run, recordings, tmp_path)
     assert clips.shape == (2, 64 * 320) and clips.dtype == np.float32
     for i, clip in enumerate(clips):
         np.testing.assert_allclose(full_scale(clip), load_audio(tmp_path / f"sample_{i:03d}.wav"), atol=1e-4)
-    assert opened.log_mels(3, sampling=Sampling("dpm++2m", 2)).shape == (3, 32, 128)
+    assert opened.log_mels(np.int64(3), sampling=Sampling("dpm++2m", 2)).shape == (3, 32, 128)
     with pytest.raises(UserError, match="--num is 0"):
         opened.sample(0)
     small = {"window_seconds": 0.64, "windows_per_track": 2, "widths": [4, 4], "attention": "none", "epochs": 1}
-    with pytest.raises(UserError, match="it has 'preset'"):
+    small |= {"epochs": np.int64(1), "ema": np.float64(0.9), "widths": np.array([4, 4])}
+    with pytest.raises(UserError, match="has no 'preset'"):
         ddim_from_scratch.train_run(tmp_path / "fresh", data=recordings, preset="paper")
     assert not (tmp_path / "fresh").exists()
     fresh = ddim_from_scratch.train_run(tmp_path / "fresh", data=recordings, **small)
-    assert fresh.config.epochs == 1 and fresh.log_mels(1).shape == (1, 32, 128)
+    assert len(repr(fresh)) < 2000 and fresh.config.epochs == 1 and fresh.log_mels(1).shape == (1, 32, 128)
     checkpoint.checkpoint_path(tmp_path / "fresh").rename(tmp_path / "fresh" / checkpoint.PREVIOUS)
     with pytest.raises(UserError, match="holds a trained run"):  # --resume can rescue it
         ddim_from_scratch.train_run(tmp_path / "fresh", data=str(recordings), **small)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..runtime.backend import Array, array_module, constant, empty, parallel
 from .contract import F_MAX_HZ, F_MIN_HZ, FRAME_LENGTH, HOP_LENGTH, MEL_MAX, MEL_MIN, N_FFT, N_MELS, SR
-from .stft import frame, frame_slices, windowed_rfft
+from .stft import check_float, frame, frame_slices, windowed_rfft
 
 
 def hz_to_mel(hz: float | Array) -> float | Array:
@@ -138,8 +138,7 @@ def check_samples(samples: Array) -> None:
     """Raise ValueError unless samples are one mono signal (n,), floating point and finite."""
     if samples.ndim != 1:
         raise ValueError(f"samples have shape {samples.shape}, not (n,): pass one mono signal at a time")
-    if samples.dtype.kind != "f":
-        raise ValueError(f"samples are {samples.dtype}, not float: scale them to [-1, 1], e.g. int16 / 32768")
+    check_float(samples)
     if not array_module(samples).isfinite(samples).all():
         raise ValueError("samples contain NaN or infinity: repair the recording or leave it out")
 

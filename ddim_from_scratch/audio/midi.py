@@ -42,7 +42,7 @@ add_meta_spec(AnyKey)
 
 
 class Notes(NamedTuple):
-    """Notes sorted by their starts: six arrays (n,), or any part of them.
+    """Notes sorted by their starts: five arrays (n,), or any part of them.
 
     start, stop: seconds, float64. pitch: semitones, 60 is the middle C. velocity: 1..127. program: the instrument, from
     0, General MIDI's piano, to 127; or DRUMS. The last three are int64.

@@ -97,8 +97,7 @@ def _weights(count: int, frame_length: int, hop_length: int, least: float) -> np
 
 def frame(samples: Array, frame_length: int, hop_length: int, pad_end: bool) -> Array:
     """Overlapping frames (..., frames, frame_length) of samples (..., n), as a view."""
-    if samples.dtype.kind != "f":
-        raise ValueError(f"samples are {samples.dtype}, not float: scale them to [-1, 1], e.g. int16 / 32768")
+    check_float(samples)
     n = samples.shape[-1]
     if n == 0 or (n < frame_length and not pad_end):
         raise ValueError(f"{n} samples hold no frame of {frame_length}: pass a longer signal")
@@ -145,6 +144,12 @@ def fit(samples: Array, length: int) -> Array:
 def frame_slices(count: int) -> list[slice]:
     """Slices of at most FRAMES_AT_ONCE frames that cover 0 .. count."""
     return [slice(start, min(start + FRAMES_AT_ONCE, count)) for start in range(0, count, FRAMES_AT_ONCE)]
+
+
+def check_float(samples: Array) -> None:
+    """Raise ValueError unless samples are floating point."""
+    if samples.dtype.kind != "f":
+        raise ValueError(f"samples are {samples.dtype}, not float: scale them to [-1, 1], e.g. int16 / 32768")
 
 
 def check_lengths(frame_length: int, hop_length: int, n_fft: int) -> None:

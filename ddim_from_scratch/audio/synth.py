@@ -283,7 +283,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = Parser(
         prog="python -m ddim_from_scratch.audio.synth",
         description="Write a small corpus of synthesised music in GTZAN's layout, to train on offline: "
-        f"{', '.join(GENRES)}; {TRACK_SECONDS} s a track, {SR} Hz, mono, 16-bit.",
+        f"{', '.join(GENRES)}; {TRACK_SECONDS} s a track, {SR} Hz, mono, 16-bit, with its notes in a MIDI file.",
         epilog="example: python -m ddim_from_scratch.audio.synth data/embedded --tracks 5",
     )
     parser.add_argument("folder", type=Path, help="output folder; files are named genres/NAME/NAME.00000.wav")

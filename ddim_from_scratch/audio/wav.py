@@ -20,6 +20,7 @@ from ..runtime.errors import FileError, printable, say_once, warn
 from ..runtime.files import reading, replacing
 from .container import FEW, ContainerError, Excerpt, Stream, streams
 from .contract import SR
+from .stft import check_float
 
 # Names of the containers whose lengths are checked; and of others, some of which libsndfile would read, cut or not.
 READ = "wav wave bwf rf64 w64 flac ogg oga opus mp3 mp2 mpga aif aiff aifc svx 8svx caf au snd"
@@ -219,8 +220,9 @@ def full_scale(samples: np.ndarray) -> np.ndarray:
 
     Clipping every sample would distort it. Clips are made quieter alike to be written and to be compared. Only
     samples beyond LOUD times full scale, as in bursts of an untrained network, are clipped: a gain for the burst would
-    silence the rest.
+    silence the rest. Raises ValueError if samples are not floating point.
     """
+    check_float(samples)
     if (peak := float(np.abs(samples).max(initial=0))) <= 1:
         return samples
     say_once("note: clips whose peak exceeds full scale (1) are made quieter, each by one gain")
@@ -230,11 +232,12 @@ def full_scale(samples: np.ndarray) -> np.ndarray:
 def write_wav(path: str | Path, samples: np.ndarray, sr: int = SR) -> None:
     """Writes samples (n,), floats in `full_scale`, as a mono 16-bit WAV file, atomically.
 
-    Raises ValueError if samples are not one-dimensional and finite.
+    Raises ValueError if samples are not one-dimensional, floating point and finite.
     """
     if samples.ndim != 1 or not np.isfinite(samples).all():
         raise ValueError(f"{path}: samples of shape {samples.shape} must be (n,) and finite: not written")
-    pcm = np.round(full_scale(samples) * 32767).astype(np.int16)
+    precise = np.result_type(samples, np.float32)  # float16 has no 32767
+    pcm = np.round(np.multiply(full_scale(samples), 32767, dtype=precise)).astype(np.int16)
     memory = io.BytesIO()  # an error of the disk cannot pass through C
     libsndfile().write(memory, pcm, sr, format="WAV", subtype="PCM_16")
     with replacing(path) as file:

@@ -18,6 +18,6 @@ def guided(told: EpsModel, untold: EpsModel, weight: float) -> EpsModel:
 
     def eps_model(x: Array, t: int) -> Array:
         eps = untold(x, t)
-        return eps + weight * (told(x, t) - eps)
+        return eps + float(weight) * (told(x, t) - eps)
 
     return eps_model

@@ -1,6 +1,7 @@
 """The forward process from data to noise, its posterior, and the three things a network can be asked to predict.
 
-alpha_bar is an array (N,), one noise level a sample, or one number for all of them. Everything keeps x's dtype.
+alpha_bar is an array (N,), one noise level a sample, or one number for all of them. x is of any float dtype, which
+everything keeps.
 """
 
 from __future__ import annotations
@@ -73,6 +74,8 @@ def stream(seed: int, *key: int) -> np.random.Generator:
 
 def draw_noise(shape: tuple[int, ...], rng: Rng) -> np.ndarray:
     """Unit Gaussian noise, float32, on the host. From a list of generators each row comes from its own."""
+    if not isinstance(rng, np.random.Generator | list):
+        raise ValueError(f"rng is {rng!r}: pass a generator, as numpy.random.default_rng(seed) makes, or a list of them")
     if not isinstance(rng, list):
         return rng.standard_normal(shape, dtype=np.float32)
     if len(rng) != shape[0]:
@@ -120,7 +123,7 @@ def clipped(eps_model: EpsModel, alpha_bar: np.ndarray, limit: float = 1.0) -> E
 
     Without the second half x0 and eps would no longer add up to x_t.
     """
-    return with_x0(eps_model, alpha_bar, lambda x0: x0.clip(-limit, limit))
+    return with_x0(eps_model, alpha_bar, lambda x0: x0.clip(-float(limit), float(limit)))
 
 
 def thresholded(eps_model: EpsModel, alpha_bar: np.ndarray, percentile: float = 99.5, limit: float = 1.0) -> EpsModel:
@@ -134,7 +137,7 @@ def thresholded(eps_model: EpsModel, alpha_bar: np.ndarray, percentile: float = 
         xp = array_module(x0)
         most = xp.percentile(abs(x0), percentile, axis=tuple(range(1, x0.ndim)), keepdims=True)
         most = xp.maximum(most, limit).astype(x0.dtype)  # percentile's is float64 in some versions
-        return x0.clip(-most, most) * (limit / most)
+        return x0.clip(-most, most) * (float(limit) / most)
 
     return with_x0(eps_model, alpha_bar, threshold)
 

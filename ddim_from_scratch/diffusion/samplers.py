@@ -106,11 +106,11 @@ def ddim(
     x = x_T
     yield x
     for t, _, ab_t, ab_s in steps:
-        sigma = eta * ((1 - ab_s) / (1 - ab_t)) ** 0.5 * (1 - ab_t / ab_s) ** 0.5  # eq. 16
+        sigma = float(eta) * ((1 - ab_s) / (1 - ab_t)) ** 0.5 * (1 - ab_t / ab_s) ** 0.5  # eq. 16
         eps = eps_model(x, t)
         x0 = predict_x0(x, ab_t, eps)  # eq. 9
         x = ab_s**0.5 * x0 + max(1 - ab_s - sigma**2, 0.0) ** 0.5 * eps  # eq. 12, "direction pointing to x_t"
-        if sigma > 0 and rng:
+        if sigma > 0 and rng is not None:
             x = x + sigma * noise_like(x, rng)
         yield x
 
@@ -222,7 +222,7 @@ class Sampling:
         for name, choices in (("sampler", SAMPLERS), ("spacing", SPACINGS)):
             if getattr(self, name) not in choices:
                 raise UserError(f"--{name} is {getattr(self, name)!r}: choose from {', '.join(choices)}")
-        if not 1 <= self.steps <= T:
+        if self.steps not in range(1, T + 1):
             raise UserError(f"--steps is {self.steps}: the schedule has {T} times, give 1 to {T}")
         if not 0 <= self.eta <= 1:
             raise UserError(f"--eta is {self.eta}: give a number from 0 (DDIM) to 1 (DDPM)")
@@ -247,7 +247,7 @@ def _steps(alpha_bar: np.ndarray, tau: np.ndarray) -> list[tuple[int, int, float
     """(t, s, alpha_bar_t, alpha_bar_s) of each step down tau. Python numbers, which leave a float32 x float32."""
     tau, T = np.asarray(tau), len(alpha_bar) - 1
     integers = tau.ndim == 1 and tau.dtype.kind in "iu"
-    if not integers or len(tau) < 2 or tau[0] != 0 or np.any(np.diff(tau) <= 0) or tau[-1] > T:
+    if not integers or len(tau) < 2 or tau[0] != 0 or np.any(tau[1:] <= tau[:-1]) or tau[-1] > T:
         raise ValueError(f"tau must be integers that increase from 0 to at most T = {T}; it is {tau}")
     times, levels = tau.tolist(), np.asarray(alpha_bar)[tau].tolist()
     if levels[-1] <= 0:
@@ -255,6 +255,8 @@ def _steps(alpha_bar: np.ndarray, tau: np.ndarray) -> list[tuple[int, int, float
             f"alpha_bar[{times[-1]}] is {levels[-1]}: where no signal is left, eps says nothing of x0; begin at an "
             "earlier time, or raise the schedule's end, for example by np.maximum(alpha_bar, 1e-4)"
         )
+    if not (1 >= levels[0] and 1 > levels[1] and np.all(np.diff(levels) <= 0)):
+        raise ValueError(f"alpha_bar must fall from 1 at time 0; along tau it is {np.array(levels)}")
     return list(zip(times[:0:-1], times[-2::-1], levels[:0:-1], levels[-2::-1], strict=True))
 
 

@@ -105,7 +105,7 @@ class Schedule:
         return times if self.continuous else _distinct(times, T).astype(np.float64)
 
     def at(self, times: np.ndarray) -> np.ndarray:
-        """alpha_bar at such times: the table of a schedule that has no others, with which a walk is 0, 1, 2, ..."""
+        """alpha_bar at such times: a table of these levels only, which a walk takes at the indices 0, 1, 2, ..."""
         if not self.continuous:
             return self.alpha_bar[times.astype(int)]
         levels = CONTINUOUS[self.name](times / T, self.min_signal_rate, self.max_signal_rate)
@@ -190,7 +190,7 @@ SPACINGS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {  # of (alpha_ba
 
 
 def _indices(T: int, steps: int) -> np.ndarray:
-    if not 1 <= steps <= T:
+    if steps not in range(1, T + 1):
         raise ValueError(f"steps is {steps}: a schedule of T = {T} times can be walked in 1 to {T} steps")
     return np.arange(steps + 1)
 

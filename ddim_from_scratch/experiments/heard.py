@@ -45,7 +45,7 @@ def onset_strength(log_mel: np.ndarray) -> np.ndarray:
 
 
 def beat_regularity(onsets: np.ndarray) -> float:
-    """The highest autocorrelation of the onset strength at any period of BEATS_HZ: "pulse clarity" (Lartillot 2008)."""
+    """The highest autocorrelation of the onset strength in BEATS_HZ: pulse clarity (Lartillot et al. 2008)."""
     centred = onsets - onsets.mean()
     energy = np.correlate(centred, centred, "full")[len(centred) - 1 :]  # by lag, in frames
     pairs = np.arange(len(centred), 0, -1)  # of numbers that far apart

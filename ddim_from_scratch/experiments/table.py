@@ -446,7 +446,8 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         epilog="example: python -m ddim_from_scratch.experiments table --rows gtzan-10 --data gtzan=recordings/ "
         "--scale 0.05 --out tables/small",
     )
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW", help=", ".join(ROWS))
+    rows_help = f"{', '.join(ROWS)} (default: all)"
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW", help=rows_help)
     default = " ".join(f"{corpus}={data}" for corpus, data in CORPORA.items())
     parser.add_argument(
         "--data", nargs="+", default=[], metavar="SET=FOLDER", help=f"where the recordings are (default: {default})"

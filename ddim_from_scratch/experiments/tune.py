@@ -260,7 +260,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = Parser(
         prog="python -m ddim_from_scratch.tune",
         description=f"Searches for the best {', '.join(map(flag, SPACE))}. The other options are those of train, "
-        "the same for all trials. The same command continues after a stop; several at once share one study.",
+        "the same for all trials; without --fad-every each training is measured five times. The same command continues "
+        "after a stop; several at once share one study.",
         epilog="example: python -m ddim_from_scratch.tune --data recordings/ --out tuning --trials 6 --epochs 20",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the study and its trainings")

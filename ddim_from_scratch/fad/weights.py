@@ -145,7 +145,7 @@ def _weight_files(source: Path) -> list[Path]:
 
 def _existing(path: Path) -> Path:
     if not path.exists():
-        raise UserError(f"{path} does not exist: name VGGish's SavedModel folder, .ckpt, .pth or .npz file")
+        raise UserError(f"{path} does not exist: check the path")
     return path
 
 

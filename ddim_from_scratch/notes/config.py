@@ -35,6 +35,12 @@ class Config(Spectrogram):
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {}
     FORMER: ClassVar[dict[str, Any]] = {}
 
+    data: str = option(
+        "",
+        "folder of recordings and their notes, song.mid beside song.wav, nested as you like; or a data set: guitarset, "
+        "maestro",
+        metavar="FOLDER",
+    )
     programs: tuple[int, ...] = option(
         (),
         "instruments, by their numbers in the notes' MIDI programs, 128 for drums (default: all in the training notes)",
@@ -71,6 +77,7 @@ class Config(Spectrogram):
         if self.notes_as == "tokens":
             self.require("network", self.network == "transformer", "--notes-as tokens needs --network transformer")
             self.require("window_seconds", self.window_seconds <= LAST_STEP * STEP_SECONDS, "tokens count 10 s")
+        self.require("context", self.context, "a player hears the segment before: leave it out")
         if self.augment != "none":
             raise UserError(f"--augment is {self.augment}, which would not change the notes: leave it out")
 

@@ -46,7 +46,7 @@ def flag(name: str) -> str:
 
 def counted(n: int, name: str) -> str:
     """ "1 clip", "2 clips"."""
-    return f"{n} {name}{'s' * (n != 1)}"
+    return f"{n} {name}{'' if n == 1 else 's'}"
 
 
 def at_least(least: int, most: float = math.inf) -> Callable[[str], int]:

@@ -168,7 +168,8 @@ def replacing(path: str | Path, keep: Path | None = None) -> Iterator[BinaryIO]:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):  # the error of a full disk names no file, others name the temporary file
-            error.filename, error.filename2 = str(path), None
+            error.filename = str(path)
+            del error.filename2
         raise
 
 

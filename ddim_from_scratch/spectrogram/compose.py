@@ -4,7 +4,8 @@ A network draws so many frames at once: a training window, or four of them if it
 clip grows piece by piece, each one infilled after the end of the clip so far (diffusion/infill.py).
 
 Clips are log-mel spectrograms in natural logarithms, float32 (n, frames, 128). Every clip has random numbers of its
-own, known from the seed and its number: it does not depend on how many are drawn, or by how many processes.
+own, known from the seed and its number: but for rounding it does not depend on how many are drawn, or by how many
+processes.
 """
 
 from __future__ import annotations

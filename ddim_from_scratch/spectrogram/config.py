@@ -75,7 +75,7 @@ class Shape(Recordings):
 
     window_seconds: float = option(5.12, "length of a training window")
     window_hop_seconds: float = option(1.0, "time from the start of one window to the start of the next")
-    windows_per_track: int = option(20, "windows to take from the beginning of a track, at most")
+    windows_per_track: int = option(20, "windows to take from the beginning of a track, at most", metavar="N")
     crops: str = option(
         "fixed",
         "where windows begin: at fixed places, or at a random frame of that part of the track at every use",

@@ -36,11 +36,11 @@ FIRST_CONTRACT = {"sr": 16000, "frame_length": 640, "hop_length": 320, "n_fft": 
 class Model:
     """A network that draws. network: {"params", "statistics"}, on `device`. early: the same after EARLY steps."""
 
-    network: Tree
+    network: Tree = field(repr=False)
     config: Config
-    scaler: Scaler
+    scaler: Scaler = field(repr=False)
     device: str = "cpu"
-    early: Tree | None = None
+    early: Tree | None = field(default=None, repr=False)
 
     @cached_property
     def worse(self) -> Model | None:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from ..diffusion import PREDICTIONS, SCHEDULES, Schedule
 from ..runtime.cli import flag
 from ..runtime.errors import UserError, naming, printable, why
@@ -80,15 +82,15 @@ class Options:
 
     @classmethod
     def named(cls, values: Any) -> dict[str, Any]:
-        """The options in a JSON object or a dict. Raises UserError for anything else, and for unknown names."""
+        """The options in a JSON object or a dict, whose values may be NumPy's numbers and arrays, lists and paths.
+
+        Raises UserError for anything else, and for unknown names.
+        """
         if not isinstance(values, dict):
             raise UserError(f"not a configuration of this version ({shortened(values)} is no object)")
         if other := values.keys() - cls.__dataclass_fields__.keys():
-            raise UserError(f"not a configuration of this version (it has {shortened(min(other))})")
-        return {
-            name: tuple(value) if isinstance(value, list) else str(value) if isinstance(value, Path) else value
-            for name, value in values.items()
-        }
+            raise UserError(f"a config.json of this version has no {shortened(min(other))}: see a run's for the names")
+        return {name: _plain(value) for name, value in values.items()}
 
     @classmethod
     def read(cls, path: Path) -> dict[str, Any]:
@@ -230,6 +232,14 @@ class Learning(Options):
     def free(self) -> set[str]:
         """The options that may change when a run is resumed."""
         return {"data", "fad_every"} | ({"epochs"} if self.learning_rate_schedule == "constant" else set())
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return tuple(map(_plain, value))
+    return str(value) if isinstance(value, Path) else value
 
 
 def shortened(value: Any) -> str:

@@ -34,9 +34,10 @@ def test_no_resampling_at_the_same_rate(tmp_path):
     np.testing.assert_array_equal(load_audio(tmp_path / "x.wav"), x)
 
 
-def test_write_wav_rounds(tmp_path):
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_write_wav_rounds(tmp_path, dtype):
     path = tmp_path / "x.wav"
-    write_wav(path, np.array([-1.0, 0.0, 0.25, 1.0]))
+    write_wav(path, np.array([-1.0, 0.0, 0.25, 1.0], dtype))
     pcm, rate = soundfile.read(path, dtype="int16")
     assert rate == 16000
     np.testing.assert_array_equal(pcm, [-32767, 0, 8192, 32767])
@@ -55,11 +56,13 @@ def test_a_clip_louder_than_full_scale_gets_one_gain_and_that_is_said_once(tmp_p
     assert full_scale(quiet) is quiet and full_scale(loud).dtype == np.float32
 
 
-def test_write_wav_refuses_nan_and_keeps_the_old_file(tmp_path):
+def test_write_wav_refuses_nan_and_integers_and_keeps_the_old_file(tmp_path):
     path = tmp_path / "x.wav"
     write_wav(path, np.ones(10))
     with pytest.raises(ValueError, match="finite"):
         write_wav(path, np.array([np.nan]))
+    with pytest.raises(ValueError, match="samples are int16, not float"):
+        write_wav(path, np.array([9000, -9000], np.int16))
     assert len(load_audio(path)) == 10
     assert list(tmp_path.iterdir()) == [path]
 

@@ -96,3 +96,8 @@ def test_ddim_on_the_continuous_schedule_is_the_loop_of_the_keras_example(S, rng
 def test_an_impossible_eta_and_noise_without_a_generator_are_refused(eta, named):
     with pytest.raises(ValueError, match=named):
         next(ddim(lambda x, t: x, np.ones(2), linear_schedule(10), np.arange(11), eta))
+
+
+def test_a_seed_is_no_generator_and_is_not_passed_over():
+    with pytest.raises(ValueError, match="rng is 0: pass a generator"):
+        last(ddim(lambda x, t: x, np.ones(2), linear_schedule(10), np.arange(11), 1, 0))

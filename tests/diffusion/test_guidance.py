@@ -18,6 +18,7 @@ def test_guidance_moves_the_mean_of_a_gaussian_in_proportion(rng, weight, t):
     moved = gaussian_eps_model(-0.2 + weight * (MEAN + 0.2), VARIANCE, LINEAR)
     x = rng.standard_normal((3, 4))
     np.testing.assert_allclose(guided(told, untold, weight)(x, t), moved(x, t), rtol=0, atol=1e-12)
+    assert guided(told, untold, np.float64(weight))(x.astype(np.float32), t).dtype == np.float32
 
 
 def test_weight_1_is_the_model_itself_and_asks_no_other(rng):

@@ -180,6 +180,13 @@ def test_an_impossible_tau_is_refused(sampler, tau, rng):
 
 
 @REFUSING
+@pytest.mark.parametrize("alpha_bar", [[1, 0.2, 0.5], [1, 1, 0.5], [1, np.nan, 0.5], [1.1, 0.5, 0.2]])
+def test_a_schedule_that_does_not_fall_is_refused(sampler, alpha_bar, rng):
+    with pytest.raises(ValueError, match="alpha_bar must fall"):
+        next(sampler(lambda x, t: x, np.ones(2), np.array(alpha_bar), np.array([0, 1, 2], np.uint8), rng))
+
+
+@REFUSING
 def test_eps_says_nothing_where_no_signal_is_left(sampler, rng):
     alpha_bar = linear_schedule(10)
     alpha_bar[10] = 0
@@ -192,6 +199,9 @@ def test_eps_says_nothing_where_no_signal_is_left(sampler, rng):
 def test_other_senseless_values_are_refused(rng):
     with pytest.raises(ValueError, match="variance is 'large'"):
         next(ddpm(lambda x, t: x, np.ones(2), linear_schedule(10), rng, "large"))
+    for seed in (0, None):
+        with pytest.raises(ValueError, match=f"rng is {seed}: pass a generator"):
+            last(ddpm(lambda x, t: x, np.ones(2), linear_schedule(10), seed))
     with pytest.raises(ValueError, match="evaluations is 0"):
         next(ddim_inversion(lambda x, t: x, np.ones(2), linear_schedule(10), np.arange(11), 0))
 
@@ -225,6 +235,7 @@ def test_as_many_steps_as_evaluations_allow(name, evaluations):
         ({"spacing": "odd"}, "--spacing is 'odd'"),
         ({"steps": 0}, "--steps is 0"),
         ({"steps": 1001}, "--steps is 1001"),
+        ({"steps": 2.5}, "--steps is 2.5"),
         ({"eta": -0.1}, "--eta is -0.1"),
         ({"eta": float("nan")}, "--eta is nan"),
         ({"eta": 1.0, "sampler": "heun"}, "--eta is 1.0, but --sampler heun has none"),

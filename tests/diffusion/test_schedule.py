@@ -110,7 +110,7 @@ def test_log_snr_steps_are_equal_where_the_schedule_is_fine_enough():
 
 
 @pytest.mark.parametrize("walk", WALKS.values(), ids=WALKS)
-@pytest.mark.parametrize("steps", [0, -1, 11])
+@pytest.mark.parametrize("steps", [0, -1, 11, 2.5])
 def test_more_steps_than_times_or_none_are_refused(walk, steps):
     with pytest.raises(ValueError, match=f"steps is {steps}:"):
         walk(10, steps)

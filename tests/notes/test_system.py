@@ -135,9 +135,16 @@ def test_notes_that_cannot_be_played_are_named(notes, named, run, tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "named"),
-    [("--programs 0 7", "--programs has 7"), ("--programs 129", "--programs"), ("--augment gain", "--augment")],
+    [
+        ("--programs 0 7", "--programs has 7"),
+        ("--programs 129", "--programs"),
+        ("--augment gain", "--augment"),
+        ("--config {context}", "--context is False"),
+    ],
 )
 def test_a_bad_training_option_is_named(options, named, data, tmp_path):
+    (tmp_path / "context.json").write_text('{"context": false}')
+    options = options.format(context=tmp_path / "context.json")
     with pytest.raises(UserError, match=named):
         train.main(f"--data {data} --run {tmp_path / 'run'} {options} {TINY}".split())
 
