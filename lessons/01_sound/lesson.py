@@ -216,8 +216,8 @@ assert -13.5 < humps["no window"] < -13 and -32 < humps["Hann"] < -31
 # note beside a loud one. With the Hann window it is 31 dB lower than the peak.
 #
 # **Zeros behind the frame do not make the peaks narrower.** The package transforms frames of 640 samples with 1024
-# points, so there is a bin every 15.625 Hz instead of every 25 Hz. But two tones must still be about 50 Hz apart, half
-# the width of the Hann peak, to give two peaks:
+# points, so there is a bin every 15.625 Hz instead of every 25 Hz. But two tones whose crests meet in the middle of the
+# frame must still be about 50 Hz apart, half the width of the Hann peak, to give two peaks:
 
 
 # %%
@@ -356,7 +356,7 @@ for frame_length in (128, 640, 3200):
 
 # %% [markdown]
 # Top: every pluck is a sharp edge, but the notes cannot be told apart. Bottom: each overtone is a thin line, but its
-# beginning is blurred. The middle, 40 ms, is the usual compromise for music and speech, and we use it.
+# beginning is blurred. The middle, 40 ms, is a compromise. The paper's trained inverter was made for it, and we use it.
 #
 # ## And back
 #
@@ -421,7 +421,7 @@ show_answer(istft)
 # ## Paint on it
 #
 # Sound can now be edited like a picture. Set all bins above 1000 Hz to 0; or keep only the few
-# that are loud. A changed $S$ is not the transform of any sound, so at the very start, where $w^2$ is nearly 0,
+# that are loud. Hardly any changed $S$ is the transform of a sound, so at the very start, where $w^2$ is nearly 0,
 # the division makes a loud click. `floor=0.1` divides by no less than 0.1:
 
 # %%

@@ -37,9 +37,9 @@ def to_hz(mel):
     return 700 * np.expm1(mel / 1127)
 
 
-def logarithm(samples, of=np.log, power=1, matrix=None, low=1e-5):
-    mel = np.abs(stft(samples)) ** power @ (mel_matrix() if matrix is None else matrix)
-    return of(np.clip(mel, low, 1e8)).astype(np.float32)
+def logarithm(samples, of=np.log, power=1, low=1e-5, high=1e8):
+    mel = np.abs(stft(samples)) ** power @ mel_matrix()
+    return of(np.clip(mel, low, high)).astype(np.float32)
 
 
 def wander(
@@ -158,6 +158,7 @@ EXERCISES = [
         examples={
             "log_mel(samples (3000,))": lambda log_mel: log_mel(CHIRP),
             "log_mel(silence)": lambda log_mel: log_mel(np.zeros(999, np.float32)),
+            "log_mel(1e8 times the samples)": lambda log_mel: log_mel(1e8 * CHIRP),
         },
         mistakes={
             "powers are summed, |S|^2: sum magnitudes, |S|": lambda x: logarithm(x, power=2),
@@ -169,6 +170,7 @@ EXERCISES = [
             ),
             "mel bins come first: frames do": lambda x: logarithm(x).T,
             "the sum is not clipped: silence becomes minus infinity": lambda x: logarithm(x, low=0),
+            "large sums are not clipped: clip the sum to 1e-5 .. 1e8": lambda x: logarithm(x, high=np.inf),
             "the clip comes after the logarithm: clip the sum, then take it": (
                 lambda x: np.clip(np.log(np.abs(stft(x)) @ mel_matrix()), 1e-5, 1e8).astype(np.float32)
             ),

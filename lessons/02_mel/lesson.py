@@ -52,7 +52,7 @@ sound(tones(equal_mel), "Equal steps in mel")
 
 # %% [markdown]
 # Listeners were asked to set a tone that sounds half as high as another, and a scale was built from their answers, the
-# *mel scale* ([Stevens, Volkmann and Newman 1937](https://doi.org/10.1121/1.1915893)). Most speech software uses the
+# *mel scale* ([Stevens, Volkmann and Newman 1937](https://doi.org/10.1121/1.1915893)). Much speech software uses the
 # formula of [HTK](https://htk.eng.cam.ac.uk/):
 #
 # $$m(f) = 1127 \ln\!\left(1 + \frac{f}{700}\right).$$
@@ -80,8 +80,8 @@ plt.show()
 
 # %% [markdown]
 # Music counts pitches in octaves and semitones, so why does this course use mel? Filters that are spaced equally in
-# octaves are only a few Hz apart in the bass. A frame of 40 ms cannot separate tones that are less than 50 Hz apart, so
-# many of the low filters would hold no FFT bin. Mel is a compromise. At low frequencies, where the frame limits the
+# octaves are only a few Hz apart in the bass. A frame of 40 ms hardly separates tones that are less than 50 Hz apart,
+# and many of the low filters would hold no FFT bin. Mel is a compromise. At low frequencies, where the frame limits the
 # resolution, it is nearly linear. At high frequencies, where the ear limits it, it is nearly logarithmic. And the
 # vocoders that can be downloaded were trained on mel spectrograms.
 
@@ -382,7 +382,7 @@ assert min(errors, key=errors.get) == "organ" and max(errors.values()) < 0.25
 
 # %% [markdown]
 # You should hear the same tune on the same instrument, with a slight metallic sound. The organ has the smallest error.
-# Every inverter sets such a limit: generated music cannot sound better than its training music does through it. The
+# Every inverter sets such a limit: do not expect generated music to sound better than real music does through it. The
 # later lessons use `griffin_lim`, which begins with better phases. Lesson 10 explains these, and compares Griffin-Lim
 # with a trained inverter.
 #

@@ -259,7 +259,7 @@ assert np.argmin(np.abs(log_snr(alpha_bar[1:]))) + 1 == 259 and np.isclose(note.
 #
 # With $y = x / \text{signal rate}$ and $u = \text{noise rate} / \text{signal rate}$ that is
 #
-# $$y_s = y_t + (u_s - u_t)\, \epsilon,$$
+# $$y_s = y_t + (u_s - u_t)\, \epsilon.$$
 #
 # This is Euler's rule for the differential equation $dy/du = \epsilon$ ([DDIM](https://arxiv.org/abs/2010.02502),
 # equation 14). Each step follows the tangent at its start. More steps follow the curve more closely. In the limit there
@@ -559,8 +559,8 @@ plt.show()
 # ## Backwards
 #
 # A differential equation can also be solved in the other direction: from a sample up to the noise that leads to it. A
-# step up needs $\epsilon$ at its end, which is not known yet. So first use $\epsilon$ at its start. This gives an
-# estimate of the end, at which $\epsilon$ can be evaluated again, as often as you like.
+# step up needs $\epsilon$ at its end, which is not known yet. So first evaluate it at the $x$ of the start. This gives
+# an estimate of the end, at which $\epsilon$ can be evaluated again, as often as you like.
 
 # %%
 show_source(ddim_inversion)
@@ -583,9 +583,9 @@ assert abs(up.mean()) < 0.02 and abs(up.var() - 1) < 0.05
 # If the steps are short enough, repeated evaluations find the noise exactly. If they are too long, the estimates do not
 # converge. The noise that is found is unit Gaussian, as it should be.
 #
-# So every sample belongs to one noise. Take two points of the eighth note. On the straight line between them there are
-# no data. Now add up their noises instead, with factors whose squares add up to 1: such a sum of two independent unit
-# Gaussians is unit Gaussian again. Sample from each sum:
+# So every sample belongs to one noise. Take two points of the eighth note. Much of the straight line between them lies
+# where there are no data. Now add up their noises instead, with factors whose squares add up to 1: such a sum of two
+# independent unit Gaussians is unit Gaussian again. Sample from each sum:
 
 # %%
 two = note[[12, -1]]  # one in the head, and the end of the flag
@@ -617,8 +617,8 @@ plt.show()
 
 # %% [markdown]
 # The path follows the note, and jumps where there are no data. In this way pictures and sounds can be blended, or
-# edited: invert, change the noise, and sample. With DDPM this is not possible, because a sample depends on the fresh
-# noise of every step and not on one noise only.
+# edited: invert, change the noise, and sample. With DDPM one noise is not enough, because a sample depends on the fresh
+# noise of every step, too.
 #
 # ## Common mistakes
 #

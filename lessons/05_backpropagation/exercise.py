@@ -74,8 +74,8 @@ def test_batch_norm_backward(batch_norm_backward):
 
     `make check-05` calls it with the right function, which it must accept, and with twelve wrong ones. It says how many
     of them your test finds, and describes the others. `y, cache = batch_norm(x)`, from ddim_from_scratch.nn, is the
-    layer. Move x by a little and compare the change of sum(dy * y) with sum(dx * change of x). Think about which dy
-    you take: some accept everything.
+    layer; take its cache, which holds more than y and std. Move x by a little and compare the change of sum(dy * y)
+    with sum(dx * change of x). Think about which dy you take: some accept everything.
     """
     raise NotImplementedError
 

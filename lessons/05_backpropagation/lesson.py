@@ -76,8 +76,8 @@ assert abs((moved - loss) / 1e-6 - dp[1, 2]) < 1e-5
 #
 # $$dx = dy\, w^T, \qquad dw = x^T dy, \qquad db = \sum_{\text{rows}} dy.$$
 #
-# You need not remember which factor is transposed: only one order fits the shapes. A 1x1 convolution is this
-# layer, applied at every pixel:
+# You need not remember which factor is transposed: if all sizes differ, only one order fits the shapes. A 1x1
+# convolution is this layer, applied at every pixel:
 
 # %%
 x = rng.standard_normal((2, 5, 4, 3))  # samples, time, mel, channels
@@ -207,7 +207,7 @@ s = 1 / (1 + np.exp(-grid))
 slope = swish_backward(np.ones_like(grid), grid)
 assert np.allclose(swish(grid)[0], grid * s) and np.allclose(slope, s * (1 + grid * (1 - s)))
 assert np.sum(np.diff(np.sign(slope)) != 0) == 1
-print(f"at 0 the slope is {slope[120]:.1f}; the curve turns at x = {grid[np.argmin(swish(grid)[0])]:.2f}")
+print(f"at 0 the slope is {slope[120]:.1f}; the curve turns at x = {grid[np.argmin(swish(grid)[0])]:.1f}")
 print(f"gradient check: {gradient_error(lambda x: swish(x)[0], lambda dy: [swish_backward(dy, x)], [x], rng)[0]:.0e}")
 
 # %% tags=["hide-input"]
@@ -381,7 +381,7 @@ for name, layer, backward, wrong in (
 # $$dx = \frac{1}{\sigma} \big(dy - m(dy) - y\, m(y\, dy)\big).$$
 #
 # In words: the parts of $dy$ that would shift or scale the whole channel are removed. The layer removes every shift
-# and scale from $x$, so no change of $x$ can cause them.
+# from $x$ and, but for $\varepsilon$, every scale, so no change of $x$ can cause them.
 
 # %%
 x = 3 * rng.standard_normal((3, 4, 5, 2)) + 1

@@ -7,7 +7,7 @@ from lessons.tool.check import Exercise
 
 ATTENTION, LAYERS = "tests/nn/fast/test_attend.py::", "tests/nn/test_layers.py::"
 RNG = np.random.default_rng(6)
-LEVELS = np.array([0.0, 0.1, 0.3])
+LEVELS = np.array([0.0, 0.1234, 0.3456])
 
 
 def noise(*shape):
@@ -109,8 +109,8 @@ EXERCISES = [
         "ddim_from_scratch.nn.embedding.sinusoidal_embedding",
         tests=("tests/nn/test_keras_layers.py::test_the_embedding_is_the_formula_of_the_keras_example",),
         examples={
-            "sinusoidal_embedding([0, 0.1, 0.3], dimensions=6)": lambda f: f(LEVELS, 6),
-            "sinusoidal_embedding([0, 0.1, 0.3])": lambda f: f(LEVELS),
+            "sinusoidal_embedding([0, 0.1234, 0.3456], dimensions=6)": lambda f: f(LEVELS, 6),
+            "sinusoidal_embedding([0, 0.1234, 0.3456])": lambda f: f(LEVELS),
             "sinusoidal_embedding of float32": lambda f: f(LEVELS.astype(np.float32)),
         },
         mistakes={

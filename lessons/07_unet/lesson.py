@@ -304,7 +304,9 @@ for name in ("bottom", "up0"):
 print(f"in all {sum(work.values()) / 1e9:.0f} billion multiplications for 5.12 s of music")
 at_full_size = sum(work.values()) / (256 * 128)
 print(f"as much as {at_full_size:,.0f} parameters at full resolution")
-assert parts["bottom"] > 5 * parts["up0"] and work["up0"] > 3 * work["bottom"] and 2e5 < at_full_size < 4e5
+assert parts["bottom"] > 5 * parts["up0"] and work["up0"] > 3 * work["bottom"] and 2.5e5 < at_full_size < 3.5e5
+assert sum(parts[name] for name in ("down2", "bottom", "up2")) > 0.7 * sum(parts.values())
+assert sum(work[name] for name in ("down0", "down1", "up1", "up0")) > 0.7 * sum(work.values())
 
 # %% tags=["hide-input"]
 names = list(parts)[1:-1]
@@ -319,8 +321,9 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# Most parameters are at the bottom and just above it, where planes are small. Most time is spent at the top. This is
-# the advantage of a U-Net: two million parameters cost as much as three hundred thousand at full resolution.
+# Most parameters are at the bottom and just above it, where planes are small. Most of the work is done on the two
+# largest planes. This is the advantage of a U-Net: two million parameters cost as much as three hundred thousand at
+# full resolution.
 #
 # ## How far does a pixel see?
 #
@@ -565,7 +568,7 @@ for shown, name in ((x_t / alpha_bar**0.5, "The four clips with noise"), (guess,
 
 # %% [markdown]
 # A network that removes noise at every level can generate music from noise alone: lesson 03 derives why, lesson 04
-# shows how, and lesson 08 trains one for long enough.
+# shows how, and lesson 08 trains one for longer.
 #
 # ## Common mistakes
 #

@@ -121,16 +121,21 @@ def on_examples(exercise: Exercise, student: Callable) -> Verdict | None:
     """Compares the function `student` with the package's. Returns None if they agree on all examples."""
     original, in_place = exercise.original(), changed_in_place(exercise)
     for label, probe in exercise.examples.items():
-        expected, given = probe(original), []
+        right, given, answers = [], [], []
+        expected = probe(on_copies(original, [], right, in_place))
         try:
-            obtained = probe(on_copies(student, given, in_place))
+            obtained = probe(on_copies(student, given, answers, in_place))
         except NotImplementedError:
             return Verdict("to do", "not written yet")
         except Exception as error:
+            if answers and right and kind(answers[0]) != kind(right[0]):
+                return of_another_kind(label, right[0], answers[0])
             return Verdict("failed", f"{label} fails. {describe(error)}")
         if obtained is None or obtained is ...:
             return Verdict("to do", f"{label} returns {obtained}")
         if difference := compare(expected, obtained, exercise.tolerance):
+            if answers and right and isinstance(right[0], tuple) and not isinstance(answers[0], tuple | list):
+                return of_another_kind(label, right[0], answers[0])
             hints = recognise(exercise, probe, expected, obtained)
             return Verdict("failed", "\n".join([f"{label}: {difference}", *(f"likely: {hint}" for hint in hints)]))
         if changed := [name for name, before, after in given if not same(before, after)]:
@@ -139,6 +144,13 @@ def on_examples(exercise: Exercise, student: Callable) -> Verdict | None:
             )
             return Verdict("failed", f"{label}: the values are right, but {advice}")
     return None
+
+
+def of_another_kind(label: str, right: Any, answer: Any) -> Verdict:
+    """The verdict on an answer that the example could not read."""
+    if answer is None or answer is ...:
+        return Verdict("to do", f"{label} returns {answer}")
+    return Verdict("failed", f"{label}: expected {kind(right)}, obtained {kind(answer)}")
 
 
 def judge_test(exercise: Exercise, channel: Channel, file: str) -> Verdict:
@@ -196,11 +208,13 @@ def changed_in_place(exercise: Exercise) -> set[str]:
     return {name for name, before, after in seen if not same(before, after)}
 
 
-def on_copies(function: Callable, given: list[tuple[str, Any, Any]], in_place: Collection[str] = ()) -> Callable:
+def on_copies(
+    function: Callable, given: list[tuple[str, Any, Any]], answers: list[Any], in_place: Collection[str] = ()
+) -> Callable:
     """`function` called with copies of its arrays, but for the arguments `in_place`, which it is to change.
 
     Appends (name, original, copy) of each argument to `given`. So an answer that changes its arguments spoils no later
-    example, and can be told so.
+    example, and can be told so. answers: holds what the last call has returned, and nothing while it runs.
     """
     names = list(inspect.signature(function).parameters)
 
@@ -208,9 +222,21 @@ def on_copies(function: Callable, given: list[tuple[str, Any, Any]], in_place: C
         named = [*names, *[""] * len(args)]
         copies = [arg if name in in_place else copied(arg) for name, arg in zip(named, args, strict=False)]
         given.extend(zip(names, args, copies, strict=False))
-        return function(*copies, **kwargs)
+        answers.clear()
+        answers.append(function(*copies, **kwargs))
+        return answers[0]
 
     return called
+
+
+def kind(x: Any) -> str:
+    """What an answer is, for a message: "array", "function", "(array, {w, b})"."""
+    if isinstance(x, tuple):
+        return f"({', '.join(map(kind, x))})"
+    if isinstance(x, dict):
+        return f"{{{', '.join(sorted(map(str, x)))}}}"
+    names = {np.ndarray: "array", type(None): "None"}
+    return names.get(type(x)) or getattr(x, "kind", "") or type(x).__name__
 
 
 def copied(x: Any) -> Any:
@@ -260,12 +286,15 @@ def compare(expected: Any, obtained: Any, tolerance: float) -> str | None:
     except ValueError as error:
         return f"what it returns is no array ({error})"
     if b.dtype.kind not in "biufc":
-        return f"expected numbers, obtained {getattr(obtained, 'kind', type(obtained).__name__)}"
+        parts = obtained.flat if isinstance(obtained, np.ndarray) else [obtained]
+        return f"expected numbers, obtained {', '.join(dict.fromkeys(map(kind, parts)))}"
     beside = f"\n  expected {show_array(a)}\n  obtained {show_array(b)}"
     if a.shape != b.shape:
         return f"the shape is {b.shape}, not {a.shape}"
     largest = np.abs(a[np.isfinite(a)]).max(initial=1e-30)
     if np.allclose(b, a, rtol=0, atol=tolerance * largest, equal_nan=True):  # a known mistake may give NaN
+        if isinstance(expected, np.ndarray) and isinstance(obtained, list):
+            return "the values are right, but in a list: return an array, np.array(...)"
         other = a.dtype.kind in "fc" and a.dtype != b.dtype
         return f"the values are right, but the dtype is {b.dtype}, not {a.dtype}{beside}" if other else None
     where = np.unravel_index(np.nan_to_num(np.abs(a - b), nan=np.inf).argmax(), a.shape)

@@ -37,6 +37,9 @@ def code(text: str, colour: bool) -> str:
 
 def equation(tex: str) -> str:
     r"""TeX in Unicode: \alpha becomes α, \frac{a}{b} (a)/(b), x^2 x². Unknown commands stay TeX."""
+    for name, mark in ACCENTS.items():
+        accented = rf"\\{name}\s*(\{{)?(\\[a-zA-Z]+|\w)(?(1)\}})"
+        tex = re.sub(accented, lambda found, mark=mark: symbol(found[2]) + mark, tex)
     for _ in range(4):  # from the inside out
         tex = re.sub(WORDS, lambda found: "" if found[1] in {"align*", "cases", "matrix"} else found[1], tex)
         tex = re.sub(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"(\1)/(\2)", tex)
@@ -45,8 +48,6 @@ def equation(tex: str) -> str:
         tex = re.sub(r"\^\{([0-9+-]+)\}", lambda found: found[1].translate(DIGITS), tex)
         tex = re.sub(r"([_^])\{([^{}]*)\}", r"\1(\2)", tex)
     tex = re.sub(r"\^(\d)", lambda found: found[1].translate(DIGITS), tex)
-    for name, mark in ACCENTS.items():
-        tex = re.sub(rf"\\{name}\s*\{{?(\\[a-zA-Z]+|\w)\}}?", lambda found, mark=mark: symbol(found[1]) + mark, tex)
     tex = re.sub(r"\\(left|right|big|Big|displaystyle)(?![a-zA-Z])|&", "", tex)
     tex = tex.replace("\\\\", "\n")
     tex = re.sub(r"\\[,;:! ]|\\q?quad|~", " ", tex)

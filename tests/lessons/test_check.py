@@ -1,6 +1,7 @@
 """The checks: nothing written fails, solutions pass, known mistakes are named, and no trick counts as an answer."""
 
 import csv
+import functools
 import importlib
 import itertools
 import json
@@ -30,6 +31,9 @@ def test_exercises_untouched_are_to_do(folder):
     assert 2 <= len(exercises(folder)) <= 4
     for exercise in exercises(folder):
         assert on_examples(exercise, getattr(untouched, exercise.name)).state == "to do"
+        for answer in (None, 0.0):  # neither is met by an error of Python's
+            half = functools.wraps(exercise.original())(lambda *_, answer=answer, **__: answer)
+            assert "Error" not in on_examples(exercise, half).message
         if exercise.test_to_write:
             with pytest.raises(NotImplementedError):
                 getattr(untouched, f"test_{exercise.name}")(exercise.original())
@@ -86,6 +90,7 @@ def judged(tmp_path, text, name="hann", time_limit=600):
         ("def hann(n): return np.hanning(n + 1)[:-1].astype('f4')", "failed", "the dtype is float32, not float64"),
         ("def hann(n): return 'hann'", "failed", "expected numbers, obtained str"),
         ("def hann(n): return [[1], [2, 3]]", "failed", "no array"),
+        ("def hann(n): return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)).tolist()", "failed", "in a list"),
         ("def hann(n):\n    return 1 / 0", "failed", "line 3, `return 1 / 0`: ZeroDivisionError"),
         ("def hann(n) return", "failed", "line 2: "),
         ("raise SystemExit(0)", "failed", "can't be imported"),

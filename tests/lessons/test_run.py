@@ -145,6 +145,7 @@ def test_the_command_exits_with_1_or_2():
     ("tex", "plain"),
     [
         (r"\frac{a+b}{\sqrt{c}}", "(a+b)/(√(c))"),
+        (r"\frac{x}{\sqrt{\bar{\alpha}_t} + \sqrt{\bar\alpha}}", "(x)/(√(ᾱ_t) + √(ᾱ))"),
         (r"\bar\alpha_t \cdot x^{2}", "ᾱ_t · x²"),
         (r"\begin{align*} a &= b \\ c &\le \ln x \end{align*}", "a = b\nc ≤ ln x"),
         (r"\mathbb{E}\,\|\epsilon - \epsilon_\theta(x_t, t)\|^2", "E ‖ϵ - ϵ_θ(x_t, t)‖²"),
