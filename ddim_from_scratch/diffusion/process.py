@@ -75,7 +75,7 @@ def stream(seed: int, *key: int) -> np.random.Generator:
 def draw_noise(shape: tuple[int, ...], rng: Rng) -> np.ndarray:
     """Unit Gaussian noise, float32, on the host. From a list of generators each row comes from its own."""
     if not isinstance(rng, np.random.Generator | list):
-        raise ValueError(f"rng is {rng!r}: pass a generator, as numpy.random.default_rng(seed) makes, or a list of them")
+        raise ValueError(f"rng is {rng!r}: pass a generator, as numpy.random.default_rng(seed) is, or a list of them")
     if not isinstance(rng, list):
         return rng.standard_normal(shape, dtype=np.float32)
     if len(rng) != shape[0]:

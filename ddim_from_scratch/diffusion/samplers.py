@@ -255,7 +255,7 @@ def _steps(alpha_bar: np.ndarray, tau: np.ndarray) -> list[tuple[int, int, float
             f"alpha_bar[{times[-1]}] is {levels[-1]}: where no signal is left, eps says nothing of x0; begin at an "
             "earlier time, or raise the schedule's end, for example by np.maximum(alpha_bar, 1e-4)"
         )
-    if not (1 >= levels[0] and 1 > levels[1] and np.all(np.diff(levels) <= 0)):
+    if not (levels[0] <= 1 and levels[1] < 1 and np.all(np.diff(levels) <= 0)):
         raise ValueError(f"alpha_bar must fall from 1 at time 0; along tau it is {np.array(levels)}")
     return list(zip(times[:0:-1], times[-2::-1], levels[:0:-1], levels[-2::-1], strict=True))
 
