@@ -13,7 +13,7 @@ X0 = np.random.default_rng(1).standard_normal((2, 3))
 
 def bent(x, t):
     """A network of one line that is not linear and knows the time."""
-    return np.tanh(x) * (0.5 + t / 2000)
+    return np.tanh(x) * (0.5 + float(t) / 2000)
 
 
 def rounded(times):

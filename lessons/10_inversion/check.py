@@ -56,7 +56,7 @@ def position(log_mels):
 
 def decoded(decoder, frames):
     """Every 160th sample of what `decode` makes of log-mels that count frames."""
-    log_mels = np.broadcast_to(np.arange(frames, dtype=np.float32)[:, None] / 1000, (1, frames, 128))
+    log_mels = np.broadcast_to(np.arange(1, frames + 1, dtype=np.float32)[:, None] / 1000, (1, frames, 128))
     return lambda decode: decode(decoder, log_mels)[:, ::160]
 
 

@@ -11,6 +11,8 @@ TIMES = np.linspace(0, 1, 5)
 
 # Two clips: there is one way to halve them, so the answer does not depend on the random numbers.
 PAIR = Set.of([np.array([[0.0, 0], [2, 0], [0, 3]]), np.array([[5.0, 1], [5, 4], [9, 1]])])
+BASE = np.array([[5.0, 0, 0], [3, 1, 0], [4, 0, 2]])
+THREE = Set.of([np.roll(BASE, k, axis=1) for k in range(3)])  # any two are as far apart as any other two
 FOUR = Set.of([*PAIR.clips, np.array([[1.0, 2], [3, 7], [2, 2]]), np.array([[8.0, 0], [6, 1], [6, 9]])])
 
 
@@ -74,6 +76,7 @@ EXERCISES = [
         ),
         examples={
             "floor of two clips of three embeddings": lambda floor: floor(PAIR, np.random.default_rng(0)),
+            "floor of three clips, of which one stays out": lambda floor: floor(THREE, np.random.default_rng(0)),
             "floor of four clips, with 20 generators: how many different answers, counted up to 4": answers,
         },
         mistakes={
@@ -82,6 +85,9 @@ EXERCISES = [
             ),
             "this is the sum of ten distances: take their mean": lambda clips, rng: 10 * halves(clips),
             "this is a single split: take the mean of ten": one_split,
+            "an odd clip is kept in one half: the halves have equally many": (
+                lambda clips, rng: halves(clips, b=slice(1, None)) if len(clips.clips) % 2 else halves(clips)
+            ),
             "this is the root of the distance: the score is its square": lambda clips, rng: halves(clips) ** 0.5,
             "this is half of the distance: take the mean of ten distances": lambda clips, rng: halves(clips) / 2,
             "the means of the two halves are mixed up: give both means and both covariances": (

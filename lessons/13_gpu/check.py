@@ -53,6 +53,7 @@ EXERCISES = [
                 lambda blocks: cut(blocks, np.zeros((10, 4), np.float32), 1000)
             ),
             "blocks(1 row, 1000 bytes a block)": lambda blocks: cut(blocks, np.zeros((1, 4), np.float32), 1000),
+            "blocks(no rows)": lambda blocks: cut(blocks, np.zeros((0, 4), np.float32), 1000),
             "blocks(10 rows of 16 bytes, 40 bytes a block): a row above the limit": (
                 lambda blocks: cut(blocks, np.zeros((10, 4), np.float32), 40)
             ),

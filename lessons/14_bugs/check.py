@@ -94,7 +94,9 @@ EXERCISES = [
             ),
             "0 is missing: a walk ends at the data": lambda T, steps: rounded_off(T, steps)[1:],
             "T is missing: a walk begins at the noise": lambda T, steps: rounded_off(T, steps)[:-1],
-            "the walk is upside down: tau increases": lambda T, steps: np.round(T * np.arange(steps + 1) / steps)[::-1],
+            "the walk is upside down: tau increases": (
+                lambda T, steps: np.round(T * np.arange(steps + 1) / steps)[::-1].astype(int)
+            ),
             "the last time is T - 1: times run from 0 to T": (
                 lambda T, steps: np.round(np.linspace(0, T - 1, steps + 1)).astype(int)
             ),

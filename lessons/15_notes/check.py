@@ -10,10 +10,13 @@ from lessons.tool.check import Exercise
 
 TOKENS, LAYERS = "tests/notes/test_tokens.py::", "tests/nn/test_layers.py::"
 NOTES = Notes.of([(0.1, 0.3, 60, 80, 24), (0.3, 0.5, 64, 80, 24), (0.3, 2.0, 67, 80, 24)])
+TWO = Notes.of([(0.1, 0.3, 60, 80, 24), (0.3, 0.5, 64, 80, 0)])
 TIED = Notes.of([(-1, 0.5, 60, 80, 24), (0.5, 9, 64, 80, 24), (-0.2, 0.9, 62, 80, 0), (0, 0.4, 65, 80, 0)])
 DRUMMED = Notes.of([(0.1, 0.2, 60, 80, 24), (0.3, 0.3, 36, 80, DRUMS), (0.4, 0.6, 60, 80, 24)])
 EDGES = Notes.of([(-0.2, 0.3, 36, 80, DRUMS), (0.2, 1.0, 60, 80, 24)])
-REPEATED = Notes.of([(0.1, 0.5, 60, 80, 24), (0.5, 0.9, 60, 80, 24), (0.5, 0.5001, 50, 80, 24)])
+REPEATED = Notes.of(
+    [(0.1, 0.5, 60, 80, 24), (0.5, 0.9, 60, 80, 24), (0.5, 0.5001, 50, 80, 24), (0.501, 0.504, 50, 80, 24)]
+)
 
 
 def sentence(
@@ -152,6 +155,7 @@ EXERCISES = [
         ),
         examples={
             "encode(three notes, 1 s)": lambda encode: encode(NOTES, 1.0),
+            "encode(two notes of two programs, 1 s)": lambda encode: encode(TWO, 1.0),
             "encode(two of four notes from before, 1 s)": lambda encode: encode(TIED, 1.0),
             "encode(a drum between two notes, 1 s)": lambda encode: encode(DRUMMED, 1.0),
             "encode(a drum from before, and a note that stops at 1 s, 1 s)": lambda encode: encode(EDGES, 1.0),
@@ -176,6 +180,9 @@ EXERCISES = [
             "END is missing": lambda notes, seconds: sentence(notes, seconds, last=False),
             "at one time, notes begin before others end: off comes first": (
                 lambda notes, seconds: sentence(notes, seconds, order=lambda e: (e[0], -e[1], *e[2:]))
+            ),
+            "at one time, the programs are in order first: off before on, then the programs": (
+                lambda notes, seconds: sentence(notes, seconds, order=lambda e: (e[0], e[2], e[1], e[3]))
             ),
             "times are in frames: count hundredths of a second": lambda notes, seconds: sentence(
                 notes, seconds, rate=50
@@ -226,6 +233,9 @@ EXERCISES = [
             ),
             "where all keys are hidden, the mean of all values comes out: multiply the weights by the mask": (
                 lambda q, k, v, mask=None: looks(q, k, v, mask, weigh=lambda p, m: p)
+            ),
+            "where all keys are hidden, 0 / 0 comes out: hide by a large negative score, and multiply by the mask": (
+                lambda q, k, v, mask=None: looks(q, k, v, mask, hide=lambda s, m: np.where(m, s, -np.inf))
             ),
             "the scores are not divided by sqrt(D)": lambda q, k, v, mask=None: looks(q, k, v, mask, scale=1),
             "the scores are divided by D: by its root": lambda q, k, v, mask=None: looks(

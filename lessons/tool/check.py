@@ -295,7 +295,7 @@ def compare(expected: Any, obtained: Any, tolerance: float) -> str | None:
     if np.allclose(b, a, rtol=0, atol=tolerance * largest, equal_nan=True):  # a known mistake may give NaN
         if isinstance(expected, np.ndarray) and isinstance(obtained, list):
             return "the values are right, but in a list: return an array, np.array(...)"
-        other = a.dtype.kind in "fc" and a.dtype != b.dtype
+        other = a.dtype != b.dtype and {a.dtype.kind, b.dtype.kind} & {"f", "c"}
         return f"the values are right, but the dtype is {b.dtype}, not {a.dtype}{beside}" if other else None
     where = np.unravel_index(np.nan_to_num(np.abs(a - b), nan=np.inf).argmax(), a.shape)
     place = f", most at [{', '.join(map(str, where))}]: {b[where]:.6g}, not {a[where]:.6g}" if a.shape else ""

@@ -196,6 +196,7 @@ def test_the_default_is_griffin_lim_clip_by_clip_which_needs_no_tensorflow(monke
         (np.zeros((2, 128, 5)), r"shape \(2, 128, 5\)"),
         (np.zeros((0, 5, 128)), r"shape \(0, 5, 128\)"),
         (np.full((1, 5, 128), np.nan), "NaN"),
+        (np.full((1, 5, 128), np.inf), "NaN"),
         (np.full((1, 5, 128), -80.0), r"-80\.00 .. -80\.00, not -11\.51 .. 18\.42: .*decibels"),
         (np.full((1, 5, 128), 18.5), "18.50"),
     ],
