@@ -42,8 +42,8 @@ plucked, organ, bells = (music(genre) for genre in ("plucked", "organ", "bells")
 #
 # A bin of the STFT is a complex number, $S[m, k] = A\, e^{j \varphi}$. Its size says how loud the sound is near the
 # frequency $k f_s / N$ around the time $(m + 1) H / f_s$, the middle of frame $m$ (frames are $2 H$ long). Its angle,
-# the phase, says *where in its cycle* the tone is at that time. From one frame to the next, the phase of a tone of
-# frequency $f$ grows by
+# the phase, says *where in its cycle* the tone is. From one frame to the next, the phase of a tone of frequency $f$
+# grows by
 #
 # $$\varphi[m + 1] - \varphi[m] = 2 \pi f H / f_s \quad \text{(up to whole turns)},$$
 #
@@ -129,7 +129,7 @@ for label, x in mixed.items():
 
 # %% [markdown]
 # You hear the instrument of the *magnitudes*, with a rough edge. With frames of 40 ms the magnitudes carry the music.
-# So the paper's network generates magnitudes only, and a second stage finds phases.
+# So a network may generate magnitudes only, as the paper's does, and leave the phases to a second stage.
 #
 # ## The ceiling of Griffin-Lim
 #
@@ -299,11 +299,11 @@ assert 2 * errors["plucked", 64] < hum_error < errors["plucked", 0]
 # $$L_G = \sum_r \operatorname{E} \max(0, 1 - D_r(\hat x)) + \lambda \sum_i
 # \big| \text{log-mel}_i(\hat x) - \text{log-mel}_i(x) \big| + \dots$$
 #
-# (the dots are the difference of the discriminators' inner layers, as in [HiFi-GAN](https://arxiv.org/abs/2010.05646)).
-# The second term compares log-mels, which contain no phase. With it alone, phases that do not fit each other would cost
-# little. (A loss on the *waveform* would be worse: the mean over all possible phases is silence.) The first term makes
-# $G$ choose phases as they are in music, with attacks of all partials at once. $G$ has been trained on music;
-# Griffin-Lim has not.
+# (the dots are mel spectrograms compared without the logarithm, and the difference of the discriminators' inner layers,
+# as in [HiFi-GAN](https://arxiv.org/abs/2010.05646)). The second term compares log-mels, which contain no phase. With
+# it alone, phases that do not fit each other would cost little. (A loss on the *waveform* would be worse: the mean over
+# all possible phases is silence.) The first term makes $G$ choose phases as they are in music, with attacks of all
+# partials at once. $G$ has been trained on music; Griffin-Lim has not.
 #
 # ## Ends and seams
 #
@@ -413,8 +413,8 @@ plt.show()
 # %% [markdown]
 # With so few clips, chance alone moves *real* within the interval that is printed below the table. Griffin-Lim's
 # ceiling lies inside this interval, so these two columns cannot show whether the inverter costs anything. *Inverted*
-# has the same clips on both sides, so it does not depend on the choice of clips. It is small for Griffin-Lim, and
-# more than ten times as large for the sines. A score near *real* is the best that is possible here. To see finer
+# has the same clips on both sides, so the choice of clips matters much less. It is small for Griffin-Lim, and more
+# than ten times as large for the sines. A score near *real* is the best that is possible here. To see finer
 # differences, take more clips. `python -m ddim_from_scratch.experiments ceiling --data FOLDER` measures this for your
 # own music, with the embeddings of lesson 11.
 #

@@ -263,10 +263,10 @@ for a in sets:
 assert distance(sets["plucked"], sets["bells"]) < min(distance(sets["organ"], sets[b]) for b in ("plucked", "bells"))
 
 # %% [markdown]
-# Plucked strings and bells are nearer to each other than to the organ: both are struck and die away. Now read the last
-# column. The instrument, the tunes and the network are the same, and the score is far from 0. A perfect generator would
-# get about this score with as many clips as in a half, 15 on either side, and about 70 % of it with all 30. A score
-# means nothing without its floor.
+# Plucked strings and bells are nearer to each other than to the organ: both have attacks and die away. Now read the
+# last column. The instrument, the tunes and the network are the same, and the score is far from 0. A perfect generator
+# would get about this score with as many clips as in a half, 15 on either side, and about two thirds of it with all 30.
+# A score means nothing without its floor.
 #
 # ## Problem 1: too few clips
 #

@@ -198,9 +198,9 @@ for data, seconds, epochs, S, batch, fad in rows:
 # %% [markdown]
 # Each row is one run, without an interval and without a floor. The number behind the name counts the recordings. How
 # much would a row change in a second measurement? We can't repeat the paper's runs, but we can repeat the measuring.
-# Take a *perfect* generator, whose clips have the same distribution as the real ones, and score it many times. Clips
-# are modelled as in lesson 11: five embeddings for a clip of 5.12 s and 31 for a recording of 30 s, which resemble
-# each other, in 128 dimensions of unequal variance. A second generator has a wrong mean, chosen so that it scores about
+# Take a *perfect* generator, whose clips have the same distribution as the real ones, and score it many times. A clip
+# of 5.12 s has five embeddings, as in lesson 11, and a recording of 30 s has 31. They resemble each other, and have
+# 128 dimensions of unequal variance. A second generator has a wrong mean, chosen so that it scores about
 # as the paper's did. The rows of one size share their recordings, so each time two sets of clips are scored against
 # the same recordings. The last column says how far apart these two scores are: 95 % of the pairs are closer.
 #
@@ -250,7 +250,7 @@ assert chance[50, "mean off"] > 1.5 * chance[50, "perfect"] > 0.03
 # clips as with 50. So the rows of GTZAN-10, -50 and -100 are not on one scale (unless equally many clips were scored,
 # which the paper does not say), and they say nothing about the size of the data. *Within a size*: the score of a
 # perfect generator varies little, because most of it is bias. The score of a generator with a wrong mean varies more.
-# The paper's scores are above a perfect generator's, so they are more like the second kind. Here are the paper's
+# The paper's scores are above this perfect generator's, so they are more like the second kind. Here are the paper's
 # comparisons beside what chance does to such scores:
 
 # %%

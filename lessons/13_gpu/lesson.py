@@ -246,11 +246,11 @@ assert all(call[2] / call[3] > 60 for call in threes)
 # are two ways to be faster: convolutions must multiply less, or better, and the other layers must use memory less
 # often.
 #
-# Two kinds of layers are not in the table: normalisation and swish. Both change each number on its own, and a 3x3
-# convolution reads the result. The convolution copies its input anyway, a tile at a time, to put zeros around it. So it
-# does their arithmetic on the copy, while that is in the cache. The fast residual block passes both as a *prologue*. A
-# separate layer must write its result to memory, and the convolution must read it again. How much time that costs
-# depends on the machine, and on what its caches hold:
+# Two kinds of layers are not in the table: normalisation (here by running statistics) and swish. Both change each
+# number on its own, and a 3x3 convolution reads the result. The convolution copies its input anyway, a tile at a time,
+# to put zeros around it. So it does their arithmetic on the copy, while that is in the cache. The fast residual block
+# passes both as a *prologue*. A separate layer must write its result to memory, and the convolution must read it again.
+# How much time that costs depends on the machine, and on what its caches hold:
 
 # %%
 h, w, b = (rng.standard_normal(s, dtype=np.float32) for s in [(1, 256, 128, 32), (3, 3, 32, 32), (32,)])
@@ -408,8 +408,9 @@ for (name, value), error in zip(seconds.items(), errors, strict=True):
 assert max(errors) < 1e-4 and 2 < errors[2] / errors[1] < 50
 
 # %% [markdown]
-# Winograd's sums of rows take time, so the gain is less than a factor of two. They also cost about one decimal digit:
-# they subtract numbers of similar size. With few channels the sums use up most of the gain.
+# Winograd's sums of rows take time, so the gain is less than a factor of two where the products run at the same speed.
+# They also cost about one decimal digit: they subtract numbers of similar size. With few channels the sums use up most
+# of the gain.
 #
 # ## The roofline
 #

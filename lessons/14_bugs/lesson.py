@@ -232,7 +232,7 @@ def clip_both(eps_model, alpha_bar):
 
 
 def confident(x, t):
-    """A network that predicts a fifth too much noise, as guidance does."""
+    """A network that predicts a fifth too much noise, as guidance can."""
     return 1.2 * clouds(x, t)
 
 

@@ -135,7 +135,7 @@ show_answer(encode)
 # The network learns to predict the noise *given* a condition $c$: the notes, and the segment before. The unconditional
 # network estimates the score of $p(x_t)$; this one estimates the score of $p(x_t \mid c)$,
 #
-# $$\epsilon(x_t, t, c) \approx -\sigma_t \nabla_{x_t} \log p(x_t \mid c).$$
+# $$\epsilon(x_t, t, c) \approx -\sqrt{1 - \bar\alpha_t}\, \nabla_{x_t} \log p(x_t \mid c).$$
 #
 # Nothing else changes. Every derivation of lessons 03 and 04 holds for $p(x_0 \mid c)$ as it did for $p(x_0)$, because
 # $c$ is the same at every step. A sampler calls `eps_model(x, t)`. The condition is stored inside this function (a
@@ -266,7 +266,7 @@ assert np.array_equal(*answers)
 #
 # $$p_w(x) \propto p(x)\, \left( \frac{p(x \mid c)}{p(x)} \right)^w.$$
 #
-# The gradient of its logarithm, times $-\sigma_t$, is
+# The gradient of its logarithm, times $-\sqrt{1 - \bar\alpha_t}$, is
 #
 # $$\epsilon_w = \epsilon(x_t, t) + w\, \big( \epsilon(x_t, t, c) - \epsilon(x_t, t) \big).$$
 #
@@ -336,7 +336,7 @@ plt.show()
 
 # %% [markdown]
 # With $w = 0$ the network plays notes of its own. With $w = 1$ parts of the tune appear; a minute of training is
-# short. With more guidance the notes become clearer and louder. The next section measures all three.
+# short. With more guidance the notes become clearer and louder. The next section measures this.
 #
 # ## A judge
 #
