@@ -106,9 +106,16 @@ def test_thresholding_scales_each_sample_by_its_own_percentile(rng):
 
 @pytest.mark.parametrize("wrap", [clipped, thresholded])
 def test_a_wrapped_model_goes_with_a_sampler_and_keeps_float32(wrap, rng):
-    x_T, one = rng.standard_normal((2, 8)).astype(np.float32), np.float64(1)  # as NumPy's functions return numbers
-    *_, x = ddim(wrap(wild, ALPHA_BAR, limit=one), x_T, ALPHA_BAR, np.arange(0, 101, 20), one, rng)
+    x_T = rng.standard_normal((2, 8)).astype(np.float32)
+    *_, x = ddim(wrap(wild, ALPHA_BAR), x_T, ALPHA_BAR, np.arange(0, 101, 20))
     assert x.dtype == np.float32 and np.abs(x).max() <= 1 + 1e-5
+
+
+@pytest.mark.parametrize("wrap", [clipped, thresholded])
+def test_numbers_as_numpy_returns_them_leave_float32(wrap, rng):
+    x_T, one = rng.standard_normal((2, 8)).astype(np.float32), np.float64(1)
+    *_, x = ddim(wrap(wild, ALPHA_BAR, limit=one), x_T, ALPHA_BAR, np.arange(0, 101, 20), one, rng)
+    assert x.dtype == np.float32
 
 
 def test_a_blend_of_noise_is_noise_and_its_ends_are_the_two(rng):
