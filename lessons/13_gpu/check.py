@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ddim_from_scratch.runtime.backend import worker_count
 from lessons.tool.check import Exercise
 
 BACKEND, TWINS = "tests/runtime/test_backend.py::", "tests/nn/test_layers.py::test_twins_give_what_the_textbook_gives"
@@ -60,7 +61,7 @@ EXERCISES = [
         },
         mistakes={
             "the number of pieces is rounded down: up, or the pieces are too large": (
-                lambda x, limit: pieces(len(x), max(1, x.nbytes // limit))
+                lambda x, limit: pieces(len(x), max(x.nbytes // limit, min(worker_count(), len(x))))
             ),
             "a piece has one row": lambda x, limit: pieces(len(x), len(x)),
             "the limit is taken as a number of values: it is in bytes": (
@@ -70,7 +71,12 @@ EXERCISES = [
                 lambda x, limit: pieces(len(x), -(-x.nbytes // limit))
             ),
             "the rows of a piece are rounded down: up, or there is one piece too many": (
-                lambda x, limit: pieces(len(x), 4, max(1, len(x) // 4))
+                lambda x, limit: pieces(len(x), 4, len(x) // 4)
+            ),
+            "no rows are one empty slice: slice(0, 0)": (
+                lambda x, limit: (
+                    pieces(len(x), max(-(-x.nbytes // limit), min(worker_count(), len(x)))) if len(x) else []
+                )
             ),
             "pieces overlap: a slice ends where the next begins": (
                 lambda x, limit: [slice(part.start, min(part.stop + 1, len(x))) for part in pieces(len(x), 4)]
