@@ -123,7 +123,7 @@ def clipped(eps_model: EpsModel, alpha_bar: np.ndarray, limit: float = 1.0) -> E
 
     Without the second half x0 and eps would no longer add up to x_t.
     """
-    return with_x0(eps_model, alpha_bar, lambda x0: x0.clip(-float(limit), float(limit)))
+    return with_x0(eps_model, alpha_bar, lambda x0: x0.clip(-limit, limit))
 
 
 def thresholded(eps_model: EpsModel, alpha_bar: np.ndarray, percentile: float = 99.5, limit: float = 1.0) -> EpsModel:
@@ -137,17 +137,18 @@ def thresholded(eps_model: EpsModel, alpha_bar: np.ndarray, percentile: float = 
         xp = array_module(x0)
         most = xp.percentile(abs(x0), percentile, axis=tuple(range(1, x0.ndim)), keepdims=True)
         most = xp.maximum(most, limit).astype(x0.dtype)  # percentile's is float64 in some versions
-        return x0.clip(-most, most) * (float(limit) / most)
+        return x0.clip(-most, most) * (limit / most)
 
     return with_x0(eps_model, alpha_bar, threshold)
 
 
 def with_x0(eps_model: EpsModel, alpha_bar: np.ndarray, change: Callable[[Array], Array]) -> EpsModel:
-    """`eps_model` with the x0 that it implies changed, and eps derived from that again."""
+    """`eps_model` with the x0 that it implies changed, and eps derived from that again, both of x's dtype."""
 
     def changed(x: Array, t: int) -> Array:
         ab_t = float(alpha_bar[t])
-        return eps_of_x0(x, ab_t, change(predict_x0(x, ab_t, eps_model(x, t))))
+        x0 = change(predict_x0(x, ab_t, eps_model(x, t)))
+        return eps_of_x0(x, ab_t, x0.astype(x.dtype, copy=False))
 
     return changed
 
