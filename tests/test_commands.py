@@ -433,7 +433,7 @@ def test_a_run_in_python_draws_what_the_command_draws(run, recordings, tmp_path)
     assert opened.log_mels(np.int64(3), sampling=Sampling("dpm++2m", 2)).shape == (3, 32, 128)
     with pytest.raises(UserError, match="--num is 0"):
         opened.sample(0)
-    small = {"window_seconds": 0.64, "windows_per_track": 2, "widths": [4, 4], "attention": "none", "epochs": 1}
+    small = {"window_seconds": 0.64, "windows_per_track": 2, "attention": "none"}
     small |= {"epochs": np.int64(1), "ema": np.float64(0.9), "widths": np.array([4, 4])}
     with pytest.raises(UserError, match="has no 'preset'"):
         ddim_from_scratch.train_run(tmp_path / "fresh", data=recordings, preset="paper")

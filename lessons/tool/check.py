@@ -132,7 +132,7 @@ def on_examples(exercise: Exercise, student: Callable) -> Verdict | None:
                 return of_another_kind(label, right[0], answers[0])
             return Verdict("failed", f"{label} fails. {describe(error)}")
         if obtained is None or obtained is ...:
-            return Verdict("to do", f"{label} returns {obtained}")
+            return of_another_kind(label, expected, obtained)
         if difference := compare(expected, obtained, exercise.tolerance):
             if answers and right and isinstance(right[0], tuple) and not isinstance(answers[0], tuple | list):
                 return of_another_kind(label, right[0], answers[0])
@@ -147,7 +147,7 @@ def on_examples(exercise: Exercise, student: Callable) -> Verdict | None:
 
 
 def of_another_kind(label: str, right: Any, answer: Any) -> Verdict:
-    """The verdict on an answer that the example could not read."""
+    """The verdict on an answer that is nothing yet, or that the example could not read."""
     if answer is None or answer is ...:
         return Verdict("to do", f"{label} returns {answer}")
     return Verdict("failed", f"{label}: expected {kind(right)}, obtained {kind(answer)}")
